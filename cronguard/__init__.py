@@ -1,0 +1,67 @@
+"""cronguard tells a team, once and in the right place, that a scheduled job is broken.
+
+    from cronguard import cron_guarded
+
+    @cron_guarded(job="assignment_reminder", threshold=2)
+    def send_reminders(): ...
+
+Importing this package reads no file, starts no thread and loads no third-party module: what a
+name needs is loaded when the name is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cronguard._guard import GuardedRun, cron_guarded, guard
+    from cronguard._runtime import configure
+    from cronguard.errors import (
+        ChannelError,
+        ConfigError,
+        CronguardError,
+        JobOverlap,
+        PluginError,
+        SecretError,
+        StoreConfigError,
+        StoreError,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ChannelError",
+    "ConfigError",
+    "CronguardError",
+    "GuardedRun",
+    "JobOverlap",
+    "PluginError",
+    "SecretError",
+    "StoreConfigError",
+    "StoreError",
+    "__version__",
+    "configure",
+    "cron_guarded",
+    "guard",
+]
+
+_HOMES = {
+    "GuardedRun": "_guard",
+    "configure": "_runtime",
+    "cron_guarded": "_guard",
+    "guard": "_guard",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # not needed by a bare import
+
+    value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

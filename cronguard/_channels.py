@@ -1,0 +1,55 @@
+"""From a channel's settings to a channel ready to send. Runs in the delivery thread, once a try."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import cast
+
+from cronguard._plugins import SECRETS, builtin_names, load
+from cronguard._secrets import resolve
+from cronguard._settings import ChannelSettings
+from cronguard.errors import PluginError
+from cronguard.interfaces import Channel, SecretSource
+from cronguard.model import SecretRef
+
+
+def build_channel(settings: ChannelSettings, store: Callable[[], object] | None = None) -> Channel:
+    """The channel with its secrets resolved.
+
+    ``store`` opens the store of these settings, for secrets that are kept there. Raises
+    PluginError if its class cannot be used, `SecretError` if a secret cannot be read.
+    """
+    if settings.instance is not None:
+        return cast("Channel", settings.instance)
+    kind = load("cronguard.channels", settings.type)
+    sources = secret_sources(store)
+    options = {
+        name: resolve(value, sources) if isinstance(value, SecretRef) else value
+        for name, value in settings.options.items()
+    }
+    return cast("Channel", kind(**options))
+
+
+def secret_sources(store: Callable[[], object] | None = None) -> Mapping[str, SecretSource]:
+    """Scheme → source; each is loaded when a reference of its scheme is read."""
+    return _Sources(store)
+
+
+class _Sources(Mapping[str, SecretSource]):
+    def __init__(self, store: Callable[[], object] | None) -> None:
+        self._store = store
+
+    def __getitem__(self, scheme: str) -> SecretSource:
+        try:
+            kind = load(SECRETS, scheme)
+        except PluginError:
+            raise KeyError(scheme) from None
+        from_store = getattr(kind, "from_store", None)
+        made = from_store(self._store()) if from_store and self._store else kind()
+        return cast("SecretSource", made)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(builtin_names(SECRETS))
+
+    def __len__(self) -> int:
+        return len(builtin_names(SECRETS))

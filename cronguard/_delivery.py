@@ -1,0 +1,296 @@
+"""The outbox, emptied: claim → resolve secrets → send → settle, under one hard deadline.
+
+Each channel sends in a daemon thread of its own; another one settles what became of each try. A
+thread that is not a daemon does nothing but wait for them, for at most the time that is left: so a
+process that ends waits for its alerts, never longer than the deadline, and never hangs on a socket,
+a resolver, a plugin or a store. What did not go out stays in the outbox.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+from queue import Empty
+from typing import TypeAlias
+
+from cronguard import _log
+from cronguard._lanes import Attempt, Lanes, send
+from cronguard.errors import ChannelError, CronguardError, PluginError, StoreError
+from cronguard.interfaces import Channel, Store
+from cronguard.model import DELIVERY_SECONDS, Delivery, DeliveryState, Message, Settlement
+
+SETTLING_SECONDS = 0.25
+"""The part of the deadline kept back for writing down what became of the tries."""
+_MOST_BACKOFF = 3600.0
+_MOST_RETRY_AFTER = 24 * 3600.0
+_LONGEST_CODE = 100
+_BATCH = 50
+_MOST_UNDER_WAY = 4
+"""Deliveries at a time, each with a thread a channel; further ones wait their turn."""
+
+_NO_THREAD = (
+    "no thread can be started now, so alerts of %s wait for its next run or for cronguard deliver"
+    " (Python 3.12 starts none once the main thread has ended)"
+)
+
+ChannelBuilder: TypeAlias = Callable[[str], Channel]
+"""Channel name → a channel with its secrets resolved. Called in the delivery thread."""
+
+
+def backoff(attempt: int) -> float:
+    """Seconds until try ``attempt + 1`` is allowed (the first try is number 1).
+
+    The second try is free, so that the next run always brings the news; from then on the pause
+    doubles from 5 s to an hour, with jitter, so that hosts do not retry in step.
+    """
+    if attempt <= 1:
+        return 0.0
+    return float(min(_MOST_BACKOFF, 5 * 2 ** min(attempt - 2, 20)) * random.uniform(0.5, 1.0))  # noqa: S311
+
+
+def settlement_for(error: BaseException, attempt: int) -> Settlement:
+    """What a failed try means for its alert, whatever a plugin put into its error."""
+    pause = backoff(attempt)
+    if not isinstance(error, ChannelError):
+        code = "plugin_error" if isinstance(error, PluginError) else "channel_error"
+        return Settlement("pending", code, pause)
+    code = _word(getattr(error, "code", None))
+    if getattr(error, "permanent", False) is True:
+        return Settlement("dead", code)
+    wait = getattr(error, "retry_after", None)
+    if isinstance(wait, int | float) and wait > pause:  # False for NaN
+        pause = min(float(wait), _MOST_RETRY_AFTER)
+    return Settlement("pending", code, pause)
+
+
+def _word(code: object) -> str:
+    known = isinstance(code, str) and code.isprintable() and 0 < len(code) <= _LONGEST_CODE
+    return str(code) if known else "channel_error"
+
+
+class Courier:
+    """Delivers alerts of the channels configured here, for as long as the process lives."""
+
+    def __init__(self, store: Store, channels: Collection[str], build: ChannelBuilder) -> None:
+        self._store = store
+        self._channels = channels
+        self._build = build
+        self._lock = threading.RLock()  # a signal handler may run a guarded job while it is held
+        self._under_way = 0
+        self._wanted: set[str] = set()
+
+    def dispatch(self, job: str) -> None:
+        """Send the job's due alerts in the background; returns at once and never raises."""
+        with self._lock:
+            if self._under_way >= _MOST_UNDER_WAY:
+                self._wanted.add(job)
+                return
+        if not self._in_background(lambda lanes, by: self._conduct(job, lanes, by)):
+            _log.warning_once(_NO_THREAD, job)
+
+    def dispatch_directly(self, unwritten: Sequence[Delivery]) -> None:
+        """Send alerts that are in no outbox: one try in the background; never raises."""
+
+        def work(lanes: Lanes, deadline: float) -> None:
+            self.deliver(unwritten, deadline=deadline, settle=False, lanes=lanes)
+
+        if not self._in_background(work):
+            _log.error("no thread can be started now: an alert that could not be kept is lost")
+
+    def _conduct(self, job: str, lanes: Lanes, deadline: float) -> None:
+        claimed = self._store.claim_alerts(channels=tuple(lanes.channels), job=job)
+        self.deliver(claimed, deadline=deadline, lanes=lanes)
+
+    def _in_background(self, work: Callable[[Lanes, float], None]) -> bool:
+        """Do it in a daemon thread, which the process waits for when it ends; False if it cannot.
+
+        The thread that makes the process wait does nothing else, so that nothing can hold it longer
+        than until the deadline.
+        """
+        deadline = time.monotonic() + DELIVERY_SECONDS
+        over = threading.Event()
+        lanes: Lanes | None = None
+
+        def conduct(lanes: Lanes) -> None:
+            try:
+                work(lanes, deadline)
+            except CronguardError as error:
+                _log.warning("alerts could not be delivered now and stay pending: %s", error)
+            except BaseException as error:  # noqa: BLE001  # the last line of defence of a thread
+                _log.error("delivery failed (%s): alerts stay pending", type(error).__name__)
+            finally:
+                lanes.dismiss()
+                self._ended()
+                over.set()
+
+        with self._lock:
+            self._under_way += 1
+        try:
+            lanes = Lanes(tuple(self._channels), self._try)
+            _start(lambda: over.wait(DELIVERY_SECONDS), daemon=False)
+            _start(partial(conduct, lanes), daemon=True)
+        except BaseException as error:
+            with self._lock:
+                self._under_way -= 1
+            over.set()
+            if lanes is not None:
+                lanes.dismiss()
+            if isinstance(error, RuntimeError):
+                return False
+            raise
+        if not threading.main_thread().is_alive():  # too late for the interpreter to wait for it
+            over.wait(DELIVERY_SECONDS)
+        return True
+
+    def _ended(self) -> None:
+        """Room for those that had to wait; what finds no thread now goes out with the next run."""
+        with self._lock:
+            self._under_way -= 1
+            jobs, self._wanted = self._wanted, set()
+        for job in sorted(jobs):
+            self.dispatch(job)
+
+    def deliver_all(
+        self,
+        *,
+        job: str | None = None,
+        state: DeliveryState = "pending",
+        report: Callable[[Attempt], None] | None = None,
+    ) -> list[Attempt]:
+        """Try everything that nobody else is trying, whatever its back-off, batch by batch."""
+        attempts: list[Attempt] = []
+        tried: dict[str, Settlement] = {}
+        while True:
+            claimed = self._store.claim_alerts(
+                channels=tuple(self._channels),
+                job=job,
+                force=True,
+                state=state,
+                limit=_BATCH + len(tried),
+            )
+            fresh = [delivery for delivery in claimed if delivery.alert_id not in tried]
+            for delivery in claimed:
+                if delivery.alert_id in tried:
+                    self._settle(delivery, tried[delivery.alert_id])
+            done = self.deliver(fresh, deadline=time.monotonic() + DELIVERY_SECONDS, report=report)
+            if not done:
+                return attempts
+            tried.update((attempt.delivery.alert_id, attempt.settlement) for attempt in done)
+            attempts += done
+
+    def deliver(
+        self,
+        claimed: Iterable[Delivery],
+        *,
+        deadline: float,
+        report: Callable[[Attempt], None] | None = None,
+        settle: bool = True,
+        lanes: Lanes | None = None,
+    ) -> list[Attempt]:
+        """Send claimed alerts, channels side by side, each channel's own in order.
+
+        Each try is settled as it ends. An alert whose turn did not come before the deadline is let
+        go unharmed and is not among the attempts returned. What failed is logged, unless there is
+        somebody to ``report`` every try to. ``lanes`` are threads that have been started already.
+        """
+        by_channel: dict[str, list[Delivery]] = {}
+        for delivery in claimed:
+            by_channel.setdefault(delivery.channel, []).append(delivery)
+        if not by_channel:
+            return []
+        send_by = deadline - SETTLING_SECONDS
+        waiting = {d.alert_id: d for lane in by_channel.values() for d in lane}
+        attempts: list[Attempt] = []
+
+        def conclude(attempt: Attempt) -> None:
+            attempts.append(attempt)
+            if settle:
+                self._settle(attempt.delivery, attempt.settlement)
+            (report or _log_failure)(attempt)
+
+        own = None if lanes else Lanes(by_channel, self._try)
+        working = lanes or own
+        assert working is not None  # noqa: S101  # for mypy
+        for name, lane in by_channel.items():
+            working.give(name, lane, send_by)
+        if own:
+            own.dismiss()
+        while waiting:
+            try:
+                attempt = working.results.get(timeout=max(0.0, send_by - time.monotonic()))
+            except Empty:
+                break
+            del waiting[attempt.delivery.alert_id]
+            conclude(attempt)
+        for delivery in waiting.values():
+            start = working.begun.get(delivery.alert_id)
+            if start is not None:
+                late = Settlement("pending", "timeout", backoff(delivery.attempt))
+                conclude(Attempt(delivery, late, time.monotonic() - start))
+            elif settle:
+                self._settle(delivery, Settlement("pending", None, 0.0))
+        return attempts
+
+    def _try(self, delivery: Delivery, send_by: float) -> Attempt:
+        start = time.monotonic()
+        detail: str | None = None
+        try:
+            from cronguard.payload import decode  # only when somebody is told
+
+            message = Message(
+                alert=decode(delivery.payload),
+                payload=delivery.payload.encode("utf-8"),
+                attempt=delivery.attempt,
+                deadline=send_by,
+            )
+            send(self._build(delivery.channel), message)
+            settlement = Settlement("sent")
+        except BaseException as error:  # noqa: BLE001  # a plugin may raise anything
+            settlement = settlement_for(error, delivery.attempt)
+            detail = _detail(error)
+        return Attempt(delivery, settlement, time.monotonic() - start, detail)
+
+    def _settle(self, delivery: Delivery, settlement: Settlement) -> None:
+        try:
+            self._store.settle_alert(delivery, settlement)
+        except Exception as error:  # noqa: BLE001  # the other alerts are still to be settled
+            _log.warning(
+                "what became of an alert of %s could not be written (%s): it may come again",
+                delivery.job,
+                error if isinstance(error, StoreError) else type(error).__name__,
+            )
+
+
+def _start(work: Callable[[], object], *, daemon: bool) -> None:
+    threading.Thread(target=work, name="cronguard-delivery", daemon=daemon).start()
+
+
+def _log_failure(attempt: Attempt) -> None:
+    delivery, settlement = attempt.delivery, attempt.settlement
+    if settlement.state == "sent":
+        return
+    _log.warning(
+        "the %s alert of %s did not reach channel %s (%s%s): %s",
+        delivery.kind,
+        delivery.job,
+        delivery.channel,
+        settlement.error_code,
+        f", {attempt.detail}" if attempt.detail else "",
+        "it will not be tried again by itself; see cronguard doctor"
+        if settlement.state == "dead"
+        else "it stays pending",
+    )
+
+
+def _detail(error: BaseException) -> str | None:
+    """A sentence that is cronguard's or the channel's own; never a third party's text."""
+    if isinstance(error, ChannelError):
+        detail = getattr(error, "detail", None)
+        return detail if isinstance(detail, str) else None
+    return str(error) if isinstance(error, CronguardError) else type(error).__name__
+
+
+__all__ = ["Attempt", "ChannelBuilder", "Courier", "backoff", "settlement_for"]

@@ -1,0 +1,77 @@
+"""When the program forks: what a thread of ours has locked would stay locked in the child.
+
+Nearly every lock of ours is made anew in a child. What cannot be are Python's own locks, one for
+each module that is being imported: a child that imports the same module would wait for ever for a
+thread that it does not have. So a fork waits a moment for imports of our threads to end, and a
+child forgets those that were under way all the same, to import the modules afresh.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+_PATIENCE = 1.0
+_END_PATIENCE = 0.05
+_PREFIX = "cronguard-"
+"""How the names of our threads begin."""
+_ours: set[int | None] = set()
+_hooked = False
+
+
+def watch() -> None:
+    """From now on, in this process and in those that it forks.
+
+    To be called before a thread is started in which something may be imported.
+    """
+    global _hooked  # noqa: PLW0603  # once a process tree
+    if not _hooked and hasattr(os, "register_at_fork"):
+        _hooked = True
+        os.register_at_fork(before=_before, after_in_child=_after_in_child)
+
+
+def wait_for_end(thread: threading.Thread) -> None:
+    """Let a thread that was told to end do so, the operating system's part of it included.
+
+    A program that forks is warned of its threads since 3.12, and must not be of ours.
+    """
+    thread.join(_END_PATIENCE)
+    give_up = time.monotonic() + _END_PATIENCE
+    while os.path.exists(f"/proc/self/task/{thread.native_id}") and time.monotonic() < give_up:  # noqa: PTH110  # at every fork
+        time.sleep(0.0002)
+
+
+def _before() -> None:
+    _ours.clear()
+    _ours.update(t.ident for t in threading.enumerate() if t.name.startswith(_PREFIX))
+    _ours.discard(threading.get_ident())
+    give_up = time.monotonic() + _PATIENCE
+    while _ours and _imports() and time.monotonic() < give_up:
+        time.sleep(0.001)
+
+
+def _after_in_child() -> None:
+    for name in _imports():
+        _locks().pop(name, None)
+        spec = getattr(sys.modules.get(name), "__spec__", None)
+        if getattr(spec, "_initializing", False):
+            del sys.modules[name]
+
+
+def _imports() -> list[str]:
+    """The modules that threads of ours are importing."""
+    found = []
+    for name, reference in list(_locks().items()):
+        owner = getattr(reference(), "owner", None)
+        if owner is not None and owner in _ours:
+            found.append(name)
+    return found
+
+
+def _locks() -> dict[str, Any]:
+    locks: dict[str, Any] = getattr(getattr(importlib, "_bootstrap", None), "_module_locks", {})
+    return locks

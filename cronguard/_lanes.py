@@ -1,0 +1,112 @@
+"""The threads that send alerts: one a channel, so that a channel which hangs holds up no other.
+
+All of them are daemons, since a socket, a resolver or a plugin may never return, and all of them
+start before there is anything to send: on 3.12 none can once the main thread has ended.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from queue import SimpleQueue
+from typing import Any, NamedTuple, TypeAlias
+
+from cronguard._forks import watch as watch_forks
+from cronguard.interfaces import Channel
+from cronguard.model import Delivery, Message, Settlement
+
+
+class Attempt(NamedTuple):
+    """What became of one try, to be shown."""
+
+    delivery: Delivery
+    settlement: Settlement
+    seconds: float
+    detail: str | None = None
+
+
+Try: TypeAlias = Callable[[Delivery, float], Attempt]
+"""(an alert, when to give up on `time.monotonic`'s scale) → what became of it. Never raises."""
+_Work: TypeAlias = tuple[Sequence[Delivery], float]
+
+
+class Lanes:
+    """A thread for each channel; what becomes of each try is put into ``results`` as it ends.
+
+    Raises RuntimeError, and leaves no thread behind, if not all of them can be started.
+    """
+
+    def __init__(self, channels: Iterable[str], attempt: Try) -> None:
+        self.results: SimpleQueue[Attempt] = SimpleQueue()
+        self.begun: dict[str, float] = {}
+        """alert_id → when its try began; for those that have begun."""
+        watch_forks()
+        self._attempt = attempt
+        self._inboxes: dict[str, SimpleQueue[_Work | None]] = {}
+        try:
+            for name in channels:
+                inbox: SimpleQueue[_Work | None] = SimpleQueue()
+                threading.Thread(
+                    target=self._serve, args=(inbox,), name=f"cronguard-channel-{name}", daemon=True
+                ).start()
+                self._inboxes[name] = inbox
+        except BaseException:
+            self.dismiss()
+            raise
+
+    def give(self, channel: str, lane: Sequence[Delivery], send_by: float) -> None:
+        """Let a channel's thread send these, in order, as long as there is time."""
+        self._inboxes[channel].put((lane, send_by))
+
+    @property
+    def channels(self) -> Iterable[str]:
+        """The channels that have a thread here."""
+        return self._inboxes.keys()
+
+    def dismiss(self) -> None:
+        """Let every thread end once it has done what it was given."""
+        for inbox in self._inboxes.values():
+            inbox.put(None)
+
+    def _serve(self, inbox: SimpleQueue[_Work | None]) -> None:
+        while (work := inbox.get()) is not None:
+            lane, send_by = work
+            for delivery in lane:
+                now = time.monotonic()
+                if now >= send_by:
+                    break
+                self.begun[delivery.alert_id] = now
+                self.results.put(self._attempt(delivery, send_by))
+
+
+def send(channel: Channel, message: Message) -> None:
+    """One try, in this thread; an ``async def send`` gets an event loop of its own."""
+    pending = channel.send(message)
+    if isinstance(pending, Awaitable):  # many return something, and mean nothing by it
+        _finish(pending)
+
+
+def _finish(pending: Awaitable[None]) -> None:
+    import asyncio  # few channels are asynchronous
+
+    async def finish() -> None:
+        loop = asyncio.get_running_loop()
+        threaded = loop.run_in_executor
+
+        def run_in_executor(executor: Any, work: Callable[..., Any], *args: Any) -> Any:
+            if executor is not None:
+                return threaded(executor, work, *args)
+            answer = loop.create_future()
+            try:
+                answer.set_result(work(*args))
+            except Exception as error:  # noqa: BLE001  # handed to whoever awaits it
+                answer.set_exception(error)
+            return answer
+
+        # Where names are looked up. A process that is ending lends no pool to do it in, and this
+        # thread has nothing else to do.
+        loop.run_in_executor = run_in_executor  # type: ignore[method-assign, assignment]
+        await pending
+
+    asyncio.run(finish())

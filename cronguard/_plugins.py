@@ -1,0 +1,250 @@
+"""Plugins by name: cronguard's own by convention, everybody else's through entry points.
+
+Three groups: ``cronguard.channels``, ``cronguard.stores``, ``cronguard.secrets``. A built-in called
+``email-smtp`` is the one class of its kind in the module ``email_smtp`` of the package that has the
+group's name: found without package metadata, whose reading costs more than a run. It also works
+where there is no metadata, in a zipapp or a source tree.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from cronguard._words import show, suggest
+from cronguard.errors import PluginError
+from cronguard.model import Option
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+Group: TypeAlias = Literal["cronguard.channels", "cronguard.stores", "cronguard.secrets"]
+
+CHANNELS: Group = "cronguard.channels"
+STORES: Group = "cronguard.stores"
+SECRETS: Group = "cronguard.secrets"
+
+_DUTIES: dict[str, tuple[str, ...]] = {
+    CHANNELS: ("send",),
+    STORES: ("start_run", "finish_run", "claim_alerts", "settle_alert"),
+    SECRETS: ("get",),
+}
+_NOUNS = {CHANNELS: "channel", STORES: "store", SECRETS: "secret source"}
+_OWN = "cronguard"
+
+_loaded: dict[tuple[str, str], type | PluginError] = {}
+_entry_points: dict[str, dict[str, list[EntryPoint]]] = {}
+
+
+class PluginInfo(NamedTuple):
+    """One plugin as ``cronguard channels`` and ``doctor`` show it."""
+
+    name: str
+    distribution: str | None
+    """``name version``; None where package metadata is missing."""
+    module: str
+    error: str | None = None
+    """One line if it cannot be used, or is passed over; None if it works."""
+
+
+def load(group: Group, name: str) -> type:
+    """The plugin's class. Raises PluginError, one line naming plugin and distribution.
+
+    The answer, good or bad, is kept for the life of the process.
+    """
+    known = _loaded.get((group, name))
+    if known is None:
+        try:
+            known = builtin(group, name) or _load_foreign(group, name)
+        except PluginError as error:
+            known = error
+        _loaded[group, name] = known
+    if isinstance(known, PluginError):
+        raise PluginError(str(known))
+    return known
+
+
+def builtin(group: Group, name: str) -> type | None:
+    """The built-in of that name, or None; never reads package metadata.
+
+    Raises PluginError if there is one but it cannot be used, as when its extra is not installed.
+    """
+    module_name = name.replace("-", "_")
+    if not module_name.isidentifier() or module_name.startswith("_"):
+        return None
+    path = f"{group}.{module_name}"
+    try:
+        module = import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name == path:
+            return None
+        raise PluginError(
+            f"{_NOUNS[group]} {show(name)} needs the module {error.name!r}: "
+            f"pip install 'cronguard[{name}]'"
+        ) from None
+    except Exception as error:  # noqa: BLE001  # one broken module must not stop the others
+        raise PluginError(_broken(group, name, path, error)) from None
+    found = [
+        value
+        for key, value in vars(module).items()
+        if isinstance(value, type)
+        and value.__module__ == path
+        and not key.startswith("_")
+        and fault(group, value) is None
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def names(group: Group) -> tuple[str, ...]:
+    """Every plugin's name in the group, sorted, whether it works or not. Reads metadata."""
+    return tuple(sorted({*_foreign(group), *builtin_names(group)}))
+
+
+def describe(group: Group) -> list[PluginInfo]:
+    """Every plugin in the group, loaded and judged; one that is passed over says so."""
+    infos: list[PluginInfo] = []
+    builtins = builtin_names(group)
+    for name in names(group):
+        error: str | None = None
+        try:
+            path = load(group, name).__module__
+        except PluginError as problem:
+            path, error = "", str(problem)
+        points = _foreign(group).get(name, [])
+        own = name in builtins or any(_is_own(point) for point in points)
+        if own:
+            infos.append(PluginInfo(name, _own_distribution(), path or group, error))
+        others = [point for point in points if not _is_own(point)]
+        for index, point in enumerate(others):
+            passed_over = (
+                f"passed over: {_OWN if own else _distribution(others[0])} has this name too"
+                if own or index
+                else error
+            )
+            infos.append(PluginInfo(name, _distribution(point), point.module, passed_over))
+    return infos
+
+
+def fault(group: Group, kind: object) -> str | None:
+    """Why something cannot be a plugin of the group; None if it can."""
+    if not isinstance(kind, type):
+        return "is not a class"
+    for duty in _DUTIES[group]:
+        if not callable(getattr(kind, duty, None)):
+            return f"has no {duty}()"
+    if group == CHANNELS:
+        options = getattr(kind, "OPTIONS", None)
+        if (
+            isinstance(options, str)
+            or not isinstance(options, Sequence)
+            or not all(isinstance(option, Option) for option in options)
+        ):
+            return "has no OPTIONS, a sequence of cronguard.model.Option"
+    return None
+
+
+def forget() -> None:
+    """Look everything up afresh next time."""
+    _loaded.clear()
+    _entry_points.clear()
+
+
+def _load_foreign(group: Group, name: str) -> type:
+    points = [point for point in _foreign(group).get(name, []) if not _is_own(point)]
+    if not points:
+        raise PluginError(
+            f"there is no {_NOUNS[group]} {show(name)}{suggest(name, names(group))}: "
+            f"install the plugin that provides it, or use one of {', '.join(names(group))}"
+        )
+    point = points[0]
+    try:
+        kind = point.load()
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody else's code
+        raise PluginError(_broken(group, name, _distribution(point), error)) from None
+    wrong = fault(group, kind)
+    if wrong:
+        raise PluginError(
+            f"{_NOUNS[group]} {show(name)} of {_distribution(point)} cannot be used: "
+            f"{point.value} {wrong}; update or remove that package"
+        )
+    checked: type = kind
+    return checked
+
+
+def _broken(group: Group, name: str, whose: str, error: BaseException) -> str:
+    what = type(error).__name__
+    if isinstance(error, ModuleNotFoundError):
+        what += f" (module {error.name!r})"
+    return (
+        f"{_NOUNS[group]} {show(name)} of {whose} cannot be loaded: {what}; "
+        "update or remove that package"
+    )
+
+
+def _foreign(group: Group) -> dict[str, list[EntryPoint]]:
+    """Entry points by name, cronguard's own among them, in a stable order."""
+    known = _entry_points.get(group)
+    if known is None:
+        from importlib.metadata import entry_points  # costs more than a run
+
+        known = {}
+        try:
+            points = sorted(entry_points(group=group), key=_distribution)
+        except Exception:  # noqa: BLE001  # one damaged package on the path must not hide cronguard
+            points = []
+        for point in points:
+            known.setdefault(point.name, []).append(point)
+        _entry_points[group] = known
+    return known
+
+
+def _distribution(point: EntryPoint) -> str:
+    found = point.dist
+    return f"{found.name} {found.version}" if found else "an unknown package"
+
+
+def _is_own(point: EntryPoint) -> bool:
+    found = point.dist
+    return found.name.lower() == _OWN if found else False
+
+
+def _own_distribution() -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # as above
+
+    try:
+        return f"{_OWN} {version(_OWN)}"
+    except PackageNotFoundError:
+        return None
+
+
+def builtin_names(group: Group) -> list[str]:
+    from pkgutil import iter_modules  # only when plugins are listed
+
+    package = sys.modules.get(group) or import_module(group)
+    found = []
+    for module in iter_modules(package.__path__):
+        name = module.name.replace("_", "-")
+        try:
+            usable = not module.name.startswith("_") and builtin(group, name) is not None
+        except PluginError:
+            usable = True
+        if usable:
+            found.append(name)
+    return found
+
+
+__all__ = [
+    "CHANNELS",
+    "SECRETS",
+    "STORES",
+    "Group",
+    "PluginInfo",
+    "builtin",
+    "describe",
+    "fault",
+    "forget",
+    "load",
+    "names",
+]

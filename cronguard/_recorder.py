@@ -1,0 +1,308 @@
+"""One run, from its start to its committed outcome. One `Recording` a run, no shared state.
+
+Nothing here raises to the guarded program. What the store does not take is kept and written before
+the process's next run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cronguard import _log
+from cronguard._outcome import end_status
+from cronguard._process import current_owner, is_dead
+from cronguard._signals import raised_by_handler
+from cronguard.errors import CronguardError, StoreConfigError, StoreError
+from cronguard.ids import new_id
+from cronguard.model import EndStatus, Failure, Outcome, Run
+
+if TYPE_CHECKING:
+    from cronguard._runtime import Job, Runtime
+
+_open_runs: ContextVar[tuple[Recording, ...]] = ContextVar("cronguard_open_runs", default=())
+
+
+class Unwritten(NamedTuple):
+    """A finished run whose outcome the store has not taken yet."""
+
+    run: Run
+    outcome: Outcome
+    started: bool
+
+
+class Recording:
+    """A run as its process sees it.
+
+    ``live`` is False for a run that is not recorded: the same job entered inside itself, or
+    cronguard in trouble. ``skipped`` is True if another run holds the job.
+    """
+
+    __slots__ = (
+        "_entered",
+        "_runtime",
+        "began",
+        "held_by",
+        "job",
+        "live",
+        "run",
+        "skipped",
+        "started",
+        "watch",
+    )
+
+    def __init__(self, runtime: Runtime | None = None, job: Job | None = None) -> None:
+        self._runtime = runtime
+        self.job = job
+        self.live = False
+        self.skipped = False
+        self.started = False
+        self.held_by: str | None = None
+        self.run: Run | None = None
+        self.began = 0.0
+        self._entered = False
+        self.watch: object = None
+        """Kept alive by the run: what tells when its coroutine is thrown away."""
+
+    # --- the start ------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Tell the store; afterwards the run is live, skipped, or runs without a record.
+
+        Raises only what a signal handler of the program raises meanwhile, Ctrl-C included: then
+        `end` is to be called as if the function had raised it.
+        """
+        self._attempt("start", self._start)
+        if self._runtime is not None:
+            self.began = self._runtime.monotonic()  # what cronguard took is not the function's time
+
+    def _start(self) -> None:
+        runtime, run = self._runtime, self.run
+        if runtime is None or run is None:
+            return
+        self.live = True
+        runtime.opened(self)
+        if not runtime.replay():
+            return  # the store would let us wait again, and take this before what came first
+        started = runtime.store.start_run(run, is_dead=is_dead)
+        self.started = True
+        if started.status == "skipped":
+            self.live, self.skipped, self.held_by = False, True, started.held_by
+            runtime.closed(self)
+        if started.alerts_due:
+            runtime.courier.dispatch(run.job)
+        if self.skipped:
+            _log.warning(
+                "%s was skipped: run %s still holds it (cronguard unlock %s frees it)",
+                run.job,
+                started.held_by,
+                run.job,
+            )
+
+    def enter(self) -> None:
+        """From here on, in this context, the same job entered again is this run."""
+        if self.live:
+            self._entered = True
+            outer = _open_runs.get()
+            _open_runs.set((*(run for run in outer if run.live), self) if outer else (self,))
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """The counterpart of `enter`, in the same context."""
+        if not self._entered:
+            return
+        self._entered = False
+        now_open = _open_runs.get()
+        if now_open and now_open[-1] is self:
+            _open_runs.set(now_open[:-1])
+        else:  # another guard of this context was entered later and is still open
+            _open_runs.set(tuple(other for other in now_open if other is not self))
+
+    def end(self, error: BaseException | None) -> None:
+        """The function returned (None) or raised: judge and commit.
+
+        Raises only what a signal handler of the program raises meanwhile.
+        """
+        if not self.live:
+            return
+        try:
+            outcome = self.judge(error)
+        except BaseException:
+            self.commit(Outcome("failure" if error else "success", *self._ended()))
+            raise
+        self.commit(outcome)
+
+    def judge(self, error: BaseException | None) -> Outcome:
+        """The outcome, as of now. Raises as `end` does."""
+        ended = self._ended()
+        status: EndStatus = "success" if error is None else "failure"
+        failure = None
+        trouble: Exception | None = None
+        try:
+            status = end_status(error, self.job.config.ignore if self.job else ())
+            if status == "failure" and error is not None and self._runtime is not None:
+                failure = self._runtime.capture(error)
+        except Exception as problem:  # noqa: BLE001  # judged below, where its context can be seen
+            trouble = problem
+        if trouble is not None:
+            self._trouble("error", trouble)
+        return Outcome(status, *ended, failure)
+
+    def _ended(self) -> tuple[datetime, float]:
+        runtime = self._runtime
+        if runtime is None:
+            return datetime.now(UTC), 0.0
+        return runtime.now(), runtime.monotonic() - self.began
+
+    def commit(self, outcome: Outcome) -> None:
+        """Hand the outcome to the store. Raises as `end` does."""
+        if self.live:
+            self._attempt("end", partial(self._commit, outcome))
+
+    def end_as(self, status: EndStatus, failure: Failure | None = None) -> None:
+        """The run ended in a way that no exception tells, such as a command's exit code."""
+        if self.live:
+            self.commit(Outcome(status, *self._ended(), failure))
+
+    def _commit(self, outcome: Outcome) -> None:
+        runtime, run = self._runtime, self.run
+        if runtime is None or run is None:
+            return
+        unwritten = Unwritten(run, outcome, self.started)
+        problem: StoreError | None = None
+        alerts_due = False
+        try:
+            self.live = False
+            runtime.closed(self)
+            if run.owner.pid == current_owner().pid:  # else we are a fork that left through here
+                alerts_due = runtime.write(unwritten)
+        except StoreConfigError as error:
+            problem = error
+        except BaseException as error:  # struck by Ctrl-C or a time limit, it may not be written
+            runtime.keep(unwritten)
+            runtime.closed(self)
+            if not isinstance(error, StoreError):
+                raise
+            problem = error
+        if problem is not None:
+            self._trouble("end", problem)
+            _tell_directly(runtime, run, outcome)
+        elif alerts_due:
+            runtime.courier.dispatch(run.job)
+
+    def _attempt(self, what: str, work: Callable[[], None]) -> None:
+        trouble: Exception | None = None
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
+            trouble = error
+        if trouble is not None:
+            self._trouble(what, trouble)
+
+    def _trouble(self, what: str, error: Exception) -> None:
+        """Say what went wrong inside cronguard; what a signal handler raised goes on its way."""
+        struck = raised_by_handler(error)
+        if struck is not None:
+            raise struck
+        name = self.job.config.job if self.job else "a job"
+        if isinstance(error, StoreError) and self._runtime is not None:
+            kept = what == "end" and not isinstance(error, StoreConfigError)
+            fate = "is kept until the store answers" if kept else "was not recorded"
+            self._runtime.complain(error, f"the {what} of {name} {fate}")
+        else:
+            _log.error("cronguard could not record the %s of %s: %s", what, name, _brief(error))
+
+
+def _tell_directly(runtime: Runtime, run: Run, outcome: Outcome) -> None:
+    """A failure that cannot be written down is told at once, streak unknown, once a process."""
+    if outcome.status != "failure" or run.job in runtime.told_directly:
+        return
+    runtime.told_directly.add(run.job)
+    from cronguard.payload import degraded  # rare path
+
+    runtime.courier.dispatch_directly(degraded(run, outcome))
+
+
+class Guarded:
+    """What a guard was told: its checked options, and what they come to under the settings."""
+
+    __slots__ = ("options", "resolved")
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options = options
+        self.resolved: tuple[Runtime, Job] | None = None
+
+
+def prepare(guarded: Guarded) -> Recording:
+    """A recording for a run that is about to start; it has not been told to the store yet."""
+    trouble: Exception | None = None
+    try:
+        from cronguard._runtime import current  # nothing is set up at import
+
+        runtime = current()
+        job = runtime.job(guarded)
+        config = job.config
+        recording = Recording(runtime, job)
+        if _inside(runtime, config.job):
+            return recording
+        recording.began = runtime.monotonic()
+        recording.run = Run(
+            run_id=new_id(),
+            job=config.job,
+            started_at=runtime.now(),
+            owner=current_owner(),
+            rules=job.rules,
+            overlap=config.overlap,
+            max_runtime=config.max_runtime,
+            schedule=config.schedule,
+            runbook=config.runbook,
+            test_mode=config.test_mode or runtime.settings.test_mode,
+        )
+    except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
+        trouble = error
+    if trouble is None:
+        return recording
+    struck = raised_by_handler(trouble)
+    if struck is not None:
+        raise struck
+    _log.error_once("cronguard is not recording %s: %s", guarded.options["job"], _brief(trouble))
+    return Recording()
+
+
+def exported(run: Run) -> str:
+    """What `cronguard._runtime.RUN_VARIABLE` says for a command's job to be this run."""
+    return f"{run.job} {run.run_id} {run.owner.pid} {run.owner.started or '-'}"
+
+
+def _inside(runtime: Runtime, job: str) -> bool:
+    """Whether this job's own run is open around us: in this context, or as our parent command."""
+    for outer in _open_runs.get():
+        if outer.live and outer.run is not None and outer.run.job == job:
+            return outer.run.owner.pid == current_owner().pid  # a fork's run is one of its own
+    if runtime.exported is None:
+        return False
+    name, _, rest = runtime.exported.partition(" ")
+    return name == job and _is_alive(rest)
+
+
+def _is_alive(rest: str) -> bool:
+    """Whether the ``cronguard run`` that exported this is still there.
+
+    A daemon that a guarded command leaves behind inherits the variable; its own later runs are runs
+    of their own.
+    """
+    try:
+        _, pid, started = rest.split(" ")
+        owner = current_owner()._replace(pid=int(pid), started=None if started == "-" else started)
+    except ValueError:
+        return False
+    return not is_dead(owner)
+
+
+def _brief(error: BaseException) -> str:
+    """cronguard's own sentences are shown; of anything else only its type."""
+    return str(error) if isinstance(error, CronguardError) else type(error).__name__

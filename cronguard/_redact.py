@@ -1,0 +1,137 @@
+"""Error messages without what is private.
+
+A message is a mix of what a programmer wrote and of values. What is known to have been written
+(literals of the code along the traceback, known shapes, technical words) is kept; the rest becomes
+a mask. Work is bounded by looking at the first few thousand characters only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from cronguard._error_code import Role, read, related
+from cronguard._error_type import error_type
+from cronguard._mask import MOST_CHARACTERS, clean
+from cronguard._redact_code import code_text
+from cronguard._redact_keep import keep_of
+from cronguard._redact_message import redact_message
+from cronguard._redact_vocabulary import vocabulary
+from cronguard._redact_words import Known
+
+_MOST_RELATED = 6
+_MOST_NOTES = 5
+_SHORTEST_QUOTE = 8
+_LINE_BREAK = " | "
+_SCHEMA_NAMES = ("constraint_name", "table_name", "column_name")
+_JOINTS: dict[Role, str] = {"cause": "caused by", "context": "after", "member": "with"}
+
+
+def redact_error(error: BaseException, *, keep: Sequence[str] = ()) -> str | None:
+    """What may be shown of the error's message, notes, causes and members; None for nothing."""
+    chain = list(related(error, limit=_MOST_RELATED))
+    code = code_text([each for _, each in chain])
+    redactor = _Redactor(Known(code, vocabulary(), keep_of(tuple(keep))))
+    # from the innermost cause outwards, since messages like to quote the one before
+    texts = [(role, each, redactor.message(each)) for role, each in reversed(chain)][::-1]
+    parts = []
+    for role, each, (raw, shown) in texts:
+        if role == "error":
+            parts += [shown, redactor.schema_names(each, shown)]
+        elif role == "member" or raw not in redactor.quoted:
+            parts.append(f"{_JOINTS[role]} {error_type(each)}" + (f": {shown}" if shown else ""))
+        parts += redactor.notes(each)
+    return clean("; ".join(part for part in parts if part)) or None
+
+
+def redact_output(tail: str, *, keep: Sequence[str] = ()) -> str | None:
+    """What may be shown of the end of a command's output; None for nothing."""
+    text = str.__getitem__(tail, slice(-MOST_CHARACTERS, None))
+    if len(tail) > MOST_CHARACTERS:
+        text = text.partition("\n")[2] or text.partition(" ")[2]
+    return clean(_redactor((), keep).text(text), end=True) or None
+
+
+def redact_text(text: str, *, literals: Iterable[str] = (), keep: Sequence[str] = ()) -> str:
+    """What would be shown of a message about which nothing but its text is known.
+
+    ``literals`` are texts that a programmer wrote, such as the template the message came from.
+    """
+    return clean(_redactor(literals, keep).text(text))
+
+
+def _redactor(literals: Iterable[str], keep: Sequence[str]) -> _Redactor:
+    return _Redactor(Known(code_text((), literals), vocabulary(), keep_of(tuple(keep))))
+
+
+def text_of(error: BaseException) -> str:
+    """``str(error)`` whatever its class does, with a bound on its length."""
+    try:
+        return str.__getitem__(str(error), slice(MOST_CHARACTERS + 1))
+    except BaseException:  # noqa: BLE001  # somebody else's __str__
+        return ""
+
+
+class _Redactor:
+    def __init__(self, known: Known) -> None:
+        self._known = known
+        self._done: dict[str, str] = {}
+        self.quoted: set[str] = set()
+        """Texts of causes that were met inside another text."""
+
+    def message(self, error: BaseException) -> tuple[str, str]:
+        raw = text_of(error)
+        shown = self.text(raw)
+        if len(raw) >= _SHORTEST_QUOTE:
+            self._done[raw] = shown
+        return raw, shown
+
+    def schema_names(self, error: BaseException, shown: str) -> str:
+        """What a database says the error is about, as far as the text does not say so itself."""
+        said = []
+        for attribute in _SCHEMA_NAMES:
+            # psycopg has them on its diagnostics, asyncpg on the error
+            name = read(read(error, "diag") or error, attribute)
+            if isinstance(name, str) and name not in shown and self._known.is_name(name):
+                said.append(f"{attribute.removesuffix('_name')} {name}")
+        return ", ".join(said)
+
+    def notes(self, error: BaseException) -> list[str]:
+        """The error's notes, each redacted."""
+        try:
+            notes: list[object] = [*list.__getitem__(error.__notes__, slice(_MOST_NOTES))]
+        except Exception:  # noqa: BLE001  # most errors have none, and some have something else
+            return []
+        return [f"note: {self.text(note)}" for note in notes if isinstance(note, str)]
+
+    def text(self, raw: str) -> str:
+        text = str.__getitem__(raw, slice(MOST_CHARACTERS + 1))
+        if len(text) > MOST_CHARACTERS:
+            # whatever was cut in two must not pass for a word
+            text = text[:MOST_CHARACTERS].rpartition(" ")[0]
+        text = text.encode("utf-8", "replace").decode("utf-8")
+        shown = "".join(
+            self._done[part] if part in self._done else self._plain(part)
+            for part in self._parts(text)
+        )
+        return _LINE_BREAK.join(line for each in shown.splitlines() if (line := each.strip()))
+
+    def _plain(self, text: str) -> str:
+        return redact_message(text, self._known) if text else ""
+
+    def _parts(self, text: str) -> list[str]:
+        """The text, split where it quotes another error of the chain."""
+        parts = [text]
+        for quoted in sorted(self._done, key=len, reverse=True):
+            if quoted in text:
+                self.quoted.add(quoted)
+                parts = [
+                    piece
+                    for part in parts
+                    for piece in ([part] if part in self._done else _split(part, quoted))
+                ]
+        return parts
+
+
+def _split(text: str, quoted: str) -> list[str]:
+    pieces = text.split(quoted)
+    return [each for piece in pieces for each in (piece, quoted)][:-1]

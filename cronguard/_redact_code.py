@@ -1,0 +1,232 @@
+"""What programmers wrote: the literals and names in the code that an error passed through."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from types import CodeType, FrameType, FunctionType, TracebackType
+from typing import Any, cast
+
+from cronguard._error_code import own_code
+from cronguard._redact_vocabulary import vocabulary
+
+_MOST_FRAMES = 20_000
+_MOST_CODES = 60
+_MOST_INNER = 200
+_MOST_REMEMBERED = 500
+_LONGEST_LITERAL = 1_000
+_LONGEST_NAME = 60
+_MOST_DIGITS = 4
+_SHORTEST_CODE = 3  # an exit code such as 1 can be anything in a text
+
+_FIELDS = re.compile(
+    r"%(?:\([^)]{0,60}\))?[#0\- +]*[0-9*]*(?:\.[0-9*]+)?[hlL]?[diouxXeEfFgGcrsa]"
+    r"|\{[^{}]{0,80}\}|\$\{?\w{1,60}\}?"
+)
+_WORD = re.compile(r"[^\W\d_]+")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:[.-][A-Za-z0-9_]+)*")
+_STATEMENT = re.compile(r"(?i)\s*(?:select|insert|update|delete|merge|with|create|alter|copy)\s")
+_STRING = re.compile(r"'[^']*'")
+_SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{2,62}")
+_METHODS = ("__init__", "__new__", "__str__", "__repr__", "__post_init__")
+
+_traceback: Any = BaseException.__dict__["__traceback__"].__get__
+
+
+@dataclass(frozen=True, slots=True)
+class CodeText:
+    """What may be trusted because it stands in the code."""
+
+    segments: tuple[str, ...] = ()
+    """Pieces of sentences between the fields of f-strings and templates, longest first."""
+    names: frozenset[str] = frozenset()
+    """Attributes, variables, functions."""
+    constants: frozenset[str] = frozenset()
+    """Whole literals that look like a program's name, such as ``"user_id"`` or ``"READ_ONLY"``."""
+
+    types: frozenset[str] = frozenset()
+    """The names of the errors' classes."""
+    codes: frozenset[str] = frozenset()
+    """The errors' own codes, such as ``"23505"``."""
+
+    def knows(self, name: str) -> bool:
+        """Whether the code calls something by this very name."""
+        return name in self.names or name in self.constants
+
+
+_remembered: dict[int, tuple[CodeType, CodeText]] = {}
+_joins: dict[tuple[int, ...], tuple[list[object], CodeText]] = {}
+
+
+def code_text(errors: Sequence[BaseException], literals: Iterable[str] = ()) -> CodeText:
+    """The literals and names along the tracebacks of the errors, and in their classes."""
+    frames = {id(frame.f_code): frame for error in errors for frame in _frames(_traceback(error))}
+    kinds = {id(type(error)): type(error) for error in errors}
+    known = _joined(tuple(frames.values()), tuple(kinds.values()))
+    if literals := tuple(literals):
+        known = _sum([known, _text_of_literals(literals)])
+    codes = frozenset(
+        code for code in map(own_code, errors) if code and len(code) >= _SHORTEST_CODE
+    )
+    return replace(known, codes=codes)
+
+
+def _joined(frames: tuple[FrameType, ...], kinds: tuple[type, ...]) -> CodeText:
+    key = (*(id(frame.f_code) for frame in frames), *map(id, kinds))
+    if (found := _joins.get(key)) is not None:
+        return found[1]
+    texts = [_text_of_frame(frame) for frame in frames]
+    texts += [_text_of_code(code, ()) for kind in kinds for code in _methods(kind)]
+    known = replace(_sum(texts), types=frozenset(kind.__name__ for kind in kinds))
+    if len(_joins) >= _MOST_REMEMBERED:
+        _joins.clear()
+    # the code and the classes are held on to, so that no other can get their ids
+    _joins[key] = ([*(frame.f_code for frame in frames), *kinds], known)
+    return known
+
+
+def _sum(texts: list[CodeText]) -> CodeText:
+    segments = {segment for text in texts for segment in text.segments}
+    return CodeText(
+        tuple(sorted(segments, key=lambda each: (-len(each), each))),
+        frozenset().union(*(text.names for text in texts)),
+        frozenset().union(*(text.constants for text in texts)),
+    )
+
+
+def _frames(tb: TracebackType | None) -> list[FrameType]:
+    """The innermost frames, one for each piece of code."""
+    frames: dict[int, FrameType] = {}
+    left = _MOST_FRAMES
+    while tb is not None and left:
+        frame = tb.tb_frame
+        key = id(frame.f_code)
+        frames.pop(key, None)
+        frames[key] = frame
+        if len(frames) > _MOST_CODES:
+            del frames[next(iter(frames))]
+        tb = tb.tb_next
+        left -= 1
+    return list(frames.values())
+
+
+def _text_of_frame(frame: FrameType) -> CodeText:
+    return _text_of_code(frame.f_code, tuple(_called(frame)))
+
+
+def _called(frame: FrameType) -> Iterator[CodeType | str]:
+    """The functions, classes and templates of its module that the frame's code names."""
+    for name in frame.f_code.co_names[:_MOST_INNER]:
+        value: object = dict.get(frame.f_globals, name)
+        if type(value) is FunctionType:
+            yield value.__code__
+        elif type(value) is str and len(value) <= _LONGEST_LITERAL and _FIELDS.search(value):
+            yield value
+        elif issubclass(type(value), type):  # isinstance would ask the value itself
+            kind = cast("type", value)
+            yield from _methods(kind)
+            yield from _fields(kind)
+
+
+def _methods(kind: type) -> Iterator[CodeType]:
+    for each in type.__dict__["__mro__"].__get__(kind)[:10]:
+        names = type.__dict__["__dict__"].__get__(each)
+        for name in _METHODS:
+            method = names.get(name)
+            if type(method) is FunctionType:
+                yield method.__code__
+
+
+def _fields(kind: type) -> Iterator[str]:
+    """What a class declares, such as the fields of a model."""
+    for each in type.__dict__["__mro__"].__get__(kind)[:10]:
+        declared = type.__dict__["__dict__"].__get__(each).get("__annotations__")
+        if type(declared) is dict:
+            yield from (name for name in list(declared)[:_MOST_INNER] if type(name) is str)
+
+
+def _text_of_code(code: CodeType, called: tuple[CodeType | str, ...]) -> CodeText:
+    known = _remembered.get(id(code))
+    if known is not None and known[0] is code:
+        return known[1]
+    segments: set[str] = set()
+    names: set[str] = set()
+    constants: set[str] = set()
+    waiting: list[object] = [code, *called]
+    left = _MOST_INNER
+    while waiting and left:
+        left -= 1
+        current = waiting.pop()
+        if isinstance(current, str):
+            segments.update(_segments(current))
+            constants.update(_constants(current))
+            continue
+        if not isinstance(current, CodeType):
+            continue
+        names.update(current.co_names, current.co_varnames, current.co_freevars, [current.co_name])
+        for constant in current.co_consts:
+            if type(constant) is str:
+                segments.update(_segments(constant))
+                constants.update(_constants(constant))
+                names.update(_schema_names(constant))
+            elif type(constant) is tuple:
+                # a list of values is not a sentence: only names are taken from it
+                for each in constant[:_MOST_INNER]:
+                    if type(each) is str:
+                        constants.update(_constants(each))
+            elif type(constant) is CodeType:
+                waiting.append(constant)
+    text = CodeText(tuple(segments), frozenset(names), frozenset(constants))
+    if len(_remembered) >= _MOST_REMEMBERED:
+        _remembered.clear()
+    _remembered[id(code)] = (code, text)
+    return text
+
+
+def _text_of_literals(literals: Iterable[str]) -> CodeText:
+    segments: set[str] = set()
+    constants: set[str] = set()
+    for literal in literals:
+        segments.update(_segments(literal))
+        constants.update(_constants(literal))
+    return CodeText(tuple(segments), frozenset(), frozenset(constants))
+
+
+def _constants(literal: str) -> Iterator[str]:
+    if len(literal) > 1 and len(literal) <= _LONGEST_NAME and _NAME.fullmatch(literal):
+        is_name = literal.islower() or literal.isupper() or "_" in literal
+        if is_name and sum(each.isdigit() for each in literal) <= _MOST_DIGITS:
+            yield literal
+
+
+def _schema_names(literal: str) -> Iterator[str]:
+    """The tables and columns of a statement, without its values."""
+    if len(literal) <= _LONGEST_LITERAL * 10 and _STATEMENT.match(literal):
+        yield from _SCHEMA_NAME.findall(_STRING.sub(" ", literal))
+
+
+def _segments(literal: str) -> Iterator[str]:
+    if len(literal) > _LONGEST_LITERAL:
+        return
+    if _is_prose(literal):
+        yield literal
+    if _FIELDS.search(literal):
+        yield from (piece for piece in _FIELDS.split(literal) if _is_prose(piece))
+
+
+def _is_prose(piece: str) -> bool:
+    """Whether a literal can be told from a value: more than one word, or a word with its spacing.
+
+    What looks like somebody's full name is taken for a value that was written into the program.
+    """
+    words = _WORD.findall(piece)
+    if not words or piece.isidentifier():
+        return False
+    spaced = not piece[0].isalnum() or not piece[-1].isalnum()
+    if not spaced and 2 * sum(word[0].islower() for word in words) <= len(words):
+        return all(vocabulary().kind(word.lower()) == "known" for word in words)
+    if all(word[0].isupper() for word in words):
+        begins = spaced and len(words) == 1 and not piece[0].isspace()
+        return begins or all(vocabulary().kind(word.lower()) == "known" for word in words)
+    return spaced or len(words) > 1

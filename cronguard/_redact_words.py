@@ -1,0 +1,260 @@
+"""Word by word: which words of a text nobody has to vouch for."""
+
+from __future__ import annotations
+
+import re
+
+from cronguard._error_code import is_sqlstate
+from cronguard._redact_code import CodeText
+from cronguard._redact_keep import Keep
+from cronguard._redact_vocabulary import Vocabulary
+
+_CHARACTER = r"[^\s!-/:-@\[-^`{-~]"
+_RUN = re.compile(rf"{_CHARACTER}+(?:[-._/@\\'+]+{_CHARACTER}+)*")
+_CLAUSE = re.compile(r"(?<=[.;:!?])\s+|\n+")
+_SIGNS = frozenset("\u2013—…“”\u2018\u2019«»•·→\u00d7°±")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,5}|[0-9]{1,4}\.[0-9]{1,3}")
+_MEASURE = re.compile(r"0x[0-9A-Fa-f]{1,2}|[0-9]{1,5}(?:ms|s|kB|KB|MB|GB)")
+_LABEL = re.compile(r"(?:\b([A-Za-z]+) )?\b([A-Za-z]+)(?: |=|: | #| \(|\()\Z")
+_CODE_LABEL = re.compile(r"(?:[\"']code[\"']: ?[\"']|SQLSTATE[ :=\[(]+)\Z")
+_CODE_LENGTHS = (5, 8)
+_UNIT = re.compile(r" ?([A-Za-z-]+)(?!\w)")
+_CODES = frozenset({"status", "exit", "error", "return", "http", "response"})
+_TOWARDS = frozenset({"to", "from", "with", "for", "by", "of", "or", "and", "user"})
+_DOUBTFUL = frozenset({"ambiguous", "function", "term", "number"})
+_QUOTES = frozenset("'\"`")
+_OPENS_CLAUSE = frozenset(".:;!?]\n([|>-")
+_FEW = 2
+_LONG = 6
+_MOSTLY = 0.8
+_SPECIFIC = frozenset({"number", "sign", "name", "term", "vouched"})
+_MEANINGFUL = _SPECIFIC | {"known", "starter"}
+
+
+class Known:
+    """Everything that may vouch for a part of a text."""
+
+    __slots__ = ("code", "keep", "vocabulary")
+
+    def __init__(self, code: CodeText, vocabulary: Vocabulary, keep: Keep) -> None:
+        self.code = code
+        self.vocabulary = vocabulary
+        self.keep = keep
+
+    def is_name(self, name: str) -> bool:
+        """Whether what stands for a variable, a table or the like is the name of one."""
+        if name.isalpha() and not name.islower():
+            return not name.istitle() and self.code.knows(name)
+        return self.code.knows(name) or self.vocabulary.knows_name(name)
+
+
+class Word:
+    """One run of characters without a space, and what was decided about it.
+
+    ``kind`` is ``known``, ``function``, ``ambiguous``, ``term``, ``starter``, ``name``,
+    ``number``, ``sign`` or ``vouched`` (by the operator, or because it is the error's code); empty
+    for a word that has to be masked.
+    """
+
+    __slots__ = ("end", "kind", "start", "text")
+
+    def __init__(self, start: int, end: int, text: str, kind: str) -> None:
+        self.start = start
+        self.end = end
+        self.text = text
+        self.kind = kind
+
+
+class Words:
+    """The words of one stretch of a text."""
+
+    def __init__(self, text: str, start: int, end: int, known: Known) -> None:
+        self._text = text
+        self._vocabulary = known.vocabulary
+        self._code = known.code
+        self._keep = known.keep
+        self.all = [
+            Word(
+                match.start(), match.end(), match.group(), self._kind(*match.span(), match.group())
+            )
+            for match in _RUN.finditer(text, start, end)
+        ]
+
+    def judge_as_message(self, *, whole: bool) -> None:
+        """Keep known words; ``whole`` says that there is no more to the text than this stretch."""
+        self._doubt()
+        self._mask_free_text()
+        if whole and len(self.all) <= _FEW:
+            self._keep_identifiers()
+
+    def judge_as_value(self, *, constant: bool) -> None:
+        """Keep nothing but a labelled number or, if it is one, a ``constant`` of the code."""
+        alone = len(self.all) == 1
+        for word in self.all:
+            if word.kind == "vouched" or (alone and word.kind == "number"):
+                continue
+            called = self._text[word.end : word.end + 1] == "(" and word.text in self._code.types
+            word.kind = "name" if constant or called else ""
+
+    def is_technical(self) -> bool:
+        """Whether a value is itself a message, judged by its length and by its words."""
+        known = sum(word.kind not in {"", "ambiguous"} for word in self.all)
+        return len(self.all) >= _LONG and known >= _MOSTLY * len(self.all)
+
+    def _keep_identifiers(self) -> None:
+        """A text of a word or two is a bare value, whatever the words mean elsewhere."""
+        for word in self.all:
+            quoted = word.kind == "known" and self._is_quoted(word.start, word.end)
+            if word.kind not in {"name", "number", "vouched"} and not quoted:
+                word.kind = ""
+
+    # --- one word ---------------------------------------------------------------------------------
+
+    def _kind(self, start: int, end: int, run: str) -> str:
+        vocabulary = self._vocabulary
+        if run in self._code.codes or self._keep.knows(run) or self._is_labelled_code(start, run):
+            return "vouched"
+        if run[0].isdigit():
+            return self._kind_of_number(start, end, run)
+        if kind := vocabulary.kind(run):
+            return self._kind_in_place(start, end, kind)
+        if not run.isascii():
+            return "sign" if _SIGNS.issuperset(run) else ""
+        if run.isalpha() and run.istitle():
+            return "starter" if self._starts_clause(start, run) else ""
+        if self._code.knows(run) and (self._is_quoted(start, end) or "_" in run):
+            return "name"
+        if "'" in run:
+            return self._kind_of_contraction(run)
+        if "/" in run or "\\" in run:
+            return self._kind_of_path(start, run)
+        if run.isalpha() and (run.islower() or run.isupper()):
+            return ""
+        return "name" if vocabulary.knows_name(run) else ""
+
+    def _kind_of_path(self, start: int, run: str) -> str:
+        """``read/write`` is two words; anything that leads somewhere is masked."""
+        parts = re.split(r"[/\\]+", run)
+        known = all(self._vocabulary.kind(part) in {"known", "function", "term"} for part in parts)
+        return "name" if known and self._text[start - 1 : start] not in {"/", "\\"} else ""
+
+    def _kind_in_place(self, start: int, end: int, kind: str) -> str:
+        """A word that may be a name is not trusted where values stand."""
+        as_value = self._text[start - 1 : start] == "=" or self._is_enclosed(start, end)
+        doubtful = kind in {"ambiguous", "function"} or (
+            kind == "term" and self._text[start:end].isalpha()
+        )
+        return "" if as_value and doubtful else kind
+
+    def _kind_of_contraction(self, run: str) -> str:
+        head, _, tail = run.rpartition("'")
+        kind = self._vocabulary.kind
+        if tail == "t" and head.endswith("n"):
+            return "function" if kind(head) or kind(head[:-1]) else ""
+        if tail in {"s", "re", "ve", "ll", "d"}:
+            return "known" if kind(head) in {"known", "function"} else ""
+        return ""
+
+    def _starts_clause(self, start: int, run: str) -> bool:
+        before = self._text[:start].rstrip(" \t")
+        if before and before[-1] not in _OPENS_CLAUSE:
+            return False
+        if not self._vocabulary.starts(run):
+            return False
+        # after a colon may come a value, which can be a name such as An or Can
+        return not before or before[-1] != ":" or self._vocabulary.kind(run.lower()) == "known"
+
+    def _is_labelled_code(self, start: int, run: str) -> bool:
+        """PostgREST's and PostgreSQL's codes where they are said to be codes."""
+        if len(run) not in _CODE_LENGTHS or not run.isalnum() or run.islower():
+            return False
+        label = _CODE_LABEL.search(self._text[max(0, start - 12) : start])
+        return label is not None and is_sqlstate(run)
+
+    def _is_enclosed(self, start: int, end: int) -> bool:
+        text = self._text
+        return self._is_quoted(start, end) or (
+            start > 0 and text[start - 1] + text[end : end + 1] == "()"
+        )
+
+    def _is_quoted(self, start: int, end: int) -> bool:
+        text = self._text
+        return start > 0 and end < len(text) and text[start - 1] in _QUOTES and text[end] in _QUOTES
+
+    def _kind_of_number(self, start: int, end: int, run: str) -> str:
+        if self._vocabulary.kind(run) == "term" or _MEASURE.fullmatch(run):
+            return "term"
+        if not _NUMBER.fullmatch(run):
+            return ""
+        after = _UNIT.match(self._text, end)
+        if after and self._vocabulary.is_unit(after.group(1)):
+            return "number"
+        before = _LABEL.search(self._text[max(0, start - 40) : start])
+        if before is None:
+            return ""
+        first, last = before.group(1, 2)
+        if last.lower() == "code":
+            return "number" if first and first.lower() in _CODES else ""
+        return "number" if self._vocabulary.is_label(last.lower()) else ""
+
+    # --- second thoughts -------------------------------------------------------------------------
+
+    def _doubt(self) -> None:
+        """Small and ambiguous words next to something masked are part of it more often than not."""
+        changed = True
+        while changed:
+            # both ways, so that a row of such words falls at once
+            forward = [self._falls(index) for index in range(len(self.all))]
+            backward = [self._falls(index) for index in reversed(range(len(self.all)))]
+            changed = any(forward) or any(backward)
+
+    def _falls(self, index: int) -> bool:
+        word = self.all[index]
+        if word.kind not in _DOUBTFUL:
+            return False
+        left = index > 0 and self._masks_neighbour(self.all[index - 1], word)
+        right = index + 1 < len(self.all) and self._masks_neighbour(word, self.all[index + 1])
+        if word.text[0].isdigit():
+            falls = left  # the end of a longer number
+        elif word.kind == "ambiguous" or (word.text.isalpha() and word.kind == "term"):
+            falls = left or right or self._is_addressed(self.all, index)
+        else:
+            falls = left and right and word.kind == "function"
+        if falls:
+            word.kind = ""
+        return falls
+
+    def _is_addressed(self, words: list[Word], index: int) -> bool:
+        """Whether an ambiguous word stands where one speaks of somebody: ``to page from``."""
+        if index == 0 or words[index].kind != "ambiguous" or words[index - 1].text not in _TOWARDS:
+            return False
+        if self._text[words[index - 1].end : words[index].start] != " ":
+            return False
+        return index + 1 == len(words) or words[index + 1].kind != "known"
+
+    def _masks_neighbour(self, first: Word, second: Word) -> bool:
+        between = self._text[first.end : second.start]
+        return not between.strip() and not (first.kind and second.kind)
+
+    def _mask_free_text(self) -> None:
+        """Where most of a clause is unknown it is prose about somebody, not a message."""
+        clause: list[Word] = []
+        for word in [*self.all, None]:
+            if clause and (word is None or _CLAUSE.search(self._text, clause[-1].end, word.start)):
+                plain = [each for each in clause if each.kind not in _SPECIFIC]
+                headless = len(plain) == _FEW and not plain[0].kind
+                if (headless and self._masks_neighbour(*plain)) or _is_free_text(clause):
+                    for each in plain:
+                        each.kind = ""
+                clause = []
+            if word is not None:
+                clause.append(word)
+
+
+def _is_free_text(words: list[Word]) -> bool:
+    """More values than words that mean something; small words mean nothing by themselves."""
+    values = sum(
+        not word.kind and (index == 0 or bool(words[index - 1].kind))
+        for index, word in enumerate(words)
+    )
+    return sum(word.kind in _MEANINGFUL for word in words) < values

@@ -1,0 +1,369 @@
+"""The one composition root: settings → store, channels, delivery, watchdog, for this process.
+
+Built at the first guarded run, never at import, and again after a fork. `configure` before that
+run, or between runs, changes what is built.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cronguard import _log
+from cronguard._options import JobConfig, resolve_job
+from cronguard._settings import (
+    ChannelSettings,
+    Loaded,
+    Settings,
+    channel_named,
+    load_settings,
+    rules_for,
+)
+from cronguard._settings_types import Redact
+from cronguard._signals import raised_by_handler
+from cronguard._watchdog import Watchdog
+from cronguard.errors import CronguardError, StoreConfigError, StoreError
+from cronguard.interfaces import Channel, Store
+from cronguard.model import HEARTBEAT_SECONDS, LEASE_SECONDS, AlertRule, Failure
+
+if TYPE_CHECKING:
+    from cronguard._delivery import Courier
+    from cronguard._recorder import Guarded, Recording, Unwritten
+    from cronguard._workers import Bound
+
+_MOST_UNWRITTEN = 1_000
+_CAPTURE_SECONDS = 1.0
+RUN_VARIABLE = "CRONGUARD_RUN"
+"""Set by ``cronguard run`` for its command: ``job run_id pid start-time`` of the run it is."""
+
+
+class Job(NamedTuple):
+    """A guarded job under the settings in force."""
+
+    config: JobConfig
+    rules: tuple[AlertRule, ...]
+
+
+class Runtime:
+    """Everything a process's guarded runs share."""
+
+    now: Callable[[], datetime] = staticmethod(partial(datetime.now, UTC))
+    monotonic: Callable[[], float] = staticmethod(time.monotonic)
+    pinned = False
+    """True for a runtime that `configure` does not replace: see `installed`."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self.settings = settings
+        self.store = _bounded(store, settings.store_timeout)
+        self.channels = {channel.name: channel for channel in settings.channels}
+        self.watchdog = Watchdog(self._beat, HEARTBEAT_SECONDS)
+        self.exported = os.environ.get(RUN_VARIABLE)
+        """The run that our parent ``cronguard run`` records, if we are its command."""
+        self._open: dict[int, Recording] = {}
+        self._unwritten: dict[str, Unwritten] = {}
+        self._complained: set[str] = set()
+        self.told_directly: set[str] = set()
+        """Jobs whose failure was told without the store, so that it is told only once."""
+
+    @cached_property
+    def courier(self) -> Courier:
+        """What delivers alerts from here; made when there are any."""
+        from cronguard._delivery import Courier  # most runs owe no alert
+
+        return Courier(self.store, self.channels, self._build_channel)
+
+    @cached_property
+    def _captures(self) -> Bound:
+        from cronguard._workers import Bound  # only when a job fails
+
+        return Bound(most_late=2)
+
+    # --- jobs -----------------------------------------------------------------------------------
+
+    def job(self, guarded: Guarded) -> Job:
+        """What a guard's options come to here; worked out once."""
+        resolved = guarded.resolved
+        if resolved is not None and resolved[0] is self:
+            return resolved[1]
+        name = guarded.options["job"]
+        config = resolve_job(guarded.options, self.settings.jobs.get(name, {}))
+        job = Job(config, rules_for(config, self._channels_of(config)))
+        guarded.resolved = (self, job)
+        return job
+
+    def _channels_of(self, config: JobConfig) -> tuple[ChannelSettings, ...]:
+        """Every channel there is for this job; one that only the job names is looked up now."""
+        for name in config.channels or ():
+            if name not in self.channels:
+                try:
+                    self.channels[name] = channel_named(name, os.environ)
+                except CronguardError as error:
+                    _log.warning_once("%s: %s", config.job, error)
+        return tuple(self.channels.values())
+
+    def _build_channel(self, name: str) -> Channel:
+        from cronguard._channels import build_channel  # only when somebody is told
+
+        return build_channel(self.channels[name], lambda: self.store)
+
+    def capture(self, error: BaseException) -> Failure:
+        """What is kept of an error, redacted as the settings say.
+
+        Somebody else's code runs here, the error's own and perhaps a redactor: it gets its time in
+        a thread, and where it does not come back, the message is left out.
+        """
+        from cronguard._capture import capture  # only when a job fails
+        from cronguard._workers import Failed, NoThread, Overdue  # likewise
+
+        redact = self.settings.redact
+        forms: tuple[Redact, ...] = (redact, "strict")
+        for form in forms:
+            work = partial(capture, error, redact=form, keep=self.settings.redact_keep)
+            try:
+                return self._captures.call(work, _CAPTURE_SECONDS)
+            except NoThread:
+                return work()
+            except (Failed, Overdue) as trouble:
+                _log.warning_once("an error message could not be read (%s)", type(trouble).__name__)
+        return Failure("BaseException")
+
+    # --- runs of this process -------------------------------------------------------------------
+
+    def opened(self, recording: Recording) -> None:
+        """A run has started; its lease is renewed from now on."""
+        self._open[id(recording)] = recording
+        self.watchdog.ensure()
+
+    def closed(self, recording: Recording) -> None:
+        """A run has ended; its lease is left alone."""
+        self._open.pop(id(recording), None)
+
+    def write(self, unwritten: Unwritten) -> bool:
+        """Hand an outcome to the store, after those that it has not taken yet.
+
+        Returns whether alerts of the job are due. Raises StoreError, and anything that a signal
+        handler raises meanwhile.
+        """
+        run, outcome, started = unwritten
+        if self._unwritten and not self.replay():
+            raise StoreError("the store still does not answer", code="behind")
+        return self.store.finish_run(run, outcome, started=started).alerts_due
+
+    def keep(self, unwritten: Unwritten) -> None:
+        """Remember an outcome that may not have been written, for `replay`."""
+        self._unwritten[unwritten.run.run_id] = unwritten
+        if len(self._unwritten) > _MOST_UNWRITTEN:
+            self._unwritten.pop(next(iter(self._unwritten)), None)
+
+    def replay(self) -> bool:
+        """Write the outcomes that the store has not taken, in order; False if it still does not."""
+        for run, outcome, started in list(self._unwritten.values()):
+            trouble: Exception | None = None
+            alerts_due = False
+            try:
+                alerts_due = self.store.finish_run(run, outcome, started=started).alerts_due
+            except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
+                trouble = error
+            if trouble is not None:
+                struck = raised_by_handler(trouble)
+                if struck is not None:
+                    raise struck
+                if isinstance(trouble, StoreError) and not isinstance(trouble, StoreConfigError):
+                    return False
+                _log.error_once(
+                    "a run of %s cannot be recorded (%s)", run.job, type(trouble).__name__
+                )
+            self._unwritten.pop(run.run_id, None)
+            if alerts_due:
+                self.courier.dispatch(run.job)
+        return True
+
+    def complain(self, error: StoreError, consequence: str) -> None:
+        """Say what the store did not do; the same trouble is said once a process."""
+        trouble = str(error)
+        if trouble not in self._complained:
+            self._complained.add(trouble)
+            _log.warning("%s: %s", consequence, trouble)
+
+    def _beat(self) -> None:
+        self.replay()
+        held = [
+            recording.run.run_id
+            for recording in list(self._open.values())
+            if recording.started and recording.run is not None
+        ]
+        if held:
+            self.store.heartbeat(held, lease=LEASE_SECONDS)
+
+    def close(self) -> None:
+        """Write what is left and let go of the store."""
+        if not self._open:
+            self.watchdog.stop()
+        try:
+            self.replay()
+            self.store.close()
+        except Exception as error:  # noqa: BLE001  # the process is ending; nothing may stop it
+            _log.debug("the store could not be closed (%s)", type(error).__name__)
+
+
+def _bounded(store: Store, timeout: float) -> Store:
+    if getattr(store, "bounded", False):
+        return store
+    from cronguard._bounded import bounded_store  # not for a store that sees to it itself
+
+    return bounded_store(store, timeout)
+
+
+# --- the process's one runtime --------------------------------------------------------------------
+
+_lock = threading.RLock()  # a signal handler may run a guarded job while it is held
+_current: Runtime | None = None
+_overrides: Mapping[str, Any] = {}
+_inherited: list[Runtime] = []
+_paused: Runtime | None = None
+_hooked = False
+
+
+def current() -> Runtime:
+    """The runtime, built on first use."""
+    runtime = _current
+    return runtime if runtime is not None else _build()
+
+
+def configure(**overrides: Any) -> None:
+    """Replace what `cronguard.configure` said before; the next run is recorded under it."""
+    global _overrides  # noqa: PLW0603  # the process's one configuration
+    from cronguard._settings import check_overrides  # not on a run's path
+
+    checked = check_overrides(**overrides)
+    with _lock:
+        _overrides = checked
+    reset()
+
+
+def overrides() -> Mapping[str, Any]:
+    """What `configure` was told last."""
+    return _overrides
+
+
+def reset() -> None:
+    """Close the runtime; the next run builds a new one."""
+    global _current  # the process's one runtime
+    with _lock:
+        if _current is not None and _current.pinned:
+            return
+        runtime, _current = _current, None
+    if runtime is not None:
+        runtime.close()
+
+
+@contextlib.contextmanager
+def installed(runtime: Runtime) -> Iterator[Runtime]:
+    """Let every guarded run use this runtime meanwhile, whatever `configure` says."""
+    global _current  # noqa: PLW0603  # the process's one runtime
+    runtime.pinned = True
+    with _lock:
+        before, _current = _current, runtime
+    try:
+        yield runtime
+    finally:
+        with _lock:
+            _current = before
+
+
+def _build() -> Runtime:
+    global _current  # noqa: PLW0603  # the process's one runtime
+    with _lock:
+        if _current is None:
+            _hook()
+            composed = compose(_overrides, complain=_log.warning_once)
+            _current = _current or composed  # type: ignore[redundant-expr]  # a signal handler may have been quicker
+        return _current
+
+
+def compose(overrides: Mapping[str, Any], *, complain: Any = None) -> Runtime:
+    """Settings and store as they stand now. Wrong settings are said, and what is valid is used."""
+    from cronguard._stores import default_store, open_store  # adapters come late
+
+    loaded = load(overrides)
+    say = complain or (lambda *_: None)
+    for problem in loaded.problems:
+        say("cronguard settings: %s", problem)
+    settings = loaded.settings
+    try:
+        store = open_store(settings)
+    except Exception as error:  # noqa: BLE001  # a store's own code may raise anything
+        own = isinstance(error, CronguardError)
+        problem = str(error) if own else f"the store cannot be opened ({type(error).__name__})"
+        say("cronguard settings: %s; using the default store", problem)
+        store = default_store(settings)
+    return Runtime(settings, store)
+
+
+def load(overrides: Mapping[str, Any]) -> Loaded:
+    """The settings as this process would find them, with what is wrong about them."""
+    return load_settings(overrides, environ=os.environ, cwd=_cwd(), main=_main_script())
+
+
+def _cwd() -> Path | None:
+    try:
+        return Path.cwd()
+    except OSError:
+        return None
+
+
+def _main_script() -> Path | None:
+    path = getattr(sys.modules.get("__main__"), "__file__", None)
+    return Path(path) if path else None
+
+
+def _hook() -> None:
+    global _hooked  # noqa: PLW0603  # once a process tree
+    if _hooked:
+        return
+    import atexit  # not at import
+
+    _hooked = True
+    atexit.register(_at_exit)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork
+        )
+
+
+def _at_exit() -> None:
+    runtime = _current
+    if runtime is not None:
+        runtime.close()
+
+
+def _before_fork() -> None:
+    """Since 3.12 a process that forks is warned of its threads, ours included."""
+    global _paused  # noqa: PLW0603  # until the fork is done
+    _paused = _current if _current is not None and _current.watchdog.pause() else None
+
+
+def _after_fork_in_parent() -> None:
+    if _paused is not None:
+        _paused.watchdog.ensure()
+
+
+def _after_fork() -> None:
+    """A child shares neither threads nor locks nor connections with its parent.
+
+    The parent's objects are kept, unused: closing an inherited SQLite connection here would drop
+    locks that the parent holds.
+    """
+    global _current, _lock, _paused  # noqa: PLW0603  # the child's own
+    _lock, _paused = threading.RLock(), None
+    if _current is not None:
+        _inherited.append(_current)
+        _current = None

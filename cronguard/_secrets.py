@@ -1,0 +1,88 @@
+"""Secret references, such as ``env:ONCALL_URL``: recognised here, resolved when sending."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from cronguard.errors import SecretError
+from cronguard.interfaces import SecretSource
+from cronguard.model import SecretRef
+
+SCHEMES = ("env", "vault")
+"""Schemes of cronguard's own; others come from the entry-point group ``cronguard.secrets``."""
+
+CODES = ("secret_missing", "secret_unreadable")
+
+_DEPTH = 3
+_LENGTH = 200
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
+_NAME_LETTERS = _LETTERS | frozenset("-./:")
+
+
+def parse_reference(text: str, schemes: Collection[str] = SCHEMES) -> SecretRef | None:
+    """The reference that ``text`` is, or None if it is a plain value or of another scheme."""
+    scheme, colon, name = text.strip().partition(":")
+    if not colon or scheme not in schemes:
+        return None
+    letters = _LETTERS if scheme == "env" else _NAME_LETTERS
+    if not 0 < len(name) <= _LENGTH or name.startswith("//") or not letters.issuperset(name):
+        return None
+    return SecretRef(scheme, name)
+
+
+def resolve(ref: SecretRef, sources: Mapping[str, SecretSource]) -> str:
+    """The secret behind a reference; read afresh each time.
+
+    ``sources`` maps a scheme to where its secrets are read. An environment variable may hold a
+    reference in its turn (three in a row at most); what a vault holds is taken as it is. Raises
+    `SecretError` with the code ``secret_missing`` or ``secret_unreadable``, naming references only.
+    """
+    chain = [ref]
+    while True:
+        value = _read(chain[-1], sources)
+        following = _following(chain[-1], value, sources)
+        if following is None:
+            return value
+        chain.append(following)
+        if len(chain) > _DEPTH:
+            raise SecretError(
+                "secret_unreadable",
+                detail=f"{ref} leads from reference to reference: let it hold the secret itself",
+            )
+
+
+def _following(ref: SecretRef, value: str, sources: Mapping[str, SecretSource]) -> SecretRef | None:
+    # Whoever can write to a shared vault must not be able to read this process's environment.
+    if ref.scheme != "env":
+        return None
+    scheme, colon, name = value.partition(":")
+    foreign = colon and scheme.isidentifier() and scheme.islower() and not name.startswith("//")
+    if foreign and scheme not in SCHEMES and sources.get(scheme) is not None:
+        return parse_reference(value, (scheme,))
+    return parse_reference(value)
+
+
+def _read(ref: SecretRef, sources: Mapping[str, SecretSource]) -> str:
+    source = sources.get(ref.scheme)
+    if source is None:
+        raise SecretError(
+            "secret_unreadable", detail=f"{ref}: nothing here reads {ref.scheme} secrets"
+        )
+    try:
+        value: object = source.get(ref.name)
+    except SecretError as error:
+        # The code is the source's own; its detail may quote anything.
+        missing = error.code == "secret_missing"
+        raise SecretError(
+            error.code if error.code in CODES else "secret_unreadable",
+            permanent=error.permanent,
+            retry_after=error.retry_after,
+            detail=f"{ref} is not set" if missing else f"{ref} cannot be read",
+        ) from None
+    except Exception:  # noqa: BLE001  # a source of somebody else's; its text may hold a secret
+        raise SecretError("secret_unreadable", detail=f"{ref} cannot be read") from None
+    if not isinstance(value, str):
+        raise SecretError("secret_unreadable", detail=f"{ref} is no text")
+    if not value.strip():
+        raise SecretError("secret_missing", detail=f"{ref} is empty")
+    return value.strip()

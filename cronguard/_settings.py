@@ -1,0 +1,296 @@
+"""Settings: `configure` over the environment over the settings file over the defaults.
+
+`load_settings` never raises: what is wrong is told, what is valid is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cronguard._options import JobConfig, check_job_name, check_option
+from cronguard._setting_checks import (
+    KEYS,
+    check_channel_table,
+    check_channels,
+    check_redact,
+    check_redact_keep,
+    check_store,
+    check_store_timeout,
+    check_test_mode,
+)
+from cronguard._settings_channels import OWN_VARIABLES, ChannelLoader
+from cronguard._settings_file import read_settings_file
+from cronguard._settings_types import (
+    DEFAULT_REDACT,
+    DEFAULT_STORE_TIMEOUT,
+    ChannelSettings,
+    Layer,
+    Loaded,
+    Notes,
+    Redact,
+    Settings,
+)
+from cronguard._store_url import store_target
+from cronguard._words import show, suggest
+from cronguard.errors import ConfigError
+from cronguard.interfaces import Store
+from cronguard.model import AlertRule, SecretRef
+
+_VARIABLES = ("store", "channels", "store_timeout", "test_mode", "redact")
+_SUPABASE = ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY")
+_T = TypeVar("_T")
+
+
+def load_settings(
+    overrides: Mapping[str, Any],
+    *,
+    environ: Mapping[str, str],
+    cwd: Path | None,
+    main: Path | None,
+) -> Loaded:
+    """The settings in force, with one-line problems and warnings; never raises.
+
+    ``overrides`` is what `check_overrides` returned. ``cwd`` is the working directory, None if it
+    is gone; ``main`` the main script's path, None if there is none. Without a usable channel the
+    only default one is ``console``.
+    """
+    try:
+        return _load(overrides, environ, cwd, main)
+    except Exception as error:  # noqa: BLE001  # a plugin or an object of somebody else's
+        console = ChannelSettings("console", "console")
+        problem = f"settings cannot be read ({type(error).__name__}), the defaults are used"
+        return Loaded(
+            Settings(channels=(console,), redact="strict"), (f"{problem}: run cronguard doctor",)
+        )
+
+
+def _load(
+    overrides: Mapping[str, Any],
+    environ: Mapping[str, str],
+    cwd: Path | None,
+    main: Path | None,
+) -> Loaded:
+    notes = Notes()
+    configured = Layer("configure()", overrides)
+    layers = [configured, _environment(environ)]
+    tables = [configured]
+    found = read_settings_file(notes, environ, cwd, main)
+    file = found[0] if found else None
+    if found:
+        layers.append(found[1])
+        tables.append(found[1])
+        _check_keys(notes, found[1])
+    # what cannot be read may say so: rather too little is kept of a message than too much
+    default_redact: Redact = "strict" if notes.problems and not found else DEFAULT_REDACT
+
+    def first(key: str, check: Callable[[Layer, Any], _T], default: _T) -> _T:
+        found: list[_T] = []
+        notes.sources[key] = "default"
+        for layer in layers:
+            if (value := layer.table.get(key)) is None:
+                continue
+            try:  # a value that is not used is looked at too: it may be a secret in a file
+                found.append(check(layer, value))
+            except ConfigError as error:
+                notes.problem(f"{layer.source(key)}: {error}")
+            else:
+                if len(found) == 1:
+                    notes.sources[key] = layer.source(key)
+        return found[0] if found else default
+
+    def redact_of(layer: Layer, value: object) -> Redact:
+        try:
+            return check_redact(layer, value)
+        except ConfigError as error:
+            notes.problem(f"{layer.source('redact')}: {error}; until then it is 'strict'")
+            return "strict"
+
+    def store_of(layer: Layer, value: object) -> str | SecretRef | Store | None:
+        return check_store(layer, value, file.parent if layer.is_file and file else cwd)
+
+    jobs = _jobs(notes, tables)
+    store = first("store", store_of, None)
+    listed = first("channels", check_channels, None)
+    loader = ChannelLoader(notes, tables, environ)
+    channels = loader.choose(listed, notes.sources["channels"], jobs)
+    _keep_known_channels(jobs, {channel.name for channel in channels})
+    settings = Settings(
+        store=store,
+        channels=channels,
+        jobs=jobs,
+        store_timeout=first("store_timeout", check_store_timeout, DEFAULT_STORE_TIMEOUT),
+        redact=first("redact", redact_of, default_redact),
+        redact_keep=first("redact_keep", check_redact_keep, ()),
+        test_mode=first("test_mode", check_test_mode, False),
+        file=file,
+        sources=notes.sources,
+    )
+    _hint_at_supabase(notes, store, environ)
+    return Loaded(settings, tuple(notes.problems), tuple(notes.warnings))
+
+
+def check_overrides(**given: object) -> dict[str, Any]:
+    """Check the keywords of `cronguard.configure` for shape; only given ones come back.
+
+    ``store`` (address or store object), ``channels`` (names and channel objects), ``channel`` and
+    ``job`` (tables by name), ``store_timeout``, ``test_mode``, ``redact``, ``redact_keep``. None is
+    the same as not given. Raises ConfigError.
+    """
+    layer = Layer("configure()", given)
+    checks: dict[str, Callable[[object], object]] = {
+        "store": lambda value: (check_store(layer, value, Path("/")), value)[1],
+        "channels": lambda value: check_channels(layer, value),
+        "channel": check_channel_table,
+        "job": _check_job_tables,
+        "store_timeout": lambda value: check_store_timeout(layer, value),
+        "test_mode": lambda value: check_test_mode(layer, value),
+        "redact": lambda value: check_redact(layer, value),
+        "redact_keep": lambda value: check_redact_keep(layer, value),
+    }
+    checked: dict[str, Any] = {}
+    for key, value in given.items():
+        if key not in checks:
+            raise ConfigError(f"configure(): unknown keyword {show(key)}{suggest(key, checks)}")
+        if value is None:
+            continue
+        try:
+            checked[key] = checks[key](value)
+        except ConfigError as error:
+            raise ConfigError(f"configure(): {error}") from None
+    return checked
+
+
+def channel_named(name: str, environ: Mapping[str, str]) -> ChannelSettings:
+    """A channel that only a job's own ``channels`` name, set up by the environment alone.
+
+    Raises ConfigError, one line, if there is none of that name or it lacks an option.
+    """
+    notes = Notes()
+    channel = ChannelLoader(notes, [], environ).named(name)
+    if channel is None:
+        raise ConfigError("; ".join(notes.problems))
+    return channel
+
+
+def rules_for(job: JobConfig, channels: Sequence[ChannelSettings]) -> tuple[AlertRule, ...]:
+    """When each channel is told about a job: its own threshold and repetition, else the job's.
+
+    The channels that the job names, else those for jobs that name none; these too if none of the
+    named ones is there, so that somebody is told.
+    """
+    chosen = [c for c in channels if job.channels is not None and c.name in job.channels]
+    return tuple(
+        AlertRule(
+            channel.name,
+            job.threshold if channel.threshold is None else channel.threshold,
+            channel.realert_every if channel.has_realert else job.realert_every,
+            job.notify_recovery,
+        )
+        for channel in chosen or [c for c in channels if c.default]
+    )
+
+
+def _environment(environ: Mapping[str, str]) -> Layer:
+    table = {key: environ.get(f"CRONGUARD_{key.upper()}", "").strip() for key in _VARIABLES}
+    return Layer("environment", {key: value for key, value in table.items() if value})
+
+
+def _check_keys(notes: Notes, layer: Layer) -> None:
+    for key in layer.table:
+        if key not in KEYS:
+            hint = (
+                ": the keys of this file stand without [tool.cronguard]"
+                if key == "tool"
+                else suggest(key, KEYS) or f": use one of {', '.join(KEYS)}"
+            )
+            notes.problem(f"{layer.label}: unknown key {show(key)}{hint}")
+
+
+def _jobs(notes: Notes, layers: Sequence[Layer]) -> dict[str, dict[str, Any]]:
+    """Every job that settings know, its options checked, stronger layers over weaker."""
+    jobs: dict[str, dict[str, Any]] = {}
+    for layer in reversed(layers):
+        section = layer.table.get("job", {})
+        if not isinstance(section, Mapping):
+            notes.problem(f"{layer.label}: job is {show(section)}: write a table for each job")
+            continue
+        for name, table in section.items():
+            where = f"{layer.label} [job.{name}]"
+            try:
+                options = jobs.setdefault(check_job_name(name), {})
+                items = _items(table)
+            except ConfigError as error:
+                notes.problem(f"{layer.label}: {error}")
+                continue
+            for key, value in items:
+                try:
+                    options[key] = _job_option(key, value, is_file=layer.is_file)
+                except ConfigError as error:
+                    notes.problem(f"{where}: {error}")
+                else:
+                    notes.sources[f"job.{name}.{key}"] = layer.label
+    return jobs
+
+
+def _keep_known_channels(jobs: Mapping[str, dict[str, Any]], known: set[str]) -> None:
+    for options in jobs.values():
+        if named := options.pop("channels", None):
+            ready = tuple(name for name in named if name in known)
+            options.update({"channels": ready} if ready else {})
+
+
+def _items(table: object) -> list[tuple[str, object]]:
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"a job's options are {show(table)}: write a table of them")
+    return [(key, value) for key, value in table.items() if value is not None or key in _OFF]
+
+
+def _job_option(key: str, value: object, *, is_file: bool) -> object:
+    if key == "job":
+        raise ConfigError("job cannot be set here: the table's own name is the job's")
+    return check_option(key, value, from_file=is_file)
+
+
+def _check_job_tables(value: object) -> dict[str, dict[str, Any]]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"job is {show(value)}: give a mapping from a job's name to its options")
+    return {
+        check_job_name(name): {
+            key: _job_option(key, item, is_file=False) for key, item in _items(table)
+        }
+        for name, table in value.items()
+    }
+
+
+def _hint_at_supabase(
+    notes: Notes, store: str | SecretRef | Store | None, environ: Mapping[str, str]
+) -> None:
+    present = [name for name in _SUPABASE if environ.get(name, "").strip()]
+    if not present or not (store is None or isinstance(store, str | SecretRef)):
+        return
+    try:
+        scheme = store_target(store, environ).scheme if store is not None else "sqlite"
+    except ConfigError:
+        return  # opening the store will say it
+    if scheme != "supabase":
+        notes.warn(
+            f"{' and '.join(present)} set, but the store is {scheme}: "
+            "set CRONGUARD_STORE=supabase if runs belong in Supabase"
+        )
+
+
+_OFF = frozenset({"max_runtime"})
+"""Options in which None says something."""
+
+__all__ = [
+    "OWN_VARIABLES",
+    "ChannelSettings",
+    "Loaded",
+    "Settings",
+    "channel_named",
+    "check_overrides",
+    "load_settings",
+    "rules_for",
+]

@@ -1,0 +1,320 @@
+"""Channels out of settings: which there are, and which of them are ready for use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from cronguard import _plugins
+from cronguard._channel_options import RULES, check_rule, check_variable, check_written
+from cronguard._option_checks import check_channel_name
+from cronguard._settings_types import ChannelSettings, Layer, Notes
+from cronguard._words import show, suggest
+from cronguard.errors import ConfigError, PluginError
+from cronguard.model import Option, SecretRef
+
+PREFIX = "CRONGUARD_"
+OWN_VARIABLES = frozenset(
+    PREFIX + name
+    for name in ("STORE", "CHANNELS", "CONFIG", "TEST_MODE", "STORE_TIMEOUT", "REDACT", "RUN")
+)
+_ALWAYS = ("console", "log")
+
+
+class _Value(NamedTuple):
+    """An option as some place gives it."""
+
+    key: str
+    value: object
+    source: str
+    where: str
+    variable: str
+    from_environment: bool = False
+
+
+class ChannelLoader:
+    """Builds channels from ``layers``, strongest first, and the environment.
+
+    The environment comes after the first layer that is no file. Whatever is wrong goes to
+    ``notes``; a channel that cannot work is left out.
+    """
+
+    def __init__(self, notes: Notes, layers: Sequence[Layer], environ: Mapping[str, str]) -> None:
+        self._notes = notes
+        self._variables = {
+            name: value.strip()
+            for name, value in environ.items()
+            if name.startswith(PREFIX) and name not in OWN_VARIABLES and value.strip()
+        }
+        self._read: set[str] = set()
+        self._readable: set[str] = set(OWN_VARIABLES)
+        self._built: dict[str, ChannelSettings | None] = {}
+        self._layers = [(layer, _tables(notes, layer)) for layer in layers]
+        self._tables = dict.fromkeys(
+            name for _, tables in reversed(self._layers) for name in tables
+        )
+
+    def choose(
+        self, listed: Sequence[object] | None, source: str, jobs: Mapping[str, Mapping[str, Any]]
+    ) -> tuple[ChannelSettings, ...]:
+        """Every channel that is ready, never none.
+
+        The default ones come first: those ``listed`` (in ``source``), or with None all that are
+        set up. `console` and `log` are always there for jobs that name them.
+        """
+        if listed is not None:
+            default = self._listed(listed, source)
+            found = self._detected()
+        else:
+            found = self._detected()
+            default = [channel for name in found if (channel := self._build(name))]
+        default = default or [ChannelSettings("console", "console")]
+        ready = {channel.name: channel for channel in default}
+        for name in (*found, *_ALWAYS):
+            if name not in ready and (channel := self._build(name)):
+                ready[name] = channel._replace(default=False)
+        for job, options in jobs.items():
+            for name in options.get("channels", ()):
+                channel = self._build(name, asked=f"job {job}")
+                if channel and name not in ready:
+                    ready[name] = channel._replace(default=False)
+        self._mention_unread()
+        return tuple(ready.values())
+
+    def named(self, name: str) -> ChannelSettings | None:
+        """The channel that a job asks for; None, with a problem noted, if there is none."""
+        channel = self._build(name, asked="channels")
+        return channel._replace(default=False) if channel else None
+
+    def _listed(self, listed: Sequence[object], source: str) -> list[ChannelSettings]:
+        asked = source if source.startswith("environment") else f"{source} channels"
+        channels: dict[str, ChannelSettings] = {}
+        for item in listed:
+            if isinstance(item, str):
+                channel = self._build(item, asked=asked)
+                if channel:
+                    channels.setdefault(item, channel)
+            else:
+                name = _free_name(instance_name(item), channels)
+                channels[name] = ChannelSettings(name, name, instance=item)
+        return list(channels.values())
+
+    def _detected(self) -> list[str]:
+        """Channels with a table, and built-ins that the environment speaks of."""
+        names = dict.fromkeys(self._tables)
+        taken = {variable(name, "") for name in names}
+        for name in sorted(self._variables):
+            found = self._of_variable(name)
+            if found and variable(found, "") not in taken:
+                names[found] = None
+        return list(names)
+
+    def _of_variable(self, name: str) -> str | None:
+        words = name.removeprefix(PREFIX).lower().split("_")
+        for end in range(len(words) - 1, 0, -1):
+            channel = "-".join(words[:end])
+            try:
+                kind = _plugins.builtin(_plugins.CHANNELS, channel)
+            except PluginError:
+                return channel
+            if kind is not None:
+                self._readable |= {variable(channel, option) for option in _keys(_options(kind))}
+                return (
+                    channel if any(option.required for option in _options(kind).values()) else None
+                )
+        return "-".join(words[:-1]) if words[-1] == "type" and len(words) > 1 else None
+
+    def _build(self, name: str, *, asked: str | None = None) -> ChannelSettings | None:
+        if name not in self._built:
+            try:
+                self._built[name] = self._make(check_channel_name(name), asked)
+            except (ConfigError, PluginError) as error:
+                self._notes.problem(f"{asked or f'channel {name}'}: {error}")
+                self._built[name] = None
+        return self._built[name]
+
+    def _make(self, name: str, asked: str | None) -> ChannelSettings | None:
+        prefix = variable(name, "")
+        untold = name not in self._tables and not any(v.startswith(prefix) for v in self._variables)
+        if untold and name in _ALWAYS:
+            return ChannelSettings(name, name)
+        kind_name = self._type_of(name)
+        options = _options(self._kind(name, kind_name))
+        self._readable |= {variable(name, key) for key in _keys(options)}
+        given: dict[str, str | SecretRef] = {}
+        rules: dict[str, int | None] = {}
+        refused: set[str] = set()
+        for item in self._values(name, options):
+            if item.key in given or item.key in rules:
+                if item.key in options and not item.from_environment:
+                    self._check_unused(options[item.key], item)
+                continue
+            try:
+                if item.key in options:
+                    given[item.key] = _checked(options[item.key], item)
+                elif item.key in RULES:
+                    rules[item.key] = check_rule(
+                        item.key, item.value, from_text=item.from_environment
+                    )
+                else:
+                    known = ["type", *_keys(options)]
+                    raise ConfigError(  # noqa: TRY301  # told like every other fault
+                        f"unknown option {show(item.key)}{suggest(item.key, known)}: "
+                        f"{kind_name} takes {', '.join(known)}"
+                    )
+            except ConfigError as error:
+                self._notes.problem(f"{item.where}: {error}")
+                refused.add(item.key)
+            else:
+                self._notes.sources[f"channel.{name}.{item.key}"] = item.source
+        needed = {option.name for option in options.values() if option.required}
+        secret = {option.name for option in options.values() if option.secret}
+        if (refused - set(given)) & (needed | secret):
+            return None
+        if missing := needed - set(given):
+            self._mention_missing(name, asked, [key for key in options if key in missing], given)
+            return None
+        return ChannelSettings(
+            name,
+            kind_name,
+            given,
+            rules.get("threshold"),
+            rules.get("realert_every"),
+            "realert_every" in rules,
+        )
+
+    def _check_unused(self, option: Option, item: _Value) -> None:
+        """A value that a stronger place overrides may still be a secret in a file."""
+        try:
+            _checked(option, item)
+        except ConfigError as error:
+            self._notes.problem(f"{item.where}: {error}")
+
+    def _kind(self, name: str, kind_name: str) -> type:
+        try:
+            return _plugins.load(_plugins.CHANNELS, kind_name)
+        except PluginError:
+            known = {*_plugins.names(_plugins.CHANNELS), *self._tables} - {name}
+            if kind_name in known or kind_name != name:
+                raise
+            raise ConfigError(
+                f"there is no channel {show(name)}{suggest(name, known)}: "
+                f"use one of {', '.join(sorted(known))}, or install the plugin that provides it"
+            ) from None
+
+    def _type_of(self, name: str) -> str:
+        holder = variable(name, "type")
+        for layer, tables in self._layers:
+            if layer.is_file and holder in self._variables:
+                break
+            if "type" in tables.get(name, {}):
+                self._notes.sources[f"channel.{name}.type"] = layer.label
+                return check_channel_name(tables[name]["type"])
+        if holder in self._variables:
+            self._read.add(holder)
+            self._notes.sources[f"channel.{name}.type"] = f"environment {holder}"
+            return check_channel_name(self._variables[holder])
+        return name
+
+    def _values(self, name: str, options: Mapping[str, Option]) -> Iterator[_Value]:
+        """What each place says about the channel, strongest place first."""
+        for layer, tables in self._layers:
+            if layer.is_file:
+                yield from self._from_environment(name, options)
+            for key, value in tables.get(name, {}).items():
+                if key != "type":
+                    where = f"{layer.label} [channel.{name}]"
+                    yield _Value(key, value, layer.label, where, variable(name, key))
+        if not any(layer.is_file for layer, _ in self._layers):
+            yield from self._from_environment(name, options)
+
+    def _from_environment(self, name: str, options: Mapping[str, Option]) -> Iterator[_Value]:
+        for key in _keys(options):
+            holder = variable(name, key)
+            if holder in self._variables:
+                self._read.add(holder)
+                where = f"environment {holder}"
+                yield _Value(key, self._variables[holder], where, where, holder, True)
+
+    def _mention_missing(
+        self, name: str, asked: str | None, missing: Sequence[str], given: Mapping[str, object]
+    ) -> None:
+        names = ", ".join(missing)
+        holders = ", ".join(variable(name, key) for key in missing)
+        if asked:
+            self._notes.problem(
+                f"{asked}: channel {name} has no {names}, so it cannot be used: set {holders}"
+            )
+        elif given or name in self._tables:
+            self._notes.warn(f"channel {name} is not used, since it has no {names}: set {holders}")
+
+    def _mention_unread(self) -> None:
+        unread = sorted(set(self._variables) - self._read)
+        if not unread:
+            return
+        for name in _plugins.builtin_names(_plugins.CHANNELS):
+            if kind := _plugins.builtin(_plugins.CHANNELS, name):
+                self._readable |= {variable(name, key) for key in _keys(_options(kind))}
+        for name in unread:
+            self._notes.warn(
+                f"nothing reads {show(name)}{suggest(name, self._readable)}: rename or unset it"
+            )
+
+
+def variable(channel: str, option: str) -> str:
+    """The environment variable that holds a channel's option."""
+    return f"{PREFIX}{channel}_{option}".upper().replace("-", "_")
+
+
+def instance_name(channel: object) -> str:
+    """What a channel object is called: its ``name``, else its class: PagerChannel, pager."""
+    name = getattr(channel, "name", None)
+    if not isinstance(name, str) or not name:
+        words = type(channel).__name__.removesuffix("Channel") or "channel"
+        name = "".join(
+            f"-{letter.lower()}" if letter.isupper() and index else letter.lower()
+            for index, letter in enumerate(words.strip("_"))
+        )
+    return check_channel_name(name)
+
+
+def _free_name(name: str, taken: Mapping[str, object]) -> str:
+    number, free = 2, name
+    while free in taken:
+        free, number = f"{name}-{number}", number + 1
+    return free
+
+
+def _options(kind: type) -> dict[str, Option]:
+    declared: Sequence[Option] = kind.OPTIONS  # type: ignore[attr-defined]  # _plugins saw to it
+    return {option.name: option for option in declared}
+
+
+def _keys(options: Mapping[str, Option]) -> tuple[str, ...]:
+    return (*options, *RULES)
+
+
+def _checked(option: Option, item: _Value) -> str | SecretRef:
+    if item.from_environment:
+        return check_variable(option, str(item.value), item.variable)
+    return check_written(option, item.value, item.variable)
+
+
+def _tables(notes: Notes, layer: Layer) -> dict[str, Mapping[str, object]]:
+    """The layer's channel tables by name, malformed ones left out."""
+    section = layer.table.get("channel", {})
+    if not isinstance(section, Mapping):
+        notes.problem(f"{layer.label}: channel is {show(section)}: write a table for each channel")
+        return {}
+    tables: dict[str, Mapping[str, object]] = {}
+    for name, table in section.items():
+        try:
+            checked = check_channel_name(name)
+            if not isinstance(table, Mapping):
+                raise ConfigError(  # noqa: TRY301  # told like a bad name
+                    f"channel {name} is {show(table)}: write a table of its options"
+                )
+            tables[checked] = table
+        except ConfigError as error:
+            notes.problem(f"{layer.label}: {error}")
+    return tables

@@ -1,0 +1,156 @@
+"""The settings file: found, read and taken apart; never trusted, never fatal."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from cronguard._settings_types import Layer, Notes
+from cronguard._words import is_secret, may_be_secret
+
+_PYPROJECT = "pyproject.toml"
+_OWN = "cronguard.toml"
+_LARGEST = 1_000_000
+
+
+def read_settings_file(
+    notes: Notes, environ: Mapping[str, str], cwd: Path | None, main: Path | None
+) -> tuple[Path, Layer] | None:
+    """The settings file's path and contents; None if there is none.
+
+    ``CRONGUARD_CONFIG`` names it; else the nearest ``cronguard.toml``, or ``pyproject.toml`` with a
+    ``[tool.cronguard]``, upward from ``cwd``, else upward from the folder of ``main``.
+    """
+    named = environ.get("CRONGUARD_CONFIG", "").strip()
+    if named:
+        return _read_named(notes, named, cwd)
+    for folder in _folders(cwd, main):
+        for name in (_OWN, _PYPROJECT):
+            path = folder / name
+            content = _read(notes, path)
+            if content is None or (name == _PYPROJECT and b"cronguard" not in content):
+                continue
+            if _is_strangers(path):
+                notes.problem(
+                    f"{path} is not used, since another user owns it in a folder that anybody can "
+                    "write to: name it in CRONGUARD_CONFIG if you mean it"
+                )
+                continue
+            table = _table(notes, path, content)
+            if table is not None:
+                return path, Layer(name, table, is_file=True)
+    return None
+
+
+def _read_named(notes: Notes, named: str, cwd: Path | None) -> tuple[Path, Layer] | None:
+    try:
+        path = (cwd or Path()) / Path(named).expanduser()
+    except (RuntimeError, ValueError):
+        path = Path(named)
+    shown = f"CRONGUARD_CONFIG names {_shown(named)}, which"
+    content = _read(notes, path, named_as=shown)
+    table = None if content is None else _table(notes, path, content)
+    if table is not None:
+        return path, Layer(path.name, table, is_file=True)
+    if content is not None and not notes.problems:
+        notes.problem(f"{shown} has no [tool.cronguard]: add one")
+    return None
+
+
+def _shown(named: str) -> str:
+    secret = is_secret(named) or any(may_be_secret(part) for part in named.split("/"))
+    return "a file" if secret else named
+
+
+def _folders(cwd: Path | None, main: Path | None) -> Iterator[Path]:
+    starts = [cwd]
+    if main is not None:
+        script = main if main.is_absolute() else cwd and cwd / main
+        if script:
+            starts += [script.parent, _real(script).parent]
+    seen: set[Path] = set()
+    for start in starts:
+        if start is None:
+            continue
+        for folder in (start, *start.parents):
+            if folder in seen:
+                break
+            seen.add(folder)
+            yield folder
+
+
+def _real(path: Path) -> Path:
+    try:
+        return Path(os.path.realpath(path))
+    except (OSError, ValueError):
+        return path
+
+
+def _read(notes: Notes, path: Path, *, named_as: str | None = None) -> bytes | None:
+    """The file's bytes; None if it has none to give, with a problem where silence would mislead.
+
+    ``named_as`` begins the problem with a file that somebody named; None if it may be absent.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would block
+            if named_as:
+                notes.problem(f"{named_as} is not a file: name a file")
+            return None
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        if named_as:
+            notes.problem(f"{named_as} does not exist: correct or unset it")
+        return None
+    except OSError as error:
+        if named_as or os.path.lexists(path):
+            reason = os.strerror(error.errno).lower() if error.errno else type(error).__name__
+            notes.problem(
+                f"{named_as or path} cannot be read ({reason}), so its settings are not used: "
+                "make it readable for this user"
+            )
+        return None
+    if len(content) > _LARGEST:
+        notes.problem(f"{named_as or path} is larger than a megabyte: make it smaller")
+        return None
+    return content
+
+
+def _is_strangers(path: Path) -> bool:
+    """Whether somebody else put the file where everybody can put files, such as /tmp.
+
+    Its channel options could send this process's secrets anywhere.
+    """
+    if not hasattr(os, "geteuid"):
+        return False
+    try:
+        anybody = path.parent.stat().st_mode & stat.S_IWOTH
+        return bool(anybody) and path.lstat().st_uid not in (0, os.geteuid())
+    except OSError:
+        return True
+
+
+def _table(notes: Notes, path: Path, content: bytes) -> Mapping[str, object] | None:
+    """cronguard's own table in the file; None if it has none or cannot be parsed."""
+    import tomllib  # only when a file has something to say
+
+    try:
+        document: object = tomllib.loads(content.decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        place = re.search(r"line \d+, column \d+", str(error))  # the rest may quote the file
+        at = f" at {place.group()}" if place else ""
+        notes.problem(f"{path} is not valid TOML{at}, so its settings are not used: correct it")
+        return None
+    if path.name != _PYPROJECT:
+        return document if isinstance(document, dict) else None
+    for key in ("tool", "cronguard"):
+        document = document.get(key) if isinstance(document, dict) else None
+    if document is None:
+        return None
+    if not isinstance(document, dict):
+        notes.problem(f"{path}: tool.cronguard is not a table: write [tool.cronguard]")
+        return None
+    return document

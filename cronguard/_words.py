@@ -1,0 +1,102 @@
+"""How messages speak of what they were given: on one line, short, and never a secret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+_SHOWN = 60
+_WEBHOOK_HOSTS = (
+    "hooks.slack.com",
+    "hooks.slack-gov.com",
+    "discord.com/api/webhooks",
+    "discordapp.com/api/webhooks",
+    "webhook.office.com",
+    "outlook.office.com/webhook",
+    "logic.azure.com",
+    "api.powerplatform.com",
+    "chat.googleapis.com",
+    "api.telegram.org/bot",
+    "hooks.zapier.com",
+    "maker.ifttt.com",
+    "open.feishu.cn",
+    "open.larksuite.com",
+    "oapi.dingtalk.com",
+    "qyapi.weixin.qq.com",
+    "hc-ping.com",
+    "cronitor.link",
+)
+_KEY_STARTS = (
+    *("xoxa-", "xoxb-", "xoxe-", "xoxo-", "xoxp-", "xoxr-", "xoxs-", "xapp-", "eyJ", "AIza"),
+    *("whsec_", "sb_secret_", "sbp_", "ghp_", "gho_", "ghs_", "ghu_", "github_pat_", "glpat-"),
+    "-----BEGIN",
+)
+_SHORT_KEY_STARTS = ("sk-", "sk_", "rk_", "pk_", "re_", "key-", "SG.", "npm_")
+"""These begin ordinary words too; a key has a digit in it, and no @."""
+_KEY_LENGTH = 10
+_TOKEN_LENGTH = 20
+
+
+def suggest(word: object, known: Iterable[str]) -> str:
+    """``" (did you mean 'x'?)"`` if a known word is close, else nothing; to be appended."""
+    if not isinstance(word, str) or len(word) > _SHOWN:
+        return ""
+    from difflib import get_close_matches  # only when something is wrong
+
+    spelled = {name.lower(): name for name in sorted(known)}
+    close = get_close_matches(word.lower(), list(spelled), n=1, cutoff=0.6)
+    return f" (did you mean {spelled[close[0]]!r}?)" if close else ""
+
+
+def show(value: object) -> str:
+    """The value as a message may quote it; its type or length where the text might be secret."""
+    if value is None or isinstance(value, bool | int | float):
+        text = repr(value)
+        return text if len(text) <= _SHOWN else f"a number of {len(text)} characters"
+    if not isinstance(value, str):
+        return f"of type {type(value).__name__}"
+    if len(value) > _SHOWN:
+        return f"a text of {len(value)} characters"
+    hidden = "://" in value or may_be_secret(value)
+    return "a text that is not repeated here" if hidden else ascii(value)
+
+
+def is_secret(text: str) -> bool:
+    """Whether the text is plainly a webhook address, a key, or an address with a password."""
+    head, found, rest = text.partition("://")
+    if found and ("@" in rest.partition("/")[0] or any(host in text for host in _WEBHOOK_HOSTS)):
+        return True
+    if "password=" in text.lower() or any(host in head for host in _WEBHOOK_HOSTS):
+        return True
+    return any(_is_key(word) for word in text.split(maxsplit=8) if len(word) >= _KEY_LENGTH)
+
+
+def may_be_secret(text: str) -> bool:
+    """As `is_secret`, or holding a token that nobody would type by hand."""
+    if is_secret(text):
+        return True
+    run = ""
+    for letter in [*text, " "]:
+        if letter.isalnum() or letter in "-_+/=~":
+            run += letter
+        else:
+            if _is_random(run):
+                return True
+            run = ""
+    return False
+
+
+def _is_key(word: str) -> bool:
+    if word.startswith(_KEY_STARTS):
+        return True
+    digit = any(letter.isdigit() for letter in word)
+    return word.startswith(_SHORT_KEY_STARTS) and digit and "@" not in word
+
+
+def _is_random(run: str) -> bool:
+    if len(run) < _TOKEN_LENGTH:
+        return False
+    digits = sum(letter.isdigit() for letter in run)
+    if set(run.lower()) <= set("0123456789abcdef-"):
+        return digits > 0 and run.count("-") <= 4  # noqa: PLR2004  # as in a UUID
+    mixed = any(letter.isupper() for letter in run) and any(letter.islower() for letter in run)
+    return digits > 1 and (mixed or digits * 6 >= len(run))

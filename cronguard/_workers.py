@@ -1,0 +1,138 @@
+"""Calls that may never return, made in daemon threads, so that their callers can walk away.
+
+A timeout inside a driver bounds one operation, and a DNS look-up has none at all. What holds is to
+make the call elsewhere and to wait only so long. Threads are kept for the next call: late in a
+process's end none can be started.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from cronguard._forks import wait_for_end
+from cronguard._forks import watch as watch_forks
+
+T = TypeVar("T")
+
+_idle: list[_Worker] = []
+_hooked = False
+
+
+class Overdue(Exception):  # noqa: N818  # a state of the call, told to the caller
+    """The call has not returned in time, or earlier ones of its kind still have not."""
+
+
+class NoThread(Exception):  # noqa: N818  # likewise
+    """No thread can be started now: the process is ending, or it is out of threads."""
+
+
+class Failed(Exception):  # noqa: N818  # likewise
+    """The call raised ``error``. What a signal handler raises in the waiting thread comes bare."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(type(error).__name__)
+        self.error = error
+
+
+class Bound:
+    """Calls of one kind. While ``most_late`` of them hang, further ones are given up at once."""
+
+    def __init__(self, most_late: int) -> None:
+        self._most_late = most_late
+        self._late: set[_Call] = set()
+
+    def call(self, work: Callable[[], T], timeout: float) -> T:
+        """What ``work`` returns, in at most ``timeout`` seconds.
+
+        Raises `Failed`, `Overdue` or `NoThread`; the late answer of an overdue call is thrown away.
+        """
+        if self._late:
+            self._late = {call for call in self._late if call.is_under_way()}
+            if len(self._late) >= self._most_late:
+                raise Overdue
+        worker = _worker()
+        call = _Call(work, copy_context(), worker.thread)
+        worker.inbox.put(call)
+        if not call.over.acquire(timeout=timeout):
+            self._late.add(call)
+            raise Overdue
+        if call.error is not None:
+            raise Failed(call.error)
+        answer: T = call.answer
+        return answer
+
+
+class _Call:
+    __slots__ = ("answer", "context", "ended", "error", "over", "thread", "work")
+
+    def __init__(self, work: Callable[[], Any], context: Context, thread: threading.Thread) -> None:
+        self.work: Callable[[], Any] | None = work
+        self.context: Context | None = context
+        self.answer: Any = None
+        self.error: BaseException | None = None
+        self.ended = False
+        self.thread = thread
+        self.over = threading.Lock()
+        self.over.acquire()
+
+    def make(self) -> None:
+        try:
+            if self.context is not None and self.work is not None:
+                self.answer = self.context.run(self.work)
+        except BaseException as error:  # noqa: BLE001  # handed to the waiting thread
+            self.error = error
+        self.work = self.context = None
+        self.ended = True
+
+    def is_under_way(self) -> bool:
+        return not self.ended and self.thread.is_alive()  # a fork takes no threads along
+
+
+class _Worker:
+    __slots__ = ("inbox", "thread")
+
+    def __init__(self) -> None:
+        self.inbox: SimpleQueue[_Call | None] = SimpleQueue()
+        self.thread = threading.Thread(target=self._serve, name="cronguard-aside", daemon=True)
+        self.thread.start()
+
+    def _serve(self) -> None:
+        while (call := self.inbox.get()) is not None:
+            call.make()
+            over = call.over
+            del call
+            _idle.append(self)
+            over.release()
+
+
+def _worker() -> _Worker:
+    try:
+        return _idle.pop()
+    except IndexError:
+        pass
+    _hook()
+    try:
+        return _Worker()
+    except RuntimeError:
+        raise NoThread from None
+
+
+def _hook() -> None:
+    global _hooked  # noqa: PLW0603  # once a process tree
+    watch_forks()
+    if not _hooked and hasattr(os, "register_at_fork"):
+        _hooked = True
+        os.register_at_fork(before=_before_fork, after_in_child=_idle.clear)
+
+
+def _before_fork() -> None:
+    """Send idle threads home."""
+    while _idle:
+        worker = _idle.pop()
+        worker.inbox.put(None)
+        wait_for_end(worker.thread)

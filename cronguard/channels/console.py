@@ -1,0 +1,48 @@
+"""``console``: a readable block on standard error, which cron mails to the job's owner."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import ClassVar
+
+from cronguard import render
+from cronguard.errors import ChannelError
+from cronguard.model import Message, Option
+
+RED, GREEN, YELLOW, RESET = "\x1b[1;31m", "\x1b[1;32m", "\x1b[1;33m", "\x1b[0m"
+
+
+class ConsoleChannel:
+    """Writes to standard error. Coloured on a terminal, unless ``NO_COLOR`` is set
+    (https://no-color.org)."""
+
+    OPTIONS: ClassVar[Sequence[Option]] = ()
+
+    def send(self, message: Message) -> None:
+        """Write the whole block at once, so that parallel processes do not interleave lines."""
+        stream = sys.stderr
+        if stream is None:
+            raise ChannelError("no_stderr", detail="this process has no standard error")
+        first, *rest = render.lines(message.alert)
+        bar = "-" * min(len(first) + len("cronguard: "), 78)
+        try:
+            if stream.isatty() and not os.environ.get("NO_COLOR"):
+                first = _colour(message) + first + RESET
+            block = "\n".join([bar, f"cronguard: {first}", *rest, bar, ""])
+            encoding = stream.encoding or "utf-8"
+            stream.write(block.encode(encoding, "replace").decode(encoding))
+            stream.flush()
+        except (OSError, ValueError, LookupError):
+            failed = True
+        else:
+            failed = False
+        if failed:
+            raise ChannelError("stderr_closed", detail="standard error cannot be written to")
+
+
+def _colour(message: Message) -> str:
+    if render.is_bad(message.alert):
+        return RED
+    return YELLOW if render.is_test(message.alert) else GREEN

@@ -1,0 +1,11 @@
+"""The ``cronguard`` command.
+
+A new command is one module here, named as the command and holding ``command``, and one line in
+`cronguard.cli._app.COMMANDS`. Nothing but that one module is imported when it is used.
+"""
+
+from __future__ import annotations
+
+from cronguard.cli._app import cli, main
+
+__all__ = ["cli", "main"]

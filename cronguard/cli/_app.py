@@ -1,0 +1,131 @@
+"""The root command, and the one place where errors become a line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from cronguard import __version__, _log
+from cronguard.cli._lazy import LazyGroup
+from cronguard.cli._say import complain
+from cronguard.errors import ConfigError, CronguardError
+
+COMMANDS = {
+    "run": "Guard any command, as in a crontab line.",
+    "status": "Show every job at a glance.",
+    "history": "Show a job's runs, newest first.",
+    "test-alert": "Send a test alert for real.",
+    "deliver": "Send every alert that is still waiting.",
+    "channels": "Show where alerts can go.",
+    "redact-check": "Show what would be kept of messages.",
+    "doctor": "Check settings, store and channels.",
+    "snooze": "Keep a job from alerting for a while.",
+    "unlock": "Let a job start although a run of it is open.",
+    "prune": "Delete old runs.",
+    "init": "Create the tables, or bring them up to date.",
+    "vault": "Keep the secrets of channels in Supabase Vault.",
+}
+"""Command → its one-line help. The command's module is loaded when it is used."""
+
+INTERRUPTED = 130
+
+_EPILOG = """\b
+Try it:
+  cronguard run nightly -- sh -c 'exit 3'     guard a command
+  cronguard status                            see what came of it
+  cronguard test-alert                        see an alert arrive
+
+\b
+Completion of commands, options, jobs and channels, once in your shell's start-up file:
+  bash   eval "$(_CRONGUARD_COMPLETE=bash_source cronguard)"
+  zsh    eval "$(_CRONGUARD_COMPLETE=zsh_source cronguard)"
+  fish   _CRONGUARD_COMPLETE=fish_source cronguard | source
+
+\b
+Exit codes: 0 fine, 1 something is wrong or not found, 2 usage or settings;
+`run` exits as its command does."""
+
+
+@click.group(
+    cls=LazyGroup,
+    prefix="cronguard.cli.",
+    lazy=COMMANDS,
+    epilog=_EPILOG,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, "-V", "--version", message="cronguard %(version)s")
+def cli() -> None:
+    """Hear once, soon and in the right place that a scheduled job is broken.
+
+    cronguard records every run of a job, counts its failures in a row, and alerts the channels you
+    set up when they reach a threshold. Settings are read from the environment and from
+    [tool.cronguard] in pyproject.toml, or cronguard.toml; `cronguard doctor` says which.
+    """
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; errors are one line on stderr."""
+    _log.echo(complain)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    code = _guarded(list(sys.argv[1:] if args is None else args) or ["--help"])
+    try:
+        _wait_for_deliveries()
+    except KeyboardInterrupt:
+        complain("stopped; alerts that were being sent stay pending and go out with the next run")
+        os._exit(code or INTERRUPTED)
+    return code
+
+
+def _guarded(args: list[str]) -> int:
+    try:
+        answer = cli.main(args, prog_name="cronguard", standalone_mode=False)
+    except click.UsageError as error:
+        return complain(_usage(error), code=2)
+    except click.ClickException as error:
+        return complain(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except ConfigError as error:
+        lines = [str(note) for note in error.args] or ["wrong settings"]
+        return max(complain(line, code=2) for line in lines)
+    except CronguardError as error:
+        return complain(str(error))
+    except Exception as error:  # noqa: BLE001  # a traceback helps nobody here and may hold secrets
+        return complain(
+            f"internal error, {type(error).__name__} at {_place(error)}: this is a mistake in"
+            " cronguard; please report this line"
+        )
+    return answer if isinstance(answer, int) else 0
+
+
+def _usage(error: click.UsageError) -> str:
+    text = " ".join(error.format_message().split()).rstrip(".")
+    text = text[:1].lower() + text[1:]
+    help_for = error.ctx.command_path if error.ctx else "cronguard"
+    return f"{text}; see {help_for} --help"
+
+
+def _place(error: BaseException) -> str:
+    place, trace = "an unknown place", error.__traceback__
+    while trace is not None:
+        module = str(trace.tb_frame.f_globals.get("__name__", ""))
+        if module.startswith("cronguard"):
+            place = f"{module}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
+
+
+def _wait_for_deliveries() -> None:
+    """Let the alerts under way arrive: five seconds at most, as every delivery is bounded."""
+    threading = sys.modules.get("threading")
+    if threading is None:
+        return
+    for thread in threading.enumerate():
+        if thread.name == "cronguard-delivery":
+            thread.join()

@@ -1,0 +1,289 @@
+"""What ``cronguard doctor`` looks at. Nothing is changed, sent or shown that is secret."""
+
+from __future__ import annotations
+
+import os
+import platform
+import stat
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from cronguard import __version__
+from cronguard.cli._open import (
+    describe_store,
+    jobs_of,
+    load_settings,
+    store_file,
+    store_on_demand,
+)
+from cronguard.cli._say import plural
+from cronguard.errors import ChannelError, CronguardError, PluginError, StoreError
+from cronguard.model import DELIVERY_SECONDS, LEASE_SECONDS, SecretRef
+
+if TYPE_CHECKING:
+    from cronguard._settings_types import ChannelSettings, Loaded, Settings
+    from cronguard.interfaces import Store
+
+_OLDEST_SQLITE = (3, 35, 0)
+_EPHEMERAL = {"GITHUB_ACTIONS": "GitHub Actions", "KUBERNETES_SERVICE_HOST": "Kubernetes"}
+
+
+class Check(NamedTuple):
+    """One thing looked at."""
+
+    check: str
+    status: Literal["ok", "warning", "error"]
+    message: str
+
+
+class Value(NamedTuple):
+    """One setting in force."""
+
+    key: str
+    value: str
+    source: str
+
+
+class Findings(NamedTuple):
+    """Everything that was looked at."""
+
+    checks: list[Check]
+    values: list[Value]
+
+
+def examine() -> Findings:
+    """Look at everything."""
+    loaded = load_settings()
+    checks = [*_software(), *_settings(loaded), *_store(loaded), *_channels(loaded.settings)]
+    checks += _plugins()
+    return Findings(checks, list(_values(loaded.settings)))
+
+
+def _software() -> Iterator[Check]:
+    python = platform.python_version()
+    yield Check("cronguard", "ok", f"{__version__} on Python {python} ({sys.executable})")
+    try:
+        import sqlite3
+    except ImportError:
+        yield Check("sqlite", "error", "this Python has no sqlite3 module: use one that has it")
+        return
+    known = sqlite3.sqlite_version_info >= _OLDEST_SQLITE
+    needed = "" if known else "; version 3.35 or newer is needed: update SQLite or Python"
+    yield Check("sqlite", "ok" if known else "error", sqlite3.sqlite_version + needed)
+
+
+def _settings(loaded: Loaded) -> Iterator[Check]:
+    file = loaded.settings.file
+    for problem in loaded.problems:
+        yield Check("settings", "error", problem)
+    for warning in loaded.warnings:
+        yield Check("settings", "warning", warning)
+    if not loaded.problems:
+        yield Check("settings", "ok", f"read from {file}" if file else "no settings file")
+
+
+# --- the store ------------------------------------------------------------------------------------
+
+
+def _store(loaded: Loaded) -> Iterator[Check]:
+    from cronguard._bounded import bounded_store
+    from cronguard._stores import open_store
+
+    settings = loaded.settings
+    try:
+        store = bounded_store(open_store(settings), settings.store_timeout)
+    except CronguardError as error:
+        yield Check("store", "error", str(error))
+        return
+    place = describe_store(settings, store)
+    path = store_file(store)
+    try:
+        if path is not None and not os.path.lexists(path):
+            yield _to_be_made(path)
+        else:
+            jobs = store.jobs()
+            store.heartbeat([], lease=LEASE_SECONDS)
+            yield Check(
+                "store", "ok", f"{place} can be read and written: {plural(len(jobs), 'job')}"
+            )
+            yield from _alerts(store, settings)
+        if path is not None and path.exists():
+            yield _privacy(path)
+    except StoreError as error:
+        yield Check("store", "error", str(error))
+    finally:
+        store.close()
+    if settings.store is None:
+        for variable, name in _EPHEMERAL.items():
+            if os.environ.get(variable):
+                yield Check(
+                    "store",
+                    "warning",
+                    f"{name} keeps no files from run to run, so streaks will not last: set"
+                    " CRONGUARD_STORE to a database",
+                )
+
+
+def _to_be_made(path: Path) -> Check:
+    folder = path.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        return Check("store", "ok", f"{path} will be created by the first run")
+    return Check(
+        "store",
+        "error",
+        f"{path} is not there and cannot be created, since {folder} is closed to this user: set"
+        " CRONGUARD_STORE, or correct the folder",
+    )
+
+
+def _privacy(path: Path) -> Check:
+    found = path.stat()
+    if hasattr(os, "geteuid") and found.st_uid not in (os.geteuid(), 0):
+        return Check("permissions", "warning", f"{path} belongs to another user")
+    if os.name == "posix" and stat.S_IMODE(found.st_mode) & 0o077:
+        return Check("permissions", "warning", f"others can read {path}: chmod 600 {path}")
+    return Check("permissions", "ok", f"{path} is its owner's alone")
+
+
+def _alerts(store: Store, settings: Settings) -> Iterator[Check]:
+    jobs = jobs_of(store)
+    pending = sum(status.alerts_pending for status in jobs)
+    dead = sum(status.alerts_dead for status in jobs)
+    if pending:
+        waiting = store.alerts(state="pending")
+        known = {channel.name for channel in settings.channels}
+        names = sorted({record.channel for record in waiting})
+        foreign = [name for name in names if name not in known]
+        codes = sorted({record.error_code for record in waiting if record.error_code})
+        yield Check(
+            "alerts",
+            "warning",
+            f"{plural(pending, 'alert')} pending for {', '.join(names)}"
+            + (f" (last time: {', '.join(codes)})" if codes else "")
+            + (f"; not set up here: {', '.join(foreign)}" if foreign else "")
+            + ": cronguard deliver sends them now",
+        )
+    if dead:
+        codes = sorted({record.error_code or "unknown" for record in store.alerts(state="dead")})
+        yield Check(
+            "alerts",
+            "error",
+            f"{plural(dead, 'alert')} given up ({', '.join(codes)}): correct the channel, then"
+            " cronguard deliver --dead",
+        )
+    if not pending and not dead:
+        yield Check("alerts", "ok", "none pending, none given up")
+
+
+# --- channels -------------------------------------------------------------------------------------
+
+
+def _channels(settings: Settings) -> Iterator[Check]:
+    for channel in settings.channels:
+        trouble = _trouble(channel, settings)
+        whose = "" if channel.default else ", for jobs that name it"
+        if trouble is None:
+            yield Check(f"channel {channel.name}", "ok", f"complete{whose}")
+        else:
+            yield Check(f"channel {channel.name}", "error", trouble)
+    told = [channel for channel in settings.channels if channel.default]
+    if all(channel.type in ("console", "log") for channel in told):
+        yield Check(
+            "channels",
+            "warning",
+            "alerts are only written where the job runs: set up slack, webhook or e-mail; see"
+            " cronguard channels",
+        )
+    elif all(_in_vault(channel) for channel in told):
+        yield Check(
+            "channels",
+            "warning",
+            "every channel has its secret in the vault of the database that it is to watch: let"
+            " one have it in the environment",
+        )
+
+
+def _trouble(channel: ChannelSettings, settings: Settings) -> str | None:
+    """Why a channel cannot be built, secrets and all; None if it can."""
+    found: list[str | None] = []
+    thread = threading.Thread(target=lambda: found.append(_build(channel, settings)), daemon=True)
+    thread.start()
+    thread.join(DELIVERY_SECONDS)
+    return found[0] if found else f"its secrets were not found within {DELIVERY_SECONDS:g} s"
+
+
+def _build(channel: ChannelSettings, settings: Settings) -> str | None:
+    from cronguard._channels import build_channel
+
+    try:
+        with store_on_demand(settings) as store:
+            build_channel(channel, store)
+    except (ChannelError, PluginError) as error:
+        return str(error)
+    except BaseException as error:  # noqa: BLE001  # a plugin may raise anything, secrets in its text
+        return f"it cannot be built with these options ({type(error).__name__})"
+    return None
+
+
+def _in_vault(channel: ChannelSettings) -> bool:
+    return any(
+        isinstance(value, SecretRef) and value.scheme == "vault"
+        for value in channel.options.values()
+    )
+
+
+def _plugins() -> Iterator[Check]:
+    from cronguard._plugins import CHANNELS, SECRETS, STORES, describe
+
+    for group in (CHANNELS, STORES, SECRETS):
+        for info in describe(group):
+            if info.error:
+                yield Check("plugin", "warning", info.error)
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+def _values(settings: Settings) -> Iterator[Value]:
+    sources = settings.sources
+
+    def value(key: str, shown: object) -> Value:
+        return Value(key, str(shown), sources.get(key, "default"))
+
+    yield value("store", "default file" if settings.store is None else _address(settings))
+    told = [channel.name for channel in settings.channels if channel.default]
+    yield value("channels", ", ".join(told))
+    yield value("store_timeout", f"{settings.store_timeout:g} s")
+    redact = settings.redact
+    yield value("redact", redact if isinstance(redact, str) else "a function")
+    if settings.redact_keep:
+        yield value("redact_keep", ", ".join(settings.redact_keep))
+    yield value("test_mode", "on" if settings.test_mode else "off")
+    for channel in settings.channels:
+        for key, given in channel.options.items():
+            shown = str(given) if isinstance(given, SecretRef) else "set"
+            yield value(f"channel.{channel.name}.{key}", shown)
+        if channel.threshold:
+            yield value(f"channel.{channel.name}.threshold", channel.threshold)
+        if channel.has_realert:
+            yield value(f"channel.{channel.name}.realert_every", channel.realert_every or "never")
+    for job, options in settings.jobs.items():
+        for key, given in options.items():
+            yield value(f"job.{job}.{key}", given)
+
+
+def _address(settings: Settings) -> str:
+    from cronguard._store_url import parse_store
+
+    store = settings.store
+    if isinstance(store, SecretRef):
+        return str(store)
+    if not isinstance(store, str):
+        return type(store).__name__
+    target = parse_store(store)
+    return target.location if target.scheme == "sqlite" else target.scheme

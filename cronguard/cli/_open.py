@@ -1,0 +1,154 @@
+"""Settings and store for a command, opened strictly: what is wrong is said, not worked around."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from cronguard.cli._say import CommandError, SettingsError
+from cronguard.errors import CronguardError, PluginError
+
+if TYPE_CHECKING:
+    from cronguard._runtime import Runtime
+    from cronguard._settings_types import Loaded, Settings
+    from cronguard.interfaces import Store
+    from cronguard.model import JobStatus
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def load_settings() -> Loaded:
+    """The settings and what is wrong with them."""
+    from cronguard._runtime import load, overrides
+
+    return load(overrides())
+
+
+def open_runtime(settings: Settings | None = None) -> Runtime:
+    """Store, channels and delivery. Wrong settings are an error unless ``settings`` are given."""
+    from cronguard._runtime import Runtime
+
+    settings = settings or _right_settings()
+    return Runtime(settings, open_store(settings))
+
+
+def open_store(settings: Settings | None = None) -> Store:
+    """The store itself, whose calls may take as long as they need. Otherwise as `open_runtime`."""
+    from cronguard import _stores
+
+    try:
+        store = _stores.open_store(settings or _right_settings())
+    except PluginError as error:
+        raise SettingsError(str(error)) from None
+    if context := click.get_current_context(silent=True):
+        context.call_on_close(store.close)
+    return store
+
+
+@contextmanager
+def store_on_demand(settings: Settings) -> Iterator[Callable[[], Store]]:
+    """A function that opens the store, for secrets that are kept there; closed with the block."""
+    from cronguard import _stores
+
+    opened: list[Store] = []
+
+    def store() -> Store:
+        opened.append(_stores.open_store(settings))
+        return opened[-1]
+
+    try:
+        yield store
+    finally:
+        for each in opened:
+            each.close()
+
+
+def _right_settings() -> Settings:
+    loaded = load_settings()
+    if loaded.problems:
+        raise SettingsError(*loaded.problems)
+    return loaded.settings
+
+
+def store_file(store: Store) -> Path | None:
+    """The file that a store keeps its data in; None if it is none that we know of."""
+    path = getattr(store, "path", None)
+    return path if isinstance(path, Path) else None
+
+
+def jobs_of(store: Store) -> list[JobStatus]:
+    """`Store.jobs`, but a database that is not there yet is not created by looking at it."""
+    path = store_file(store)
+    if path is not None and not os.path.lexists(path):
+        return []
+    return store.jobs()
+
+
+def find_job(statuses: Sequence[JobStatus], name: str) -> JobStatus:
+    """The job of that name. Raises `CommandError` with the nearest name if there is none."""
+    for status in statuses:
+        if status.job == name:
+            return status
+    raise CommandError(no_such_job(name, [status.job for status in statuses]))
+
+
+def no_such_job(name: str, known: Iterable[str]) -> str:
+    """One line for a job that nobody has heard of."""
+    from cronguard._words import show, suggest
+
+    names = list(known)
+    hint = "see cronguard status" if names else "no job has run yet; see cronguard run --help"
+    return f"there is no job {show(name)}{suggest(name, names)}: {hint}"
+
+
+def describe_store(settings: Settings, store: Store) -> str:
+    """Where runs are recorded, without user names, passwords or anything else of an address."""
+    from cronguard._store_url import store_target
+    from cronguard.model import SecretRef
+
+    path = store_file(store)
+    if path is not None:
+        return str(path)
+    setting = settings.store
+    if not isinstance(setting, str | SecretRef):
+        return type(setting).__name__
+    held = f" (address in {setting.name})" if isinstance(setting, SecretRef) else ""
+    return store_target(setting, os.environ).scheme + held
+
+
+def complete_jobs(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
+    """Names of jobs, for the shell. Silent when they cannot be had."""
+    try:
+        settings = load_settings().settings
+        store = open_store(settings)
+        known = {*settings.jobs, *(status.job for status in jobs_of(store))}
+        store.close()
+    except CronguardError:
+        return []
+    return sorted(name for name in known if name.startswith(incomplete))
+
+
+def complete_channels(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
+    """Names of channels, for the shell."""
+    names = (channel.name for channel in load_settings().settings.channels)
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def job_argument(*, many: bool = False, required: bool = True) -> Callable[[F], F]:
+    """The ``JOB`` argument of a command, completed by the shell."""
+    return click.argument(
+        "jobs" if many else "job",
+        metavar="[JOB]..." if many else "JOB",
+        nargs=-1 if many else 1,
+        required=required and not many,
+        shell_complete=complete_jobs,
+    )
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -1,0 +1,88 @@
+"""What commands print: lines to read, or one JSON object; nothing that could harm a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from typing import Any
+
+import click
+
+from cronguard.errors import ConfigError, CronguardError
+
+
+class CommandError(CronguardError):
+    """Something is wrong or was not found: one line, exit code 1."""
+
+
+class SettingsError(ConfigError):
+    """The settings have faults: one line each, exit code 2."""
+
+
+def complain(line: str, *, code: int = 1) -> int:
+    """One line on standard error; returns ``code``, the exit code it should lead to."""
+    from cronguard.render import plain
+
+    with contextlib.suppress(OSError, ValueError):  # closed: there is nobody to tell
+        click.echo(f"cronguard: {plain(line).removeprefix('cronguard ')}", err=True)
+    return code
+
+
+def say(line: str = "") -> None:
+    """One line on standard output. Raises CommandError if it takes nothing, as on a full disk."""
+    try:
+        click.echo(line)
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # the reader has seen enough, which click knows to handle
+            raise
+        _let_go_of_stdout()
+        reason = os.strerror(error.errno).lower() if error.errno else "unknown"
+        raise CommandError(
+            f"the output cannot be written ({reason}): see where standard output goes"
+        ) from None
+
+
+def _let_go_of_stdout() -> None:
+    """What could not be written is still buffered, and would be tried again when Python ends."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def emit(schema: str, **facts: Any) -> None:
+    """The JSON object that ``--json`` asks for, ``schema`` first. ASCII: no terminal is harmed."""
+    import json
+
+    say(json.dumps({"schema": f"cronguard.{schema}", **facts}, indent=2))
+
+
+def on_terminal() -> bool:
+    """Whether a person reads along."""
+    return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def mark(state: str) -> str:
+    """``✓``, ``✗`` or ``!`` for ``ok``, ``error`` and ``warning``, coloured on a terminal."""
+    sign, colour = _MARKS[state]
+    try:
+        sign.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except (UnicodeError, LookupError):
+        sign = {"✓": "ok", "✗": "x"}[sign]
+    return paint(sign, colour)
+
+
+def paint(text: str, colour: str) -> str:
+    """The text in a colour, where colours are wanted (https://no-color.org)."""
+    plainly = not on_terminal() or bool(os.environ.get("NO_COLOR"))
+    return text if plainly else click.style(text, fg=colour)
+
+
+_MARKS = {"ok": ("✓", "green"), "error": ("✗", "red"), "warning": ("!", "yellow")}
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 run``, ``3 runs``, ``1,200 runs``."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

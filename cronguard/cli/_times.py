@@ -1,0 +1,75 @@
+"""Moments and durations as commands show them, and as people type them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from cronguard._options import parse_duration
+from cronguard.cli._say import on_terminal
+from cronguard.errors import ConfigError
+from cronguard.render import duration
+from cronguard.times import rfc3339
+
+_RECENT = timedelta(hours=20)
+_CENTURY = 100 * 366 * 86_400
+
+
+def stamp(when: datetime | None, now: datetime, *, never: str = "-", brief: bool = False) -> str:
+    """``2026-11-23 06:00:05``, in UTC; on a terminal with how long ago. ``never`` for None.
+
+    ``brief`` leaves out the half that somebody at a terminal can do without.
+    """
+    if when is None:
+        return never
+    text = f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    if not on_terminal():
+        return text
+    if brief:
+        text = text[11:16] if abs(now - when) < _RECENT else text[:10]
+    return f"{text} ({distance(when, now)})"
+
+
+def distance(when: datetime, now: datetime) -> str:
+    """``3 min ago``, ``just now``, ``in 1 h 57 min``."""
+    seconds = round((now - when).total_seconds())
+    if not seconds:
+        return "just now"
+    text = (duration(abs(seconds)) or "").replace(".0 s", " s")
+    return f"in {text}" if seconds < 0 else f"{' '.join(text.split()[:2])} ago"
+
+
+def span(seconds: float | None) -> str:
+    """How long something took; ``-`` for None."""
+    return duration(seconds) or "-"
+
+
+def utc(when: datetime | None) -> str | None:
+    """RFC 3339 with ``Z``, for JSON; None for None."""
+    return None if when is None else rfc3339(when)
+
+
+def to_span(_ctx: click.Context, _param: click.Parameter, value: str | None) -> timedelta | None:
+    """An option's value such as ``90s``, ``30m``, ``2h``, ``90d``."""
+    if value is None:
+        return None
+    try:
+        seconds = parse_duration(value)
+    except ConfigError as error:
+        raise click.BadParameter(str(error)) from None
+    if not 0 < seconds < _CENTURY:
+        raise click.BadParameter(f"{value} is not between a moment and a century")
+    return timedelta(seconds=seconds)
+
+
+def to_moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> datetime | None:
+    """An option's value in ISO 8601, local time where it names no zone."""
+    if value is None:
+        return None
+    try:
+        return datetime.fromisoformat(value).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{value!r} is no date and time such as 2026-11-24T08:00"
+        ) from None

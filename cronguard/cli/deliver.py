@@ -1,0 +1,100 @@
+"""``cronguard deliver``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cronguard.cli._attempts import sent, why
+from cronguard.cli._open import complete_jobs, find_job, jobs_of, load_settings, open_runtime
+from cronguard.cli._progress import progress
+from cronguard.cli._say import complain, mark, on_terminal, plural, say
+
+if TYPE_CHECKING:
+    from cronguard._delivery import Attempt
+    from cronguard._runtime import Runtime
+    from cronguard.interfaces import Store
+
+_MANY = 20
+
+
+@click.command()
+@click.option("--job", metavar="JOB", help="Only alerts of this job.", shell_complete=complete_jobs)
+@click.option("--dead", is_flag=True, help="Try again what was given up, instead of what waits.")
+def command(job: str | None, *, dead: bool) -> int:
+    """Send every alert that is still waiting.
+
+    Tries each once, now, whatever its back-off; what another process is sending at this moment is
+    left to it. Only channels that are set up here are used. Exits 1 if something is left waiting;
+    alerts that were given up do not count, unless --dead asks for them.
+
+    \b
+    Examples:
+      cronguard deliver
+      cronguard deliver --job nightly_export
+      cronguard deliver --dead
+    """
+    loaded = load_settings()
+    for problem in loaded.problems:
+        complain(problem)
+    runtime = open_runtime(loaded.settings)
+    known = jobs_of(runtime.store)
+    if job is not None:
+        find_job(known, job)
+    concerned = [status for status in known if job in (None, status.job)]
+    total = sum(each.alerts_dead if dead else each.alerts_pending for each in concerned)
+    if not total:
+        say("No alert was given up." if dead else "No alert is waiting to be sent.")
+        return 2 if loaded.problems else 0
+
+    done = _deliver(runtime, job, total, dead=dead)
+    left = _left(runtime.store, job)
+    if loaded.problems:
+        return 2
+    return 1 if left or (dead and not all(map(sent, done))) else 0
+
+
+def _deliver(runtime: Runtime, job: str | None, total: int, *, dead: bool) -> list[Attempt]:
+    """A line a try; of a long row watched on a terminal only the failures and a sum."""
+    at_length = total <= _MANY or not on_terminal()
+    done: list[Attempt] = []
+    with progress("sending") as advance:
+
+        def report(attempt: Attempt) -> None:
+            done.append(attempt)
+            if at_length:
+                _tell(attempt)
+            else:
+                advance(len(done), total)
+
+        runtime.courier.deliver_all(job=job, state="dead" if dead else "pending", report=report)
+    if not at_length:
+        for attempt in done:
+            if not sent(attempt):
+                _tell(attempt)
+        say(f"Sent {sum(map(sent, done)):,} of {plural(total, 'alert')}.")
+    return done
+
+
+def _tell(attempt: Attempt) -> None:
+    delivery = attempt.delivery
+    what = f"{delivery.job}, {delivery.kind} → {delivery.channel}"
+    if sent(attempt):
+        say(f"{mark('ok')} {what}  sent in {attempt.seconds:.2f} s")
+        return
+    fate = "given up" if attempt.settlement.state == "dead" else "stays pending"
+    say(f"{mark('error')} {what}  {fate}, {why(attempt)}")
+
+
+def _left(store: Store, job: str | None) -> bool:
+    waiting = [s for s in store.jobs() if job in (None, s.job) and s.alerts_pending]
+    if not waiting:
+        return False
+    count = sum(status.alerts_pending for status in waiting)
+    names = {record.channel for record in store.alerts(state="pending", job=job)}
+    say(
+        f"{plural(count, 'alert')} still waiting, for {', '.join(sorted(names))};"
+        " see cronguard doctor"
+    )
+    return True

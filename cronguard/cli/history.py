@@ -1,0 +1,65 @@
+"""``cronguard history``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+from cronguard.cli._facts import error_text, run_facts
+from cronguard.cli._open import find_job, job_argument, jobs_of, json_option, open_runtime
+from cronguard.cli._say import emit, say
+from cronguard.cli._table import table
+from cronguard.cli._times import span, stamp
+
+
+@click.command()
+@job_argument()
+@click.option(
+    "--limit",
+    "-n",
+    type=click.IntRange(1, 100_000),
+    default=20,
+    show_default=True,
+    help="Show at most this many runs.",
+)
+@json_option
+def command(job: str, limit: int, *, as_json: bool) -> None:
+    """Show a job's runs, newest first.
+
+    \b
+    Examples:
+      cronguard history nightly_export
+      cronguard history nightly_export --limit 100 --json
+
+    \b
+    --json prints cronguard.history/1:
+      {"schema", "job", "runs": [{"run_id", "status", "started_at", "finished_at",
+       "duration_seconds", "consecutive_failure_count", "error_type", "error_code",
+       "error_message", "error_location", "host", "pid"}]}
+    """
+    store = open_runtime().store
+    find_job(jobs_of(store), job)
+    runs = store.history(job, limit=limit)
+    if as_json:
+        emit("history/1", job=job, runs=[run_facts(record) for record in runs])
+        return
+    if not runs:
+        say(f"{job} is known but has not run yet. Its runs will be listed here.")
+        return
+    now = datetime.now(UTC)
+    hosts = {record.host for record in runs}
+    table(
+        ("STARTED (UTC)", "STATUS", "TOOK", "FAILURES", "HOST", "ERROR"),
+        [
+            (
+                stamp(record.started_at, now),
+                record.status,
+                span(record.duration),
+                "-" if (count := record.consecutive_failure_count) is None else count,
+                record.host or "-" if len(hosts) > 1 else "",
+                error_text(record),
+            )
+            for record in runs
+        ],
+    )

@@ -1,0 +1,113 @@
+"""``cronguard run``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cronguard.cli._open import complete_channels, complete_jobs
+from cronguard.errors import ConfigError
+
+
+class _Run(click.Command):
+    """Everything after the first ``--`` is the command's, whatever it looks like."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own, dashes, command = list(args), False, list[str]()
+        if "--" in args:
+            cut = args.index("--")
+            own, dashes, command = args[:cut], True, args[cut + 1 :]
+        ctx.meta["command"] = command
+        try:
+            rest = super().parse_args(ctx, own)
+        except click.UsageError as error:
+            if not dashes and not isinstance(error, click.MissingParameter):
+                raise click.UsageError(_DASHES, ctx) from None
+            raise
+        if not command and not ctx.resilient_parsing:
+            raise click.UsageError("no command to run" if dashes else _DASHES, ctx)
+        return rest
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "-- COMMAND..."]
+
+
+_DASHES = (
+    "what is to run comes after two dashes, as in: cronguard run nightly -- ./nightly.sh --verbose"
+)
+
+
+@click.command(cls=_Run)
+@click.argument("job", shell_complete=complete_jobs)
+@click.option("--threshold", type=int, metavar="N", help="Alert after N failures in a row.  [2]")
+@click.option(
+    "--realert-every", type=int, metavar="N", help="Alert again after every N further failures."
+)
+@click.option(
+    "--channel",
+    "channels",
+    multiple=True,
+    metavar="NAME",
+    help="Tell this channel; may be repeated.  [all that are set up]",
+    shell_complete=complete_channels,
+)
+@click.option(
+    "--overlap",
+    type=click.Choice(["skip", "allow"]),
+    help="What to do while another run of the job is open.  [skip]",
+)
+@click.option(
+    "--max-runtime", metavar="DURATION", help="Alert when a run takes longer; or `off`.  [30m]"
+)
+@click.option(
+    "--schedule", metavar="CRON", help="When the job is expected, for alerts about missed runs."
+)
+@click.option("--timezone", metavar="ZONE", help="The time zone of --schedule.  [UTC]")
+@click.option("--grace", metavar="DURATION", help="How late a scheduled run may start.  [5m]")
+@click.option(
+    "--notify-recovery/--no-notify-recovery",
+    default=None,
+    help="Tell the channels when the job works again.  [no]",
+)
+@click.option("--runbook", metavar="URL", help="An https link to show in alerts.")
+@click.option("--test-mode", is_flag=True, default=None, help="Send a test alert at the end.")
+@click.option(
+    "--no-output",
+    is_flag=True,
+    help="Keep nothing of standard error, and leave it alone: a terminal stays one.",
+)
+@click.pass_context
+def command(ctx: click.Context, /, *, no_output: bool, **given: Any) -> int:
+    """Guard any command, as in a crontab line.
+
+    Runs COMMAND and records how it ended as a run of JOB. Output and signals pass through, and the
+    exit code is the command's: 128+N if signal N ended it, 126 and 127 if it cannot be executed or
+    found. While another run of JOB is open, COMMAND is skipped and the exit code is 0. Wrong
+    settings or a store that is down never keep COMMAND from running.
+
+    The end of what COMMAND writes to standard error is kept as the error's message, with
+    everything private masked (nothing at all with `redact = "strict"`). The command line itself is
+    recorded nowhere. A Python job of the same name that is decorated inside COMMAND is this run,
+    not another one.
+
+    Options not given are those of the job in the settings ([tool.cronguard.job.NAME]).
+
+    \b
+    Examples:
+      cronguard run nightly -- ./nightly.sh --verbose
+      cronguard run invoices --threshold 3 --max-runtime 2h -- python -m app.invoices
+      */15 * * * *  cronguard run sync -- sh -c 'fetch | load'
+    """
+    from cronguard._options import check_options
+    from cronguard.cli._guarded_command import run_guarded
+
+    options = {key: value for key, value in given.items() if value not in (None, ())}
+    try:
+        checked = {
+            **check_options({"job": options.pop("job")}),
+            **check_options(options, from_file=True),
+        }
+    except ConfigError as error:
+        raise click.UsageError(str(error), ctx) from None
+    return run_guarded(checked, ctx.meta["command"], keep_output=not no_output)

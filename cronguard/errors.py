@@ -1,0 +1,109 @@
+"""Everything cronguard raises, as one tree.
+
+    CronguardError
+    ├── ConfigError (also a ValueError)   an argument, a setting or a file is wrong
+    ├── PluginError                       an entry point cannot be loaded or has the wrong shape
+    ├── StoreError(code)                  the store did not do what it was asked
+    │   └── StoreConfigError              … and never will, until somebody changes something
+    ├── ChannelError(code, permanent)     an alert did not go out
+    │   └── SecretError                   … because a secret reference could not be resolved
+    └── JobOverlap                        ``with guard(...)`` while another run holds the job
+
+Only `ConfigError` (at decoration) and `JobOverlap` (entering ``guard``) reach a guarded program.
+The others are what stores, channels and secret sources raise to cronguard.
+"""
+
+from __future__ import annotations
+
+
+class CronguardError(Exception):
+    """The root of the tree."""
+
+
+class ConfigError(CronguardError, ValueError):
+    """An argument or a setting is wrong; the message says what, why and what to do."""
+
+
+class PluginError(CronguardError):
+    """A plugin is missing, cannot be imported, or is not what its group calls for."""
+
+
+class StoreError(CronguardError):
+    """The store did not answer, or answered with an error.
+
+    ``code`` is a short machine-readable word such as ``"timeout"``, ``"busy"``, ``"disk_full"`` or
+    an SQLSTATE. The message is a sentence of cronguard's own: a driver's text, which may hold
+    credentials or data, is never passed on.
+    """
+
+    def __init__(self, message: str, *, code: str = "store_error") -> None:
+        super().__init__(message)
+        self.code = code
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), str(self), {"code": self.code})
+
+
+class StoreConfigError(StoreError):
+    """The store refuses for a reason that waiting does not mend: wrong key, missing schema."""
+
+
+class ChannelError(CronguardError):
+    """A channel could not hand over an alert.
+
+    ``code`` is stored and shown instead of any exception text: ``"http_404"``, ``"timeout"``,
+    ``"connection_refused"``. ``permanent=True`` means that sending the same bytes again cannot
+    work: the alert becomes a dead letter. ``retry_after`` is in seconds, None where the other side
+    named no time. ``detail`` is one more sentence of the channel's own; it must be free of
+    secrets, addresses and anything the other side wrote.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        *,
+        permanent: bool = False,
+        retry_after: float | None = None,
+        detail: str | None = None,
+    ) -> None:
+        super().__init__(f"{code}: {detail}" if detail else code)
+        self.code = code
+        self.permanent = permanent
+        self.retry_after = retry_after
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[object, ...]:
+        keywords = {
+            "permanent": self.permanent,
+            "retry_after": self.retry_after,
+            "detail": self.detail,
+        }
+        return _rebuild, (type(self), self.code, keywords)
+
+
+class SecretError(ChannelError):
+    """A secret reference names nothing that can be read. The alert stays pending."""
+
+
+class JobOverlap(CronguardError):  # noqa: N818  # it is no error of the program's
+    """``with guard(...)`` was entered while another run of the job holds its lease.
+
+    A ``with`` body cannot be skipped, so this is raised instead; the attempt is recorded as
+    ``skipped``.
+    """
+
+
+def _rebuild(kind: type[CronguardError], first: str, keywords: dict[str, object]) -> CronguardError:
+    return kind(first, **keywords)
+
+
+__all__ = [
+    "ChannelError",
+    "ConfigError",
+    "CronguardError",
+    "JobOverlap",
+    "PluginError",
+    "SecretError",
+    "StoreConfigError",
+    "StoreError",
+]

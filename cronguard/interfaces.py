@@ -1,0 +1,175 @@
+"""The three seams: `Store`, `Channel` and `SecretSource`. Their docstrings are duties.
+
+Each is found through an entry-point group (``cronguard.stores``, ``cronguard.channels``,
+``cronguard.secrets``); cronguard's own are registered there like everybody else's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import ClassVar, Protocol, runtime_checkable
+
+from cronguard.model import (
+    AlertRecord,
+    Delivery,
+    DeliveryState,
+    Finished,
+    JobStatus,
+    Message,
+    Option,
+    Outcome,
+    Owner,
+    Run,
+    RunRecord,
+    Settlement,
+    Started,
+)
+
+
+class Store(Protocol):
+    """Where runs, streaks and the outbox live.
+
+    Every method may be called from any thread and raises nothing but `StoreError`
+    (`StoreConfigError` where waiting cannot help). Every write is one transaction and may be
+    repeated: the second time changes nothing and answers alike. Writes about one job happen one
+    after another, in the order in which they commit: that order, never a clock, is what "previous
+    run" means.
+    """
+
+    bounded: bool
+    """True if every call returns within ``store_timeout`` by itself. Otherwise cronguard makes the
+    call in a thread of its own and walks away when time is up; the call must then be safe to
+    complete late."""
+
+    def start_run(self, run: Run, *, is_dead: Callable[[Owner], bool]) -> Started:
+        """Record that a run begins, or that it was skipped.
+
+        In one transaction under the job's lock:
+
+        1. Every ``running`` row of the job whose owner ``is_dead``, or whose owner is in another
+           process space (``owner.space`` differs or is None) and whose lease has run out on the
+           store's clock, ends as ``crashed`` and counts as a failure, alerts included. ``is_dead``
+           is asked only about owners in ``run.owner.space``.
+        2. If a row is still running, holds its lease, and ``run.overlap`` is ``"skip"``: the run is
+           written as ``skipped``, carrying the count unchanged.
+        3. Otherwise it is written as ``running`` with a lease of ``run.lease`` seconds.
+
+        Unknown jobs are registered; ``run.schedule`` and ``run.max_runtime`` are kept with the job.
+        """
+        ...
+
+    def finish_run(self, run: Run, outcome: Outcome, *, started: bool) -> Finished:
+        """Commit how a run ended, the job's streak and the alerts due, in one transaction.
+
+        `cronguard.policy.finish_action` and `cronguard.policy.decide` are the rule. ``started``
+        says whether `start_run` is known to have been stored: with True a missing row was pruned
+        and nothing changes, with False the row is inserted.
+        """
+        ...
+
+    def heartbeat(self, run_ids: Sequence[str], *, lease: float) -> None:
+        """Let the leases of those that are still ``running`` end ``lease`` seconds from now."""
+        ...
+
+    def claim_alerts(
+        self,
+        *,
+        channels: Sequence[str],
+        job: str | None = None,
+        force: bool = False,
+        state: DeliveryState = "pending",
+        limit: int = 100,
+        claim_for: float = 10.0,
+    ) -> list[Delivery]:
+        """Take alerts that are due, oldest first, so that nobody else sends them meanwhile.
+
+        Only alerts in ``state`` for ``channels`` and, unless None, of ``job``. An alert is due when
+        no claim on it is live and its back-off is over (``force`` ignores the back-off, never a
+        claim). Claiming raises its attempt number and holds it for ``claim_for`` seconds; if nobody
+        settles it by then, it is due again. ``state="dead"`` takes dead letters for another try.
+        """
+        ...
+
+    def settle_alert(self, delivery: Delivery, settlement: Settlement) -> bool:
+        """Write what became of a try, and release the claim.
+
+        False, and nothing written, if the alert has been claimed again since (its attempt number
+        has moved on) or was settled before.
+        """
+        ...
+
+    def jobs(self) -> list[JobStatus]:
+        """Every job that has run or is registered, by name."""
+        ...
+
+    def history(self, job: str, *, limit: int = 20) -> list[RunRecord]:
+        """The job's newest runs, newest first; empty for an unknown job."""
+        ...
+
+    def alerts(
+        self, *, state: DeliveryState | None = None, job: str | None = None, limit: int = 100
+    ) -> list[AlertRecord]:
+        """Outbox rows, newest first; None means every state, every job."""
+        ...
+
+    def snooze(self, job: str, until: datetime | None) -> bool:
+        """Enqueue nothing for the job until then; None ends it. False for an unknown job."""
+        ...
+
+    def unlock(self, job: str) -> int:
+        """Take the lease from the job's running rows, so that it can start; returns how many.
+
+        The rows go on running and may still finish.
+        """
+        ...
+
+    def prune(self, *, keep: timedelta, progress: Callable[[int, int], None] | None = None) -> int:
+        """Delete ended runs older than ``keep`` and settled alerts likewise; returns runs deleted.
+
+        Never deletes a running row, a pending or dead alert, or a job's newest run. Streak and
+        ``last_success_at`` survive. ``progress(done, total)`` is called between batches.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections. Safe to call twice; the store may be used again."""
+        ...
+
+
+@runtime_checkable
+class Channel(Protocol):
+    """A way to tell people.
+
+    A channel is built for one try and thrown away: ``Channel(**options)`` gets its options as
+    text, secrets resolved, in the delivery thread. Threads, deadline, retries, redaction and the
+    outbox are cronguard's business.
+    """
+
+    OPTIONS: ClassVar[Sequence[Option]]
+    """What the channel can be told; required ones first by custom."""
+
+    def send(self, message: Message) -> Awaitable[None] | None:
+        """Send, or raise `ChannelError`. May be ``async def``.
+
+        Returning means that the other side has taken the alert. Must be safe to repeat: the same
+        alert, with the same ``alert_id`` and ``payload``, can come again. Any other exception is
+        recorded as the code ``channel_error`` and tried again later; its text is thrown away, since
+        it may hold a secret.
+        """
+        ...
+
+
+class SecretSource(Protocol):
+    """Where a scheme's secrets are read, such as ``env:NAME``.
+
+    Made without arguments; or, where the class has ``from_store(store)``, by that, with the store
+    of the settings in force.
+    """
+
+    def get(self, name: str) -> str:
+        """The secret's value, read afresh. Raises `SecretError` if there is none.
+
+        Called in the delivery thread, inside the deadline of a try.
+        """
+        ...

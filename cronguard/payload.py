@@ -1,0 +1,76 @@
+"""The alert payload: built when an alert is decided, frozen as JSON text, read back to be sent."""
+
+from __future__ import annotations
+
+import json
+
+from cronguard.errors import ChannelError
+from cronguard.ids import new_id
+from cronguard.model import Alert, Delivery, JobState, Outcome, Run
+from cronguard.policy import DueAlert
+from cronguard.times import rfc3339
+
+_FIELDS = frozenset(Alert._fields)
+
+
+def build(
+    due: DueAlert,
+    *,
+    alert_id: str,
+    run: Run,
+    outcome: Outcome,
+    before: JobState,
+    count: int | None,
+) -> Alert:
+    """The alert that is owed for a run's outcome. ``before`` is the job's state until then.
+
+    ``count`` is None where the streak is unknown.
+    """
+    failure = outcome.failure
+    last_success = outcome.finished_at if outcome.status == "success" else before.last_success_at
+    return Alert(
+        alert_id=alert_id,
+        kind=due.kind,
+        job=run.job,
+        run_id=run.run_id,
+        consecutive_failure_count=count,
+        threshold=due.threshold,
+        error_type=failure.error_type if failure else None,
+        error_code=failure.error_code if failure else None,
+        error_message=failure.error_message if failure else None,
+        error_location=failure.error_location if failure else None,
+        last_success_at=rfc3339(last_success) if last_success else None,
+        started_at=rfc3339(run.started_at),
+        finished_at=rfc3339(outcome.finished_at),
+        duration_seconds=None if outcome.duration is None else round(outcome.duration, 6),
+        host=run.owner.host,
+        runbook=run.runbook,
+        test=due.kind == "test",
+    )
+
+
+def degraded(run: Run, outcome: Outcome) -> list[Delivery]:
+    """What every channel of the run is told when no store can say how long it has been failing."""
+    found = []
+    for rule in run.rules:
+        due = DueAlert("failing", rule.channel, rule.threshold, "")
+        alert = build(
+            due, alert_id=new_id(), run=run, outcome=outcome, before=JobState(), count=None
+        )._replace(degraded=True)
+        found.append(Delivery(alert.alert_id, run.job, rule.channel, alert.kind, 1, encode(alert)))
+    return found
+
+
+def encode(alert: Alert) -> str:
+    """The alert as one JSON object, keys in the order of the fields, ``schema`` first."""
+    facts = alert._asdict()
+    return json.dumps({"schema": facts.pop("schema"), **facts}, ensure_ascii=False)
+
+
+def decode(payload: str) -> Alert:
+    """The alert back from its JSON; keys that this version does not know are passed over."""
+    try:
+        facts = json.loads(payload)
+        return Alert(**{key: value for key, value in facts.items() if key in _FIELDS})
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ChannelError("bad_payload", permanent=True) from error

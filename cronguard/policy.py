@@ -1,0 +1,149 @@
+"""The rules of the streak and of the alerts: (what is known, what happened) → what to write.
+
+Pure functions, no I/O and no clock. Every store asks them inside the transaction that commits the
+outcome; PostgreSQL has the same rules in SQL, and one model test runs on both.
+"""
+
+# No `from __future__ import annotations` here: a NamedTuple compiles every annotation that is text,
+# which costs each cron process more than all the rest of this module.
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal, NamedTuple, TypeAlias
+
+from cronguard.model import (
+    AlertKind,
+    AlertRule,
+    EndStatus,
+    Failure,
+    JobState,
+    Outcome,
+    RunStatus,
+)
+
+FinishAction: TypeAlias = Literal["commit", "insert", "revise", "fill", "ignore"]
+"""commit: end the running row. insert: write the row whole. revise: turn a crashed row into a
+success. fill: keep a crashed row, add its error. ignore: change nothing."""
+
+
+class DueAlert(NamedTuple):
+    """An alert that must be enqueued, and the key under which it can be enqueued only once."""
+
+    kind: AlertKind
+    channel: str
+    threshold: int
+    key: str
+
+
+class Decision(NamedTuple):
+    """What an outcome does to a job."""
+
+    state: JobState
+    consecutive_failure_count: int
+    """What the run's own row shows; it differs from the state's where nothing was counted."""
+    alerts: tuple[DueAlert, ...] = ()
+
+
+def crash(found_at: datetime) -> Outcome:
+    """The outcome of a run whose process is gone. When it died is unknown, so is its duration."""
+    return Outcome(
+        "crashed",
+        found_at,
+        failure=Failure(
+            "Crashed", error_message="the process ended before its run did (killed or lost power?)"
+        ),
+    )
+
+
+def finish_action(
+    existing: RunStatus | None, incoming: EndStatus, *, started: bool
+) -> FinishAction:
+    """What a finish does, given what its row says now (None: there is no row)."""
+    if existing == "running":
+        return "commit"
+    if existing is None:
+        return "ignore" if started else "insert"
+    if existing == "crashed" and incoming == "success":
+        return "revise"
+    if existing == "crashed" and incoming == "failure":
+        return "fill"
+    return "ignore"
+
+
+def decide(
+    state: JobState,
+    outcome: Outcome,
+    *,
+    job: str,
+    run_id: str,
+    rules: Sequence[AlertRule],
+    snoozed: bool,
+    late: bool = False,
+    test_mode: bool = False,
+) -> Decision:
+    """What an outcome makes of the job's state, and which alerts it owes.
+
+    ``late`` marks the success of a run that had been counted as crashed: it ends the incident only
+    if nothing was counted since. ``snoozed`` is judged by the store, on its clock.
+    """
+    due: list[DueAlert] = []
+    if outcome.status == "cancelled":
+        after, count = state, state.consecutive_failure_count
+    elif outcome.status == "success":
+        count = 0
+        if late and state.last_counted_run != run_id:
+            after = state._replace(last_success_at=outcome.finished_at)
+        else:
+            due += [
+                DueAlert(
+                    "recovered",
+                    rule.channel,
+                    rule.threshold,
+                    f"{job}/{state.incident_id}/recovered/{rule.channel}",
+                )
+                for rule in rules
+                if rule.notify_recovery and rule.channel in state.announced
+            ]
+            after = JobState(
+                last_success_at=outcome.finished_at,
+                last_counted_run=run_id,
+                snoozed_until=state.snoozed_until,
+            )
+    else:
+        count = state.consecutive_failure_count + 1
+        incident = state.incident_id or run_id
+        announced = state.announced
+        for rule in rules:
+            kind = _failure_kind(rule, count, told=rule.channel in announced)
+            if kind is None or snoozed:
+                continue
+            step = "failing" if kind == "failing" else str(count)
+            due.append(
+                DueAlert(
+                    kind, rule.channel, rule.threshold, f"{job}/{incident}/{step}/{rule.channel}"
+                )
+            )
+            announced = announced | {rule.channel}
+        after = state._replace(
+            consecutive_failure_count=count,
+            incident_id=incident,
+            announced=announced,
+            last_counted_run=run_id,
+        )
+    if test_mode:
+        due += [
+            DueAlert("test", rule.channel, rule.threshold, f"{job}/{run_id}/test/{rule.channel}")
+            for rule in rules
+        ]
+    return Decision(after, count, () if snoozed else tuple(due))
+
+
+def _failure_kind(rule: AlertRule, count: int, *, told: bool) -> AlertKind | None:
+    if count < rule.threshold:
+        return None
+    if not told:
+        return "failing"
+    over = count - rule.threshold
+    if rule.realert_every and over and over % rule.realert_every == 0:
+        return "still_failing"
+    return None

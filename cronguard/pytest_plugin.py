@@ -1,0 +1,65 @@
+"""The pytest plugin: guarded jobs in your tests touch neither your store nor your channels.
+
+Every test runs against a cronguard in memory of its own. Ask for the ``cronguard`` fixture to look
+at it: ``cronguard.alerts``, ``cronguard.streak("job")``, ``cronguard.fail(job, times=2)``,
+``cronguard.clock.advance(3600)``. ``cronguard_isolation = false`` in pytest's settings turns this
+off for tests that do not ask.
+
+Nothing of cronguard is imported before a test needs it, so that coverage sees it all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from cronguard.testing.harness import Harness
+
+# A contract's asserts should explain themselves in a plugin author's tests as they do in ours.
+pytest.register_assert_rewrite("cronguard.testing.channel", "cronguard.testing.store_contract")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare ``cronguard_isolation``."""
+    parser.addini(
+        "cronguard_isolation",
+        "keep guarded jobs in tests away from the real store and channels (default: true)",
+        type="bool",
+        default=True,
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cronguard_isolated_session(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Catch what guarded jobs record outside tests, such as in a module's fixtures."""
+    if not request.config.getini("cronguard_isolation"):
+        yield
+        return
+    from cronguard.testing.harness import Harness  # after coverage has started
+
+    with Harness().installed():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _cronguard_isolated(request: pytest.FixtureRequest) -> None:
+    """Give each test a memory of its own, whether it asks for it or not."""
+    if request.config.getini("cronguard_isolation"):
+        request.getfixturevalue("cronguard")
+
+
+@pytest.fixture
+def cronguard() -> Iterator[Harness]:
+    """cronguard in memory: guarded jobs record here, alerts are captured, the clock stands still.
+
+    ``cronguard.alerts`` lists what would have been sent, ``cronguard.streak("job")`` counts
+    failures in a row, ``cronguard.fail(job, times=2)`` records failures, ``cronguard.runs("job")``
+    shows the runs, ``cronguard.clock.advance(seconds)`` moves the time.
+    """
+    from cronguard.testing.harness import Harness  # after coverage has started
+
+    with Harness().installed() as harness:
+        yield harness

@@ -1,0 +1,18 @@
+"""``env:NAME``: secrets in the process's environment."""
+
+from __future__ import annotations
+
+import os
+
+from cronguard.errors import SecretError
+
+
+class EnvironmentSecrets:
+    """A `cronguard.interfaces.SecretSource` that reads environment variables."""
+
+    def get(self, name: str) -> str:
+        """The variable's value, read afresh; an unset, empty or blank one is missing."""
+        value = os.environ.get(name, "").strip()
+        if not value:
+            raise SecretError("secret_missing", detail=f"set the environment variable {name}")
+        return value

@@ -1,0 +1,269 @@
+"""A SQLite file and its transactions: opening, migrating, waiting for other writers, errors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from cronguard.errors import StoreConfigError, StoreError
+from cronguard.stores._sqlite_fork import watch as watch_forks
+
+T = TypeVar("T")
+
+SCHEMA_VERSION = 1
+_FIRST_NAP, _LONGEST_NAP, _SHORT_NAP = 0.004, 0.1, 0.001
+_SQL = Path(__file__).parent / "sql" / "sqlite"
+
+
+class SQLiteFile:
+    """One connection to one file, used by one thread at a time.
+
+    ``timeout`` bounds every transaction in seconds, waiting for other writers included.
+    """
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        self.path = path
+        self._timeout = timeout
+        self.lock = threading.Lock()
+        self.connection: sqlite3.Connection | None = None
+        watch_forks(self)
+
+    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` in a transaction that holds the write lock from its beginning."""
+        return self._transaction("BEGIN IMMEDIATE", work)
+
+    def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` on one consistent state of the file."""
+        return self._transaction("BEGIN", work)
+
+    def close(self) -> None:
+        """Let go of the file; what was only in its journal is merged into it."""
+        with self._locked():
+            if self.connection is not None:
+                connection, self.connection = self.connection, None
+                with contextlib.suppress(sqlite3.Error):
+                    connection.close()
+
+    def migrate(self) -> bool:
+        """Create or upgrade the schema now; True if anything had to be done."""
+        with self._locked():
+            if self.connection is not None:
+                return False
+            before = _version_of(self.path)
+            self._open()
+            return before < SCHEMA_VERSION
+
+    def _transaction(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` in a transaction; again from the start if another writer is in the way.
+
+        Long naps keep many writers out of each other's way; whoever has waited for half of its
+        time takes short ones, so that nobody starves. SQLite's own busy handler knows no such end.
+        """
+        give_up: float | None = None
+        nap = _FIRST_NAP
+        held: list[bool] = []
+        try:
+            self._take(held)
+            while True:
+                try:
+                    db = self.connection or self._open()
+                    db.execute(begin)
+                    result = work(db)
+                    db.execute("COMMIT")
+                except sqlite3.Error as error:
+                    self._rollback()
+                    if not _is_busy(error):
+                        raise _translate(error, self.path) from None
+                    now = time.monotonic()
+                    give_up = give_up or now + self._timeout
+                    if now >= give_up:
+                        raise _translate(error, self.path) from None
+                    time.sleep(random.uniform(nap / 2, nap))  # noqa: S311  # not a secret
+                    late = give_up - now < self._timeout / 2
+                    nap = _SHORT_NAP if late else min(nap * 2, _LONGEST_NAP)
+                except OSError as error:
+                    self._rollback()
+                    raise _translate_os(error, self.path) from None
+                except BaseException:
+                    self._rollback()
+                    raise
+                else:
+                    return result
+        finally:
+            if held:
+                self.lock.release()
+
+    def _take(self, held: list[bool]) -> None:
+        """Wait for our turn; ``held`` is filled when it has come.
+
+        Both happen in one step of the interpreter. A signal handler may raise between any two, and
+        a lock that nobody knows to be taken would never be given back.
+        """
+        held.extend(filter(None, map(self.lock.acquire, (True,), (self._timeout,))))
+        if not held:
+            raise StoreError(f"{self.path} is busy in this process", code="busy")
+
+    def _rollback(self) -> None:
+        if self.connection is not None and self.connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                self.connection.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        held: list[bool] = []
+        try:
+            self._take(held)
+            yield
+        except sqlite3.Error as error:
+            raise _translate(error, self.path) from None
+        except OSError as error:
+            raise _translate_os(error, self.path) from None
+        finally:
+            if held:
+                self.lock.release()
+
+    def _open(self) -> sqlite3.Connection:
+        _create_private(self.path)
+        connection = _connect(self.path)
+        try:
+            version = _version(connection)
+            if version < SCHEMA_VERSION:
+                _refuse_foreign(connection, self.path)
+                connection.execute("PRAGMA journal_mode = WAL")
+                _migrate(connection)
+            elif version > SCHEMA_VERSION:
+                raise StoreConfigError(  # noqa: TRY301  # closed below like every other failure
+                    f"{self.path} has schema {version}, this cronguard knows {SCHEMA_VERSION}:"
+                    " upgrade cronguard here (pip install -U cronguard)",
+                    code="schema_newer",
+                )
+            connection.execute("PRAGMA synchronous = NORMAL")
+        except BaseException:
+            connection.close()
+            raise
+        self.connection = connection
+        return connection
+
+
+def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
+    """A log of somebody else's is neither changed nor written to."""
+    found = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'cron_execution_logs'").fetchone()
+    if found and _version(db) == 0:
+        raise StoreConfigError(
+            f"{path} has a table cron_execution_logs that is not cronguard's; it was left as it is:"
+            " name another file as the store",
+            code="foreign_schema",
+        )
+
+
+def _create_private(path: Path) -> None:
+    """Make the file ours alone before SQLite sees it; its journal files inherit the mode."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except FileNotFoundError:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(
+        path,
+        timeout=0,
+        isolation_level=None,
+        check_same_thread=False,  # one connection, always under the store's lock
+    )
+
+
+def _version_of(path: Path) -> int:
+    if not path.exists() or path.stat().st_size == 0:
+        return 0
+    connection = _connect(path)
+    try:
+        return _version(connection)
+    finally:
+        connection.close()
+
+
+def _version(db: sqlite3.Connection) -> int:
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    """Apply what is missing in one transaction; of many processes one does it, the rest find it."""
+    db.execute("BEGIN IMMEDIATE")
+    version = _version(db)
+    for file in sorted(_SQL.glob("[0-9]*.sql")):
+        number = int(file.name.split("_")[0])
+        if number <= version:
+            continue
+        statement = ""
+        for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
+            statement += line
+            if sqlite3.complete_statement(statement):
+                db.execute(statement)
+                statement = ""
+        db.execute(f"PRAGMA user_version = {number}")
+    db.execute("COMMIT")
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    name = getattr(error, "sqlite_errorname", "")
+    return name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
+_SENTENCES = {
+    "SQLITE_BUSY": ("busy", "{path} is locked by another process"),
+    "SQLITE_FULL": ("disk_full", "the disk that holds {path} is full"),
+    "SQLITE_READONLY": ("read_only", "{path} cannot be written: it or its disk is read-only"),
+    "SQLITE_CANTOPEN": (
+        "cannot_open",
+        "{path} cannot be opened: check that its folder exists and belongs to this user",
+    ),
+    "SQLITE_IOERR": ("io_error", "{path} cannot be read or written: its disk is full or failing"),
+    "SQLITE_CORRUPT": (
+        "corrupt",
+        "{path} is damaged; it was left as it is: move it away to begin a new log",
+    ),
+    "SQLITE_NOTADB": (
+        "not_a_database",
+        "{path} is not a SQLite database; it was left as it is: name another file",
+    ),
+}
+_SENTENCES["SQLITE_LOCKED"] = _SENTENCES["SQLITE_BUSY"]
+_LASTING = {"corrupt", "not_a_database"}
+
+
+def _translate(error: sqlite3.Error, path: Path) -> StoreError:
+    name = getattr(error, "sqlite_errorname", "") or "SQLITE_ERROR"
+    for prefix, (code, sentence) in _SENTENCES.items():
+        if name.startswith(prefix):
+            kind = StoreConfigError if code in _LASTING else StoreError
+            return kind(sentence.format(path=path), code=code)
+    return StoreError(f"{path} did not take the write ({name})", code=name.lower())
+
+
+def _translate_os(error: OSError, path: Path) -> StoreError:
+    import errno  # rare path
+
+    name = errno.errorcode.get(error.errno or 0, "EIO")
+    code, why = {
+        "EACCES": ("no_permission", "it belongs to another user or its folder is closed to us"),
+        "EPERM": ("no_permission", "it belongs to another user or its folder is closed to us"),
+        "EROFS": ("read_only", "its disk is read-only"),
+        "ENOSPC": ("disk_full", "its disk is full"),
+        "EISDIR": ("is_a_directory", "there is a directory in its place"),
+        "ENOTDIR": ("not_a_directory", "a part of its path is a file"),
+        "EEXIST": ("not_a_directory", "a part of its path is a file"),
+    }.get(name, (name.lower(), f"the system says {name}"))
+    return StoreError(f"{path} cannot be opened: {why}", code=code)

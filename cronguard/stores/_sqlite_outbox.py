@@ -1,0 +1,118 @@
+"""The outbox in SQLite: alerts enqueued, claimed, settled, shown."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from cronguard.model import AlertRecord, Delivery, DeliveryState, Settlement
+from cronguard.times import moment, rfc3339
+
+_FAR_FUTURE = timedelta(hours=26)
+"""No claim or back-off is this long: one that ends later was written by a clock that has since
+been put back, and is over."""
+
+
+class Wanted(NamedTuple):
+    """Which alerts to claim: the arguments of `cronguard.interfaces.Store.claim_alerts`."""
+
+    channels: tuple[str, ...]
+    job: str | None
+    force: bool
+    state: DeliveryState
+    limit: int
+    claim_for: float
+
+
+def enqueue(
+    db: sqlite3.Connection,
+    now: datetime,
+    alerts: Iterable[tuple[str, str, str, str, str, str, str]],
+) -> None:
+    """Rows of (alert_id, key, job, run_id, channel, kind, payload); a known key is left alone."""
+    at = rfc3339(now)
+    db.executemany(
+        """INSERT INTO cronguard_alerts
+               (alert_id, alert_key, job, run_id, channel, kind, payload, due_at, created_at)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (alert_key) DO NOTHING""",
+        [(*row, at, at) for row in alerts],
+    )
+
+
+def claim(db: sqlite3.Connection, wanted: Wanted, now: datetime) -> list[Delivery]:
+    """Take what is due; oldest first."""
+    at, far = rfc3339(now), rfc3339(now + _FAR_FUTURE)
+    until = rfc3339(now + timedelta(seconds=wanted.claim_for))
+    marks = ", ".join("?" * len(wanted.channels))
+    found = db.execute(
+        f"""UPDATE cronguard_alerts
+            SET state = 'pending', attempts = attempts + 1, claimed_until = ?, due_at = ?
+            WHERE alert_id IN (
+                SELECT alert_id FROM cronguard_alerts
+                WHERE state = ? AND channel IN ({marks}) AND (? IS NULL OR job = ?)
+                  AND (claimed_until IS NULL OR claimed_until <= ? OR claimed_until > ?)
+                  AND (? OR due_at <= ? OR due_at > ?)
+                ORDER BY created_at, rowid LIMIT ?)
+            RETURNING alert_id, job, channel, kind, attempts, payload, created_at, rowid""",  # noqa: S608  # only question marks are put in
+        (
+            *(until, until, wanted.state, *wanted.channels, wanted.job, wanted.job),
+            *(at, far, wanted.force, at, far, wanted.limit),
+        ),
+    ).fetchall()
+    found.sort(key=lambda row: row[6:])
+    return [Delivery(*row[:6]) for row in found]
+
+
+def settle(
+    db: sqlite3.Connection, delivery: Delivery, settlement: Settlement, now: datetime
+) -> bool:
+    """Write what became of a try, unless the claim was lost."""
+    changed = db.execute(
+        """UPDATE cronguard_alerts
+           SET state = ?, error_code = ?, claimed_until = NULL, due_at = ?, settled_at = ?
+           WHERE alert_id = ? AND attempts = ? AND state = 'pending'""",
+        (
+            settlement.state,
+            settlement.error_code,
+            rfc3339(now + timedelta(seconds=settlement.retry_in or 0)),
+            None if settlement.state == "pending" else rfc3339(now),
+            delivery.alert_id,
+            delivery.attempt,
+        ),
+    )
+    return changed.rowcount == 1
+
+
+def alerts(
+    db: sqlite3.Connection, state: DeliveryState | None, job: str | None, limit: int
+) -> list[AlertRecord]:
+    """Outbox rows, newest first."""
+    found = db.execute(
+        """SELECT alert_id, job, channel, kind, state, attempts, created_at, due_at, settled_at,
+                  error_code
+           FROM cronguard_alerts WHERE (? IS NULL OR state = ?) AND (? IS NULL OR job = ?)
+           ORDER BY created_at DESC, rowid DESC LIMIT ?""",
+        (state, state, job, job, limit),
+    )
+    return [
+        AlertRecord(
+            alert_id=row[0],
+            job=row[1],
+            channel=row[2],
+            kind=row[3],
+            state=row[4],
+            attempts=row[5],
+            created_at=datetime.fromisoformat(row[6]),
+            next_attempt_at=moment(row[7]) if row[4] == "pending" else None,
+            settled_at=moment(row[8]),
+            error_code=row[9],
+        )
+        for row in found
+    ]
+
+
+def prune(db: sqlite3.Connection, before: str) -> None:
+    """Forget alerts that were sent long ago."""
+    db.execute("DELETE FROM cronguard_alerts WHERE state = 'sent' AND settled_at < ?", (before,))

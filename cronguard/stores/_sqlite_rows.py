@@ -1,0 +1,416 @@
+"""What is read and written in a SQLite transaction: runs, a job's state, the alerts it owes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from cronguard.ids import new_id
+from cronguard.model import (
+    LEASE_SECONDS,
+    Failure,
+    Finished,
+    JobState,
+    JobStatus,
+    Outcome,
+    Owner,
+    Run,
+    RunRecord,
+    Schedule,
+    Started,
+)
+from cronguard.policy import Decision, crash, decide, finish_action
+from cronguard.times import moment, rfc3339
+
+_STATE = """
+    SELECT consecutive_failure_count, incident_id, announced, last_success_at, last_counted_run,
+           snoozed_until,
+           (SELECT r.status FROM cron_execution_logs r WHERE r.id = ?),
+           EXISTS (SELECT 1 FROM cronguard_alerts a WHERE a.job = j.job AND a.state = 'pending')
+    FROM cronguard_jobs j WHERE job = ?"""
+_EXPECTED = """
+    SELECT consecutive_failure_count, max_runtime, schedule, timezone, grace,
+           EXISTS (SELECT 1 FROM cronguard_alerts a WHERE a.job = j.job AND a.state = 'pending'),
+           EXISTS (SELECT 1 FROM cron_execution_logs r INDEXED BY cron_execution_logs_running
+                   WHERE r.job = j.job AND r.status = 'running')
+    FROM cronguard_jobs j WHERE job = ?"""
+_RUNNING = """
+    SELECT id, started_at, host, pid, process_space, process_started, holds_lease, lease_expires_at
+    FROM cron_execution_logs INDEXED BY cron_execution_logs_running
+    WHERE job = ? AND status = 'running'"""
+_INSERT_RUNNING = """
+    INSERT INTO cron_execution_logs (id, job, status, started_at, host, pid, process_space,
+        process_started, lease_expires_at, holds_lease)
+    VALUES (?, ?, 'running', ?, ?, ?, ?, ?, ?, 1)
+    ON CONFLICT (id) DO NOTHING"""
+_END_RUN = """
+    UPDATE cron_execution_logs SET status = ?, finished_at = ?, duration_ms = ?,
+        consecutive_failure_count = ?, error_type = ?, error_code = ?, error_message = ?,
+        error_location = ?, holds_lease = 0
+    WHERE id = ?"""
+_END_WELL = """
+    UPDATE cron_execution_logs SET status = ?, finished_at = ?, duration_ms = ?,
+        consecutive_failure_count = ?, holds_lease = 0
+    WHERE id = ?"""
+_SAVE_STATE = """
+    UPDATE cronguard_jobs SET consecutive_failure_count = ?, incident_id = ?, announced = ?,
+        last_success_at = ?, last_counted_run = ?
+    WHERE job = ?"""
+_REGISTER = """
+    INSERT INTO cronguard_jobs (job, schedule, timezone, grace, max_runtime, registered_at)
+    VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (job) DO UPDATE SET schedule = excluded.schedule, timezone = excluded.timezone,
+        grace = excluded.grace, max_runtime = excluded.max_runtime"""
+_RECORD = """id, job, status, started_at, finished_at, duration_ms, consecutive_failure_count,
+    error_type, error_code, error_message, error_location, host, pid"""
+
+
+def start_unopposed(db: sqlite3.Connection, run: Run, now: datetime) -> Started | None:
+    """The common start: the job is known as it is, and nothing of it is running.
+
+    None, and nothing written, where there is more to it than that.
+    """
+    row = db.execute(_EXPECTED, (run.job,)).fetchone()
+    if row is None or row[6] or row[1] != run.max_runtime:
+        return None
+    if row[2:5] != (run.schedule or (None, None, None)):
+        return None
+    _insert_running(db, run, now)
+    return Started("running", row[0], None, bool(row[5]) and _is_due(db, run.job, now))
+
+
+def owners(db: sqlite3.Connection, run: Run) -> set[Owner]:
+    """Who runs the job in the run's own process space, so that they can be judged."""
+    found = db.execute(_RUNNING, (run.job,)).fetchall()
+    space = run.owner.space
+    return {Owner(*row[2:6]) for row in found if space is not None and row[4] == space}
+
+
+def start(db: sqlite3.Connection, run: Run, now: datetime, dead: AbstractSet[Owner]) -> Started:
+    """`cronguard.interfaces.Store.start_run`, inside a transaction; ``dead`` are known to be."""
+    row = db.execute(_STATE, (run.run_id, run.job)).fetchone()
+    _register(db, run, now)
+    state, holder = JobState(), None
+    if row is not None:
+        state, holder = _sweep(db, run, _state(row), now, dead)
+    skipped = holder is not None and run.overlap == "skip"
+    count = state.consecutive_failure_count
+    if skipped:
+        _insert_skipped(db, run, count)
+    else:
+        _insert_running(db, run, now)
+        holder = None
+    due = _is_due(db, run.job, now)
+    return Started("skipped" if skipped else "running", count, holder, due)
+
+
+def finish(
+    db: sqlite3.Connection, run: Run, outcome: Outcome, now: datetime, *, started: bool
+) -> Finished:
+    """`cronguard.interfaces.Store.finish_run`, inside a transaction."""
+    row = db.execute(_STATE, (run.run_id, run.job)).fetchone()
+    if row is None:
+        if started:
+            return Finished(None)
+        _register(db, run, now)
+        row = db.execute(_STATE, (run.run_id, run.job)).fetchone()
+    due = bool(row[7]) and _is_due(db, run.job, now)
+    action = finish_action(row[6], outcome.status, started=started)
+    if action == "ignore":
+        shown = db.execute(
+            "SELECT consecutive_failure_count FROM cron_execution_logs WHERE id = ?",
+            (run.run_id,),
+        ).fetchone()
+        return Finished(shown[0] if shown else None, due)
+    if action == "fill":
+        return Finished(_fill(db, run, outcome), due)
+    if action == "insert":
+        _insert_running(db, run, now)
+    decision = _commit(db, run, outcome, _state(row), now, late=action == "revise")
+    return Finished(decision.consecutive_failure_count, due or bool(decision.alerts))
+
+
+def _state(row: Sequence[Any]) -> JobState:
+    announced: frozenset[str] = frozenset()
+    if row[2]:
+        announced = frozenset(row[2].split(","))
+    return JobState(row[0], row[1], announced, moment(row[3]), row[4], moment(row[5]))
+
+
+def _text(when: datetime | None) -> str | None:
+    return None if when is None else rfc3339(when)
+
+
+def _is_due(db: sqlite3.Connection, job: str, now: datetime) -> bool:
+    return bool(
+        db.execute(
+            "SELECT 1 FROM cronguard_alerts WHERE job = ? AND state = 'pending' AND due_at <= ?",
+            (job, rfc3339(now)),
+        ).fetchone()
+    )
+
+
+def _register(db: sqlite3.Connection, run: Run, now: datetime) -> None:
+    plan = run.schedule
+    db.execute(
+        _REGISTER,
+        (
+            run.job,
+            plan.cron if plan else None,
+            plan.timezone if plan else None,
+            plan.grace if plan else None,
+            run.max_runtime,
+            rfc3339(now),
+        ),
+    )
+
+
+def _insert_running(db: sqlite3.Connection, run: Run, now: datetime) -> None:
+    owner = run.owner
+    db.execute(
+        _INSERT_RUNNING,
+        (
+            *(run.run_id, run.job, rfc3339(run.started_at)),
+            *(owner.host, owner.pid, owner.space, owner.started),
+            rfc3339(now + timedelta(seconds=run.lease)),
+        ),
+    )
+
+
+def _insert_skipped(db: sqlite3.Connection, run: Run, count: int) -> None:
+    at = rfc3339(run.started_at)
+    db.execute(
+        """INSERT INTO cron_execution_logs (id, job, status, started_at, finished_at, duration_ms,
+               consecutive_failure_count, host, pid)
+           VALUES (?, ?, 'skipped', ?, ?, 0, ?, ?, ?) ON CONFLICT (id) DO NOTHING""",
+        (run.run_id, run.job, at, at, count, run.owner.host, run.owner.pid),
+    )
+
+
+def _sweep(
+    db: sqlite3.Connection,
+    run: Run,
+    state: JobState,
+    now: datetime,
+    dead: AbstractSet[Owner],
+) -> tuple[JobState, str | None]:
+    """Count the job's dead runs: (the state after them, the run that still holds the job)."""
+    holder: str | None = None
+    for run_id, started_at, host, pid, space, process, holds, expires in db.execute(
+        _RUNNING, (run.job,)
+    ).fetchall():
+        if run_id == run.run_id:
+            continue
+        owner = Owner(host, pid, space, process)
+        if space is not None and space == run.owner.space:
+            gone = owner in dead
+        else:
+            gone = _has_expired(moment(expires), now, run.lease)
+        if gone:
+            crashed = run._replace(
+                run_id=run_id, started_at=datetime.fromisoformat(started_at), owner=owner
+            )
+            state = _commit(db, crashed._replace(test_mode=False), crash(now), state, now).state
+        elif holds:
+            holder = run_id
+    return state, holder
+
+
+def _has_expired(until: datetime | None, now: datetime, lease: float) -> bool:
+    if until is None or until <= now:
+        return True
+    # Further off than any lease reaches: written before the clock was put back.
+    return until > now + timedelta(seconds=4 * max(lease, LEASE_SECONDS))
+
+
+def _commit(
+    db: sqlite3.Connection,
+    run: Run,
+    outcome: Outcome,
+    before: JobState,
+    now: datetime,
+    *,
+    late: bool = False,
+) -> Decision:
+    """Write an outcome, the job's state and the alerts owed."""
+    decision = decide(
+        before,
+        outcome,
+        job=run.job,
+        run_id=run.run_id,
+        rules=run.rules,
+        snoozed=before.snoozed_until is not None and before.snoozed_until > now,
+        late=late,
+        test_mode=run.test_mode,
+    )
+    finished_at = rfc3339(outcome.finished_at)
+    duration = None if outcome.duration is None else round(outcome.duration * 1000, 3)
+    ended = (outcome.status, finished_at, duration, decision.consecutive_failure_count)
+    if outcome.failure is None and not late:
+        db.execute(_END_WELL, (*ended, run.run_id))
+    else:
+        db.execute(_END_RUN, (*ended, *_error(outcome.failure), run.run_id))
+    after = decision.state
+    if after is not before:
+        db.execute(
+            _SAVE_STATE,
+            (
+                after.consecutive_failure_count,
+                after.incident_id,
+                ",".join(sorted(after.announced)) or None,
+                finished_at
+                if after.last_success_at is outcome.finished_at
+                else _text(after.last_success_at),
+                after.last_counted_run,
+                run.job,
+            ),
+        )
+    if decision.alerts:
+        _enqueue(db, run, outcome, before, decision, now)
+    return decision
+
+
+def _enqueue(  # noqa: PLR0917  # the parts of one decision
+    db: sqlite3.Connection,
+    run: Run,
+    outcome: Outcome,
+    before: JobState,
+    decision: Decision,
+    now: datetime,
+) -> None:
+    from cronguard.payload import build, encode  # only when somebody is told
+    from cronguard.stores._sqlite_outbox import enqueue  # likewise
+
+    owed = []
+    for due in decision.alerts:
+        alert_id = new_id()
+        alert = build(
+            due,
+            alert_id=alert_id,
+            run=run,
+            outcome=outcome,
+            before=before,
+            count=decision.consecutive_failure_count,
+        )
+        owed.append((alert_id, due.key, run.job, run.run_id, due.channel, due.kind, encode(alert)))
+    enqueue(db, now, owed)
+
+
+def _error(failure: Failure | None) -> tuple[str | None, ...]:
+    if failure is None:
+        return None, None, None, None
+    return (
+        failure.error_type,
+        failure.error_code,
+        failure.error_message,
+        failure.error_location,
+    )
+
+
+def _fill(db: sqlite3.Connection, run: Run, outcome: Outcome) -> int | None:
+    """Say why a run that was counted as crashed failed; the count on its row stays."""
+    if outcome.failure is not None:
+        db.execute(
+            """UPDATE cron_execution_logs SET error_type = ?, error_code = ?, error_message = ?,
+                   error_location = ? WHERE id = ?""",
+            (*_error(outcome.failure), run.run_id),
+        )
+    count: int | None = db.execute(
+        "SELECT consecutive_failure_count FROM cron_execution_logs WHERE id = ?", (run.run_id,)
+    ).fetchone()[0]
+    return count
+
+
+def jobs(db: sqlite3.Connection) -> list[JobStatus]:
+    """`cronguard.interfaces.Store.jobs`."""
+    found = db.execute(
+        """SELECT job, consecutive_failure_count, last_success_at, snoozed_until, schedule,
+                  timezone, grace,
+                  (SELECT count(*) FROM cron_execution_logs r INDEXED BY cron_execution_logs_running
+                   WHERE r.job = j.job AND r.status = 'running'),
+                  (SELECT count(*) FROM cronguard_alerts a
+                   WHERE a.job = j.job AND a.state = 'pending'),
+                  (SELECT count(*) FROM cronguard_alerts a
+                   WHERE a.job = j.job AND a.state = 'dead')
+           FROM cronguard_jobs j ORDER BY job"""
+    ).fetchall()
+    return [
+        JobStatus(
+            job=row[0],
+            consecutive_failure_count=row[1],
+            last_run=next(records(db, "job = ? AND status <> 'skipped'", (row[0],), limit=1), None),
+            last_success_at=moment(row[2]),
+            running=row[7],
+            snoozed_until=moment(row[3]),
+            schedule=Schedule(row[4], row[5], row[6]) if row[4] else None,
+            alerts_pending=row[8],
+            alerts_dead=row[9],
+        )
+        for row in found
+    ]
+
+
+def records(
+    db: sqlite3.Connection, where: str, values: tuple[Any, ...], *, limit: int
+) -> Iterator[RunRecord]:
+    """Rows that match, newest first."""
+    for row in db.execute(
+        f"SELECT {_RECORD} FROM cron_execution_logs WHERE {where} ORDER BY rowid DESC LIMIT ?",  # noqa: S608  # constants of this package
+        (*values, limit),
+    ):
+        yield RunRecord(
+            run_id=row[0],
+            job=row[1],
+            status=row[2],
+            started_at=datetime.fromisoformat(row[3]),
+            finished_at=moment(row[4]),
+            duration=None if row[5] is None else row[5] / 1000,
+            consecutive_failure_count=row[6],
+            failure=Failure(*row[7:11]) if row[7] else None,
+            host=row[11],
+            pid=row[12],
+        )
+
+
+def prune_plan(db: sqlite3.Connection) -> tuple[int, frozenset[int]]:
+    """The last rowid, and the rows that outlive any pruning: each job's newest run and success."""
+    last: int = db.execute("SELECT coalesce(max(rowid), 0) FROM cron_execution_logs").fetchone()[0]
+    kept: set[int] = set()
+    for (job,) in db.execute("SELECT job FROM cronguard_jobs").fetchall():
+        for condition in ("1", "status = 'success'"):
+            newest = db.execute(
+                f"SELECT rowid FROM cron_execution_logs WHERE job = ? AND {condition}"  # noqa: S608  # constants of this loop
+                " ORDER BY rowid DESC LIMIT 1",
+                (job,),
+            ).fetchone()
+            if newest:
+                kept.add(newest[0])
+    return last, frozenset(kept)
+
+
+class PruneBatch(NamedTuple):
+    """A stretch of rowids, so that pruning a large log never holds the lock for long."""
+
+    first: int
+    before: str
+    kept: frozenset[int]
+
+    @property
+    def last(self) -> int:
+        """The last rowid of the stretch."""
+        return self.first + 4_999
+
+    def delete(self, db: sqlite3.Connection) -> int:
+        """Delete what has ended before the date; returns how many runs."""
+        found = db.execute(
+            """SELECT rowid FROM cron_execution_logs
+               WHERE rowid BETWEEN ? AND ? AND status <> 'running'
+                 AND coalesce(finished_at, started_at) < ?""",
+            (self.first, self.last, self.before),
+        ).fetchall()
+        gone = [row for row in found if row[0] not in self.kept]
+        db.executemany("DELETE FROM cron_execution_logs WHERE rowid = ?", gone)
+        return len(gone)

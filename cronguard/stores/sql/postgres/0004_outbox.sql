@@ -1,0 +1,86 @@
+-- The outbox: claim, settle.
+
+-- Take alerts that are due, oldest first, so that nobody else sends them meanwhile.
+create or replace function public.cronguard_claim_alerts(request jsonb) returns jsonb
+language plpgsql set search_path = ''
+as $$
+declare
+    _now constant timestamptz := clock_timestamp();
+    -- No claim or back-off is this long: one that ends later was written before this server's
+    -- clock was put back.
+    _far constant timestamptz := clock_timestamp() + interval '26 hours';
+    _until constant timestamptz := clock_timestamp()
+        + make_interval(secs => (request ->> 'claim_for')::double precision);
+    _claimed jsonb;
+begin
+    perform public.cronguard_expect(request);
+    with picked as materialized (
+        select alert_id from public.cronguard_alerts
+        where state = request ->> 'state'
+            and request -> 'channels' ? channel
+            and (request ->> 'job' is null or job = request ->> 'job')
+            and (claimed_until is null or claimed_until <= _now or claimed_until > _far)
+            and ((request ->> 'force')::boolean or due_at <= _now or due_at > _far)
+        order by seq
+        limit (request ->> 'limit')::integer
+        for update skip locked
+    ), taken as (
+        update public.cronguard_alerts a set
+            state = 'pending', attempts = attempts + 1, claimed_until = _until, due_at = _until
+        from picked p
+        where a.alert_id = p.alert_id
+        returning a.seq, a.alert_id, a.job, a.channel, a.kind, a.attempts, a.payload
+    )
+    select jsonb_agg(jsonb_build_object(
+        'alert_id', alert_id, 'job', job, 'channel', channel, 'kind', kind, 'attempt', attempts,
+        'payload', payload
+    ) order by seq)
+    into _claimed from taken;
+    return coalesce(_claimed, '[]');
+end $$;
+
+-- Write what became of a try; false if the claim was lost or settled before.
+create or replace function public.cronguard_settle_alert(request jsonb) returns boolean
+language plpgsql set search_path = ''
+as $$
+declare
+    _now constant timestamptz := clock_timestamp();
+begin
+    perform public.cronguard_expect(request);
+    update public.cronguard_alerts set
+        state = request ->> 'state',
+        error_code = request ->> 'error_code',
+        claimed_until = null,
+        due_at = _now
+            + make_interval(secs => coalesce((request ->> 'retry_in')::double precision, 0)),
+        settled_at = case when request ->> 'state' <> 'pending' then _now end
+    where alert_id = (request ->> 'alert_id')::uuid
+        and attempts = (request ->> 'attempt')::integer
+        and state = 'pending';
+    return found;
+end $$;
+
+-- Outbox rows, newest first.
+create or replace function public.cronguard_alerts_list(request jsonb) returns jsonb
+language plpgsql stable set search_path = ''
+as $$
+begin
+    perform public.cronguard_expect(request);
+    return coalesce((
+        select jsonb_agg(jsonb_build_object(
+            'alert_id', alert_id, 'job', job, 'channel', channel, 'kind', kind, 'state', state,
+            'attempts', attempts, 'error_code', error_code,
+            'created_at', public.cronguard_rfc3339(created_at),
+            'next_attempt_at', case when state = 'pending'
+                then public.cronguard_rfc3339(due_at) end,
+            'settled_at', public.cronguard_rfc3339(settled_at)
+        ) order by seq desc)
+        from (
+            select * from public.cronguard_alerts
+            where (request ->> 'state' is null or state = request ->> 'state')
+                and (request ->> 'job' is null or job = request ->> 'job')
+            order by seq desc
+            limit (request ->> 'limit')::integer
+        ) newest
+    ), '[]');
+end $$;

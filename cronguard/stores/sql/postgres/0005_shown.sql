@@ -1,0 +1,142 @@
+-- What is shown, and housekeeping.
+
+create or replace function public.cronguard_run_shown(run public.cron_execution_logs)
+returns jsonb
+language sql stable set search_path = ''
+as $$
+    select case when run.run_id is not null then jsonb_build_object(
+        'run_id', run.run_id, 'job', run.job, 'status', run.status,
+        'started_at', public.cronguard_rfc3339(run.started_at),
+        'finished_at', public.cronguard_rfc3339(run.finished_at),
+        'duration', run.duration_ms / 1000,
+        'consecutive_failure_count', run.consecutive_failure_count,
+        'error_type', run.error_type, 'error_code', run.error_code,
+        'error_message', run.error_message, 'error_location', run.error_location,
+        'host', run.host, 'pid', run.pid
+    ) end
+$$;
+
+-- Every job that has run or is registered, by name.
+create or replace function public.cronguard_status(request jsonb) returns jsonb
+language plpgsql stable set search_path = ''
+as $$
+begin
+    perform public.cronguard_expect(request);
+    return coalesce((
+        select jsonb_agg(jsonb_build_object(
+            'job', j.job,
+            'consecutive_failure_count', j.consecutive_failure_count,
+            'last_run', (
+                select public.cronguard_run_shown(r) from public.cron_execution_logs r
+                where r.job = j.job and r.status <> 'skipped' order by r.seq desc limit 1
+            ),
+            'last_success_at', public.cronguard_rfc3339(j.last_success_at),
+            'running', (
+                select count(*) from public.cron_execution_logs r
+                where r.job = j.job and r.status = 'running'
+            ),
+            'snoozed_until', public.cronguard_rfc3339(j.snoozed_until),
+            'schedule', j.schedule, 'timezone', j.timezone, 'grace', j.grace,
+            'alerts_pending', (
+                select count(*) from public.cronguard_alerts a
+                where a.job = j.job and a.state = 'pending'
+            ),
+            'alerts_dead', (
+                select count(*) from public.cronguard_alerts a
+                where a.job = j.job and a.state = 'dead'
+            )
+        ) order by j.job collate "C")
+        from public.cronguard_jobs j
+    ), '[]');
+end $$;
+
+-- A job's newest runs, newest first.
+create or replace function public.cronguard_history(request jsonb) returns jsonb
+language plpgsql stable set search_path = ''
+as $$
+begin
+    perform public.cronguard_expect(request);
+    return coalesce((
+        select jsonb_agg(public.cronguard_run_shown(r) order by r.seq desc)
+        from (
+            select * from public.cron_execution_logs
+            where job = request ->> 'job'
+            order by seq desc
+            limit (request ->> 'limit')::integer
+        ) r
+    ), '[]');
+end $$;
+
+-- Enqueue nothing for the job until then; null ends it. False for an unknown job.
+create or replace function public.cronguard_snooze(request jsonb) returns boolean
+language plpgsql set search_path = ''
+as $$
+begin
+    perform public.cronguard_expect(request);
+    update public.cronguard_jobs set snoozed_until = (request ->> 'until')::timestamptz
+    where job = request ->> 'job';
+    return found;
+end $$;
+
+-- What outlives any pruning (each job's newest run and newest success), and about how many rows
+-- there are to look at.
+create or replace function public.cronguard_prune_plan(request jsonb) returns jsonb
+language plpgsql set search_path = '' set statement_timeout = '60s'
+as $$
+declare
+    _job text;
+    _kept jsonb := '[]';
+    _found uuid;
+begin
+    perform public.cronguard_expect(request);
+    for _job in select job from public.cronguard_jobs loop
+        select run_id into _found from public.cron_execution_logs
+            where job = _job order by seq desc limit 1;
+        _kept := _kept || to_jsonb(_found);
+        select run_id into _found from public.cron_execution_logs
+            where job = _job and status = 'success' order by seq desc limit 1;
+        if found then
+            _kept := _kept || to_jsonb(_found);
+        end if;
+    end loop;
+    return jsonb_build_object('kept', _kept, 'total', (
+        select greatest(reltuples::bigint, 0) from pg_catalog.pg_class
+        where oid = 'public.cron_execution_logs'::regclass
+    ));
+end $$;
+
+-- One stretch of the log in the order of run ids: delete what ended before "before". "next" is
+-- where to go on, null at the end; then alerts that were sent before that go too.
+create or replace function public.cronguard_prune(request jsonb) returns jsonb
+language plpgsql set search_path = '' set statement_timeout = '60s'
+as $$
+declare
+    _before constant timestamptz
+        := clock_timestamp() - make_interval(secs => (request ->> 'keep')::double precision);
+    _seen uuid[];
+    _deleted integer;
+begin
+    perform public.cronguard_expect(request);
+    select array_agg(run_id order by run_id) into _seen from (
+        select run_id from public.cron_execution_logs
+        where run_id > coalesce(
+            (request ->> 'after')::uuid, '00000000-0000-0000-0000-000000000000'
+        )
+        order by run_id
+        limit (request ->> 'limit')::integer
+    ) stretch;
+    delete from public.cron_execution_logs
+    where run_id = any (_seen) and status <> 'running'
+        and coalesce(finished_at, started_at) < _before
+        and not request -> 'kept' ? run_id::text;
+    get diagnostics _deleted = row_count;
+    if coalesce(cardinality(_seen), 0) < (request ->> 'limit')::integer then
+        delete from public.cronguard_alerts where state = 'sent' and settled_at < _before;
+    end if;
+    return jsonb_build_object(
+        'deleted', _deleted,
+        'seen', coalesce(cardinality(_seen), 0),
+        'next', case when cardinality(_seen) = (request ->> 'limit')::integer
+            then _seen[cardinality(_seen)] end
+    );
+end $$;

@@ -1,0 +1,184 @@
+"""The embedded default: one SQLite file, exact under any number of writers on one machine.
+
+Write-ahead logging with ``synchronous=NORMAL``: a committed run survives the death of its process;
+a power cut can take at most what the operating system had not yet written. The file is private to
+its user (0600) and is never deleted, whatever state it is in.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cronguard.errors import ConfigError
+from cronguard.model import (
+    AlertRecord,
+    Delivery,
+    DeliveryState,
+    Finished,
+    JobStatus,
+    Outcome,
+    Owner,
+    Run,
+    RunRecord,
+    Settlement,
+    Started,
+)
+from cronguard.stores import _sqlite_outbox as outbox
+from cronguard.stores import _sqlite_rows as rows
+from cronguard.stores._sqlite_file import SQLiteFile
+from cronguard.times import rfc3339
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class SQLiteStore:
+    """A `cronguard.interfaces.Store` in one file.
+
+    ``timeout`` bounds every call in seconds, waiting for other writers included. ``clock`` is what
+    leases, claims and snoozes are measured with.
+    """
+
+    bounded = True
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        timeout: float = 2.0,
+        clock: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        self.path = Path(path)
+        self._file = SQLiteFile(self.path, timeout)
+        self._clock = clock
+        self._swept: dict[str, float] = {}
+
+    @classmethod
+    def from_url(cls, url: str, *, timeout: float = 2.0) -> SQLiteStore:
+        """Open ``sqlite:///relative`` or ``sqlite:////absolute``."""
+        scheme, _, path = url.partition(":///")
+        if scheme != "sqlite" or not path or path.startswith(":"):
+            raise ConfigError(
+                "a SQLite store needs a file: write sqlite:///relative/path.db or"
+                " sqlite:////absolute/path.db"
+            )
+        return cls(path, timeout=timeout)
+
+    def __repr__(self) -> str:
+        return f"SQLiteStore({str(self.path)!r})"
+
+    # --- runs -----------------------------------------------------------------------------------
+
+    def start_run(self, run: Run, *, is_dead: Callable[[Owner], bool]) -> Started:
+        started = self._file.write(lambda db: rows.start_unopposed(db, run, self._clock()))
+        if started is not None:
+            return started
+        # Processes are judged before the file is locked; who appears meanwhile has just started.
+        dead: set[Owner] = set()
+        if run.overlap == "skip" or self._time_to_sweep(run.job):
+            owners = self._file.read(lambda db: rows.owners(db, run))
+            dead = {owner for owner in owners if is_dead(owner)}
+        return self._file.write(lambda db: rows.start(db, run, self._clock(), dead))
+
+    def _time_to_sweep(self, job: str) -> bool:
+        """Once a second is enough where no start depends on it: many may run side by side."""
+        now = time.monotonic()
+        if now - self._swept.get(job, -math.inf) < 1.0:
+            return False
+        self._swept[job] = now
+        return True
+
+    def finish_run(self, run: Run, outcome: Outcome, *, started: bool) -> Finished:
+        return self._file.write(
+            lambda db: rows.finish(db, run, outcome, self._clock(), started=started)
+        )
+
+    def heartbeat(self, run_ids: Sequence[str], *, lease: float) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            until = rfc3339(self._clock() + timedelta(seconds=lease))
+            db.executemany(
+                "UPDATE cron_execution_logs SET lease_expires_at = ?"
+                " WHERE id = ? AND status = 'running'",
+                [(until, run_id) for run_id in run_ids],
+            )
+
+        self._file.write(work)
+
+    def unlock(self, job: str) -> int:
+        def work(db: sqlite3.Connection) -> int:
+            return db.execute(
+                "UPDATE cron_execution_logs INDEXED BY cron_execution_logs_running"
+                " SET holds_lease = 0 WHERE job = ? AND status = 'running' AND holds_lease",
+                (job,),
+            ).rowcount
+
+        return self._file.write(work)
+
+    # --- the outbox -----------------------------------------------------------------------------
+
+    def claim_alerts(
+        self,
+        *,
+        channels: Sequence[str],
+        job: str | None = None,
+        force: bool = False,
+        state: DeliveryState = "pending",
+        limit: int = 100,
+        claim_for: float = 10.0,
+    ) -> list[Delivery]:
+        wanted = outbox.Wanted(tuple(channels), job, force, state, limit, claim_for)
+        return self._file.write(lambda db: outbox.claim(db, wanted, self._clock()))
+
+    def settle_alert(self, delivery: Delivery, settlement: Settlement) -> bool:
+        return self._file.write(lambda db: outbox.settle(db, delivery, settlement, self._clock()))
+
+    def alerts(
+        self, *, state: DeliveryState | None = None, job: str | None = None, limit: int = 100
+    ) -> list[AlertRecord]:
+        return self._file.read(lambda db: outbox.alerts(db, state, job, limit))
+
+    # --- to be shown, and housekeeping ----------------------------------------------------------
+
+    def jobs(self) -> list[JobStatus]:
+        return self._file.read(rows.jobs)
+
+    def history(self, job: str, *, limit: int = 20) -> list[RunRecord]:
+        return self._file.read(lambda db: list(rows.records(db, "job = ?", (job,), limit=limit)))
+
+    def snooze(self, job: str, until: datetime | None) -> bool:
+        def work(db: sqlite3.Connection) -> bool:
+            return bool(
+                db.execute(
+                    "UPDATE cronguard_jobs SET snoozed_until = ? WHERE job = ?",
+                    (rfc3339(until) if until else None, job),
+                ).rowcount
+            )
+
+        return self._file.write(work)
+
+    def prune(self, *, keep: timedelta, progress: Callable[[int, int], None] | None = None) -> int:
+        before = rfc3339(self._clock() - keep)
+        last, kept = self._file.read(rows.prune_plan)
+        deleted = done = 0
+        while done < last:
+            batch = rows.PruneBatch(done + 1, before, kept)
+            deleted += self._file.write(batch.delete)
+            done = min(batch.last, last)
+            if progress:
+                progress(done, last)
+        self._file.write(lambda db: outbox.prune(db, before))
+        return deleted
+
+    def migrate(self) -> bool:
+        """Create or upgrade the schema now; True if anything had to be done."""
+        return self._file.migrate()
+
+    def close(self) -> None:
+        self._file.close()

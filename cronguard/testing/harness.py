@@ -1,0 +1,139 @@
+"""A whole cronguard in memory, for one test: what the ``cronguard`` fixture hands out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from cronguard._delivery import Courier
+from cronguard._options import JobConfig, check_options
+from cronguard._recorder import Guarded, prepare
+from cronguard._runtime import Runtime, installed
+from cronguard._settings import ChannelSettings, Settings
+from cronguard.errors import ConfigError
+from cronguard.model import Alert, Failure, RunRecord, Settlement
+from cronguard.payload import decode
+from cronguard.testing.clock import FrozenClock
+from cronguard.testing.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from cronguard.interfaces import Channel
+
+CHANNEL = "captured"
+"""The channel of jobs that name none."""
+
+
+class Harness:
+    """Guarded jobs run as ever, but record into memory, and their alerts are kept here.
+
+    Nothing is read from settings files or the environment, and nothing is sent anywhere.
+    """
+
+    def __init__(self) -> None:
+        self.clock = FrozenClock()
+        """The time of every run and lease; `FrozenClock.advance` moves it."""
+        self.store = MemoryStore(clock=self.clock)
+        self.alerts: list[Alert] = []
+        """What would have been sent, oldest first; ``alert.kind`` and ``alert.job`` tell which."""
+        self.sent_to: list[str] = []
+        """The channel of each alert, in the same order."""
+        self._runtime = _TestRuntime(self)
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[Harness]:
+        """Catch every guarded run meanwhile."""
+        with installed(self._runtime):
+            yield self
+
+    def streak(self, job: str) -> int:
+        """How many runs of the job have failed in a row; 0 for a job that never ran."""
+        found = [status for status in self.store.jobs() if status.job == job]
+        return found[0].consecutive_failure_count if found else 0
+
+    def runs(self, job: str) -> list[RunRecord]:
+        """The job's runs, oldest first."""
+        return list(reversed(self.store.history(job, limit=1_000_000)))
+
+    def last_run(self, job: str) -> RunRecord:
+        """The job's newest run; AssertionError if it never ran."""
+        newest = self.store.history(job, limit=1)
+        assert newest, f"{job} has not run; there are {[each.job for each in self.store.jobs()]}"
+        return newest[0]
+
+    def fail(self, job: str | Callable[..., Any], times: int = 1) -> None:
+        """Record failed runs of a job, without calling anything.
+
+        ``job`` is a guarded function, whose own threshold and channels then count, or a name.
+        """
+        for _ in range(times):
+            self._record(job, Failure("SimulatedFailure"))
+
+    def succeed(self, job: str | Callable[..., Any], times: int = 1) -> None:
+        """Record successful runs of a job, without calling anything; ``job`` as in `fail`."""
+        for _ in range(times):
+            self._record(job, None)
+
+    def _record(self, job: str | Callable[..., Any], failure: Failure | None) -> None:
+        with self.installed():
+            recording = prepare(_guarded(job))
+            recording.start()
+            assert recording.live, f"{job} is still running, so no other run of it can be recorded"
+            recording.end_as("failure" if failure else "success", failure)
+
+    def __repr__(self) -> str:
+        return f"<cronguard in memory: {len(self.alerts)} alerts>"
+
+
+def _guarded(job: str | Callable[..., Any]) -> Guarded:
+    if isinstance(job, str):
+        return Guarded(check_options({"job": job}))
+    guarded = getattr(job, "_self_guarded", None) or getattr(
+        getattr(job, "_self_parent", None), "_self_guarded", None
+    )
+    if not isinstance(guarded, Guarded):
+        raise ConfigError(
+            f"{getattr(job, '__name__', job)!r} is not guarded: pass a function decorated with"
+            " @cron_guarded, or a job's name"
+        )
+    return guarded
+
+
+class _Captor(Courier):
+    """Delivers at once, into the harness."""
+
+    def __init__(self, harness: Harness) -> None:
+        super().__init__(harness.store, (), _no_channel)
+        self._harness = harness
+
+    def dispatch(self, job: str) -> None:
+        harness = self._harness
+        names = {alert.channel for alert in harness.store.alerts(state="pending", job=job)}
+        for delivery in harness.store.claim_alerts(channels=sorted(names), job=job):
+            harness.alerts.append(decode(delivery.payload))
+            harness.sent_to.append(delivery.channel)
+            harness.store.settle_alert(delivery, Settlement("sent"))
+
+
+def _no_channel(name: str) -> Channel:
+    raise ConfigError(f"no alert leaves a test, so there is no channel {name}")
+
+
+class _TestRuntime(Runtime):
+    def __init__(self, harness: Harness) -> None:
+        settings = Settings(store=harness.store, channels=(ChannelSettings(CHANNEL, CHANNEL),))
+        super().__init__(settings, harness.store)
+        self.courier = _Captor(harness)
+        self.now = harness.clock
+        self.monotonic = lambda: _seconds(harness.clock())
+
+    def _channels_of(self, config: JobConfig) -> tuple[ChannelSettings, ...]:
+        # Any channel that a job names is there in a test, and is captured.
+        named = (ChannelSettings(name, name, default=False) for name in config.channels or ())
+        return (*self.settings.channels, *named)
+
+
+def _seconds(moment: datetime) -> float:
+    return moment.timestamp()

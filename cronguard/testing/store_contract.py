@@ -1,0 +1,540 @@
+"""The promises of `cronguard.interfaces.Store`, as tests. Subclass, give `make_store`, run pytest.
+
+The class is written against the protocol alone, so it runs unchanged on every store.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from cronguard.ids import new_id
+from cronguard.interfaces import Store
+from cronguard.model import (
+    AlertRule,
+    EndStatus,
+    Failure,
+    Finished,
+    Outcome,
+    Owner,
+    Run,
+    Schedule,
+    Settlement,
+    Started,
+)
+from cronguard.testing.clock import FrozenClock
+
+HERE = Owner("host-a", 100, "space-a", "1")
+THERE = Owner("host-b", 100, "space-b", "1")
+TOLD = AlertRule("told")
+FAILURE = Failure("ValueError", "E42", "bad ‹…›", "jobs/a.py:3 in work")
+
+
+def everybody_lives(_owner: Owner) -> bool:
+    """No process is dead."""
+    return False
+
+
+def everybody_died(_owner: Owner) -> bool:
+    """Every process of this space is dead."""
+    return True
+
+
+class StoreContract:
+    """Subclass it, return your store from `make_store`; give `job` a prefix if tests share it."""
+
+    JOB = "nightly.export"
+    OTHER = "other:job"
+
+    def make_store(self, clock: FrozenClock) -> Store:
+        """An empty store that measures leases, claims and snoozes with ``clock``.
+
+        A store with a clock of its own may ignore it: then override `let_pass`.
+        """
+        raise NotImplementedError("return an empty store")
+
+    def let_pass(self, seconds: float) -> None:
+        """Let time pass for leases, claims and snoozes."""
+        self.clock.advance(seconds)
+
+    @pytest.fixture(autouse=True)
+    def _opened(self) -> Iterator[None]:
+        self.clock = FrozenClock()
+        self.store = self.make_store(self.clock)
+        self._minute = 0
+        yield
+        self.store.close()
+
+    # --- helpers --------------------------------------------------------------------------------
+
+    def run(self, job: str | None = None, **changes: Any) -> Run:
+        """A run that is about to start, a minute after the one before."""
+        self._minute += 1
+        moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=self._minute)
+        run = Run(new_id(), job or self.JOB, moment, HERE, rules=(TOLD,))
+        return run._replace(**changes)
+
+    def start(self, run: Run, is_dead: Callable[[Owner], bool] = everybody_lives) -> Started:
+        """Start it."""
+        return self.store.start_run(run, is_dead=is_dead)
+
+    def finish(
+        self, run: Run, status: EndStatus, *, started: bool = True, failure: Failure = FAILURE
+    ) -> Finished:
+        """End it five seconds after its start."""
+        outcome = Outcome(
+            status,
+            run.started_at + timedelta(seconds=5),
+            5.0,
+            failure if status == "failure" else None,
+        )
+        return self.store.finish_run(run, outcome, started=started)
+
+    def play(
+        self, *statuses: EndStatus, job: str | None = None, **changes: Any
+    ) -> list[int | None]:
+        """Run the job once for each status; the counts on the rows."""
+        counts = []
+        for status in statuses:
+            run = self.run(job, **changes)
+            self.start(run)
+            counts.append(self.finish(run, status).consecutive_failure_count)
+        return counts
+
+    def fail(self, times: int, **changes: Any) -> None:
+        """Let the job fail so many times in a row."""
+        for _ in range(times):
+            self.play("failure", **changes)
+
+    def kinds(self, job: str | None = None) -> list[str]:
+        """The kinds of alert decided for a job, oldest first."""
+        return [alert.kind for alert in reversed(self.store.alerts(job=job or self.JOB))]
+
+    def payloads(self, channels: tuple[str, ...] = ("told",)) -> list[dict[str, Any]]:
+        """Claim everything and read it."""
+        claimed = self.store.claim_alerts(channels=channels, force=True)
+        return [json.loads(delivery.payload) for delivery in claimed]
+
+    def shown(self, run: Run) -> Any:
+        """The run's row."""
+        rows = [row for row in self.store.history(run.job, limit=500) if row.run_id == run.run_id]
+        return rows[0] if rows else None
+
+    # --- the streak -----------------------------------------------------------------------------
+
+    def test_failures_count_up_and_success_resets_its_own_row(self) -> None:
+        """previous + 1 after a failure, 0 after a success."""
+        counts = self.play("failure", "failure", "success", "failure", "success")
+        assert counts == [1, 2, 0, 1, 0]
+        rows = self.store.history(self.JOB)
+        assert [row.consecutive_failure_count for row in rows] == [0, 1, 0, 2, 1]
+
+    def test_cancelled_changes_nothing(self) -> None:
+        """A cancelled run carries the count on its row and leaves the streak alone."""
+        assert self.play("failure", "cancelled", "failure") == [1, 1, 2]
+        assert self.kinds() == ["failing"]
+
+    def test_jobs_never_mix(self) -> None:
+        """Each job has a streak and alerts of its own."""
+        self.play("failure")
+        self.play("failure", job=self.OTHER)
+        assert self.play("failure") == [2]
+        assert (self.kinds(), self.kinds(self.OTHER)) == (["failing"], [])
+
+    def test_commit_order_counts_not_the_clock(self) -> None:
+        """ "Previous" is the outcome committed before, whatever the start times say."""
+        late, early = self.run(overlap="allow"), self.run(overlap="allow")
+        early = early._replace(started_at=late.started_at - timedelta(hours=5))
+        self.start(late)
+        self.start(early)
+        assert self.finish(late, "failure").consecutive_failure_count == 1
+        assert self.finish(early, "failure").consecutive_failure_count == 2
+
+    def test_parallel_failures_get_distinct_counts(self) -> None:
+        """Outcomes committed at the same instant are counted one after another."""
+        runs = [self.run(overlap="allow") for _ in range(24)]
+
+        def fail(run: Run) -> int | None:
+            self.start(run)
+            return self.finish(run, "failure").consecutive_failure_count
+
+        with ThreadPoolExecutor(8) as pool:
+            counts = sorted(count or 0 for count in pool.map(fail, runs))
+        assert counts == list(range(1, 25))
+        assert self.kinds() == ["failing"]
+
+    # --- alerts ---------------------------------------------------------------------------------
+
+    def test_alert_on_the_transition_only(self) -> None:
+        """One alert at the threshold, none before it and none after."""
+        self.play("failure")
+        assert self.kinds() == []
+        self.play("failure")
+        assert self.kinds() == ["failing"]
+        self.play("failure", "failure")
+        assert self.kinds() == ["failing"]
+
+    def test_realert_every(self) -> None:
+        """Again at threshold + N, + 2N."""
+        self.fail(8, rules=(AlertRule("told", 2, 3),))
+        counts = [alert["consecutive_failure_count"] for alert in self.payloads()]
+        assert counts == [2, 5, 8]
+        assert self.kinds() == ["failing", "still_failing", "still_failing"]
+
+    def test_each_channel_has_its_own_threshold(self) -> None:
+        """Slack at 2, the pager at 4; each told once, with its own threshold."""
+        rules = (AlertRule("told", 2), AlertRule("pager", 4))
+        self.fail(5, rules=rules)
+        found = self.payloads(("told", "pager"))
+        assert [(a["consecutive_failure_count"], a["threshold"]) for a in found] == [(2, 2), (4, 4)]
+
+    def test_a_lowered_threshold_is_made_up_for_at_the_next_failure(self) -> None:
+        """An incident that has not been announced is announced late rather than never."""
+        self.play("failure", "failure", "failure", rules=(AlertRule("told", 5),))
+        self.play("failure", rules=(AlertRule("told", 2),))
+        assert [a["consecutive_failure_count"] for a in self.payloads()] == [4]
+
+    def test_recovery_is_told_to_those_who_were_told(self) -> None:
+        """With notify_recovery: at the first success after an announced incident, once."""
+        rules = (AlertRule("told", 2, None, notify_recovery=True), AlertRule("quiet", 2))
+        self.play("failure", "success", rules=rules)
+        assert self.kinds() == []
+        self.play("failure", "failure", "success", "success", rules=rules)
+        assert sorted(self.kinds()) == ["failing", "failing", "recovered"]
+        recovered = next(a for a in self.payloads(("told", "quiet")) if a["kind"] == "recovered")
+        assert recovered["consecutive_failure_count"] == 0
+
+    def test_each_incident_is_announced_anew(self) -> None:
+        """A success ends the incident."""
+        self.play("failure", "failure", "success", "failure", "failure")
+        assert self.kinds() == ["failing", "failing"]
+
+    def test_test_mode_alerts_at_every_finish_and_counts_normally(self) -> None:
+        """test_mode adds a test alert; the streak and its alerts are as ever."""
+        self.play("success", "failure", "failure", test_mode=True)
+        assert sorted(self.kinds()) == ["failing", "test", "test", "test"]
+        assert [a["test"] for a in self.payloads()] == [True, True, False, True]
+
+    def test_snooze_enqueues_nothing_and_is_made_up_for(self) -> None:
+        """Snoozed failures are silent; the first one afterwards announces the incident."""
+        self.play("failure")
+        assert self.store.snooze(self.JOB, self.clock() + timedelta(hours=2))
+        self.play("failure", "failure")
+        assert self.kinds() == []
+        assert self.store.jobs()[0].snoozed_until is not None
+        assert self.store.snooze(self.JOB, None)
+        self.play("failure")
+        assert self.kinds() == ["failing"]
+        assert not self.store.snooze("unknown", None)
+
+    def test_payload_has_every_fact(self) -> None:
+        """cronguard.alert/1, field for field."""
+        self.play("success")
+        run = self.run(runbook="https://example.org/r")
+        self.play("failure")
+        self.start(run)
+        self.finish(run, "failure")
+        (payload,) = self.payloads()
+        alert_id = payload.pop("alert_id")
+        assert payload == {
+            "schema": "cronguard.alert/1",
+            "kind": "failing",
+            "job": self.JOB,
+            "run_id": run.run_id,
+            "consecutive_failure_count": 2,
+            "threshold": 2,
+            "error_type": "ValueError",
+            "error_code": "E42",
+            "error_message": "bad ‹…›",
+            "error_location": "jobs/a.py:3 in work",
+            "last_success_at": "2026-01-01T00:01:05.000000Z",
+            "started_at": "2026-01-01T00:02:00.000000Z",
+            "finished_at": "2026-01-01T00:02:05.000000Z",
+            "duration_seconds": 5.0,
+            "host": "host-a",
+            "runbook": "https://example.org/r",
+            "degraded": False,
+            "test": False,
+        }
+        assert alert_id == self.store.alerts(job=self.JOB)[0].alert_id
+
+    def test_last_success_is_null_before_the_first_and_survives_pruning(self) -> None:
+        """last_success_at: the last success's end, whatever has been deleted since."""
+        self.play("failure", "failure")
+        assert self.payloads()[0]["last_success_at"] is None
+        self.play("success", "failure", "failure")
+        self.let_pass(100 * 86400)
+        for _ in range(5):
+            self.play("failure")
+        self.store.prune(keep=timedelta(0))
+        self.play("failure", rules=(AlertRule("told", 2, 1),))
+        assert self.payloads()[-1]["last_success_at"] == "2026-01-01T00:03:05.000000Z"
+        assert self.store.jobs()[0].last_success_at == datetime(2026, 1, 1, 0, 3, 5, tzinfo=UTC)
+
+    # --- repeated, late and lost writes ---------------------------------------------------------
+
+    def test_writes_may_be_repeated(self) -> None:
+        """The second time changes nothing and answers alike."""
+        self.play("failure")
+        run = self.run()
+        assert self.start(run).status == self.start(run).status == "running"
+        first, second = self.finish(run, "failure"), self.finish(run, "failure")
+        assert first.consecutive_failure_count == second.consecutive_failure_count == 2
+        assert self.kinds() == ["failing"]
+        assert len(self.store.history(self.JOB)) == 2
+
+    def test_an_ended_run_stays_as_it_ended(self) -> None:
+        """A second, different end is ignored."""
+        run = self.run()
+        self.start(run)
+        self.finish(run, "failure")
+        assert self.finish(run, "success").consecutive_failure_count == 1
+        assert self.shown(run).status == "failure"
+        assert self.store.jobs()[0].consecutive_failure_count == 1
+
+    def test_a_finish_whose_start_was_never_stored_inserts_the_row(self) -> None:
+        """The run is recorded whole, as a job's first run too."""
+        run = self.run()
+        assert self.finish(run, "failure", started=False).consecutive_failure_count == 1
+        row = self.shown(run)
+        assert (row.status, row.started_at, row.host) == ("failure", run.started_at, "host-a")
+        assert self.play("failure") == [2]
+
+    def test_a_finish_of_a_pruned_row_changes_nothing(self) -> None:
+        """A row that was there and is gone is not counted a second time."""
+        assert self.play("failure") == [1]
+        run = self.run()
+        assert self.finish(run, "failure", started=True).consecutive_failure_count is None
+        assert self.shown(run) is None
+        assert self.play("failure") == [2]
+
+    def test_skipped_changes_nothing(self) -> None:
+        """While a run holds the job, another is skipped and carries the count unchanged."""
+        self.play("failure")
+        holder, late = self.run(), self.run()
+        self.start(holder)
+        answer = self.start(late)
+        assert (answer.status, answer.held_by) == ("skipped", holder.run_id)
+        row = self.shown(late)
+        assert (row.status, row.consecutive_failure_count) == ("skipped", 1)
+        assert row.finished_at is not None
+        assert self.finish(holder, "failure").consecutive_failure_count == 2
+
+    def test_a_finished_run_holds_nothing(self) -> None:
+        """The lease ends with the run."""
+        self.play("failure")
+        assert self.start(self.run()).status == "running"
+
+    def test_overlap_allow_runs_beside_and_both_count(self) -> None:
+        """allow starts anyway; a later skip still sees the lease."""
+        first, second = self.run(), self.run(overlap="allow")
+        assert [self.start(first).status, self.start(second).status] == ["running", "running"]
+        assert self.store.jobs()[0].running == 2
+        self.finish(first, "failure")
+        assert self.start(self.run()).status == "skipped"
+        assert self.finish(second, "failure").consecutive_failure_count == 2
+
+    def test_unlock_frees_the_job(self) -> None:
+        """The next run starts, and the one that was freed may still finish."""
+        holder = self.run()
+        self.start(holder)
+        assert self.store.unlock(self.JOB) == 1
+        assert self.store.unlock(self.JOB) == 0
+        assert self.start(self.run()).status == "running"
+        assert self.finish(holder, "failure").consecutive_failure_count == 1
+
+    # --- crashes --------------------------------------------------------------------------------
+
+    def test_a_dead_process_is_counted_at_the_next_start(self) -> None:
+        """crashed counts like a failure, alerts like one, and frees the job."""
+        self.play("failure")
+        gone = self.run()
+        self.start(gone)
+        answer = self.start(self.run(), everybody_died)
+        assert (answer.status, answer.consecutive_failure_count) == ("running", 2)
+        assert answer.alerts_due
+        row = self.shown(gone)
+        assert (row.status, row.consecutive_failure_count, row.duration) == ("crashed", 2, None)
+        assert row.failure.error_type == "Crashed"
+        (payload,) = self.payloads()
+        assert (payload["run_id"], payload["error_type"]) == (gone.run_id, "Crashed")
+        assert payload["started_at"] == "2026-01-01T00:02:00.000000Z"
+        assert payload["duration_seconds"] is None
+
+    def test_a_living_process_is_left_alone_whatever_its_lease(self) -> None:
+        """In the same process space the process itself is judged."""
+        self.start(self.run())
+        self.let_pass(3600)
+        assert self.start(self.run()).status == "skipped"
+
+    def test_elsewhere_the_lease_decides(self) -> None:
+        """A run of another space is alive until its lease runs out, and never judged by pid."""
+        gone = self.run(owner=THERE)
+        self.start(gone)
+        assert self.start(self.run(), everybody_died).status == "skipped"
+        self.let_pass(91)
+        assert self.start(self.run(), everybody_lives).status == "running"
+        assert self.shown(gone).status == "crashed"
+
+    def test_a_heartbeat_keeps_a_run_alive(self) -> None:
+        """Renewed leases count from now."""
+        far = self.run(owner=THERE)
+        self.start(far)
+        self.let_pass(60)
+        self.store.heartbeat([far.run_id], lease=90)
+        self.let_pass(60)
+        assert self.start(self.run()).status == "skipped"
+
+    def _crash(self) -> tuple[Run, Run]:
+        gone, after = self.run(), self.run()
+        self.start(gone)
+        self.start(after, everybody_died)
+        return gone, after
+
+    def test_crashed_then_success_resets_if_nothing_was_counted_since(self) -> None:
+        """A run that was only thought dead ends its own incident."""
+        gone, after = self._crash()
+        assert self.finish(gone, "success").consecutive_failure_count == 0
+        row = self.shown(gone)
+        assert (row.status, row.failure, row.duration) == ("success", None, 5.0)
+        assert self.finish(after, "failure").consecutive_failure_count == 1
+
+    def test_crashed_then_success_after_a_later_outcome_changes_only_its_row(self) -> None:
+        """What was counted since stands."""
+        gone, after = self._crash()
+        self.finish(after, "failure")
+        assert self.finish(gone, "success").consecutive_failure_count == 0
+        assert self.shown(gone).status == "success"
+        job = self.store.jobs()[0]
+        assert job.consecutive_failure_count == 2
+        assert job.last_success_at == gone.started_at + timedelta(seconds=5)
+
+    def test_crashed_then_failure_fills_in_the_error_and_counts_once(self) -> None:
+        """It stays crashed, says why, and does not alert again."""
+        gone, _ = self._crash()
+        assert self.finish(gone, "failure").consecutive_failure_count == 1
+        row = self.shown(gone)
+        assert (row.status, row.failure) == ("crashed", FAILURE)
+        assert self.store.jobs()[0].consecutive_failure_count == 1
+        assert self.kinds() == []
+
+    def test_crashed_then_cancelled_is_ignored(self) -> None:
+        """Any other change to an ended run is ignored."""
+        gone, _ = self._crash()
+        self.finish(gone, "cancelled")
+        assert self.shown(gone).status == "crashed"
+
+    # --- the outbox -----------------------------------------------------------------------------
+
+    def test_a_claimed_alert_is_nobody_elses(self) -> None:
+        """Two claims never hand out the same alert, until the first one's time is up."""
+        self.play("failure", "failure")
+        (first,) = self.store.claim_alerts(channels=["told"], claim_for=10)
+        assert first.attempt == 1
+        assert not self.store.claim_alerts(channels=["told"], force=True)
+        self.let_pass(11)
+        (second,) = self.store.claim_alerts(channels=["told"])
+        assert (second.alert_id, second.payload, second.attempt) == (
+            first.alert_id,
+            first.payload,
+            2,
+        )
+
+    def test_only_the_last_claimer_may_settle(self) -> None:
+        """A claim that was lost writes nothing."""
+        self.play("failure", "failure")
+        (first,) = self.store.claim_alerts(channels=["told"], claim_for=10)
+        self.let_pass(11)
+        (second,) = self.store.claim_alerts(channels=["told"])
+        assert not self.store.settle_alert(first, Settlement("dead", "late"))
+        assert self.store.settle_alert(second, Settlement("sent"))
+        assert not self.store.settle_alert(second, Settlement("dead", "twice"))
+        assert [alert.state for alert in self.store.alerts()] == ["sent"]
+
+    def test_a_failed_try_waits_for_its_back_off_unless_forced(self) -> None:
+        """retry_in holds an alert back; force does not mind."""
+        self.play("failure", "failure")
+        (claim,) = self.store.claim_alerts(channels=["told"])
+        self.store.settle_alert(claim, Settlement("pending", "http_503", retry_in=60))
+        assert not self.store.claim_alerts(channels=["told"])
+        assert self.store.alerts()[0].error_code == "http_503"
+        (forced,) = self.store.claim_alerts(channels=["told"], force=True)
+        self.store.settle_alert(forced, Settlement("pending", "http_503", retry_in=60))
+        self.let_pass(61)
+        assert len(self.store.claim_alerts(channels=["told"])) == 1
+
+    def test_dead_letters_stay_until_they_are_asked_for(self) -> None:
+        """dead alerts are shown and counted, and can be tried again."""
+        self.play("failure", "failure")
+        (claim,) = self.store.claim_alerts(channels=["told"])
+        self.store.settle_alert(claim, Settlement("dead", "http_410"))
+        assert not self.store.claim_alerts(channels=["told"], force=True)
+        assert self.store.jobs()[0].alerts_dead == 1
+        (again,) = self.store.claim_alerts(channels=["told"], force=True, state="dead")
+        assert self.store.settle_alert(again, Settlement("sent"))
+
+    def test_claims_are_for_own_channels_and_one_job_if_asked(self) -> None:
+        """A process sends through the channels it has, and can keep to one job."""
+        self.play("failure", "failure")
+        self.play("failure", "failure", job=self.OTHER)
+        assert not self.store.claim_alerts(channels=["elsewhere"])
+        assert not self.store.claim_alerts(channels=[])
+        (mine,) = self.store.claim_alerts(channels=["told"], job=self.OTHER)
+        assert mine.job == self.OTHER
+        (rest,) = self.store.claim_alerts(channels=["told"])
+        assert rest.job == self.JOB
+
+    def test_a_start_says_whether_alerts_wait(self) -> None:
+        """alerts_due tells the next run that there is something to deliver."""
+        assert not self.start(self.run(self.OTHER)).alerts_due
+        self.play("failure")
+        run = self.run()
+        self.start(run)
+        assert self.finish(run, "failure").alerts_due
+        after = self.run()
+        assert self.start(after).alerts_due
+        (claim,) = self.store.claim_alerts(channels=["told"])
+        self.store.settle_alert(claim, Settlement("sent"))
+        assert not self.finish(after, "success").alerts_due
+
+    # --- to be shown, and housekeeping ----------------------------------------------------------
+
+    def test_history_is_newest_first_and_limited(self) -> None:
+        """The newest runs, whole."""
+        self.play("success", "failure", "cancelled")
+        rows = self.store.history(self.JOB, limit=2)
+        assert [row.status for row in rows] == ["cancelled", "failure"]
+        assert rows[1].failure == FAILURE
+        assert (rows[1].duration, rows[1].host, rows[1].pid) == (5.0, "host-a", 100)
+        assert self.store.history("unknown") == []
+
+    def test_jobs_at_a_glance(self) -> None:
+        """By name, with the last run that was not skipped, the streak and what is expected."""
+        assert self.store.jobs() == []
+        self.play("failure", job=self.OTHER)
+        self.play("success", schedule=Schedule("0 6 * * *", "Europe/Oslo", 60.0))
+        running = self.run()
+        self.start(running)
+        self.start(self.run())
+        mine, other = self.store.jobs()
+        assert (mine.job, other.job) == (self.JOB, self.OTHER)
+        assert (mine.running, mine.last_run and mine.last_run.run_id) == (1, running.run_id)
+        assert other.consecutive_failure_count == 1
+
+    def test_prune_keeps_what_matters(self) -> None:
+        """Ended runs go; the newest run, running ones and open alerts stay, the streak too."""
+        self.play("failure", "failure", "failure")
+        stuck = self.run(self.OTHER)
+        self.start(stuck)
+        self.let_pass(200 * 86400)
+        deleted = self.store.prune(keep=timedelta(days=1))
+        assert deleted == 2
+        assert [row.consecutive_failure_count for row in self.store.history(self.JOB)] == [3]
+        assert self.shown(stuck).status == "running"
+        assert len(self.store.alerts(state="pending")) == 1
+        assert self.play("failure") == [4]

@@ -1,0 +1,31 @@
+"""Fixtures that several test files share; each is defined in ``support``."""
+
+import signal
+
+from support.stack.fixtures import (
+    _prepared,
+    any_project,
+    database,
+    project,
+    project_of_regime,
+    regime,
+    stack,
+)
+
+# A shell's background job ignores these, and so would every process that a test starts.
+for _number, _default in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _default)
+
+__all__ = [
+    "_prepared",
+    "any_project",
+    "database",
+    "project",
+    "project_of_regime",
+    "regime",
+    "stack",
+]

@@ -1,0 +1,71 @@
+"""``console``: a block on standard error."""
+
+import io
+import sys
+
+import pytest
+from hypothesis import given
+from support.alerts import FAILING, hostile_alerts, message, of_kind, unhurried
+
+from cronguard import render
+from cronguard.channels.console import ConsoleChannel
+from cronguard.errors import ChannelError
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
+
+
+def test_writes_a_readable_block(capsys):
+    """Title and facts, whole, to standard error and nowhere else."""
+    ConsoleChannel().send(message())
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "cronguard: " + render.title(FAILING) in err
+    for label, text in render.facts(FAILING):
+        assert f"{label}:" in err
+        assert text in err
+    assert "\x1b" not in err
+
+
+@pytest.mark.parametrize(("kind", "colour"), [("failing", 31), ("recovered", 32), ("test", 33)])
+def test_colour_only_on_a_terminal(kind, colour, monkeypatch):
+    """Colour for eyes: not in mail, not with NO_COLOR."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    ConsoleChannel().send(message(of_kind(kind)))
+    assert f"\x1b[1;{colour}m" in sys.stderr.getvalue()
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    ConsoleChannel().send(message(of_kind(kind)))
+    assert "\x1b" not in sys.stderr.getvalue()
+
+
+@unhurried
+@given(hostile_alerts)
+def test_any_text_in_any_encoding(alert):
+    """A C locale's ASCII standard error takes every alert."""
+    raw = io.BytesIO()
+    ascii_only = io.TextIOWrapper(raw, encoding="ascii", errors="strict")
+    before, sys.stderr = sys.stderr, ascii_only
+    try:
+        ConsoleChannel().send(message(alert))
+    finally:
+        sys.stderr = before
+    assert b"\x1b" not in raw.getvalue()
+
+
+def test_no_standard_error_is_a_failure(monkeypatch):
+    """Nothing is lost in silence: the alert stays pending."""
+    monkeypatch.setattr(sys, "stderr", None)
+    with pytest.raises(ChannelError, match="no_stderr"):
+        ConsoleChannel().send(message())
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed)
+    with pytest.raises(ChannelError, match="stderr_closed") as caught:
+        ConsoleChannel().send(message())
+    assert caught.value.__context__ is None

@@ -1,0 +1,227 @@
+"""``cronguard doctor`` and ``channels``: what is set up, where from, and what is wrong with it."""
+
+import os
+import sqlite3
+
+import pytest
+from support.cli import Here
+
+from cronguard.model import AlertRule, Settlement
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, capsys):
+    for name in ("GITHUB_ACTIONS", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    return Here(tmp_path, monkeypatch, capsys)
+
+
+def checks(here, status=None, *, code=None):
+    """{check: [messages]} of a diagnosis, of one status only."""
+    document = here.json("doctor", code=here("doctor").returncode if code is None else code)
+    found = {}
+    for check in document["checks"]:
+        if status in (None, check["status"]):
+            found.setdefault(check["check"], []).append(check["message"])
+    return found
+
+
+# --- doctor ---------------------------------------------------------------------------------------
+
+
+def test_a_healthy_setup(here):
+    """Exit 0; every check has its mark; nothing is created by looking."""
+    here.setenv("CRONGUARD_WEBHOOK_URL", "https://example.org/hook")
+    done = here("doctor")
+    assert done.returncode == 0
+    assert done.stdout.endswith("0 problems, 0 warnings.\n")
+    assert {line[0] for line in done.stdout.split("\n\n")[0].splitlines()} == {"✓"}
+    assert f"{here.path} will be created by the first run" in done.stdout
+    assert not here.path.exists()
+    here.record("nightly", "success")
+    assert f"{here.path} can be read and written: 1 job" in here("doctor").stdout
+
+
+def test_the_document(here):
+    """``cronguard.doctor/1``: ok, checks, settings; ok is what the exit code says."""
+    document = here.json("doctor")
+    assert list(document) == ["schema", "ok", "checks", "settings"]
+    assert (document["schema"], document["ok"]) == ("cronguard.doctor/1", True)
+    assert {tuple(check) for check in document["checks"]} == {("check", "status", "message")}
+    assert {tuple(value) for value in document["settings"]} == {("key", "value", "source")}
+    here.setenv("CRONGUARD_STORE", "nonsense://x")
+    assert here.json("doctor", code=1)["ok"] is False
+
+
+def test_where_each_value_comes_from(here):
+    """The file that is used, and for every value the file, the variable or the default."""
+    file = here.folder / "cronguard.toml"
+    file.write_text(
+        'redact = "scrub"\n[channel.oncall]\ntype = "webhook"\nurl = "env:ONCALL_URL"\n'
+    )
+    here.setenv("ONCALL_URL", "https://example.org/hook")
+    here.setenv("CRONGUARD_STORE_TIMEOUT", "1.5s")
+    document = here.json("doctor")
+    values = {each["key"]: (each["value"], each["source"]) for each in document["settings"]}
+    assert values["store"] == (str(here.path), "environment CRONGUARD_STORE")
+    assert values["store_timeout"] == ("1.5 s", "environment CRONGUARD_STORE_TIMEOUT")
+    assert values["redact"] == ("scrub", "cronguard.toml")
+    assert values["channel.oncall.url"] == ("env:ONCALL_URL", "cronguard.toml")
+    assert values["test_mode"] == ("off", "default")
+    assert f"settings: read from {file}" in here("doctor").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("CRONGUARD_STORE", "nonsense://x", "'nonsense'"),
+        ("CRONGUARD_STORE", "postgresql://joe:hunter2@localhost:1/x", "postgres"),
+        ("CRONGUARD_CONFIG", "missing.toml", "does not exist"),
+        ("CRONGUARD_CHANNELS", "slak", "did you mean 'slack'?"),
+        ("CRONGUARD_CHANNELS", "slack", "cronguard_slack_webhook_url"),
+    ],
+)
+def test_what_is_wrong_is_an_error(here, name, value, said):
+    """Exit 1, and a line that says what and what to do, without what might be secret."""
+    here.setenv(name, value)
+    wrong = [line for lines in checks(here, "error", code=1).values() for line in lines]
+    assert any(said in line.lower() for line in wrong)
+    assert "hunter2" not in "".join(wrong)
+
+
+def test_a_variable_that_nothing_reads(here):
+    """Is a warning with the name that was meant; the exit code stays 0."""
+    here.setenv("CRONGUARD_SLACK_WEBHOK_URL", "https://hooks.slack.com/services/T0/B0/hunter2")
+    (line,) = checks(here, "warning", code=0)["settings"]
+    assert "CRONGUARD_SLACK_WEBHOOK_URL" in line
+    assert "hunter2" not in line
+
+
+def test_a_secret_that_is_not_there(here):
+    """A channel whose secret cannot be found is named, with the secret's name."""
+    (here.folder / "cronguard.toml").write_text('[channel.slack]\nwebhook_url = "env:NOT_SET"\n')
+    assert "env:NOT_SET" in checks(here, "error", code=1)["channel slack"][0]
+
+
+def test_alerts_are_only_written(here):
+    """With nothing but the console, a warning says that nobody is told elsewhere."""
+    assert "only written where the job runs" in checks(here, "warning", code=0)["channels"][0]
+
+
+def test_a_damaged_store(here):
+    """Is an error in one line; the file stays as it is."""
+    here.path.write_bytes(b"not a database" * 1000)
+    assert "not a SQLite database" in checks(here, "error", code=1)["store"][0]
+    assert here.path.read_bytes() == b"not a database" * 1000
+
+
+def test_a_store_that_cannot_be_made(here):
+    """The folder that is in the way is named before a job finds out."""
+    in_the_way = here.folder / "file"
+    in_the_way.touch()
+    here.setenv("CRONGUARD_STORE", f"sqlite:///{in_the_way}/deep/runs.db")
+    assert f"since {in_the_way} " in checks(here, "error", code=1)["store"][0]
+
+
+def test_a_store_of_a_newer_version(here):
+    """Says which side to upgrade."""
+    here.record("nightly", "success")
+    with sqlite3.connect(here.path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    assert "upgrade cronguard here" in checks(here, "error", code=1)["store"][0]
+
+
+def test_a_store_that_others_can_read(here):
+    """Is a warning that says how to close it."""
+    here.record("nightly", "success")
+    assert "permissions" in checks(here, "ok")
+    here.path.chmod(0o644)
+    assert f"chmod 600 {here.path}" in checks(here, "warning", code=0)["permissions"][0]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_store_that_cannot_be_written(here):
+    """A read-only file is found out although reading works."""
+    here.record("nightly", "success")
+    here.path.chmod(0o400)
+    here.folder.chmod(0o500)
+    try:
+        assert "read-only" in checks(here, "error", code=1)["store"][0]
+    finally:
+        here.folder.chmod(0o700)
+
+
+def test_alerts_that_have_not_gone_out(here):
+    """Pending ones are a warning, given up ones an error; codes and missing channels are named."""
+    rules = (AlertRule("webhook"), AlertRule("pager"))
+    here.setenv("CRONGUARD_WEBHOOK_URL", "https://example.org/hook")
+    here.record("nightly", "failure", "failure", rules=rules)
+    with here.store() as store:
+        (delivery,) = store.claim_alerts(channels=["pager"])
+        store.settle_alert(delivery, Settlement("pending", "http_503", retry_in=60.0))
+    (line,) = checks(here, "warning", code=0)["alerts"]
+    assert "2 alerts pending for pager, webhook (last time: http_503)" in line
+    assert "not set up here: pager" in line
+    with here.store() as store:
+        (delivery,) = store.claim_alerts(channels=["webhook"])
+        store.settle_alert(delivery, Settlement("dead", "http_410"))
+    (line,) = checks(here, "error", code=1)["alerts"]
+    assert "1 alert given up (http_410)" in line
+
+
+@pytest.mark.parametrize("variable", ["GITHUB_ACTIONS", "KUBERNETES_SERVICE_HOST"])
+def test_an_environment_that_keeps_no_files(here, variable):
+    """The default file in a place that forgets is a warning; a store that is named is not."""
+    here.setenv(variable, "true")
+    assert "store" not in checks(here, "warning")
+    here.delenv("CRONGUARD_STORE")
+    assert "streaks will not last" in checks(here, "warning")["store"][0]
+
+
+# --- channels -------------------------------------------------------------------------------------
+
+
+def test_channels_that_are_ready_and_those_that_could_be(here):
+    """What is set up and where from; what else there is and what it needs; no secret."""
+    here.setenv("CRONGUARD_SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T0/B0/hunter2")
+    here.setenv("CRONGUARD_SLACK_THRESHOLD", "5")
+    document = here.json("channels")
+    assert document["schema"] == "cronguard.channels/1"
+    rows = {row["name"]: row for row in document["channels"]}
+    assert rows["slack"] == {
+        "name": "slack",
+        "type": "slack",
+        "state": "ready",
+        "default": True,
+        "distribution": rows["console"]["distribution"],
+        "threshold": 5,
+        "realert_every": None,
+        "options": {"webhook_url": "env:CRONGUARD_SLACK_WEBHOOK_URL"},
+        "needs": [],
+        "error": None,
+    }
+    assert rows["slack"]["distribution"].startswith("cronguard ")
+    assert (rows["console"]["state"], rows["console"]["default"]) == ("ready", False)
+    assert rows["webhook"]["state"] == "not set up"
+    assert rows["webhook"]["needs"] == ["CRONGUARD_WEBHOOK_URL"]
+    text = here("channels").stdout
+    assert "every job, from 5 failures" in text
+    assert "needs CRONGUARD_WEBHOOK_URL" in text
+    assert "hunter2" not in text
+
+
+def test_channels_with_nothing_set_up(here):
+    """Says that alerts stay here, and how to change that."""
+    done = here("channels")
+    assert done.returncode == 0
+    assert "Alerts are only written where the job runs" in done.stdout
+
+
+def test_channels_with_wrong_settings(here):
+    """What is wrong is said, what is valid is shown, exit 2."""
+    here.setenv("CRONGUARD_CHANNELS", "slak, console")
+    done = here("channels")
+    assert done.returncode == 2
+    assert "did you mean 'slack'?" in done.stderr
+    assert "console" in done.stdout

@@ -1,0 +1,486 @@
+"""``cronguard run``: the command is as it would be without us, and recorded."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from support.cli import PATIENCE, Cli, kill, read_until
+from support.hostile import serve
+
+from cronguard.cli import _child
+
+CAPTURED = {"CRONGUARD_REDACT": "scrub"}
+ALONE = {"CRONGUARD_REDACT": "strict"}
+
+PYTHON = [sys.executable, "-c"]
+
+
+@pytest.fixture
+def cli(tmp_path):
+    return Cli(tmp_path)
+
+
+@pytest.fixture(params=[CAPTURED, ALONE, None], ids=["captured", "strict", "no-output"])
+def how(request, cli):
+    """Every way that standard error can go: through us, past us by setting, past us by option."""
+    cli.environ.update(request.param or CAPTURED)
+    return ["--no-output"] if request.param is None else []
+
+
+# --- exit codes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [0, 1, 3, 130, 255])
+def test_the_exit_code_is_the_commands(cli, code):
+    """Exits as the command does; 0 is a success, everything else a failure with that code."""
+    assert cli("run", "nightly", "--", "sh", "-c", f"exit {code}").returncode == code
+    assert cli.last("nightly") == (("failure", str(code)) if code else ("success", None))
+
+
+def test_a_command_that_is_not_there_is_a_failure(cli):
+    """127, one line that says so, recorded as a failure."""
+    done = cli("run", "nightly", "--", "no-such-command", "--token=hunter2")
+    assert done.returncode == 127
+    assert done.stderr.startswith("cronguard: cannot run 'no-such-command': it was not found")
+    assert done.stderr.count("\n") == 1
+    assert cli.last("nightly") == ("failure", "127")
+
+
+def test_a_file_that_cannot_be_executed_is_a_failure(cli):
+    """126, one line that says so, recorded as a failure."""
+    (cli.folder / "job.sh").write_text("exit 0\n")
+    done = cli("run", "nightly", "--", "./job.sh")
+    assert done.returncode == 126
+    assert "not an executable file" in done.stderr
+    assert cli.last("nightly") == ("failure", "126")
+
+
+def test_a_script_whose_interpreter_is_missing(cli):
+    """127, and the line says that it is the interpreter which is not there."""
+    script = cli.folder / "job.sh"
+    script.write_text("#!/no/such/shell\n")
+    script.chmod(0o755)
+    done = cli("run", "nightly", "--", str(script))
+    assert done.returncode == 127
+    assert "interpreter" in done.stderr
+
+
+def test_a_script_without_a_first_line_is_run_by_sh(cli):
+    """As cron, env and every shell do."""
+    script = cli.folder / "job"
+    script.write_text('echo "got $1"; exit 5\n')
+    script.chmod(0o755)
+    done = cli("run", "nightly", "--", "./job", "an argument")
+    assert (done.returncode, done.stdout) == (5, "got an argument\n")
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGSEGV"])
+def test_a_command_ended_by_a_signal(cli, name):
+    """128 + N, recorded under the signal's name."""
+    number = signal.Signals[name]
+    done = cli("run", "nightly", "--", "sh", "-c", f"kill -{number.value} $$")
+    assert done.returncode == 128 + number
+    assert cli.last("nightly") == ("failure", name)
+
+
+def test_a_command_ended_by_ctrl_c_is_cancelled(cli):
+    """SIGINT counts for nothing, whether it ends the command itself or a shell reports it."""
+    cli("run", "nightly", "--", "false")
+    assert cli("run", "nightly", "--", "sh", "-c", "kill -2 $$").returncode == 130
+    assert cli.last("nightly") == ("cancelled", None)
+    assert cli.runs("nightly")[0].consecutive_failure_count == 1
+
+
+# --- output ---------------------------------------------------------------------------------------
+
+
+def test_output_passes_byte_for_byte(cli, how):
+    """All 256 bytes on both streams, no more and no less."""
+    write = "import os; b = bytes(range(256)) * 999; os.write(1, b); os.write(2, b[::-1]); exit(1)"
+    with cli.start("run", *how, "nightly", "--", *PYTHON, write) as process:
+        out, err = process.communicate(timeout=PATIENCE)
+    assert out == bytes(range(256)) * 999
+    assert err == out[::-1]
+
+
+def test_output_passes_as_it_comes(cli, how):
+    """What the command has written is there before it goes on, an unfinished line included."""
+    talk = "printf 'out, '; printf 'err, ' >&2; read line; echo \"$line\"; exit 4"
+    with cli.start("run", "nightly", *how, "--", "sh", "-c", talk) as process:
+        read_until(process.stdout, b"out, ")
+        read_until(process.stderr, b"err, ")
+        assert cli.runs("nightly")[0].status == "running"
+        process.stdin.write(b"answered\n")
+        process.stdin.close()
+        assert process.stdout.read() == b"answered\n"
+    assert process.returncode == 4
+
+
+def test_a_flood_on_standard_error(cli):
+    """Twenty megabytes pass unchanged, and the end of them is what is kept."""
+    cli.environ |= CAPTURED
+    flood = (
+        "import sys; e = sys.stderr\n"
+        "for n in range(200_000): e.write(f'{n:09d} ' + 'x' * 90 + '\\n')\n"
+        "e.write('RuntimeError: database is locked\\n'); sys.exit(1)"
+    )
+    with cli.start("run", "nightly", "--", *PYTHON, flood, stdout=subprocess.DEVNULL) as process:
+        err = process.stderr.read()
+    lines = err.splitlines()
+    assert len(lines) == 200_001
+    assert [int(line[:9]) for line in lines[:-1]] == list(range(200_000))
+    assert lines[-1] == b"RuntimeError: database is locked"
+
+
+KEEP_EVERYTHING = """
+import sys, cronguard
+cronguard.configure(redact=lambda text, error: text)
+from cronguard.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_the_end_of_standard_error_is_the_message(cli):
+    """As the redaction leaves it; a cut line is left out, and so is everything with --no-output."""
+    said = "import sys; print('y' * 20_000, file=sys.stderr); sys.exit('the last \\xff word')"
+    for option, message in ([], "the last \ufffd word"), (["--no-output"], None):
+        subprocess.run(
+            [*PYTHON, KEEP_EVERYTHING, "run", "nightly", *option, "--", *PYTHON, said],
+            env=cli.environ | {"PYTHONIOENCODING": "latin-1"},
+            cwd=cli.folder,
+            timeout=PATIENCE,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+        assert cli.runs("nightly")[0].failure.error_message == message
+
+
+def test_nothing_of_the_command_line_is_stored(cli):
+    """Command lines hold passwords: none of their words is in the database."""
+    cli("run", "nightly", "--", "sh", "-c", "exit 1", "--password=hunter2hunter2")
+    held = b"".join(path.read_bytes() for path in cli.folder.glob("runs.db*"))
+    assert b"nightly" in held
+    assert b"hunter2" not in held
+
+
+def test_closed_standard_streams(cli):
+    """They are closed for the command too, and the database does not become one of them."""
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+    look = "[ -e /proc/$$/fd/0 ] || [ -e /proc/$$/fd/1 ] || [ -e /proc/$$/fd/2 ] || exit 6"
+    cli.environ |= ALONE
+    assert cli("run", "nightly", "--", "sh", "-c", look, wrapper=closed).returncode == 6
+    assert cli.last("nightly") == ("failure", "6")
+    assert cli("run", "nightly", "--", "no-such-command", wrapper=closed).returncode == 127
+    cli.environ |= CAPTURED
+    done = cli("run", "nightly", "--", "sh", "-c", "echo lost >&2; exit 7", wrapper=closed)
+    assert done.returncode == 7
+    assert [record.status for record in cli.runs("nightly")] == ["failure"] * 3
+
+
+def test_nobody_reads_standard_error(cli):
+    """A closed reader is our trouble, not the command's."""
+    cli.environ |= CAPTURED
+    reader, writer = os.pipe()
+    os.close(reader)
+    talk = "import os\nfor _ in range(1000): os.write(2, b'x' * 1000)\nprint('done')"
+    with cli.start("run", "nightly", "--", *PYTHON, talk, stderr=writer) as process:
+        os.close(writer)
+        assert process.stdout.read() == b"done\n"
+    assert process.returncode == 0
+
+
+# --- what the command inherits --------------------------------------------------------------------
+
+
+def test_standard_input_and_descriptors_are_inherited(cli):
+    """As by any command: a lock held on descriptor 9 goes on being held."""
+    held = ["sh", "-c", 'echo through | { exec 9<&0 0</dev/null; exec "$@"; }', "sh"]
+    assert cli("run", "nightly", "--", "sh", "-c", "cat <&9", wrapper=held).stdout == "through\n"
+
+
+def test_signal_state_is_inherited(cli):
+    """Nothing is blocked in the command; what was ignored (nohup) stays so; SIGPIPE does not."""
+    look = "grep -E '^Sig(Blk|Ign)' /proc/self/status"
+    cli.environ |= CAPTURED
+    ignore = (
+        "import os, signal, sys; signal.signal(1, signal.SIG_IGN);"
+        "signal.signal(13, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])"
+    )
+    nohup = [*PYTHON, ignore]
+    for wrapper, ignored in ((), 0), (nohup, 1):
+        done = cli("run", "nightly", "--", *look.replace("'", "").split(), wrapper=wrapper)
+        masks = dict(line.split(":\t") for line in done.stdout.splitlines())
+        assert int(masks["SigBlk"], 16) == 0
+        assert int(masks["SigIgn"], 16) & 0xFFFF == ignored
+
+
+def test_a_parent_that_ignores_its_children(cli):
+    """SIGCHLD ignored by whoever started us does not hide how the command ended."""
+    careless = (
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN);"
+        "os.execvp(sys.argv[1], sys.argv[1:])"
+    )
+    done = cli("run", "nightly", "--", "sh", "-c", "exit 3", wrapper=[*PYTHON, careless])
+    assert done.returncode == 3
+
+
+def test_the_command_stays_in_our_process_group(cli):
+    """No session or group of its own, so that a terminal's job control works."""
+    done = cli("run", "nightly", "--", *PYTHON, "import os; print(os.getpgrp(), os.getppid())")
+    group, parent = map(int, done.stdout.split())
+    assert group == os.getpgrp()
+    assert parent != os.getpid()
+
+
+# --- signals --------------------------------------------------------------------------------------
+
+TELL = """
+import os, signal, sys
+def tell(number, frame):
+    os.write(1, signal.Signals(number).name.encode() + b"\\n")
+    if number == signal.SIGTERM:
+        sys.exit(9)
+for name in "SIGINT SIGHUP SIGQUIT SIGUSR1 SIGUSR2 SIGTERM".split():
+    signal.signal(signal.Signals[name], tell)
+os.write(1, b"ready\\n")
+while True:
+    signal.pause()
+"""
+
+
+def test_signals_are_handed_to_the_command(cli, how):
+    """Every one, in order, and the run ends as the command says it does."""
+    with cli.start("run", *how, "nightly", "--", *PYTHON, TELL) as process:
+        read_until(process.stdout, b"ready\n")
+        for name in ("SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGTERM"):
+            process.send_signal(signal.Signals[name])
+            assert read_until(process.stdout, b"\n") == f"{name}\n".encode()
+        assert process.wait(PATIENCE) == 9
+    assert cli.last("nightly") == ("failure", "9")
+
+
+def test_a_terminated_run_is_recorded_by_how_its_command_ended(cli):
+    """SIGTERM to us ends the command, and is what is recorded."""
+    with cli.start("run", "nightly", "--", "sh", "-c", "echo ready; exec sleep 600") as process:
+        read_until(process.stdout, b"ready\n")
+        process.terminate()
+        assert process.wait(PATIENCE) == 128 + signal.SIGTERM
+    assert cli.last("nightly") == ("failure", "SIGTERM")
+
+
+def test_an_interrupted_run_is_cancelled(cli):
+    """SIGINT to us ends the command; a shell that reports it with 130 means the same."""
+    for command in "exec sleep 600", 'trap "exit 130" INT; sleep 600 & wait':
+        with cli.start("run", "nightly", "--", "sh", "-c", f"echo ready; {command}") as process:
+            read_until(process.stdout, b"ready\n")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 130
+        assert cli.last("nightly") == ("cancelled", None)
+
+
+def test_ctrl_c_at_a_terminal_reaches_the_command_once(cli):
+    """The terminal signals the whole group; the command does not get it from us as well."""
+    ours, theirs = os.openpty()
+    take_terminal = (
+        "import os, fcntl, sys, termios; os.setsid();"
+        "fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+    )
+    control = [*PYTHON, take_terminal]
+    elsewhere = "import os; os.setpgid(0, 0)" + TELL  # where the terminal's own cannot reach it
+    with cli.start(
+        "run", "nightly", "--", *PYTHON, elsewhere, wrapper=control, stdin=theirs
+    ) as process:
+        os.close(theirs)
+        read_until(process.stdout, b"ready\n")
+        os.write(ours, b"\x03")
+        process.terminate()
+        assert process.stdout.read() == b"SIGTERM\n"
+    os.close(ours)
+    assert process.returncode == 9
+
+
+def test_ctrl_c_while_an_alert_is_being_sent(cli):
+    """Leaves at once with the command's code; the alert stays pending."""
+    arrived, told = os.pipe()
+
+    def behave(connection, stop):
+        os.write(told, b"asked\n")
+        stop.wait()
+
+    with serve(behave) as server, os.fdopen(arrived, "rb", 0) as arrival:
+        cli.environ["CRONGUARD_WEBHOOK_URL"] = server.url
+        command = ["sh", "-c", "exit 4"]
+        with cli.start("run", "nightly", "--threshold", "1", "--", *command) as process:
+            read_until(arrival, b"asked\n")
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=PATIENCE)
+    os.close(told)
+    assert process.returncode == 4
+    assert b"Traceback" not in err
+    store = cli.store
+    assert [alert.state for alert in store.alerts()] == ["pending"]
+    store.close()
+
+
+def test_a_killed_command_is_seen_at_once(cli, how):
+    """Even if a process that it left behind holds its output open."""
+    leave = (
+        "import os, subprocess, time; n = subprocess.DEVNULL\n"
+        "child = subprocess.Popen(['sleep', '600'], stdout=n)\n"
+        "print(os.getpid(), child.pid, flush=True); time.sleep(600)"
+    )
+    with cli.start("run", *how, "nightly", "--", *PYTHON, leave) as process:
+        command, left_behind = map(int, read_until(process.stdout, b"\n").split())
+        try:
+            os.kill(command, signal.SIGKILL)
+            assert process.wait(PATIENCE) == 137
+            assert cli.last("nightly") == ("failure", "SIGKILL")
+        finally:
+            kill(left_behind)
+
+
+def test_those_left_behind_do_not_hold_up_the_end(cli):
+    """A background process that keeps standard error open delays neither the end nor its news."""
+    cli.environ |= CAPTURED
+    leave = "sleep 600 >/dev/null & echo $!; exit 3"
+    with cli.start("run", "nightly", "--", "sh", "-c", leave) as process:
+        left_behind = int(read_until(process.stdout, b"\n"))
+        try:
+            assert process.wait(PATIENCE) == 3
+            assert process.stderr.read() == b""
+        finally:
+            kill(left_behind)
+
+
+def test_those_left_behind_may_go_on_writing(cli):
+    """A background process is not killed by SIGPIPE because the run that started it is over."""
+    cli.environ |= CAPTURED
+    os.mkfifo(cli.folder / "go")
+    os.mkfifo(cli.folder / "news")
+    later = "cat go; for n in $(seq 2000); do echo 'a line of nothing' >&2; done; echo alive > news"
+    leave = 'sh -c "$1" >/dev/null & exit 0'
+    with (
+        os.fdopen(os.open(cli.folder / "news", os.O_RDONLY | os.O_NONBLOCK), "rb", 0) as news,
+        cli.start("run", "nightly", "--", "sh", "-c", leave, "sh", later) as process,
+    ):
+        assert process.wait(PATIENCE) == 0
+        with (cli.folder / "go").open("w") as go:
+            go.write("now\n")
+        assert read_until(news, b"\n") == b"alive\n"
+
+
+def test_where_signals_do_not_tell_who_sent_them(monkeypatch):
+    """As on macOS: what the keyboard can send counts as sent by it only in the foreground."""
+    monkeypatch.delattr(signal, "sigtimedwait")
+    monkeypatch.setattr(_child, "_in_foreground", lambda: True)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGUSR1})
+    try:
+        for number, from_terminal in (signal.SIGINT, True), (signal.SIGUSR1, False):
+            signal.pthread_kill(threading.get_ident(), number)
+            assert _child._next_signal({number}) == (number, from_terminal)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# --- runs -----------------------------------------------------------------------------------------
+
+DECORATED = """
+import cronguard
+@cronguard.cron_guarded(job="nightly")
+def work():
+    raise SystemExit(3)
+work()
+"""
+
+
+def test_the_same_job_decorated_inside_is_this_run(cli):
+    """One row; of another name, a run of its own."""
+    assert cli("run", "nightly", "--", *PYTHON, DECORATED).returncode == 3
+    assert len(cli.runs("nightly")) == 1
+    cli("run", "outer", "--", *PYTHON, DECORATED)
+    assert (len(cli.runs("outer")), len(cli.runs("nightly"))) == (1, 2)
+
+
+def test_a_run_beside_another_is_skipped(cli):
+    """Exits 0 with a line that says why, and the command is not run; --overlap allow runs it."""
+    with cli.start("run", "nightly", "--", "sh", "-c", "echo ready; read line") as first:
+        read_until(first.stdout, b"ready\n")
+        second = cli("run", "nightly", "--", "echo", "beside")
+        assert (second.returncode, second.stdout) == (0, "")
+        assert second.stderr.startswith("cronguard: nightly was skipped: ")
+        assert second.stderr.count("\n") == 1
+        assert cli.last("nightly")[0] == "skipped"
+        allowed = cli("run", "nightly", "--overlap", "allow", "--", "echo", "beside")
+        assert allowed.stdout == "beside\n"
+        first.stdin.close()
+
+
+def test_options_rule_the_run(cli):
+    """As the decorator's arguments do: here --threshold and --runbook."""
+    options = [
+        "--threshold",
+        "1",
+        "--runbook",
+        "https://example.org/nightly",
+        "--max-runtime",
+        "off",
+    ]
+    done = cli("run", "nightly", *options, "--", "false")
+    assert "nightly is failing: 1 failure" in done.stderr
+    assert "https://example.org/nightly" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["nightly", "--threshold", "0", "--", "touch", "ran"], "threshold is 0"),
+        (["a b", "--", "touch", "ran"], "job name 'a b'"),
+        (["x" * 200, "--", "touch", "ran"], "too long"),
+        (["nightly", "--realert-every", "-1", "--", "touch", "ran"], "realert_every is -1"),
+        (["nightly", "--treshold", "2", "--", "touch", "ran"], "--threshold"),
+        (["nightly", "--overlap", "skp", "--", "touch", "ran"], "skip"),
+        (["nightly", "--max-runtime", "soon", "--", "touch", "ran"], "'soon' is not a duration"),
+        (["nightly", "touch", "ran"], "two dashes"),
+        (["nightly", "sh", "-c", "touch ran"], "two dashes"),
+        (["nightly", "--"], "no command"),
+        (["--", "touch", "ran"], "JOB"),
+    ],
+)
+def test_wrong_usage_runs_nothing(cli, args, said):
+    """One line that says what and what to do instead, exit 2."""
+    done = cli("run", *args)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.startswith("cronguard: ")
+    assert done.stderr.count("\n") == 1
+    assert not (cli.folder / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"CRONGUARD_STORE": "nonsense://x"},
+        {"CRONGUARD_STORE": "sqlite:////proc/no/such.db"},
+        {"CRONGUARD_CONFIG": "missing.toml"},
+        {"CRONGUARD_CHANNELS": "no-such-channel"},
+        {"CRONGUARD_STORE_TIMEOUT": "soon"},
+    ],
+    ids=lambda environ: next(iter(environ)),
+)
+def test_wrong_settings_never_keep_a_command_from_running(cli, environ):
+    """It runs, passes its code through, and a line says what is wrong."""
+    done = cli("run", "nightly", "--", "sh", "-c", "echo ran; exit 3", env=environ)
+    assert (done.returncode, done.stdout) == (3, "ran\n")
+    assert done.stderr.startswith("cronguard: ")
+
+
+def test_a_damaged_database_never_keeps_a_command_from_running(cli):
+    """It runs, a line says what is wrong, and the file is left as it is."""
+    cli.path.write_bytes(b"not a database" * 1000)
+    done = cli("run", "nightly", "--", "sh", "-c", "exit 3")
+    assert done.returncode == 3
+    assert "not a SQLite database" in done.stderr
+    assert cli.path.read_bytes() == b"not a database" * 1000

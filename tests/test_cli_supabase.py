@@ -1,0 +1,281 @@
+"""``cronguard init postgres``, ``init supabase`` and ``vault``, on the real stack."""
+
+import io
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from support.cli import Cli, Here, read_until
+from support.stack.client import PASSWORD
+
+from cronguard.stores._sql_schema import migration_sql
+from cronguard.stores.postgres import PostgresStore
+
+NAME = "cronguard_slack_webhook_url"
+SECRET = "https://hooks.slack.com/services/T0/B0/sentinel-77aa"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, capsys):
+    return Here(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def on_supabase(here, project):
+    """The command line with the project as its store."""
+    here.setenv("CRONGUARD_STORE", "supabase")
+    here.setenv("SUPABASE_URL", project.url)
+    here.setenv("SUPABASE_SECRET_KEY", project.secret_key)
+    return here
+
+
+@pytest.fixture
+def bare(stack):
+    """A database without cronguard's schema."""
+    database = stack.database("newer")
+    yield database
+    database.drop()
+
+
+def type_in(monkeypatch, text):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+
+# --- init postgres --------------------------------------------------------------------------------
+
+
+def test_init_postgres_makes_the_schema_once(here, bare):
+    """It says where and what it did; the second time there is nothing to do."""
+    here.setenv("CRONGUARD_STORE", bare.url)
+    where = f"PostgreSQL at 127.0.0.1:{bare.stack.port}/{bare.name}"
+    assert here("status").returncode == 1
+    assert here("init", "postgres").stdout == f"{where}: tables and functions created.\n"
+    assert here("init", "postgres").stdout == f"{where} is up to date.\n"
+    assert here("status").returncode == 0
+
+
+def test_init_postgres_over_an_older_log(here, bare):
+    """Rows without a job need --legacy-job; the line says so."""
+    with bare.connect() as db:
+        db.execute(
+            "create table cron_execution_logs (started_at timestamptz,"
+            " consecutive_failure_count integer)"
+        )
+        db.execute("insert into cron_execution_logs values (now(), 1)")
+    here.setenv("CRONGUARD_STORE", bare.url)
+    done = here("init", "postgres")
+    assert done.returncode == 1
+    assert "--legacy-job NAME" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert here("init", "postgres", "--legacy-job", "two words").returncode == 2
+    assert here("init", "postgres", "--legacy-job", "reminder").returncode == 0
+    assert here.json("status")["jobs"][0]["consecutive_failure_count"] == 1
+
+
+@pytest.mark.parametrize("kind", ["postgres", "supabase"])
+def test_print_prints_sql_alone(here, kind):
+    """For a pipe into psql; no store is opened and nothing is written."""
+    done = here("init", kind, "--print", "--legacy-job", "reminder")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == migration_sql("reminder")
+    assert list(here.folder.iterdir()) == []
+
+
+def test_init_postgres_on_another_store(here):
+    """Exit 2, and what to set."""
+    done = here("init", "postgres")
+    assert done.returncode == 2
+    assert "CRONGUARD_STORE" in done.stderr
+
+
+# --- init supabase --------------------------------------------------------------------------------
+
+
+def migrations(here):
+    return sorted((here.folder / "supabase" / "migrations").glob("*"))
+
+
+def test_init_supabase_writes_where_the_cli_looks(here, monkeypatch):
+    """One file of the right name, and not a second one of the same text; found from below."""
+    done = here("init", "supabase")
+    (file,) = migrations(here)
+    assert done.returncode == 0
+    assert file.name.removesuffix("_cronguard.sql").isdigit()
+    assert len(file.name.removesuffix("_cronguard.sql")) == 14
+    assert file.read_text() == migration_sql()
+    assert f"supabase/migrations/{file.name}" in done.stdout
+    assert "supabase db push" in done.stdout
+    (here.folder / "deep").mkdir()
+    monkeypatch.chdir(here.folder / "deep")
+    assert "holds it already" in here("init", "supabase").stdout
+    assert migrations(here) == [file]
+
+
+def test_init_supabase_says_whether_the_project_is_up_to_date(on_supabase, monkeypatch):
+    """Where it can look; where it cannot it says that too."""
+    assert "is up to date (schema 1)" in on_supabase("init", "supabase").stdout
+    monkeypatch.setenv("SUPABASE_SECRET_KEY", "sb_secret_wrong")
+    done = on_supabase("init", "supabase")
+    assert done.returncode == 1
+    assert "is not known: Supabase at" in done.stderr
+
+
+def test_init_supabase_apply(here, bare):
+    """Into the database named, by an environment variable so that no password is on argv."""
+    here.setenv("MY_DB", bare.url)
+    done = here("init", "supabase", "--apply", "--db-url", "env:MY_DB")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert PASSWORD not in done.stdout
+    here.setenv("SUPABASE_DB_URL", bare.url)
+    assert "is up to date" in here("init", "supabase", "--apply").stdout
+    store = PostgresStore(bare.url)
+    assert store.schema_version() == 1
+    store.close()
+    here.delenv("SUPABASE_DB_URL")
+    for wrong in (["--apply"], ["--apply", "--print"], ["--apply", "--db-url", "env:UNSET"]):
+        done = here("init", "supabase", *wrong)
+        assert done.returncode in (1, 2)
+        assert done.stderr.count("\n") == 1
+
+
+# --- vault ----------------------------------------------------------------------------------------
+
+
+def test_a_secrets_life(on_supabase, monkeypatch):
+    """set from standard input, list, check, unset; its value is never shown."""
+    here, shown = on_supabase, ""
+    assert "keeps 0 secrets" in here("vault", "setup").stdout
+    assert "keeps no secret" in here("vault", "list").stdout
+    type_in(monkeypatch, SECRET + "\n")
+    done = here("vault", "set", NAME)
+    assert done.returncode == 0
+    assert f"vault:{NAME}" in done.stdout
+    shown += done.stdout + done.stderr
+    (listed,) = here.json("vault", "list")["secrets"]
+    assert sorted(listed) == ["created_at", "name", "updated_at"]
+    shown += here("vault", "list").stdout
+
+    monkeypatch.setenv("CRONGUARD_SLACK_WEBHOOK_URL", f"vault:{NAME}")
+    done = here("vault", "check")
+    assert done.returncode == 0
+    assert f"{NAME}  used by slack" in done.stdout
+    shown += done.stdout
+    assert here("vault", "unset", NAME).returncode == 0
+    assert here("vault", "unset", NAME).returncode == 1
+    done = here("vault", "check")
+    assert done.returncode == 1
+    assert f"cronguard vault set {NAME}" in done.stdout
+    assert "sentinel" not in shown
+
+
+def test_a_secret_nobody_uses_is_named(on_supabase, project):
+    """By check, as a hint."""
+    store = PostgresStore(project.database.url)
+    store.set_secret("cronguard_old", "x")
+    store.close()
+    done = on_supabase("vault", "check")
+    assert done.returncode == 0
+    assert "cronguard_old  used by no channel here" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["slack", SECRET, "cronguard_", "cronguard_a b"])
+def test_a_name_that_cannot_be_is_refused_and_not_repeated(on_supabase, name):
+    """Somebody may have typed the secret in its place."""
+    done = on_supabase("vault", "set", name)
+    assert done.returncode == 2
+    assert "begin it with cronguard_" in done.stderr
+    assert "sentinel" not in done.stderr
+
+
+@pytest.mark.parametrize("text", ["", "\n", "a\0b", "x" * 70_000])
+def test_what_is_no_secret_is_refused(on_supabase, monkeypatch, text):
+    """Nothing is stored then."""
+    type_in(monkeypatch, text)
+    assert on_supabase("vault", "set", NAME).returncode == 1
+    assert on_supabase.json("vault", "list")["secrets"] == []
+
+
+def test_the_prompt_shows_nothing(tmp_path, project):
+    """On a terminal the secret is asked for, and not echoed."""
+    cli = Cli(tmp_path)
+    cli.environ |= {
+        "CRONGUARD_STORE": "supabase",
+        "SUPABASE_URL": project.url,
+        "SUPABASE_SERVICE_ROLE_KEY": project.service_key,
+    }
+    ours, theirs = pty.openpty()
+    with cli.start("vault", "set", NAME, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        terminal = os.fdopen(ours, "r+b", buffering=0)
+        seen = read_until(terminal, b"Secret for cronguard_slack_webhook_url: ")
+        terminal.write(SECRET.encode() + b"\n")
+        seen += read_until(terminal, b"vault:cronguard_slack_webhook_url\r\n")
+        assert process.wait(30) == 0
+        terminal.close()
+    assert b"sentinel" not in seen
+    store = PostgresStore(project.database.url)
+    assert store.get_secret(NAME) == SECRET
+    store.close()
+
+
+def test_setup_says_what_is_missing(here, stack):
+    """No functions: they are added where it can. No Vault: how to enable it."""
+    database = stack.plain_database()
+    here.setenv("CRONGUARD_STORE", database.url)
+    done = here("vault", "setup")
+    assert done.returncode == 1
+    assert "functions added" in done.stdout
+    assert "create extension supabase_vault" in done.stderr
+    database.drop()
+
+
+def test_setup_without_functions_on_supabase(here, stack, bare):
+    """The line names the command that makes them."""
+    from support.stack.client import Project
+
+    project = Project(bare)
+    here.setenv("CRONGUARD_STORE", "supabase")
+    here.setenv("SUPABASE_URL", project.url)
+    here.setenv("SUPABASE_SECRET_KEY", project.secret_key)
+    done = here("vault", "setup")
+    project.close()
+    assert done.returncode == 1
+    assert "cronguard init supabase" in done.stderr
+
+
+def test_a_store_without_a_vault(here):
+    """SQLite has none: exit 2, and what to set."""
+    done = here("vault", "list")
+    assert done.returncode == 2
+    assert "CRONGUARD_STORE" in done.stderr
+
+
+def test_a_vault_reference_is_tried_by_test_alert(on_supabase, project, monkeypatch):
+    """test-alert reads the secret through the store that the settings name."""
+    from support import hostile
+
+    sink = hostile.answers()
+    with hostile.serve(sink) as server:
+        type_in(monkeypatch, server.url)
+        assert on_supabase("vault", "set", "cronguard_hook").returncode == 0
+        monkeypatch.setenv("CRONGUARD_WEBHOOK_URL", "vault:cronguard_hook")
+        done = on_supabase("test-alert", "--channel", "webhook")
+    assert done.returncode == 0, done.stderr
+    assert [request.json["kind"] for request in sink.received] == ["test"]
+
+
+def test_help_needs_no_extra(tmp_path):
+    """Help and --print of the Supabase commands work where its client is not installed."""
+    code = (
+        "import sys; sys.modules['supabase'] = sys.modules['psycopg'] = None\n"
+        "from cronguard.cli import main\n"
+        "codes = [main(a.split()) for a in ('vault --help', 'init supabase --print',"
+        " 'init postgres --help', 'vault set --help')]\n"
+        "sys.exit(any(codes))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,310 @@
+"""Options of a guarded job: checked where they are written, resolved by precedence."""
+
+import contextlib
+import math
+import pickle
+import subprocess
+import sys
+import zoneinfo
+from datetime import timedelta
+from typing import get_type_hints
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cronguard import _options
+from cronguard._option_checks import CHECKS, check_channel_name
+from cronguard._options import (
+    JobConfig,
+    JobOptions,
+    check_job_name,
+    check_options,
+    parse_duration,
+    resolve_job,
+)
+from cronguard.errors import ConfigError
+from cronguard.model import Schedule
+
+SLACK = "https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/abcdefghijklmnopqrstuvwx"
+
+
+def message(given_options, **keywords):
+    with pytest.raises(ConfigError) as caught:
+        check_options(given_options, **keywords)
+    text = str(caught.value)
+    assert text.isprintable(), "one line"
+    assert len(text) < 400
+    assert isinstance(caught.value, ValueError)
+    assert caught.value.__cause__ is None
+    return text
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"threshold": 0}, "threshold is 0"),
+        ({"threshold": -1}, "threshold is -1"),
+        ({"threshold": True}, "threshold is True"),
+        ({"threshold": 2.0}, "threshold is 2.0"),
+        ({"threshold": "2"}, "threshold is '2'"),
+        ({"threshold": None}, "threshold is None"),
+        ({"threshold": 10**30}, "threshold is 1000"),
+        ({"realert_every": 0}, "realert_every is 0"),
+        ({"realert_every": -1}, "realert_every is -1"),
+        ({"realert_every": False}, "realert_every is False"),
+        ({"max_runtime": 0}, "over at once"),
+        ({"max_runtime": -5}, "max_runtime is -5 seconds"),
+        ({"max_runtime": math.nan}, "max_runtime is nan"),
+        ({"max_runtime": math.inf}, "max_runtime is inf"),
+        ({"max_runtime": True}, "max_runtime is True"),
+        ({"max_runtime": "30m"}, "a timedelta or a number"),
+        ({"max_runtime": timedelta.max}, "ten years"),
+        ({"max_runtime": 10**400}, "ten years"),
+        ({"grace": timedelta(seconds=-1)}, "grace is -1.0 seconds"),
+        ({"grace": None}, "grace is None"),
+        ({"overlap": "queue"}, "'skip' or 'allow'"),
+        ({"overlap": ["skip"]}, "'skip' or 'allow'"),
+        ({"channels": "slack"}, "channels=['slack']"),
+        ({"channels": ()}, "nobody would be told"),
+        ({"channels": [3]}, "cannot be named 3"),
+        ({"channels": ["a b"]}, "cannot be named 'a b'"),
+        ({"channels": 3}, "channels is 3"),
+        ({"notify_recovery": 1}, "notify_recovery is 1"),
+        ({"test_mode": "yes"}, "test_mode is 'yes'"),
+        ({"ignore": ValueError("x")}, "exception classes"),
+        ({"ignore": (int,)}, "exception classes"),
+        ({"ignore": None}, "exception classes"),
+        ({"runbook": "http://wiki.example/x"}, "https://"),
+        ({"runbook": "https://"}, "https://"),
+        ({"runbook": "https://[bad"}, "https://"),
+        ({"runbook": "https://wiki.example/a b"}, "https://"),
+        ({"runbook": "https://wiki.example/a\nb"}, "https://"),
+        ({"runbook": "https://anna:geheim@wiki.example/"}, "https://"),
+        ({"runbook": SLACK}, "https://"),
+        ({"runbook": 3}, "runbook is 3"),
+        ({"schedule": "0 25 * * *"}, "schedule is '0 25 * * *'"),
+        ({"schedule": "0 0 30 2 *"}, "ever comes due"),
+        ({"schedule": "* * *"}, "ever comes due"),
+        ({"schedule": ""}, "ever comes due"),
+        ({"schedule": "@fortnightly"}, "ever comes due"),
+        ({"schedule": 5}, "schedule is 5"),
+        ({"schedule": "9" * 5000}, "5000 characters"),
+        ({"timezone": "Oslo"}, "timezone 'Oslo'"),
+        ({"timezone": "Europe"}, "timezone 'Europe'"),
+        ({"timezone": "../../etc/passwd"}, "is not known"),
+        ({"timezone": "\0"}, "is not known"),
+        ({"timezone": None}, "timezone None"),
+        ({"job": "two words"}, "'two words'"),
+        ({"thresold": 2}, "did you mean 'threshold'?"),
+    ],
+)
+def test_bad_option_is_one_line_that_says_what_and_what_to_do(options, said):
+    """Every bad argument is a ConfigError: one line, naming the option, with the remedy."""
+    text = message(options, where="@cron_guarded")
+    assert said in text
+    assert text.startswith("@cron_guarded: ")
+    assert next(iter(options)) in text or "channel" in text
+
+
+@pytest.mark.parametrize("name", ["a", "A9", "0", "nightly.export_v2:eu-1", "x" * 100])
+def test_job_names_are_system_identifiers(name):
+    """1 to 100 of [A-Za-z0-9._:-] beginning with a letter or digit."""
+    assert check_job_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "two words", "-x", ".x", "x" * 101, "x" * 200, "é", "٣", "a\n", "<lambda>", 3]
+)
+def test_other_job_names_are_refused(name):
+    """Whatever could not stand in an alert as an identifier is no job's name."""
+    with pytest.raises(ConfigError) as caught:
+        check_job_name(name)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 250
+
+
+@given(st.text(max_size=120))
+def test_job_name_rule_is_exactly_the_written_one(text):
+    """The rule is the one in the documentation, for any text."""
+    import re
+
+    fits = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}", text) is not None
+    try:
+        accepted = check_job_name(text) == text
+    except ConfigError:
+        accepted = False
+    assert accepted is fits
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a.b", "a" * 65, "_x", None])
+def test_channel_names_fit_into_variable_names(name):
+    """A channel's name must be able to stand in CRONGUARD_<CHANNEL>_<OPTION>."""
+    with pytest.raises(ConfigError):
+        check_channel_name(name)
+    assert check_channel_name("on-call_2") == "on-call_2"
+
+
+def test_options_are_normalised_and_only_given_ones_come_back():
+    """Durations become seconds, sequences tuples; nothing that was not given appears."""
+    assert check_options({}) == {}
+    assert check_options(
+        {
+            "threshold": 3,
+            "max_runtime": timedelta(minutes=1),
+            "grace": 0,
+            "channels": ["slack", "pager", "slack"],
+            "ignore": KeyError,
+            "runbook": "https://wiki.example/runbooks/1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d?x=1#top",
+            "schedule": " 0  6 * * mon ",
+            "timezone": "Europe/Oslo",
+        }
+    ) == {
+        "threshold": 3,
+        "max_runtime": 60.0,
+        "grace": 0.0,
+        "channels": ("slack", "pager"),
+        "ignore": (KeyError,),
+        "runbook": "https://wiki.example/runbooks/1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d?x=1#top",
+        "schedule": "0 6 * * mon",
+        "timezone": "Europe/Oslo",
+    }
+    assert check_options({"ignore": [KeyError, ValueError]}) == {"ignore": (KeyError, ValueError)}
+    assert check_options({"schedule": "@daily"}) == {"schedule": "0 0 * * *"}
+
+
+def test_none_means_not_given_but_for_max_runtime():
+    """None leaves an option to the settings; max_runtime=None turns the overrun alert off."""
+    absent = dict.fromkeys(["job", "realert_every", "channels", "schedule", "runbook"])
+    assert check_options(absent) == {}
+    assert check_options({"max_runtime": None}) == {"max_runtime": None}
+
+
+def test_defaults_are_the_documented_ones():
+    """A job of which nothing is said gets the defaults of the specification."""
+    assert resolve_job({"job": "nightly"}, {}) == JobConfig(
+        job="nightly",
+        threshold=2,
+        realert_every=None,
+        channels=None,
+        overlap="skip",
+        max_runtime=1800.0,
+        schedule=None,
+        notify_recovery=False,
+        ignore=(),
+        runbook=None,
+        test_mode=False,
+    )
+
+
+def test_argument_beats_settings_beats_default():
+    """The decorator's own word wins; a None there leaves the settings in force."""
+    configured = check_options(
+        {"threshold": 7, "realert_every": 4, "runbook": "https://a.example/", "max_runtime": 5}
+    )
+    job = resolve_job({"job": "j", "threshold": 3, "realert_every": None}, configured)
+    assert (job.threshold, job.realert_every, job.runbook) == (3, 4, "https://a.example/")
+    assert job.max_runtime == 5.0
+    assert resolve_job({"job": "j", "max_runtime": None}, configured).max_runtime is None
+    assert resolve_job({"job": "j"}, {"max_runtime": None}).max_runtime is None
+
+
+def test_schedule_is_put_together_from_both_places():
+    """Cron line, time zone and grace may come from different places; alone they do nothing."""
+    job = resolve_job({"job": "j", "schedule": "0 6 * * *"}, {"timezone": "Europe/Oslo"})
+    assert job.schedule == Schedule("0 6 * * *", "Europe/Oslo", 300.0)
+    assert resolve_job({"job": "j", "grace": 4.0}, {"timezone": "Europe/Oslo"}).schedule is None
+
+
+def test_resolved_options_pickle():
+    """A decorated function is pickled with its options."""
+    job = resolve_job({"job": "j", "schedule": "0 6 * * *", "ignore": (KeyError,)}, {})
+    assert pickle.loads(pickle.dumps(job)) == job
+
+
+def test_settings_files_write_durations_with_units_and_name_no_classes():
+    """In a file a duration is 30m or 2h; ignore and job have no place there."""
+    assert check_options({"max_runtime": "1h 30m", "grace": "90s"}, from_file=True) == {
+        "max_runtime": 5400.0,
+        "grace": 90.0,
+    }
+    assert check_options({"max_runtime": "off"}, from_file=True) == {"max_runtime": None}
+    assert "ignore=(...)" in message({"ignore": "ValueError"}, from_file=True)
+    assert "the table's own name" in message({"job": "x"}, from_file=True)
+    assert "not a duration" in message({"grace": "soon"}, from_file=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("45", 45),
+        ("45s", 45),
+        ("30m", 1800),
+        ("2h", 7200),
+        ("90d", 90 * 86400),
+        ("1w", 7 * 86400),
+        ("1h30m", 5400),
+        ("1.5H", 5400),
+        (" 2 h ", 7200),
+        ("0", 0),
+    ],
+)
+def test_durations_as_people_write_them(text, seconds):
+    """A number and a unit, several of them, or seconds."""
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "h", "1h30", "-1", "1e3", "nan", "inf", "1y", "٣m", "9" * 400, "1..5h", "1h,2m"]
+)
+def test_other_durations_are_refused(text):
+    """What could be misread is refused."""
+    with pytest.raises(ConfigError, match="not a duration"):
+        parse_duration(text)
+
+
+@given(st.text(max_size=150))
+def test_durations_never_fail_otherwise(text):
+    """Any text is a finite duration or a ConfigError."""
+    with contextlib.suppress(ConfigError):
+        assert 0 <= parse_duration(text) < math.inf
+
+
+def test_a_machine_without_time_zones_can_still_import_the_job(monkeypatch):
+    """A slim container has no zone database: the name is taken on trust, nonsense is not."""
+
+    def none(key):
+        raise zoneinfo.ZoneInfoNotFoundError(key)
+
+    monkeypatch.setattr(zoneinfo, "ZoneInfo", none)
+    assert check_options({"timezone": "Europe/Oslo"}) == {"timezone": "Europe/Oslo"}
+    assert "is not known" in message({"timezone": "not a zone!"})
+
+
+def test_secrets_in_the_wrong_place_are_not_repeated():
+    """A key pasted into the wrong option does not reach a log through the complaint."""
+    for option in ("job", "channels", "runbook", "timezone", "overlap", "test_mode", "schedule"):
+        for secret in (SLACK, "AIzaSyA1234567890 and more", "postgres://u:hunter22@db/x"):
+            value = [secret] if option == "channels" else secret
+            assert secret not in message({option: value})
+            assert "hunter22" not in message({option: value})
+    assert "sk_live_51abcdefgh1234" not in message({"sk_live_51abcdefgh1234": 3})
+
+
+def test_every_public_keyword_is_checked():
+    """JobOptions, the checks and JobConfig speak of the same options."""
+    keywords = set(get_type_hints(JobOptions, vars(_options)))
+    assert keywords == set(CHECKS)
+    assert set(JobConfig._fields) == keywords - {"timezone", "grace"}
+
+
+def test_plain_options_load_nothing_heavy():
+    """A job without schedule, zone and runbook pays for none of them."""
+    code = (
+        "import sys; from cronguard._options import check_options;"
+        "check_options({'job': 'a', 'threshold': 3, 'channels': ['slack'], 'timezone': 'UTC'});"
+        "heavy = {'cronsim', 'zoneinfo', 'difflib', 'platformdirs', 'httpx', 'tomllib'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

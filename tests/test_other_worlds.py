@@ -1,0 +1,100 @@
+"""Loops and threads of other kinds: gevent and trio."""
+
+import pytest
+from support.hostile import answers, serve
+from support.processes import Place
+from support.record import record
+
+from cronguard import cron_guarded, guard
+
+__all__ = ["record"]
+
+GEVENT = """
+    from gevent import monkey
+    monkey.patch_all()
+    import gevent, time
+
+    @cron_guarded(threshold=1, overlap="allow")
+    def nightly(number):
+        gevent.sleep(0.01)
+        if number % 2:
+            raise ValueError
+        return number
+
+    def call(number):
+        try:
+            return nightly(number)
+        except ValueError:
+            return "failed"
+
+    @cron_guarded
+    def slow():
+        gevent.sleep(60)
+
+    greenlets = gevent.joinall([gevent.spawn(call, number) for number in range(4)])
+    print([greenlet.value for greenlet in greenlets].count("failed"))
+    try:
+        with gevent.Timeout(0.05):
+            slow()
+    except gevent.Timeout:
+        print("timed out")
+    from cronguard._runtime import current
+    end = time.monotonic() + 20
+    while current().store.alerts(state="pending") and time.monotonic() < end:
+        gevent.sleep(0.01)
+    """
+
+
+def test_greenlets(tmp_path):
+    """Runs side by side in one thread, gevent's time-out in a run, and an alert."""
+    pytest.importorskip("gevent")
+    place, inbox = Place(tmp_path), answers()
+    place.environ["PYTHONWARNINGS"] = "ignore"
+    with serve(inbox) as server:
+        environ = {"CRONGUARD_CHANNELS": "webhook", "CRONGUARD_WEBHOOK_URL": server.url}
+        done = place.run(GEVENT, env=environ)
+    assert (done.returncode, done.stdout) == (0, "2\ntimed out\n"), done.stderr
+    assert sorted(place.statuses()) == ["failure"] * 2 + ["success"] * 2
+    assert place.statuses("slow") == ["failure"]
+    assert place.alerts() == [("failing", "webhook", "sent", 1)]
+    assert len(inbox.received) == 1
+
+
+class Broken(Exception):  # noqa: N818  # the job's business
+    """The job's own."""
+
+
+def test_trio(record):
+    """Results, exceptions, cancel scopes and nesting, without a trace of asyncio."""
+    trio = pytest.importorskip("trio")
+
+    @cron_guarded
+    async def nightly(what):
+        await trio.sleep(0)
+        if what == "fail":
+            raise Broken
+        if what == "hang":
+            await trio.sleep_forever()
+        return what
+
+    async def with_a_failing_sibling():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(nightly, "hang")
+            raise Broken
+
+    async def main():
+        assert await nightly("fine") == "fine"
+        with pytest.raises(Broken):
+            await nightly("fail")
+        with trio.move_on_after(0.01) as scope:
+            await nightly("hang")
+        assert scope.cancelled_caught
+        async with guard(job="outer"):
+            await nightly("fine")
+        with pytest.raises(BaseExceptionGroup):
+            await with_a_failing_sibling()
+
+    trio.run(main)
+    statuses = record.statuses("nightly")
+    assert statuses == ["success", "failure", "failure", "success", "failure"]
+    assert record.statuses("outer") == ["success"]

@@ -1,0 +1,228 @@
+"""Plugins: cronguard's own by convention, others by entry point, none of them fatal."""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+import cronguard
+from cronguard import _plugins
+from cronguard._plugins import CHANNELS, SECRETS, STORES
+from cronguard.errors import PluginError
+
+ROOT = Path(cronguard.__file__).parent.parent
+SECRET = "hunter22plus"
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Make a distribution with entry points and modules, as pip would leave it."""
+    made = []
+
+    def go(distribution, entries, **modules):
+        folder = tmp_path / distribution
+        info = folder / f"{distribution.replace('-', '_')}-1.2.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n"
+        )
+        lines = [f"{name} = {value}" for name, value in entries.items()]
+        (info / "entry_points.txt").write_text("\n".join(["[cronguard.channels]", *lines, ""]))
+        for name, source in modules.items():
+            (folder / f"{name}.py").write_text(source)
+            made.append(name)
+        monkeypatch.syspath_prepend(str(folder))
+        _plugins.forget()
+
+    _plugins.forget()
+    yield go
+    _plugins.forget()
+    for name in made:
+        sys.modules.pop(name, None)
+
+
+GOOD = """
+from cronguard.model import Option
+class Pigeon:
+    OPTIONS = [Option("loft", required=True)]
+    def send(self, message): ...
+"""
+
+
+def problem(name, group=CHANNELS):
+    with pytest.raises(PluginError) as caught:
+        _plugins.load(group, name)
+    text = str(caught.value)
+    assert text.isprintable()
+    assert SECRET not in text
+    assert caught.value.__cause__ is None
+    return text
+
+
+def described(name, group=CHANNELS):
+    return [info for info in _plugins.describe(group) if info.name == name]
+
+
+def declared():
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    return [
+        (group, name, value)
+        for group in (CHANNELS, STORES, SECRETS)
+        for name, value in table.get(group, {}).items()
+    ]
+
+
+@pytest.mark.parametrize(("group", "name", "value"), declared())
+def test_built_ins_are_found_without_metadata_and_registered_like_others(group, name, value):
+    """The class that the convention finds is the one that the entry point names."""
+    kind = _plugins.builtin(group, name)
+    assert kind is EntryPoint(name, value, group).load()
+    assert _plugins.load(group, name) is kind
+
+
+def test_every_built_in_is_registered():
+    """A built-in module without its entry-point line would be invisible to other tools."""
+    for group in (CHANNELS, STORES, SECRETS):
+        registered = {name for owner, name, _ in declared() if owner == group}
+        assert set(_plugins.builtin_names(group)) == registered
+
+
+def test_a_third_partys_channel_loads_by_its_entry_point(install):
+    """An installed distribution is found, and described with its version."""
+    install("cg-pigeon", {"pigeon": "cg_pigeon:Pigeon"}, cg_pigeon=GOOD)
+    kind = _plugins.load(CHANNELS, "pigeon")
+    assert kind.__name__ == "Pigeon"
+    assert "pigeon" in _plugins.names(CHANNELS)
+    assert described("pigeon") == [_plugins.PluginInfo("pigeon", "cg-pigeon 1.2", "cg_pigeon")]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (f"raise RuntimeError('{SECRET}')", "RuntimeError"),
+        (f"raise SystemExit('{SECRET}')", "SystemExit"),
+        ("import cg_no_such_module", "module 'cg_no_such_module'"),
+        ("def broken(:", "SyntaxError"),
+        ("", "AttributeError"),
+        ("class Pigeon:\n    OPTIONS = ()", "has no send()"),
+        ("class Pigeon:\n    def send(self, message): ...", "has no OPTIONS"),
+        ("class Pigeon:\n    OPTIONS = 'abc'\n    def send(self, message): ...", "has no OPTIONS"),
+        ("class Pigeon:\n    OPTIONS = ['a']\n    def send(self, message): ...", "has no OPTIONS"),
+        ("Pigeon = 3", "is not a class"),
+    ],
+)
+def test_a_broken_plugin_is_one_line_and_stops_nothing(install, source, said):
+    """The line names plugin and distribution; the others still load and are described."""
+    install("cg-pigeon", {"pigeon": "cg_pigeon:Pigeon"}, cg_pigeon=source)
+    text = problem("pigeon")
+    assert said in text
+    assert "'pigeon'" in text
+    assert "cg-pigeon 1.2" in text
+    assert problem("pigeon") == text, "the same the second time"
+    (info,) = described("pigeon")
+    assert info.error == text
+    assert described("slack")[0].error is None
+    assert _plugins.load(CHANNELS, "slack")
+
+
+def test_an_unknown_name_is_one_line_with_a_suggestion(install):
+    """What is installed is listed, and what was probably meant."""
+    text = problem("slak")
+    assert "there is no channel 'slak' (did you mean 'slack'?)" in text
+    assert "console, " in text
+    assert "slack, webhook" in text
+    assert "there is no store 'mysql'" in problem("mysql", STORES)
+    assert "there is no secret source 'aws'" in problem("aws", SECRETS)
+    assert "there is no channel" in problem("../slack")
+    assert "there is no channel" in problem("_http")
+
+
+def test_cronguards_own_wins_and_the_other_is_described_as_passed_over(install):
+    """A distribution cannot take over the name of a built-in; doctor says that it tried."""
+    install("cg-slack", {"slack": "cg_slack:Pigeon"}, cg_slack=GOOD)
+    assert _plugins.load(CHANNELS, "slack").__module__ == "cronguard.channels.slack"
+    own, other = described("slack")
+    assert (own.error, own.module) == (None, "cronguard.channels.slack")
+    assert other.distribution == "cg-slack 1.2"
+    assert other.error == "passed over: cronguard has this name too"
+
+
+def test_two_distributions_with_one_name_are_told_apart(install):
+    """The first by name is used, always the same one; the other is described."""
+    install("cg-b", {"pigeon": "cg_b:Pigeon"}, cg_b=GOOD)
+    install("cg-a", {"pigeon": "cg_a:Pigeon"}, cg_a=GOOD)
+    assert _plugins.load(CHANNELS, "pigeon").__module__ == "cg_a"
+    first, second = described("pigeon")
+    assert (first.distribution, first.error) == ("cg-a 1.2", None)
+    assert second.error == "passed over: cg-a 1.2 has this name too"
+
+
+def test_a_built_in_whose_extra_is_missing_says_what_to_install(monkeypatch):
+    """A built-in may need a package of an extra: the line is the pip command."""
+    import importlib
+
+    def refuse(name, package=None):
+        if name == "cronguard.channels.slack":
+            raise ModuleNotFoundError("No module named 'apprise'", name="apprise")
+        return importlib.import_module(name, package)
+
+    monkeypatch.setattr(_plugins, "import_module", refuse)
+    _plugins.forget()
+    try:
+        assert "pip install 'cronguard[slack]'" in problem("slack")
+        (info,) = described("slack")
+        assert "'apprise'" in info.error
+        assert "slack" in _plugins.names(CHANNELS)
+    finally:
+        _plugins.forget()
+
+
+def test_damaged_package_metadata_hides_nothing_of_cronguards(monkeypatch):
+    """One broken installation on the path must not silence the built-ins."""
+
+    def explode(**_):
+        raise RuntimeError(SECRET)
+
+    monkeypatch.setattr("importlib.metadata.entry_points", explode)
+    _plugins.forget()
+    try:
+        assert {"console", "log", "slack", "webhook"} <= set(_plugins.names(CHANNELS))
+        assert "there is no channel" in problem("pigeon")
+    finally:
+        _plugins.forget()
+
+
+PROBE = """
+import sys
+from cronguard import _plugins
+print(_plugins.load("cronguard.channels", "console").__name__, "importlib.metadata" in sys.modules)
+print(*[i.name for i in _plugins.describe("cronguard.channels") if not i.error])
+print({i.distribution for i in _plugins.describe("cronguard.channels")})
+"""
+
+
+@pytest.mark.parametrize("form", ["tree", "zipapp"])
+def test_built_ins_work_where_there_is_no_metadata(tmp_path, form):
+    """From a source tree on the path or a zip, without any installed distribution."""
+    source = tmp_path / "source"
+    shutil.copytree(
+        ROOT / "cronguard", source / "cronguard", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    if form == "zipapp":
+        with zipfile.ZipFile(tmp_path / "app.zip", "w") as archive:
+            for path in source.rglob("*"):
+                archive.write(path, path.relative_to(source))
+        source = tmp_path / "app.zip"
+    code = f"import sys; sys.path.insert(0, {str(source)!r})" + PROBE
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True
+    )
+    first, usable, distributions = done.stdout.splitlines()
+    assert first == "ConsoleChannel False"
+    assert {"console", "log"} <= set(usable.split())
+    assert distributions == "{None}"

@@ -1,0 +1,241 @@
+"""Forks: a child is a process of its own, whatever its parent was in the middle of."""
+
+import os
+import signal
+import sys
+
+import pytest
+from support.hostile import answers, serve
+from support.processes import Place
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+
+
+@pytest.fixture
+def place(tmp_path):
+    place = Place(tmp_path)
+    place.environ["PYTHONWARNINGS"] = "ignore"  # of forks in processes with threads
+    return place
+
+
+def test_a_fork_after_a_dispatch(place):
+    """Parent and child owe an alert each; each goes out once, though the child has no threads."""
+    code = """
+        import os, sys
+
+        def fail(job):
+            try:
+                with guard(job=job, threshold=1):
+                    raise ValueError
+            except ValueError:
+                pass
+
+        fail("parent")
+        if os.fork() == 0:
+            with guard(job="child"):
+                pass
+            fail("child")
+            sys.exit()
+        os.wait()
+        """
+    inbox = answers()
+    environ = {"CRONGUARD_CHANNELS": "webhook"}
+    with serve(inbox) as server:
+        done = place.run(code, env={**environ, "CRONGUARD_WEBHOOK_URL": server.url})
+    assert done.returncode == 0, done.stderr
+    assert [alert[2] for alert in place.alerts()] == ["sent", "sent"]
+    assert len({request.headers["webhook-id"] for request in inbox.received}) == 2
+
+
+def test_a_fork_that_leaves_through_a_guarded_function(place):
+    """Its SystemExit is not the end of the run, which is its parent's to record."""
+    code = """
+        import os, sys
+
+        @cron_guarded
+        def nightly():
+            pid = os.fork()
+            if pid == 0:
+                sys.exit(0)
+            os.waitpid(pid, 0)
+            raise ValueError
+
+        nightly()
+        """
+    done = place.run(code)
+    assert "ValueError" in done.stderr
+    assert place.statuses() == ["failure"]
+
+
+def test_a_fork_inside_a_run_is_another_process(place):
+    """The same job there is a second run of it, and skipped as such; other jobs run."""
+    code = """
+        import os
+
+        @cron_guarded
+        def nightly(depth):
+            if depth:
+                return "called"
+            pid = os.fork()
+            if pid == 0:
+                with guard(job="other"):
+                    answer = nightly(1)
+                os._exit(0 if answer is None else 1)
+            assert os.waitpid(pid, 0)[1] == 0
+
+        nightly(0)
+        """
+    done = place.run(code)
+    assert done.returncode == 0, done.stderr
+    assert sorted(place.statuses()) == ["skipped", "success"]
+    assert place.statuses("other") == ["success"]
+
+
+def test_a_store_object_is_not_shared_with_a_child(place):
+    """Given to configure() and used before the fork; each process has a connection of its own."""
+    code = """
+        import os
+        from cronguard.stores.sqlite import SQLiteStore
+
+        store = SQLiteStore(os.environ["CRONGUARD_STORE"].removeprefix("sqlite:///"))
+        configure(store=store)
+
+        @cron_guarded(overlap="allow")
+        def nightly():
+            pass
+
+        nightly()
+        connection = store._file.connection
+        children = []
+        for _ in range(4):
+            pid = os.fork()
+            if pid == 0:
+                for _ in range(25):
+                    nightly()
+                os._exit(0 if store._file.connection is not connection else 1)
+            children.append(pid)
+        for _ in range(25):
+            nightly()
+        assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 4
+        """
+    done = place.run(code)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert place.statuses() == ["success"] * 126
+    assert place.rows("PRAGMA integrity_check") == [("ok",)]
+
+
+def test_a_child_never_waits_for_a_thread_that_it_does_not_have(place):
+    """Forked while one is inside SQLite, and another importing, it does both freely."""
+    code = """
+        import os, signal, sys, threading
+        import cronguard._forks, cronguard._lanes
+
+        stop = threading.Event()
+
+        def work():
+            job = cron_guarded(job="busy", overlap="allow")(lambda: None)
+            while not stop.is_set():
+                job()
+
+        def keep_importing():
+            while not stop.is_set():
+                import colorsys, wave, quopri, mailbox
+                for name in ("colorsys", "wave", "quopri", "mailbox"):
+                    sys.modules.pop(name, None)
+
+        cronguard._forks._PATIENCE = 0.005  # this thread never stops importing
+        cronguard._forks.watch()
+        threads = [threading.Thread(target=work) for _ in range(2)]
+        threads.append(threading.Thread(target=keep_importing, name="cronguard-channel-x"))
+        for thread in threads:
+            thread.start()
+        stuck = 0
+        for _ in range(60):
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(20)
+                import sqlite3
+                sqlite3.connect(":memory:").execute("SELECT 1")
+                sqlite3.connect(f"own-{os.getpid()}.db").execute("CREATE TABLE t (x)")
+                import colorsys, wave, quopri, mailbox
+                os._exit(0)
+            stuck += os.waitpid(pid, 0)[1] != 0
+        stop.set()
+        print(stuck)
+        """
+    done = place.run(code, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
+@pytest.mark.skipif(
+    sys.version_info[:2] == (3, 13), reason="3.13.0 counts threads that start when the fork is done"
+)
+def test_a_program_that_forks_is_not_warned_of_our_threads(place):
+    """Since 3.12 a fork warns of other threads; a program with none has none because of us."""
+    code = """
+        import os, warnings
+
+        warnings.simplefilter("always")
+
+        @cron_guarded
+        def nightly():
+            for _ in range(20):
+                pid = os.fork()
+                if pid == 0:
+                    os._exit(0)
+                os.waitpid(pid, 0)
+
+        nightly()
+        try:
+            with guard(job="fails", threshold=100):
+                raise ValueError
+        except ValueError:
+            nightly()
+        """
+    done = place.run(code)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert place.statuses() == ["success", "success"]
+
+
+def test_the_watchdog_is_back_after_a_fork(place):
+    """In the parent, and in a child that runs something."""
+    code = """
+        import os, threading
+
+        def watched():
+            return [t.name for t in threading.enumerate()].count("cronguard-watchdog")
+
+        @cron_guarded(overlap="allow")
+        def nightly():
+            pass
+
+        nightly()
+        assert watched() == 1
+        pid = os.fork()
+        assert watched() == (0 if pid == 0 else 1)
+        nightly()
+        assert watched() == 1
+        if pid == 0:
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        """
+    done = place.run(code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_child_killed_by_a_signal_takes_nothing_along(place):
+    """The parent's run goes on and is recorded as it ends."""
+    code = f"""
+        import os
+
+        @cron_guarded
+        def nightly():
+            pid = os.fork()
+            if pid == 0:
+                os.kill(os.getpid(), {int(signal.SIGKILL)})
+            os.waitpid(pid, 0)
+
+        nightly()
+        """
+    assert place.run(code).returncode == 0
+    assert place.statuses() == ["success"]

@@ -1,0 +1,245 @@
+"""Every command, snippet and table of the README does what it says."""
+
+import inspect
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from support import readme
+from support.hostile import answers, serve
+from support.stack.client import Project
+from support.stack.install import programs
+
+from cronguard import _plugins, cron_guarded
+from cronguard._options import JobOptions
+from cronguard._settings import load_settings
+from cronguard.cli import cli
+from cronguard.model import Alert
+
+ENOUGH = 60
+
+
+@pytest.fixture
+def sandbox(tmp_path):
+    """Runs a command line where ``cronguard`` and ``python`` are this interpreter's."""
+    return Sandbox(tmp_path)
+
+
+class Sandbox:
+    def __init__(self, folder):
+        self.folder = folder
+        tools = folder / "bin"
+        tools.mkdir()
+        for name, module in (("cronguard", "-m cronguard"), ("python", "")):
+            tool = tools / name
+            tool.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {module} "$@"\n')
+            tool.chmod(0o755)
+        self.environ = {
+            "PATH": f"{tools}:{os.environ['PATH']}",
+            "HOME": str(folder),
+            "CRONGUARD_STORE": f"sqlite:///{folder / 'runs.db'}",
+            "LANG": "C.UTF-8",
+        }
+
+    def __call__(self, *command, **environ):
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environ | environ,
+            capture_output=True,
+            text=True,
+            timeout=ENOUGH,
+            check=False,
+        )
+
+    def file(self, name, text):
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def last(self, job):
+        done = self("cronguard", "history", job, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["runs"][0]
+
+
+def each(name):
+    return pytest.mark.parametrize(
+        "part", [pytest.param(part, id=f"line {part.line}") for part in readme.parts(name)]
+    )
+
+
+def test_everything_fenced_is_checked():
+    """No block of code stands in the README without a test that runs it."""
+    assert readme.unmarked() == []
+    source = Path(__file__).read_text(encoding="utf-8")
+    source += Path(__file__).with_name("test_example.py").read_text(encoding="utf-8")
+    assert [name for name in sorted(readme.names()) if f'("{name}")' not in source] == []
+
+
+@each("script")
+def test_scripts_run(part, sandbox):
+    """A Python snippet runs as it stands and ends as the README says."""
+    done = sandbox(sys.executable, str(sandbox.file("snippet.py", part.text)))
+    assert done.returncode == int(part.options.get("exit", 0)), done.stderr
+    runs = json.loads(sandbox("cronguard", "status", "--json").stdout)["jobs"]
+    assert [run["last_run"]["status"] for run in runs] == [
+        "failure" if "exit" in part.options else "success"
+    ]
+
+
+@each("shell")
+def test_shell_commands_run(part, sandbox):
+    """A shell snippet runs as it stands."""
+    done = sandbox("sh", "-e", "-c", part.text)
+    assert done.returncode == 0, done.stderr
+    assert "exit code 3, as the command's" in done.stdout
+    assert sandbox.last("nightly")["error_code"] == "3"
+
+
+def test_slack_is_two_lines(sandbox):
+    """One variable and one command bring a test alert to Slack."""
+    (part,) = readme.parts("slack")
+    slack = answers()
+    with serve(slack) as server:
+        commands = part.text.replace("https://hooks.slack.com/services/…", server.url)
+        assert commands != part.text
+        done = sandbox("sh", "-e", "-c", commands)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(slack.received) == 1
+
+
+def test_crontab_lines_run(sandbox):
+    """Each line of the crontab is five fields and a command that works."""
+    (part,) = readme.parts("crontab")
+    sandbox.file("nightly.sh", "#!/bin/sh\nexit 3\n").chmod(0o755)
+    for line in part.text.splitlines():
+        fields = line.split(None, 5)
+        assert all(set(field) <= set("0123456789*/") for field in fields[:5])
+        done = sandbox("sh", "-c", fields[5])
+        assert done.returncode == (3 if "nightly" in line else 0), done.stderr
+    assert sandbox.last("nightly")["status"] == "failure"
+
+
+@each("settings")
+def test_settings_files_load(part, tmp_path):
+    """A settings snippet is read without a word of complaint."""
+    (tmp_path / "pyproject.toml").write_text(part.text, encoding="utf-8")
+    references = {"SLACK_WEBHOOK_URL": "x", "ONCALL_URL": "x", "ONCALL_SECRET": "x"}
+    loaded = load_settings({}, environ=references, cwd=tmp_path, main=None)
+    assert (loaded.problems, loaded.warnings) == ((), ())
+    told = [channel.name for channel in loaded.settings.channels if channel.default]
+    assert told == ["slack", "oncall"]
+    assert loaded.settings.jobs["assignment_reminder"]["max_runtime"] == 300
+
+
+def test_commands_are_those_of_the_help():
+    """The table of commands is the help page's, word for word and in its order."""
+    (part,) = readme.parts("cli")
+    assert part.rows() == [[f"`{name}`", text] for name, text in cli.lazy.items()]
+
+
+def test_options_are_those_of_the_decorator():
+    """The table of options names every option in order, with its default."""
+    (part,) = readme.parts("options")
+    parameters = inspect.signature(cron_guarded).parameters
+    rows = {name.strip("`"): default for name, default, _ in part.rows()}
+    assert list(rows) == list(JobOptions.__annotations__)
+    for name, default in rows.items():
+        value = parameters[name].default
+        if isinstance(value, timedelta):
+            assert default == f"{value.total_seconds() / 60:.0f} minutes"
+        elif name != "job":
+            assert default == f"`{value!r}`".replace("'", '"')
+
+
+def test_channels_are_the_built_in_ones():
+    """The table of channels names every built-in, its options and which of them are secret."""
+    (part,) = readme.parts("channels")
+    shown = {name.strip("`"): options for name, options in part.rows()}
+    assert set(shown) == set(_plugins.builtin_names(_plugins.CHANNELS))
+    for name, text in shown.items():
+        options = _plugins.builtin(_plugins.CHANNELS, name).OPTIONS
+        words = {option: f"`{option.name}`" + " (secret)" * option.secret for option in options}
+        required = ", ".join(words[option] for option in options if option.required)
+        others = ", ".join(words[option] for option in options if not option.required)
+        assert text == "; optional: ".join(filter(None, (required, others))) or "none", name
+
+
+def test_the_payload_has_its_fields():
+    """The JSON document shown has every field of an alert, in order, as a real one has."""
+    (part,) = readme.parts("payload")
+    shown = json.loads(part.text)
+    fields = [field for field in Alert._fields if field != "schema"]
+    assert list(shown) == ["schema", *fields]
+    assert Alert(**shown).schema == Alert._field_defaults["schema"]
+
+
+def test_the_tests_pass_as_written(sandbox):
+    """Tests copied from the README pass on the first try."""
+    (part,) = readme.parts("pytest")
+    sandbox.file("test_jobs.py", part.text)
+    done = sandbox(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 passed" in done.stdout
+    assert not (sandbox.folder / "runs.db").exists()
+
+
+def test_the_channel_plugin_works(sandbox):
+    """The channel of the README, put into a distribution as it says, brings an alert."""
+    (part,), (entry_point,) = readme.parts("plugin"), readme.parts("entry-point")
+    sandbox.file("ntfy_channel.py", part.text)
+    (group, points) = tomllib.loads(entry_point.text)["project"]["entry-points"].popitem()
+    information = sandbox.folder / "ntfy_channel-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Name: ntfy-channel\nVersion: 1.0\n")
+    lines = [f"[{group}]", *(f"{name} = {place}" for name, place in points.items())]
+    (information / "entry_points.txt").write_text("\n".join(lines))
+    phone = answers()
+    with serve(phone) as server:
+        environ = {"CRONGUARD_NTFY_TOPIC_URL": server.url, "CRONGUARD_CHANNELS": "ntfy"}
+        done = sandbox("cronguard", "test-alert", **environ, PYTHONPATH=str(sandbox.folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    (request,) = phone.received
+    assert request.headers["priority"] == "high"
+    assert request.headers["title"].startswith("[TEST]")
+
+
+def test_the_two_commands_are_what_ci_runs():
+    """The commands that a stranger starts with are run as written before every merge."""
+    script = readme.ROOT / ".ci" / "run"
+    if not script.exists():
+        pytest.skip("a source distribution has no .ci")
+    run = script.read_text(encoding="utf-8").replace(" --quiet", "").replace(" -n 4", "")
+    for part in readme.parts("commands"):
+        assert part.text.strip() in run
+
+
+def test_from_nothing_to_a_test_alert_on_supabase(sandbox, stack):
+    """Every step as it stands, with the real CLI; only address, key and secret are put in."""
+    (part,) = readme.parts("supabase")
+    database = stack.database("newer")
+    project = Project(database)
+    push = f'exec {programs().supabase_cli} "$@" --remote={database.url} --yes'
+    tool = sandbox.folder / "bin" / "supabase"
+    tool.write_text(f"#!/bin/sh\n{push}\n")
+    tool.chmod(0o755)
+    text = part.text.replace("https://PROJECT.supabase.co", project.url)
+    text = text.replace("sb_secret_...", project.secret_key)
+    _, text = text.split("\n", 1)  # installing is what the other tests have done
+    sink = answers()
+    with serve(sink) as slack:
+        text = text.replace("vault set cron", f"vault set <<< {slack.url} cron")
+        done = sandbox("bash", "-euc", text, SUPABASE_TELEMETRY_DISABLED="1", DO_NOT_TRACK="1")
+    project.close()
+    database.drop()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "cronguard_slack_webhook_url  used by slack" in done.stdout
+    assert len(sink.received) == 1
+    assert "nightly" in done.stdout.splitlines()[-2]

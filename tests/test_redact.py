@@ -1,0 +1,453 @@
+"""What redaction keeps, what it masks, and that nothing makes it fail or take long."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import pkgutil
+import subprocess
+import sys
+import time
+import types
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cronguard import _redact
+from cronguard._capture import capture, capture_output
+from cronguard._mask import MASK, clean
+from cronguard._redact import redact_error, redact_output, redact_text
+from cronguard._redact_keep import keep_of
+from cronguard._redact_vocabulary import read_data, vocabulary
+
+SECRETS = [
+    "sk_live_51Habcdefghijklmnop",
+    "xoxb-123456789012-abcdefGHIJKL",
+    "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+    "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXX",
+    "postgresql://app:hunter2@db.internal/app",
+    "kari.nordmann@example.com",
+    "+47 912 34 567",
+    "01017012345",
+    "NO93 8601 1117 947",
+    "4111 1111 1111 1111",
+    "10.20.30.40",
+    "2001:db8::ff00:42:8329",
+    "/home/kari/secret.txt",
+    "password=hunter2",
+    "api_key: k3y-v4lue",
+    "token 9f86d081884c7d65",
+    "f47ac10b-58cc-4372-a567-0e02b2c3d479",
+]
+
+
+def raised(function, *args):
+    try:
+        function(*args)
+    except BaseException as error:  # noqa: BLE001
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def compiled(source, **names):
+    module = types.ModuleType("job")
+    vars(module).update(names)
+    exec(compile(source, "job.py", "exec"), vars(module))
+    return module
+
+
+def shown(source, *args, **names):
+    """What is shown of the error of ``job`` in a program of its own."""
+    return redact_error(raised(compiled(source, **names).job, *args))
+
+
+# --- what the code wrote --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'raise ValueError(f"Fant ikke {a} hos {b}, prøver igjen")',
+        'raise ValueError("Fant ikke %s hos %s, prøver igjen" % (a, b))',
+        'raise ValueError("Fant ikke {} hos {navn}, prøver igjen".format(a, navn=b))',
+        'raise ValueError("Fant ikke " + a + " hos " + b + ", prøver igjen")',
+        'raise ValueError("Fant ikke %(a)s hos %(b)s, prøver igjen" % dict(a=a, b=b))',
+    ],
+)
+def test_the_sentence_is_kept_and_its_values_are_not(line):
+    """In any language: the words are the code's, however the values came in."""
+    assert shown(f"def job(a, b):\n    {line}", "Kari Nordmann", "Åse Ås") == (
+        f"Fant ikke {MASK} hos {MASK}, prøver igjen"
+    )
+
+
+def test_sentences_of_called_functions_classes_and_templates_are_known():
+    """A message may be made by a helper, by the exception's class, or from a module's template."""
+    source = """
+TEMPLATE = "Avtalen med {} falt bort"
+
+class AvtaleFeil(Exception):
+    def __str__(self):
+        return f"Ingen svar fra {self.args[0]} i dag"
+
+def melding(a):
+    return f"Melding til {a} kom tilbake"
+
+def job(kind, a):
+    if kind == "helper":
+        raise ValueError(melding(a))
+    if kind == "class":
+        raise AvtaleFeil(a)
+    raise ValueError(TEMPLATE.format(a))
+"""
+    assert shown(source, "helper", "Kari") == f"Melding til {MASK} kom tilbake"
+    assert shown(source, "class", "Kari") == f"Ingen svar fra {MASK} i dag"
+    assert shown(source, "template", "Kari") == f"Avtalen med {MASK} falt bort"
+
+
+def test_a_value_is_masked_even_if_its_words_are_known():
+    """Where the sentence is the code's, its holes are values, whatever stands in them."""
+    source = 'def job(a):\n    raise ValueError(f"could not notify {a} today")'
+    for name in ("Mark Long", "grace page", "server error", "in", "12", "The Server"):
+        assert shown(source, name) == f"could not notify {MASK} today"
+
+
+def test_tables_and_columns_of_the_codes_own_statements_are_names():
+    """A statement in the code vouches for its tables and columns, not for its values."""
+    source = """
+def job():
+    query = "select påminnet, mottaker_navn from utsendelser where eier = 'kari'"
+    raise ValueError('relation "utsendelser" has no "mottaker_navn" for "kari"')
+""".replace("raise ValueError('", "raise ValueError(text) #")
+    text = 'relation "utsendelser" does not exist, nor "mottaker_navn" of "kari"'
+    assert shown(source, text=text) == (
+        f'relation "utsendelser" does not exist, nor "mottaker_navn" of "{MASK}"'
+    )
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_secret_in_the_code_is_no_literal_to_be_kept(secret):
+    """Hard-coded keys, addresses and numbers are masked although the code wrote them."""
+    source = f'def job():\n    raise ValueError("giving up on {secret} after a while")'
+    text = shown(source)
+    value = secret.split("=")[-1].split(": ")[-1].removeprefix("token ")
+    assert value not in text
+    assert text.startswith("giving up on")
+    assert text.endswith("after a while")
+
+
+def test_a_full_name_in_the_code_is_no_sentence():
+    """A literal that looks like a person is taken for a value that was written down."""
+    source = 'def job():\n    name = "{}"\n    raise ValueError(f"no answer from {{name}}")'
+    for name in ("Kari Nordmann", "Anna van der Berg", "Storgata 5"):
+        assert shown(source.format(name)) == f"no answer from {MASK}"
+
+
+# --- codes, causes, groups, notes -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[Errno 111] Connection refused",
+        "HTTP Error 404: Not Found",
+        "upstream answered with status code 503",
+        "{'code': '23505', 'message': 'violates unique constraint \"orders_pkey\"'}",
+        "SQLSTATE 42P01: undefined table",
+        "Command died with SIGKILL",
+        "failed with ECONNREFUSED on port 5432",
+        "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",
+        'null value in column "user_id" of relation "orders" violates not-null constraint',
+        "UNIQUE constraint failed: orders.customer_id",
+        "Expecting value: line 1 column 1 (char 0)",
+        "timed out after 30 seconds",
+    ],
+)
+def test_codes_and_technical_messages_are_kept_whole(text):
+    """Codes, constraint, table and column names are what one needs; nothing of them is eaten."""
+    assert redact_text(text) == text
+
+
+def test_the_errors_own_code_is_kept_wherever_it_stands():
+    """An SQLSTATE that the exception carries is a code in its message too."""
+
+    class DatabaseError(Exception):
+        sqlstate = "23505"
+
+    assert redact_error(DatabaseError("rejected 23505 for Kari")) == f"rejected 23505 for {MASK}"
+
+
+def test_names_that_only_the_diagnostics_have_are_added():
+    """psycopg keeps constraint and table apart from the text; people's names stay out."""
+
+    class DatabaseError(Exception):
+        diag = types.SimpleNamespace(
+            constraint_name="orders_user_id_key", table_name="Kari Nordmann", column_name=None
+        )
+
+    assert redact_error(DatabaseError("cannot insert row")) == (
+        "cannot insert row; constraint orders_user_id_key"
+    )
+
+
+def test_causes_contexts_members_and_notes_are_redacted_too():
+    """Everything that hangs on the error is told, and treated alike."""
+    source = """
+def job(a):
+    try:
+        {}[a]
+    except KeyError as error:
+        error.add_note(f"while reading {a} from the sheet")
+        failure = ExceptionGroup("nightly sync failed", [ValueError(a), OSError(28, a)])
+        raise failure from error
+"""
+    text = shown(source, "Kari Nordmann")
+    assert "Kari" not in text
+    assert "Nordmann" not in text
+    assert text.startswith("nightly sync failed (2 sub-exceptions)")
+    assert f"caused by KeyError: '{MASK}'" in text
+    assert f"note: while reading {MASK} from the sheet" in text
+    assert "with ValueError" in text
+    assert "with OSError: [Errno 28]" in text
+
+
+def test_a_quoted_cause_is_told_once():
+    """``f"… failed: {error}"`` shows the cause in its place, and not again at the end."""
+    source = """
+def job(a):
+    try:
+        int(a)
+    except ValueError as error:
+        raise RuntimeError(f"rad {a} hoppet over: {error}") from error
+"""
+    text = shown(source, "Kari")
+    assert text == f"rad {MASK} hoppet over: invalid literal for int() with base 10: {MASK}"
+
+
+# --- words, identifiers, settings -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Kari Nordmann is not a member", f"{MASK} is not a member"),
+        ("User Grace Kim not found", f"User {MASK} not found"),
+        ("Rachel True", MASK),
+        ("MARK LONG", MASK),
+        ("server", MASK),
+        ("'user_id'", "'user_id'"),
+        ("missing environment variable DATABASE_URL", "missing environment variable DATABASE_URL"),
+        ("cannot read /home/kari/x.csv", f"cannot read {MASK}"),
+        ("key=Kari;status=failed", f"key={MASK};status=failed"),
+        ("has been ill since her accident in may", MASK),
+        ("could not reach 10.0.0.1:8080 in time", f"could not reach {MASK} in time"),
+        ("at line 12 of 03.02.1984", f"at line 12 of {MASK}"),
+        ("Kari, Ola og Per", MASK),
+        ("", ""),
+    ],
+)
+def test_text_alone_is_judged_by_its_words(text, expected):
+    """Without any code to ask, known words stay and everything else goes."""
+    assert redact_text(text) == expected
+
+
+def test_literals_can_be_given():
+    """`redact-check` can be told which sentence the message came from."""
+    text = "Klarte ikke å varsle Kari om møtet"
+    assert redact_text(text, literals=["Klarte ikke å varsle {} om møtet"]) == (
+        f"Klarte ikke å varsle {MASK} om møtet"
+    )
+
+
+def test_an_operator_can_vouch_for_words_and_patterns():
+    """``redact_keep``: words in any case, sentences, and expressions after ``re:``."""
+    text = "Frobnicator could not load tenant acme, order ORD-12345678, for Kari"
+    keep = ("frobnicator", "re:ORD-[0-9]{8}", "re:(")
+    assert redact_text(text, keep=keep) == (
+        f"Frobnicator could not load tenant {MASK}, order ORD-12345678, for {MASK}"
+    )
+    source = 'def job(a):\n    raise ValueError(f"could not load {a} today")'
+    error = raised(compiled(source).job, "acme Kari")
+    assert redact_error(error, keep=["acme"]) == f"could not load acme {MASK} today"
+    assert redact_text("Takk for sist", keep=["Takk for sist"]) == "Takk for sist"
+
+
+def test_the_vocabulary_holds_no_names():
+    """No word that is kept by itself is a person's name in any locale of Faker.
+
+    The exceptions are words without which no message could be shown; they are not trusted with a
+    capital, unless they begin a sentence.
+    """
+    from faker.providers import person
+
+    names = set()
+    for found in pkgutil.iter_modules(person.__path__):
+        provider = importlib.import_module(f"faker.providers.person.{found.name}").Provider
+        for attribute in ("first_names", "last_names"):
+            listed = getattr(provider, attribute, ())
+            if not isinstance(listed, property):
+                names.update(str(name).lower() for name in listed)
+    words = read_data("vocabulary.txt").partition("\n[words]\n")[2].partition("\n[")[0].split()
+    assert len(words) > 3000
+    technical = "add char close comment company date dev file handler hook job len list mentor meta"
+    technical += " pages parent parts peer read server sys trace unique unknown valid vars"
+    assert sorted((set(words) & names) - set(technical.split())) == []
+
+
+# --- nothing makes it fail ------------------------------------------------------------------------
+
+
+class RaisesError(Exception):
+    def __str__(self):
+        raise SystemExit("kari@example.com")
+
+    __notes__ = property(lambda self: 1 / 0)
+
+
+class LiesError(Exception):
+    def __str__(self):
+        return Text("kari@example.com")
+
+
+class Text(str):
+    __slots__ = ()
+
+    def __getitem__(self, key):
+        raise RuntimeError
+
+    __len__ = __str__ = encode = replace = __getitem__
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RaisesError(),
+        LiesError(),
+        ValueError("a\0b\x1b[31mred\x1b[0m\r\nnext\u202eright\u2028\x85\ud800"),
+        ValueError(object()),
+        ValueError(),
+        KeyError(),
+        OSError(),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "x"),
+        ExceptionGroup("x", [ExceptionGroup("y", [ValueError("z")] * 50)] * 50),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_hostile_exceptions_are_survived(error, caplog):
+    """Whatever an exception does when it is asked, there is a Failure, clean and small."""
+    error.__cause__ = error
+    failure = capture(error, redact="scrub")
+    assert failure.error_type
+    message = failure.error_message or ""
+    assert message.isprintable()
+    assert len(message.encode()) <= 2048
+    assert "kari" not in message
+    assert "kari" not in caplog.text
+
+
+@given(st.text(max_size=300), st.lists(st.text(max_size=20), max_size=3))
+def test_any_text_comes_out_clean(text, literals):
+    """Printable, on one line, UTF-8, at most 2 KB, and never an exception."""
+    result = redact_text(text, literals=literals, keep=tuple(literals))
+    assert result.isprintable()
+    assert "\n" not in result
+    assert len(result.encode()) <= 2048
+
+
+@given(st.text(alphabet="abcæå 'aKL1.,:@/\\(){}[]=%s-\n\"", max_size=200))
+def test_no_new_words_appear(text):
+    """What is shown besides masks was in the text."""
+    for piece in redact_text(text).replace(" | ", MASK).split(MASK):
+        for word in piece.split():
+            assert word in text
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [" ", "a", "1 ", "A1", ":", "@", "a@", "/home/", "'", "a.", "a-", "http://", "NO12 ", "(",
+     "\n", "Key (a)=(b) already exists. ", "' object has no attribute '", "'a' ", "token is ",
+     "[type=a, input_value=", "long short page ", "may ", "\u0301\ud800", "å", "password "],
+)  # fmt: skip
+def test_no_text_takes_long(unit):
+    """The cost is bounded whatever the text is made of."""
+    redact_text("warm")
+    begin = time.thread_time()
+    redact_text(unit * 100_000)
+    redact_text((unit * 4000)[:3900] + " Kari")
+    assert time.thread_time() - begin < 2.0
+
+
+def test_a_huge_message_costs_no_more_than_its_own_str():
+    """50 MB are looked at for their first few thousand characters."""
+
+    class HugeError(Exception):
+        text = "x y " * 12_500_000
+
+        def __str__(self):
+            return self.text
+
+    error = raised(compiled("def job(e):\n    raise e").job, HugeError())
+    redact_error(error)
+    begin = time.thread_time()
+    text = redact_error(error)
+    assert time.thread_time() - begin < 2.0
+    assert len(text.encode()) <= 2048
+
+
+def test_what_was_cut_in_two_does_not_pass_for_a_word():
+    """The last word of a text that is too long is dropped, not shown in part."""
+    text = "kari " * 799 + "servernordmann"  # cut after "server"
+    assert redact_text(text) == MASK
+    assert redact_text("kari " * 700 + "server failed") == f"{MASK} server failed"
+
+
+def test_a_command_keeps_the_end_of_its_output():
+    """The last lines say what went wrong; they are redacted line by line."""
+    tail = "".join(f"line {number} of Kari\n" for number in range(2000)) + "ValueError: timed out\n"
+    failure = capture_output(tail, 3, redact="scrub")
+    assert failure.error_message.endswith("timed out")
+    assert "Kari" not in failure.error_message
+    assert len(failure.error_message.encode()) <= 2048
+    assert failure.error_code == "3"
+    assert redact_output("Kari Nordmann") == MASK
+
+
+def test_an_engine_that_breaks_is_said_once_and_means_strict(monkeypatch, caplog):
+    """A defect of ours costs the message, never the record; the log does not quote it."""
+
+    def broken(error, *, keep):
+        raise RuntimeError("kari@example.com")
+
+    monkeypatch.setattr(_redact, "redact_error", broken)
+    monkeypatch.setattr("cronguard._log._said", set())
+    with caplog.at_level(logging.WARNING, "cronguard"):
+        failures = [capture(ValueError("kari"), redact="scrub") for _ in range(2)]
+    assert [failure.error_message for failure in failures] == [None, None]
+    assert len(caplog.records) == 1
+    assert "kari" not in caplog.text
+
+
+def test_cleaning_is_bounded():
+    """`clean` cuts at a whole character."""
+    assert len(clean("å" * 10_000).encode()) <= 2048
+    assert clean("a\n b\t\x00c") == "a b c"
+
+
+def test_the_words_are_read_when_a_message_is_redacted():
+    """A run that goes well reads no word list."""
+    program = (
+        "import sys, cronguard, cronguard._capture\n"
+        "print([name for name in sys.modules if name.startswith('cronguard._redact')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_settings_entries_are_made_ready_once():
+    """The same list of ``redact_keep`` is compiled once a process."""
+    assert keep_of(("a", "re:b")) is keep_of(("a", "re:b"))
+    assert vocabulary() is vocabulary()

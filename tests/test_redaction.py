@@ -1,0 +1,114 @@
+"""How much of people's data redaction finds, and how much of a clean message it leaves.
+
+``CRONGUARD_REDACTION_SEED`` gives another seed; ``fresh`` draws one. ``CRONGUARD_REDACTION_EACH``
+multiplies the cases.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import time
+import warnings
+from collections import Counter
+from statistics import median
+
+import pytest
+from support import corpus
+from support.corpus_clean import clean_errors
+from support.measure import kept, leaks
+
+from cronguard._error_code import error_code
+from cronguard._redact import redact_error, redact_text
+
+RECALL = 0.999
+ADVERSARIAL_RECALL = 0.98
+KEPT = 0.70
+MILLISECONDS = 1.0
+
+EACH = int(os.environ.get("CRONGUARD_REDACTION_EACH", "1"))
+
+
+@pytest.fixture(scope="module")
+def seed():
+    asked = os.environ.get("CRONGUARD_REDACTION_SEED", "2026")
+    return str(random.SystemRandom().randrange(10**9)) if asked == "fresh" else asked
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Lines of figures, printed when the module is done (``pytest -s`` shows them)."""
+    lines = []
+    yield lines
+    print("\n" + "\n".join(lines))  # noqa: T201  # the figures are what one runs it for
+
+
+def measured(cases):
+    """(recall, misses by way of raising, milliseconds a message in the middle)."""
+    values, missed, times, examples = 0, Counter(), [], []
+    for case in cases:
+        begin = time.perf_counter()
+        shown = redact_error(case.error) or ""
+        times.append((time.perf_counter() - begin) * 1000)
+        for value in case.values:
+            values += 1
+            if found := leaks(value, case, shown):
+                missed[case.form] += 1
+                examples.append((case.form, value, found, shown[:200]))
+    assert values > 500
+    return 1 - missed.total() / values, values, median(times), examples
+
+
+@pytest.mark.parametrize("locales", ["own", "fresh"])
+def test_people_are_masked(locales, seed, table):
+    """Generated people in many locales, raised in a hundred ways: hardly a trace is left."""
+    chosen = corpus.LOCALES if locales == "own" else corpus.FRESH_LOCALES
+    recall, values, middle, examples = measured(corpus.personal(seed, chosen, EACH))
+    table.append(
+        f"people, {len(chosen)} locales, seed {seed}: {values} values,"
+        f" recall {recall:.5f}, {middle:.2f} ms"
+    )
+    assert len(chosen) >= 16
+    assert recall >= RECALL, examples
+    assert middle < 10 * MILLISECONDS  # the figure itself is for a quiet machine: see the table
+
+
+def test_names_that_are_words_are_masked(seed, table):
+    """Names such as Mark Long, Grace Page and Christopher Null are masked all the same."""
+    recall, values, middle, examples = measured(corpus.adversarial(seed, 8 * EACH))
+    table.append(
+        f"names that are words, seed {seed}: {values} values, recall {recall:.5f}, {middle:.2f} ms"
+    )
+    assert recall >= ADVERSARIAL_RECALL, examples
+
+
+@pytest.mark.parametrize("source", ["exception", "text alone"])
+def test_clean_messages_stay_readable(source, table):
+    """Messages of Python, SQLite, httpx, pydantic, PostgreSQL and PostgREST keep their words."""
+    counts = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for library, error in clean_errors():
+            text = str(error)
+            shown = redact_error(error) if source == "exception" else redact_text(text)
+            some, total = kept(text, shown or "")
+            before = counts.get(library, (0, 0))
+            counts[library] = before[0] + some, before[1] + total
+    shares = {library: some / total for library, (some, total) in counts.items()}
+    overall = sum(some for some, _ in counts.values()) / sum(total for _, total in counts.values())
+    figures = ", ".join(f"{library} {share:.2f}" for library, share in shares.items())
+    table.append(f"words kept in clean messages ({source}): {overall:.3f} ({figures})")
+    assert len(counts) >= 6
+    assert min(shares.values()) >= KEPT, shares
+
+
+def test_codes_survive_among_peoples_data(seed):
+    """Where the raw error has a code, so has what is kept of it, whoever is in the message."""
+    checked = 0
+    for case in corpus.personal(seed, ["no_NO", "en_US"], 1):
+        code = error_code(case.error)
+        if code and len(code) > 2 and re.search(rf"\b{code}\b", case.text):
+            checked += 1
+            assert code in (redact_error(case.error) or "")
+    assert checked

@@ -1,0 +1,172 @@
+"""Many hosts, one log: counts and alerts stay exact, whatever happens at the same instant."""
+
+import json
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from cronguard.ids import new_id
+from cronguard.model import AlertRule, Failure, Outcome, Owner, Run
+from cronguard.stores.postgres import PostgresStore
+from cronguard.stores.supabase import SupabaseStore
+
+FAILED = Failure("ValueError")
+
+
+def run_of(job, host, **changes):
+    owner = Owner(host, 1, f"space of {host}", "1")
+    run = Run(new_id(), job, datetime.now(UTC), owner, rules=(AlertRule("told", 2),))
+    return run._replace(**changes)
+
+
+def fail(store, run):
+    return store.finish_run(
+        run, Outcome("failure", datetime.now(UTC), 0.1, FAILED), started=True
+    ).consecutive_failure_count
+
+
+@pytest.fixture(params=["postgres", "pooler", "supabase"])
+def hosts(request, database, _prepared):
+    """Two clients that know nothing of each other, on each way to the database."""
+    if request.param == "supabase":
+        project = _prepared.project("legacy")
+        stores = [SupabaseStore(project.url, project.service_key, timeout=30) for _ in range(2)]
+    else:
+        url = database.url if request.param == "postgres" else database.pooler_url
+        stores = [PostgresStore(url, timeout=30) for _ in range(2)]
+    yield stores
+    for store in stores:
+        store.close()
+
+
+def together(stores, work, trials):
+    """``work(trial, number, store)`` on every store at the same instant; answers by trial."""
+    barrier = threading.Barrier(len(stores))
+    answers = [[None] * len(stores) for _ in range(trials)]
+
+    def go(number, store):
+        for trial in range(trials):
+            barrier.wait(60)
+            answers[trial][number] = work(trial, number, store)
+
+    threads = [threading.Thread(target=go, args=pair) for pair in enumerate(stores)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def test_two_hosts_failing_at_the_same_instant(hosts):
+    """400 trials: counts 1 and 2, one alert each."""
+    trials = 400
+
+    def work(trial, number, store):
+        run = run_of(f"job{trial}", f"host{number}", overlap="allow")
+        store.start_run(run, is_dead=lambda _: False)
+        return fail(store, run)
+
+    answers = together(hosts, work, trials)
+    assert [sorted(counts) for counts in answers] == [[1, 2]] * trials
+    alerts = hosts[0].alerts(limit=1000)
+    assert sorted(alert.job for alert in alerts) == sorted(f"job{n}" for n in range(trials))
+    assert {job.consecutive_failure_count for job in hosts[0].jobs()} == {2}
+
+
+def test_two_hosts_starting_the_same_job_together(hosts):
+    """200 trials: one runs, one is skipped."""
+    trials = 200
+
+    def work(trial, number, store):
+        run = run_of(f"job{trial}", f"host{number}")
+        return store.start_run(run, is_dead=lambda _: False).status
+
+    answers = together(hosts, work, trials)
+    assert [sorted(found) for found in answers] == [["running", "skipped"]] * trials
+
+
+def test_two_hosts_finding_the_same_dead_run(hosts):
+    """It is counted once, and announced once."""
+    trials = 100
+
+    def work(trial, number, store):
+        job = f"job{trial}"
+        if number == 0:
+            gone = run_of(job, "gone", lease=0.0, rules=(AlertRule("told", 1),))
+            store.start_run(gone, is_dead=lambda _: False)
+        barrier.wait(60)
+        run = run_of(job, f"host{number}", overlap="allow", rules=(AlertRule("told", 1),))
+        return store.start_run(run, is_dead=lambda _: False).consecutive_failure_count
+
+    barrier = threading.Barrier(2)
+    assert together(hosts, work, trials) == [[1, 1]] * trials
+    assert len(hosts[0].alerts(limit=1000)) == trials
+
+
+def test_two_hosts_claiming_at_the_same_instant(hosts):
+    """Every alert is handed out once."""
+    for trial in range(100):
+        run = run_of(f"job{trial}", "host", rules=(AlertRule("told", 1),))
+        hosts[0].start_run(run, is_dead=lambda _: False)
+        fail(hosts[0], run)
+
+    def work(trial, number, store):
+        claimed = store.claim_alerts(channels=["told"], limit=3, claim_for=600)
+        return [delivery.alert_id for delivery in claimed]
+
+    answers = together(hosts, work, 40)
+    ids = [alert_id for trial in answers for found in trial for alert_id in found]
+    assert len(ids) == len(set(ids)) == 100
+
+
+CROWD = """
+import json, os, sys
+from datetime import UTC, datetime
+from cronguard.ids import new_id
+from cronguard.model import AlertRule, Outcome, Owner, Run, Failure
+from cronguard.stores.postgres import PostgresStore
+
+url, processes, failures = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+readers = []
+for number in range(processes):
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        counts = []
+        store = PostgresStore(url, timeout=60)
+        for _ in range(failures):
+            run = Run(new_id(), "crowded", datetime.now(UTC), Owner("h", number, f"s{number}"),
+                      rules=(AlertRule("told", 2),), overlap="allow")
+            store.start_run(run, is_dead=lambda _: False)
+            outcome = Outcome("failure", datetime.now(UTC), 0.1, Failure("ValueError"))
+            counts.append(store.finish_run(run, outcome, started=True).consecutive_failure_count)
+        with os.fdopen(writer, "w") as out:
+            json.dump(counts, out)
+        os._exit(0)
+    os.close(writer)
+    readers.append(reader)
+counts = []
+for reader in readers:
+    with os.fdopen(reader) as file:
+        counts += json.load(file)
+print(json.dumps(counts))
+"""
+
+
+@pytest.mark.parametrize("way", ["url", "pooler_url"])
+def test_a_crowd_of_processes_counts_each_failure_once(database, way):
+    """32 processes, 100 failures each of one job: 3,200 distinct counts, one alert."""
+    done = subprocess.run(
+        [sys.executable, "-c", CROWD, getattr(database, way), "32", "100"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(json.loads(done.stdout)) == list(range(1, 3201))
+    store = PostgresStore(database.url)
+    assert [alert.kind for alert in store.alerts()] == ["failing"]
+    store.close()

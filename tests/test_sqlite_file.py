@@ -1,0 +1,78 @@
+"""The SQLite store's file: private, never deleted, never somebody else's."""
+
+import sqlite3
+import stat
+from datetime import UTC, datetime
+
+import pytest
+
+from cronguard.errors import StoreConfigError, StoreError
+from cronguard.ids import new_id
+from cronguard.model import Owner, Run
+from cronguard.stores.sqlite import SQLiteStore
+
+
+def start(store):
+    run = Run(new_id(), "nightly", datetime.now(UTC), Owner("host", 1))
+    return store.start_run(run, is_dead=lambda _: False)
+
+
+def test_the_file_is_its_owners_alone(tmp_path):
+    """Mode 0600, its journal files included, and the folder made for it 0700."""
+    store = SQLiteStore(tmp_path / "made" / "log.db")
+    start(store)
+    files = list((tmp_path / "made").iterdir())
+    assert len(files) == 3
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o700
+    store.close()
+
+
+def test_a_table_of_somebody_elses_is_left_alone(tmp_path):
+    """A log of the same name that cronguard did not make is refused in one clear line."""
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE cron_execution_logs (consecutive_failure_count INTEGER)")
+    db.close()
+    before = path.read_bytes()
+    store = SQLiteStore(path)
+    with pytest.raises(StoreConfigError, match=r"not cronguard's.*name another file"):
+        start(store)
+    store.close()
+    assert path.read_bytes() == before
+
+
+def test_a_newer_schema_says_which_side_to_upgrade(tmp_path):
+    """An older client does not write into what it does not know."""
+    path = tmp_path / "log.db"
+    store = SQLiteStore(path)
+    start(store)
+    store.close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(StoreConfigError, match="upgrade cronguard"):
+        start(store)
+    store.close()
+
+
+def test_a_damaged_file_is_kept(tmp_path):
+    """Rubbish in its place is an error, and stays as it is."""
+    path = tmp_path / "log.db"
+    path.write_bytes(b"not a database " * 1000)
+    store = SQLiteStore(path)
+    with pytest.raises(StoreError, match="left as it is"):
+        start(store)
+    store.close()
+    assert path.read_bytes() == b"not a database " * 1000
+
+
+def test_closing_leaves_one_file(tmp_path):
+    """After a cron process has ended, the log is whole in a single file that can be copied."""
+    store = SQLiteStore(tmp_path / "log.db")
+    start(store)
+    store.close()
+    store.close()
+    assert [file.name for file in tmp_path.iterdir()] == ["log.db"]
+    assert start(store).status == "skipped"
+    store.close()

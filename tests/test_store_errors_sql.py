@@ -1,0 +1,377 @@
+"""What the remote stores say when something is wrong: one clear line, and never the driver's."""
+
+import json
+import threading
+import traceback
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+from support import hostile
+from support.stack.client import PASSWORD, Project
+from support.stack.gateway import token
+
+from cronguard.errors import ConfigError, StoreConfigError, StoreError
+from cronguard.ids import new_id
+from cronguard.model import Outcome, Owner, Run
+from cronguard.stores.postgres import PostgresStore
+from cronguard.stores.supabase import SupabaseStore
+
+SECRETS = (PASSWORD, "hunter2", "sb_secret", "eyJ")
+
+
+def said(store):
+    """The error of a call, checked to be one clean line without a trace of what caused it."""
+    with pytest.raises(StoreError) as caught:
+        store.jobs()
+    store.close()
+    error = caught.value
+    text = str(error)
+    assert "\n" not in text
+    assert 10 < len(text) < 250
+    assert text[0] != "{"
+    shown = "".join(traceback.format_exception(error))
+    for secret in SECRETS:
+        assert secret not in text + repr(store) + shown
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    return error
+
+
+def run_of(job="a"):
+    return Run(new_id(), job, datetime.now(UTC), Owner("h", 1))
+
+
+# --- PostgreSQL -----------------------------------------------------------------------------------
+
+
+def postgres(database, **changes):
+    port = changes.pop("port", database.stack.port)
+    user, password = changes.pop("user", "postgres"), changes.pop("password", PASSWORD)
+    name, host = changes.pop("name", database.name), changes.pop("host", "127.0.0.1")
+    more = "".join(f"&{key}={value}" for key, value in changes.items())
+    return PostgresStore(
+        f"postgresql://{user}:{password}@{host}:{port}/{name}?connect_timeout=2{more}", timeout=2
+    )
+
+
+def test_wrong_password(database):
+    """A configuration error: waiting does not mend it."""
+    error = said(postgres(database, password="hunter2"))
+    assert (type(error), error.code) == (StoreConfigError, "password_refused")
+
+
+def test_unknown_database(database):
+    """Says which one, by name."""
+    error = said(postgres(database, name="nowhere"))
+    assert (type(error), error.code) == (StoreConfigError, "no_database")
+    assert "nowhere" in str(error)
+
+
+def test_nobody_listens(database):
+    """Says so; it may be there later, so it is no configuration error."""
+    error = said(postgres(database, port=hostile.refusing_port()))
+    assert (type(error), error.code) == (StoreError, "connection_refused")
+
+
+def test_unknown_host(database):
+    """A name that cannot exist (RFC 6761)."""
+    assert said(postgres(database, host="db.invalid")).code in ("unknown_host", "unreachable")
+
+
+def test_a_server_that_never_answers(database):
+    """The driver's own time limit ends it; cronguard's ends it sooner."""
+    with hostile.serve(hostile.never_answers) as server:
+        assert said(postgres(database, port=server.port)).code == "timeout"
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:hunter2@[::1/x", "postgresql://u:hunter2@h:port:1/x?nope=1", "nonsense"]
+)
+def test_an_address_that_cannot_be_read_is_not_quoted(url):
+    """libpq's own message would show the password."""
+    with pytest.raises(ConfigError) as caught:
+        PostgresStore(url)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+    assert caught.value.__context__ is None
+
+
+def test_no_schema(stack):
+    """Says which command makes it."""
+    database = stack.plain_database()
+    error = said(PostgresStore(database.url))
+    assert (type(error), error.code) == (StoreConfigError, "schema_missing")
+    assert "cronguard init postgres" in str(error)
+    database.drop()
+
+
+def test_a_role_that_may_not(database):
+    """Another role than the one that made the schema, without grants."""
+    with database.admin() as db, db.transaction():
+        if not db.execute("select 1 from pg_roles where rolname = 'stranger'").fetchone():
+            db.execute("create role stranger login password 'hunter2'")
+    error = said(postgres(database, user="stranger", password="hunter2"))
+    assert (type(error), error.code) == (StoreConfigError, "permission_denied")
+
+
+def test_statement_timeout_on_postgres(database):
+    """57014 is a passing trouble."""
+    run = run_of()
+    store = postgres(database, options="-c%20statement_timeout%3D150")
+    store.start_run(run, is_dead=lambda _: False)
+    with database.connect() as db, db.transaction():
+        db.execute("select 1 from cronguard_jobs where job = 'a' for update")
+        with pytest.raises(StoreError, match="statement_timeout") as caught:
+            store.finish_run(run, Outcome("success", datetime.now(UTC)), started=True)
+    assert caught.value.code == "57014"
+    store.close()
+
+
+def test_a_kept_connection_that_died_is_replaced(database):
+    """A server restart or a pooler's idle limit costs no call."""
+    store = PostgresStore(database.url)
+    assert store.jobs() == []
+    with database.admin() as db:
+        db.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = %s and application_name = 'cronguard'",
+            (database.name,),
+        )
+    assert store.jobs() == []
+    store.close()
+
+
+def test_collisions_are_tried_again(database, monkeypatch):
+    """Where the database's default isolation makes writers fail, the writes are repeated."""
+    with database.admin() as db:
+        db.execute(
+            f"alter database {database.name} set default_transaction_isolation = 'serializable'"
+        )
+    try:
+        stores = [PostgresStore(database.url) for _ in range(2)]
+        done, refused = [], []
+
+        def work(store):
+            for _ in range(30):
+                run = run_of()._replace(overlap="allow")
+                outcome = Outcome("failure", datetime.now(UTC), 1.0)
+                try:
+                    store.start_run(run, is_dead=lambda _: False)
+                    finished = store.finish_run(run, outcome, started=False)
+                except StoreError as error:
+                    refused.append(error.code)
+                else:
+                    done.append(finished.consecutive_failure_count)
+            store.close()
+
+        threads = [threading.Thread(target=work, args=(store,)) for store in stores]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(done) == list(range(1, len(done) + 1))
+        assert set(refused) <= {"busy"}
+        assert len(done) > 30
+    finally:
+        with database.admin() as db:
+            db.execute(f"alter database {database.name} reset default_transaction_isolation")
+
+
+# --- Supabase -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "word"),
+    [
+        ("", "no key"),
+        ("sb_publishable_abc", "publishable"),
+        (token("anon"), "anon"),
+        (token("authenticated"), "authenticated"),
+        ("hunter2", "form"),
+        ("sb_secret_abc\ndef", "characters"),
+    ],
+    ids=["none", "publishable", "anon", "authenticated", "garbage", "newline"],
+)
+def test_a_key_that_cannot_be_right_is_refused_at_once(key, word, monkeypatch):
+    """Before any request, with what to use instead; the key is not quoted."""
+    monkeypatch.delenv("SUPABASE_SERVICE_ROLE_KEY", raising=False)
+    monkeypatch.delenv("SUPABASE_SECRET_KEY", raising=False)
+    with pytest.raises(ConfigError, match=word) as caught:
+        SupabaseStore("https://x.supabase.co", key)
+    assert not key or key not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["", "x.supabase.co", "ftp://x", "https://", "https://x.co\n/y"])
+def test_an_address_that_cannot_be_right_is_refused_at_once(url, monkeypatch):
+    """Likewise."""
+    monkeypatch.delenv("SUPABASE_URL", raising=False)
+    with pytest.raises(ConfigError, match="SUPABASE_URL"):
+        SupabaseStore(url, token("service_role"))
+
+
+def test_supabase_out_of_the_environment(project, monkeypatch):
+    """SUPABASE_URL with either key; the older one is asked first."""
+    monkeypatch.setenv("SUPABASE_URL", project.url)
+    for name, key in (
+        ("SUPABASE_SECRET_KEY", project.secret_key),
+        ("SUPABASE_SERVICE_ROLE_KEY", project.service_key),
+    ):
+        monkeypatch.setenv(name, key)
+        store = SupabaseStore.from_url("")
+        assert store.jobs() == []
+        assert "127.0.0.1" in repr(store)
+        assert key not in repr(vars(store) and store)
+        store.close()
+
+
+def test_a_key_signed_for_another_project(project):
+    """PGRST301: the key is not this project's."""
+    other = token("service_role", secret="another secret of more than thirty-two characters")
+    error = said(SupabaseStore(project.url, other))
+    assert (type(error), error.code) == (StoreConfigError, "key_refused")
+
+
+def test_an_expired_key(project):
+    """Said as what it is."""
+    error = said(SupabaseStore(project.url, token("service_role", expires_in=-60)))
+    assert (type(error), error.code) == (StoreConfigError, "key_expired")
+
+
+def test_an_unknown_secret_key(project):
+    """The gateway's own refusal has no code."""
+    error = said(SupabaseStore(project.url, "sb_secret_hunter2"))
+    assert (type(error), error.code) == (StoreConfigError, "key_refused")
+
+
+def test_a_key_whose_role_may_not(project):
+    """A custom role without grants: PostgREST or PostgreSQL refuses it."""
+    error = said(SupabaseStore(project.url, token("stranger_role")))
+    assert isinstance(error, StoreConfigError)
+
+
+def test_not_a_supabase_project():
+    """A web server that knows no such path, one that answers everything, one that breaks."""
+    key = token("service_role")
+    with hostile.serve(hostile.answers(404, b"<html>no such page</html>")) as server:
+        error = said(SupabaseStore(server.url.removesuffix("/hook"), key))
+        assert (type(error), error.code) == (StoreConfigError, "wrong_address")
+    with hostile.serve(hostile.answers(200, b"<html>welcome</html>")) as server:
+        store = SupabaseStore(server.url.removesuffix("/hook"), key)
+        with pytest.raises(StoreConfigError, match="check SUPABASE_URL"):
+            store.start_run(run_of(), is_dead=lambda _: False)
+        assert said(store).code == "wrong_address"
+    with hostile.serve(hostile.answers(502, b"bad gateway")) as server:
+        assert said(SupabaseStore(server.url.removesuffix("/hook"), key)).code == "502"
+    with hostile.serve(hostile.redirects) as server:
+        said(SupabaseStore(server.url.removesuffix("/hook"), key))
+
+
+@pytest.mark.parametrize(
+    ("behave", "code"),
+    [
+        (hostile.never_answers, "timeout"),
+        (hostile.resets, "connection_closed"),
+        (hostile.hangs_up, "connection_closed"),
+        (hostile.is_not_http, "connection_closed"),
+    ],
+)
+def test_a_server_that_misbehaves(behave, code):
+    """Passing troubles, each by its own word."""
+    with hostile.serve(behave) as server:
+        store = SupabaseStore(server.url.removesuffix("/hook"), token("service_role"), timeout=0.3)
+        error = said(store)
+        assert (type(error), error.code) == (StoreError, code)
+
+
+def test_supabase_nobody_listens_and_unknown_host():
+    """Passing troubles too."""
+    key = token("service_role")
+    error = said(SupabaseStore(f"http://127.0.0.1:{hostile.refusing_port()}", key))
+    assert (type(error), error.code) == (StoreError, "connection_refused")
+    error = said(SupabaseStore("https://x.invalid", key))
+    assert (type(error), error.code) == (StoreError, "unknown_host")
+
+
+@pytest.fixture
+def own_project(stack):
+    """A project that the test may break."""
+    database = stack.database("newer")
+    project = Project(database)
+    yield project
+    project.close()
+    database.drop()
+
+
+def test_supabase_without_the_schema(own_project):
+    """PGRST202: says which command makes it; schema_version is 0."""
+    error = said(SupabaseStore(own_project.url, own_project.service_key))
+    assert (type(error), error.code) == (StoreConfigError, "schema_missing")
+    assert "cronguard init supabase" in str(error)
+    store = SupabaseStore(own_project.url, own_project.secret_key)
+    assert store.schema_version() == 0
+    store.close()
+
+
+def test_postgrest_down(own_project):
+    """The gateway answers 503: a passing trouble."""
+    own_project.stop()
+    assert type(said(SupabaseStore(own_project.url, own_project.service_key))) is StoreError
+
+
+def test_statement_timeout_on_supabase(own_project):
+    """service_role's calls end after the authenticator's statement_timeout: 57014."""
+    database = own_project.database
+    owner = PostgresStore(database.url)
+    owner.migrate()
+    run = run_of()
+    owner.start_run(run, is_dead=lambda _: False)
+    owner.close()
+    with database.admin() as db:
+        db.execute(
+            f"alter role authenticator in database {database.name} set statement_timeout = '150ms'"
+        )
+    own_project.stop()
+    own_project.start()
+    store = SupabaseStore(own_project.url, own_project.service_key)
+    with database.connect() as db, db.transaction():
+        db.execute("select 1 from cronguard_jobs where job = 'a' for update")
+        with pytest.raises(StoreError, match="statement_timeout") as caught:
+            store.finish_run(run, Outcome("success", datetime.now(UTC)), started=True)
+    assert caught.value.code == "57014"
+    store.close()
+
+
+def test_codes_of_later_postgrest_versions(project):
+    """A missing table is 42P01 to version 12 and PGRST205 from 13; both mean: no schema."""
+    for code, word in (
+        ("42P01", "schema_missing"),
+        ("PGRST205", "schema_missing"),
+        ("PGRST202", "schema_missing"),
+        ("PGRST303", "key_refused"),
+        ("PGRST106", "schema_hidden"),
+    ):
+        body = {"code": code, "message": "hunter2", "hint": None, "details": None}
+        project.gateway.answer = (400, json.dumps(body))
+        assert said(SupabaseStore(project.url, project.service_key)).code == word
+
+
+def test_text_that_postgresql_cannot_hold(database):
+    """NUL and half surrogates in an error's text do not lose the run."""
+    from cronguard.model import Failure
+
+    store = PostgresStore(database.url)
+    run = run_of()
+    store.start_run(run, is_dead=lambda _: False)
+    failure = Failure("ValueError", None, "a\0b\ud800c", "x.py:1 in f")
+    store.finish_run(run, Outcome("failure", datetime.now(UTC), 1.0, failure), started=True)
+    assert store.history("a")[0].failure.error_message == "a\ufffdb?c"
+    store.close()
+
+
+def test_the_password_is_in_no_repr(database):
+    """Neither of the store nor of what it holds."""
+    store = PostgresStore(database.url)
+    store.jobs()
+    assert PASSWORD not in repr(store) + repr([*store._idle])
+    assert isinstance(store._idle[0], psycopg.Connection)
+    store.close()

@@ -1,0 +1,42 @@
+"""The store contract on PostgreSQL, on PostgreSQL behind a transaction pooler, and on Supabase."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from cronguard.stores.postgres import PostgresStore
+from cronguard.stores.supabase import SupabaseStore
+from cronguard.testing import StoreContract
+
+
+class ServersOwnClock(StoreContract):
+    """Time passes on the server: what it wrote is put back."""
+
+    def let_pass(self, seconds):
+        self.server.let_pass(seconds)
+
+
+class TestPostgresStore(ServersOwnClock):
+    @pytest.fixture(autouse=True)
+    def _lent(self, database):
+        self.server = database
+
+    def make_store(self, clock):
+        clock.now = datetime.now(UTC)
+        return PostgresStore(self.server.url)
+
+
+class TestPostgresStoreThroughPooler(TestPostgresStore):
+    def make_store(self, clock):
+        clock.now = datetime.now(UTC)
+        return PostgresStore(self.server.pooler_url)
+
+
+class TestSupabaseStore(ServersOwnClock):
+    @pytest.fixture(autouse=True)
+    def _lent(self, any_project):
+        self.server = any_project
+
+    def make_store(self, clock):
+        clock.now = datetime.now(UTC)
+        return SupabaseStore(self.server.url, self.server.service_key)

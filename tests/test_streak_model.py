@@ -1,0 +1,244 @@
+"""Any history of outcomes over several jobs, against a reference that knows nothing but the list.
+
+The reference keeps every outcome and works each count and alert out from the whole list; the store
+keeps one row a job and decides in the transaction of each outcome.
+"""
+
+import json
+import tempfile
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from cronguard.ids import new_id
+from cronguard.model import AlertRule, Failure, Outcome, Owner, Run
+from cronguard.stores.sqlite import SQLiteStore
+from cronguard.testing import FrozenClock, MemoryStore
+
+HERE = Owner("host", 1, "space", "1")
+JOBS = ("a", "b.c", "c:d")
+CHANNELS = ("slack", "pager")
+
+
+@dataclass
+class Event:
+    """One counted or carried outcome, as the reference remembers it."""
+
+    run_id: str
+    status: str
+    rules: tuple
+    snoozed: bool
+    ended: datetime
+
+
+@dataclass
+class Reference:
+    """One job: the whole list of what happened, in the order of commits."""
+
+    events: list = field(default_factory=list)
+    superseded: set = field(default_factory=set)
+
+    def streak(self, upto: int) -> int:
+        """How many failures stand in a row before position ``upto``."""
+        count = 0
+        for event in reversed(self.events[:upto]):
+            if event.status == "success":
+                return count
+            count += event.status in ("failure", "crashed")
+        return count
+
+    def incident(self, upto: int) -> list:
+        """The events since the last success before position ``upto``."""
+        since = [i for i, e in enumerate(self.events[:upto]) if e.status == "success"]
+        return self.events[since[-1] + 1 if since else 0 : upto]
+
+    def alerts(self) -> list:
+        """(kind, channel, count, last success) for the whole list, in order."""
+        out = []
+        told = {}
+        for i, event in enumerate(self.events):
+            count = self.streak(i + 1)
+            success = [e.ended for e in self.events[:i] if e.status == "success"]
+            for each in event.rules:
+                if event.status == "success":
+                    if each.notify_recovery and each.channel in told and not event.snoozed:
+                        out.append(("recovered", each.channel, 0, event.ended))
+                    continue
+                if event.status not in ("failure", "crashed") or event.snoozed:
+                    continue
+                last = success[-1] if success else None
+                if count >= each.threshold and each.channel not in told:
+                    told[each.channel] = True
+                    out.append(("failing", each.channel, count, last))
+                elif (
+                    each.channel in told
+                    and each.realert_every
+                    and count > each.threshold
+                    and (count - each.threshold) % each.realert_every == 0
+                ):
+                    out.append(("still_failing", each.channel, count, last))
+            if event.status == "success":
+                told = {}
+        return out
+
+
+def rules_of(draw_thresholds, realert, recovery):
+    return tuple(
+        AlertRule(channel, threshold, realert, recovery)
+        for channel, threshold in zip(CHANNELS, draw_thresholds, strict=True)
+    )
+
+
+RULES = st.builds(
+    rules_of,
+    st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    st.none() | st.integers(1, 3),
+    st.booleans(),
+)
+
+
+class StreakMachine(RuleBasedStateMachine):
+    """Runs of three jobs end in every way; counts and alerts must equal the reference's."""
+
+    def make_store(self, clock):
+        raise NotImplementedError
+
+    @initialize()
+    def begin(self):
+        self.clock = FrozenClock(datetime(2027, 1, 1, tzinfo=UTC))
+        self.store = self.make_store(self.clock)
+        self.reference = {job: Reference() for job in JOBS}
+        self.open = {}
+        self.snoozed = set()
+        self.counts = []
+        self.dead = False
+        self.tick = 0
+
+    def _run(self, job, rules):
+        self.tick += 1
+        started = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=self.tick)
+        return Run(new_id(), job, started, HERE, rules=rules)
+
+    def _note(self, job, run, status, rules, ended):
+        reference = self.reference[job]
+        reference.events.append(Event(run.run_id, status, rules, job in self.snoozed, ended))
+        return reference.streak(len(reference.events))
+
+    @rule(job=st.sampled_from(JOBS), rules=RULES)
+    def start(self, job, rules):
+        run = self._run(job, rules)
+        answer = self.store.start_run(run, is_dead=lambda _: False)
+        if job in self.open:
+            assert answer.status == "skipped"
+            assert answer.held_by == self.open[job].run_id
+        else:
+            assert answer.status == "running"
+            self.open[job] = run
+        reference = self.reference[job]
+        assert answer.consecutive_failure_count == reference.streak(len(reference.events))
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), status=st.sampled_from(["success", "failure", "failure", "cancelled"]))
+    def finish(self, data, status):
+        job = data.draw(st.sampled_from(sorted(self.open)))
+        run = self.open.pop(job)
+        self._finish(job, run, status, started=True)
+
+    def _finish(self, job, run, status, *, started):
+        ended = run.started_at + timedelta(seconds=7)
+        failure = Failure("ValueError") if status == "failure" else None
+        outcome = Outcome(status, ended, 7.0, failure)
+        count = self._note(job, run, status, run.rules, ended)
+        answer = self.store.finish_run(run, outcome, started=started)
+        assert answer.consecutive_failure_count == count
+        again = self.store.finish_run(run, outcome, started=started)
+        assert again.consecutive_failure_count == count
+
+    @rule(job=st.sampled_from(JOBS), rules=RULES, status=st.sampled_from(["success", "failure"]))
+    def finish_without_a_start(self, job, rules, status):
+        self._finish(job, self._run(job, rules), status, started=False)
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), rules=RULES, end=st.sampled_from([None, "success", "failure"]))
+    def crash(self, data, rules, end):
+        job = data.draw(st.sampled_from(sorted(self.open)))
+        gone, run = self.open.pop(job), self._run(job, rules)
+        count = self._note(job, gone, "crashed", rules, self.clock())
+        answer = self.store.start_run(run, is_dead=lambda _: True)
+        assert (answer.status, answer.consecutive_failure_count) == ("running", count)
+        self.open[job] = run
+        if end == "failure":
+            late = Outcome("failure", run.started_at, 1.0, Failure("KeyError"))
+            assert (
+                self.store.finish_run(gone, late, started=True).consecutive_failure_count == count
+            )
+        elif end == "success":
+            self._note(job, gone, "success", gone.rules, run.started_at)
+            late = Outcome("success", run.started_at, 1.0)
+            assert self.store.finish_run(gone, late, started=True).consecutive_failure_count == 0
+
+    @rule(job=st.sampled_from(JOBS), on=st.booleans())
+    def snooze(self, job, on):
+        until = self.clock() + timedelta(days=9) if on else None
+        if self.store.snooze(job, until):
+            (self.snoozed.add if on else self.snoozed.discard)(job)
+
+    @rule()
+    def prune(self):
+        self.store.prune(keep=timedelta(0))
+
+    @invariant()
+    def counts_and_alerts_are_the_references(self):
+        if not hasattr(self, "store"):
+            return
+        for status in self.store.jobs():
+            reference = self.reference[status.job]
+            assert status.consecutive_failure_count == reference.streak(len(reference.events))
+            successes = [e.ended for e in reference.events if e.status == "success"]
+            assert status.last_success_at == (successes[-1] if successes else None)
+
+    def teardown(self):
+        if not hasattr(self, "store"):
+            return
+        found = {job: [] for job in JOBS}
+        while claimed := self.store.claim_alerts(channels=CHANNELS, force=True):
+            for delivery in claimed:
+                facts = json.loads(delivery.payload)
+                last = facts["last_success_at"]
+                found[delivery.job].append(
+                    (
+                        facts["kind"],
+                        delivery.channel,
+                        facts["consecutive_failure_count"],
+                        datetime.fromisoformat(last) if last else None,
+                    )
+                )
+        for job in JOBS:
+            assert found[job] == self.reference[job].alerts(), job
+        self.store.close()
+
+
+class MemoryMachine(StreakMachine):
+    def make_store(self, clock):
+        return MemoryStore(clock=clock)
+
+
+class SQLiteMachine(StreakMachine):
+    def make_store(self, clock):
+        self.folder = tempfile.TemporaryDirectory()
+        return SQLiteStore(Path(self.folder.name) / "log.db", clock=clock)
+
+    def teardown(self):
+        super().teardown()
+        if hasattr(self, "folder"):
+            self.folder.cleanup()
+
+
+MemoryMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+SQLiteMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestStreakInMemory = MemoryMachine.TestCase
+TestStreakInSQLite = SQLiteMachine.TestCase

@@ -1,0 +1,166 @@
+"""Guarded jobs whose log is a Supabase project, through the real PostgREST behind a gateway."""
+
+import logging
+import os
+import subprocess
+import sys
+
+import httpx
+import pytest
+import supabase
+from support import hostile
+
+from cronguard.stores.postgres import PostgresStore
+from cronguard.stores.supabase import SupabaseStore
+
+JOB = """
+import sys
+from cronguard import cron_guarded
+
+@cron_guarded(job="assignment_reminder", threshold=2)
+def remind(fails):
+    if fails == "failure":
+        raise ValueError("the smtp server is gone")
+
+for word in sys.argv[1:]:
+    try:
+        remind(word)
+    except ValueError:
+        pass
+"""
+START, FINISH = "/rest/v1/rpc/cronguard_start_run", "/rest/v1/rpc/cronguard_finish_run"
+
+
+@pytest.fixture
+def guarded(project, tmp_path):
+    """Run a process of guarded runs, one for each word; it ends well and says only ``says``."""
+    script = tmp_path / "reminder.py"
+    script.write_text(JOB)
+
+    def go(*words, says="", **environ):
+        done = subprocess.run(
+            [sys.executable, str(script), *words],
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(tmp_path),
+                "CRONGUARD_STORE": "supabase",
+                "SUPABASE_URL": project.url,
+                "SUPABASE_SECRET_KEY": project.secret_key,
+                "CRONGUARD_STORE_TIMEOUT": "20",
+                "CRONGUARD_CHANNELS": "log",
+                **environ,
+            },
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (0, "")
+        assert (done.stderr == "") is (says == "")
+        assert says in done.stderr
+        return project
+
+    return go
+
+
+@pytest.mark.parametrize("words", [["success"], ["failure"], ["success", "failure", "success"]])
+def test_two_requests_a_run(guarded, words):
+    """One at its start, one at its end, success or failure, and none besides."""
+    project = guarded(*words)
+    assert project.requests == [("POST", START), ("POST", FINISH)] * len(words)
+
+
+def test_two_failures_alert_once_and_a_success_resets(guarded, project):
+    """The requirement: one alert with the facts at the sink, count 0 on the new row."""
+    sink = hostile.answers()
+    with hostile.serve(sink) as server:
+        guarded(
+            "success",
+            "failure",
+            "failure",
+            "success",
+            CRONGUARD_CHANNELS="webhook",
+            CRONGUARD_WEBHOOK_URL=server.url,
+        )
+    (alert,) = [request.json for request in sink.received]
+    store = PostgresStore(project.database.url)
+    newest, failed, _, first = store.history("assignment_reminder")
+    (job,) = store.jobs()
+    (row,) = store.alerts()
+    store.close()
+    assert (newest.status, newest.consecutive_failure_count) == ("success", 0)
+    assert job.consecutive_failure_count == 0
+    assert (alert["kind"], alert["consecutive_failure_count"]) == ("failing", 2)
+    assert (alert["run_id"], alert["error_type"]) == (failed.run_id, "ValueError")
+    assert alert["last_success_at"] == first.finished_at.isoformat().replace("+00:00", "Z")
+    assert (row.state, row.alert_id) == ("sent", alert["alert_id"])
+
+
+@pytest.mark.parametrize("kind", ["supabase", "postgres"])
+def test_a_vault_reference_is_resolved_when_sending(guarded, project, kind):
+    """The address is in the vault alone; the job's environment and settings only name it."""
+    store = SupabaseStore(project.url, project.service_key)
+    sink = hostile.answers()
+    with hostile.serve(sink) as server:
+        store.set_secret("cronguard_sink", server.url)
+        guarded(
+            "failure",
+            "failure",
+            CRONGUARD_CHANNELS="webhook",
+            CRONGUARD_WEBHOOK_URL="vault:cronguard_sink",
+            CRONGUARD_STORE=kind if kind == "supabase" else project.database.url,
+        )
+    assert [request.json["kind"] for request in sink.received] == ["failing"]
+    assert [alert.state for alert in store.alerts()] == ["sent"]
+    store.close()
+
+
+def test_an_alert_waits_for_a_secret_that_is_missing(guarded, project):
+    """A clear code on the row, and nothing is given up."""
+    guarded(
+        "failure",
+        "failure",
+        CRONGUARD_CHANNELS="webhook",
+        CRONGUARD_WEBHOOK_URL="vault:cronguard_nowhere",
+        says="secret_missing",
+    )
+    store = SupabaseStore(project.url, project.service_key)
+    (alert,) = store.alerts()
+    store.close()
+    assert (alert.state, alert.error_code) == ("pending", "secret_missing")
+
+
+@pytest.mark.parametrize("which", ["service_key", "secret_key"])
+def test_either_form_of_key_and_a_client_of_ones_own(project, which):
+    """A service_role JWT, an sb_secret_ key, and a supabase.Client that somebody else made."""
+    key = getattr(project, which)
+    http = httpx.Client()
+    client = supabase.create_client(project.url, key, supabase.ClientOptions(httpx_client=http))
+    for store in (SupabaseStore(project.url, key), SupabaseStore(client=client)):
+        assert store.jobs() == []
+        assert store.schema_version() == 1
+        store.close()
+    assert client.rpc("cronguard_schema_version", {}).execute().data == 1
+    http.close()
+
+
+def test_the_key_is_in_no_log(project, caplog):
+    """At DEBUG for everything, httpx, httpcore and hpack included."""
+    with caplog.at_level(logging.DEBUG):
+        store = SupabaseStore(project.url, project.service_key)
+        assert store.jobs() == []
+        store.close()
+    assert caplog.records
+    assert project.service_key not in caplog.text
+    assert project.service_key.split(".")[2] not in caplog.text
+    assert project.service_key not in repr(store)
+
+
+def test_a_proxy_in_the_environment_is_not_asked(project, monkeypatch):
+    """The key goes to the project and nowhere else."""
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{hostile.refusing_port()}")
+    monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{hostile.refusing_port()}")
+    store = SupabaseStore(project.url, project.service_key)
+    assert store.jobs() == []
+    store.close()
