@@ -6,24 +6,29 @@ Each is found through an entry-point group (``cronguard.stores``, ``cronguard.ch
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar, Protocol, runtime_checkable
 
 from cronguard.model import (
     AlertRecord,
+    AlertRule,
     Delivery,
     DeliveryState,
     Finished,
     JobStatus,
     Message,
+    Missed,
     Option,
     Outcome,
+    Overrun,
     Owner,
     Run,
     RunRecord,
+    Schedule,
     Settlement,
     Started,
+    Watch,
 )
 
 
@@ -55,21 +60,77 @@ class Store(Protocol):
            written as ``skipped``, carrying the count unchanged.
         3. Otherwise it is written as ``running`` with a lease of ``run.lease`` seconds.
 
-        Unknown jobs are registered; ``run.schedule`` and ``run.max_runtime`` are kept with the job.
+        Unknown jobs are registered. ``run.rules``, ``runbook``, ``max_runtime`` and ``schedule``
+        are kept with the job; no schedule leaves one alone that was declared (`declare`). A
+        schedule that differs from the one before counts from now on.
         """
         ...
 
-    def finish_run(self, run: Run, outcome: Outcome, *, started: bool) -> Finished:
+    def finish_run(
+        self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str] = ()
+    ) -> Finished:
         """Commit how a run ended, the job's streak and the alerts due, in one transaction.
 
         `cronguard.policy.finish_action` and `cronguard.policy.decide` are the rule. ``started``
         says whether `start_run` is known to have been stored: with True a missing row was pruned
-        and nothing changes, with False the row is inserted.
+        and nothing changes, with False the row is inserted. ``told`` are channels that have been
+        told of this very outcome without the store: they count as told, no alert is enqueued for
+        them, and one of this run that still waits for them is settled as sent.
         """
         ...
 
     def heartbeat(self, run_ids: Sequence[str], *, lease: float) -> None:
         """Let the leases of those that are still ``running`` end ``lease`` seconds from now."""
+        ...
+
+    def sweep(self, owner: Owner, *, is_dead: Callable[[Owner], bool]) -> list[RunRecord]:
+        """End the dead ``running`` rows of every job as ``crashed``, oldest first; returns them.
+
+        Step 1 of `start_run`, for ``owner``'s process space, with the rules kept with each job.
+        """
+        ...
+
+    def declare(self, job: str, schedule: Schedule) -> None:
+        """Register what is expected of a job before it runs.
+
+        A declaration that says the same as the one before changes nothing; another one replaces the
+        job's schedule, which then counts from now on.
+        """
+        ...
+
+    def watches(self) -> list[Watch]:
+        """What is expected of every job, by name, with its runs that are still going."""
+        ...
+
+    def starts(self, job: str, *, after: datetime, limit: int = 10_000) -> list[datetime]:
+        """When the job's runs started that started later than ``after``, earliest first.
+
+        Skipped runs count: their schedule did come.
+        """
+        ...
+
+    def announce_overrun(self, overrun: Overrun, rules: Sequence[AlertRule]) -> bool:
+        """Enqueue the ``overrun`` alerts of a run that is still going; True if alerts are due.
+
+        Each step is announced once a run and channel, and none that is lower than one that was.
+        Nothing if the run has ended or its job is snoozed.
+        """
+        ...
+
+    def announce_missed(self, missed: Missed, rules: Sequence[AlertRule]) -> bool:
+        """Note until when a job has been judged, and enqueue its ``missed`` alerts, if any.
+
+        In one transaction, and only if the job's ``judged_until`` is still ``missed.judged_from``;
+        True then. While the job is snoozed nothing is written where something was missed.
+        """
+        ...
+
+    def forget(self, job: str) -> bool:
+        """Remove the job, its streak, schedule and open alerts; False for an unknown job.
+
+        Its runs stay until they are pruned. One that is still going brings the job back when it
+        ends, as does any later run.
+        """
         ...
 
     def claim_alerts(

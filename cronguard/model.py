@@ -99,26 +99,6 @@ class Outcome(NamedTuple):
     failure: Failure | None = None
 
 
-class Started(NamedTuple):
-    """The store's answer to `Store.start_run`."""
-
-    status: Literal["running", "skipped"]
-    consecutive_failure_count: int = 0
-    """The job's streak as last committed, sweeps of dead runs included."""
-    held_by: str | None = None
-    """With ``skipped``: the run that holds the lease."""
-    alerts_due: bool = False
-    """There are alerts of this job that wait to be sent."""
-
-
-class Finished(NamedTuple):
-    """The store's answer to `Store.finish_run`."""
-
-    consecutive_failure_count: int | None
-    """The count on the run's own row; None if the row was pruned and nothing was written."""
-    alerts_due: bool = False
-
-
 class JobState(NamedTuple):
     """What a job's row remembers between runs; the alert decision needs no other history."""
 
@@ -131,6 +111,31 @@ class JobState(NamedTuple):
     last_counted_run: str | None = None
     """The run whose success, failure or crash was committed last."""
     snoozed_until: datetime | None = None
+
+
+class Started(NamedTuple):
+    """The store's answer to `Store.start_run`."""
+
+    status: Literal["running", "skipped"]
+    consecutive_failure_count: int = 0
+    """The job's streak as last committed, sweeps of dead runs included."""
+    held_by: str | None = None
+    """With ``skipped``: the run that holds the lease."""
+    alerts_due: bool = False
+    """There are alerts of this job that wait to be sent."""
+    state: JobState | None = None
+    """The job as last committed, for a host to go on with should the store be out of reach. None
+    from a store that cannot be."""
+
+
+class Finished(NamedTuple):
+    """The store's answer to `Store.finish_run`."""
+
+    consecutive_failure_count: int | None
+    """The count on the run's own row; None if the row was pruned and nothing was written."""
+    alerts_due: bool = False
+    state: JobState | None = None
+    """As in `Started`."""
 
 
 class Alert(NamedTuple):
@@ -216,6 +221,54 @@ class JobStatus(NamedTuple):
     schedule: Schedule | None = None
     alerts_pending: int = 0
     alerts_dead: int = 0
+
+
+class Watch(NamedTuple):
+    """What is expected of a job: what ``cronguard check`` judges it by."""
+
+    job: str
+    rules: tuple[AlertRule, ...] = ()
+    """As of its last start; empty for one that never ran."""
+    schedule: Schedule | None = None
+    max_runtime: float | None = None
+    runbook: str | None = None
+    consecutive_failure_count: int = 0
+    last_success_at: datetime | None = None
+    snoozed_until: datetime | None = None
+    judged_until: datetime | None = None
+    """Occurrences of the schedule up to here have been judged; at first, when it was registered."""
+    seen_until: datetime | None = None
+    """Runs that started up to here have been counted for an occurrence; None before the first."""
+    running: tuple[RunRecord, ...] = ()
+
+
+class Overrun(NamedTuple):
+    """A run that goes on past its ``max_runtime``."""
+
+    run_id: str
+    job: str
+    step: int
+    """How many times ``max_runtime`` has passed: 1, 2, 4 or 8."""
+    elapsed: float
+    """Seconds since the run started."""
+    message: str
+    """The same in a sentence, for the alert."""
+
+
+class Missed(NamedTuple):
+    """A schedule judged: the occurrences at which its job did not start."""
+
+    job: str
+    number: int
+    """How many there were since the job was judged last."""
+    latest: datetime | None
+    """The last of them; None if there was none."""
+    message: str | None
+    """The same in a sentence, for the alert; None if there was none."""
+    judged_from: datetime | None
+    """The job's `Watch.judged_until` as it was read: if it has changed, somebody else judged."""
+    judged_until: datetime
+    seen_until: datetime | None
 
 
 class AlertRecord(NamedTuple):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 from cronguard.errors import ChannelError
 from cronguard.ids import new_id
-from cronguard.model import Alert, Delivery, JobState, Outcome, Run
+from cronguard.model import Alert, Delivery, JobState, Missed, Outcome, Overrun, Run
 from cronguard.policy import DueAlert
 from cronguard.times import rfc3339
 
@@ -46,6 +47,53 @@ def build(
         host=run.owner.host,
         runbook=run.runbook,
         test=due.kind == "test",
+    )
+
+
+def build_overrun(
+    due: DueAlert,
+    overrun: Overrun,
+    *,
+    alert_id: str,
+    started_at: datetime,
+    host: str | None,
+    state: JobState,
+    runbook: str | None,
+) -> Alert:
+    """The alert for a run that goes on too long; ``duration_seconds`` is its time so far."""
+    return _expected(due, overrun, alert_id=alert_id, state=state, runbook=runbook)._replace(
+        run_id=overrun.run_id,
+        started_at=rfc3339(started_at),
+        duration_seconds=round(overrun.elapsed, 6),
+        host=host,
+    )
+
+
+def build_missed(
+    due: DueAlert, missed: Missed, *, alert_id: str, state: JobState, runbook: str | None
+) -> Alert:
+    """The alert for a job that did not start when it should have; no run is to blame."""
+    return _expected(due, missed, alert_id=alert_id, state=state, runbook=runbook)
+
+
+def _expected(
+    due: DueAlert,
+    trouble: Overrun | Missed,
+    *,
+    alert_id: str,
+    state: JobState,
+    runbook: str | None,
+) -> Alert:
+    last_success = state.last_success_at
+    return Alert(
+        alert_id=alert_id,
+        kind=due.kind,
+        job=trouble.job,
+        consecutive_failure_count=state.consecutive_failure_count,
+        threshold=due.threshold,
+        error_message=trouble.message,
+        last_success_at=rfc3339(last_success) if last_success else None,
+        runbook=runbook,
     )
 
 

@@ -7,7 +7,7 @@ outcome; PostgreSQL has the same rules in SQL, and one model test runs on both.
 # No `from __future__ import annotations` here: a NamedTuple compiles every annotation that is text,
 # which costs each cron process more than all the rest of this module.
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -17,9 +17,12 @@ from cronguard.model import (
     EndStatus,
     Failure,
     JobState,
+    Missed,
     Outcome,
+    Overrun,
     RunStatus,
 )
+from cronguard.times import rfc3339
 
 FinishAction: TypeAlias = Literal["commit", "insert", "revise", "fill", "ignore"]
 """commit: end the running row. insert: write the row whole. revise: turn a crashed row into a
@@ -80,11 +83,13 @@ def decide(
     snoozed: bool,
     late: bool = False,
     test_mode: bool = False,
+    told: Collection[str] = (),
 ) -> Decision:
     """What an outcome makes of the job's state, and which alerts it owes.
 
     ``late`` marks the success of a run that had been counted as crashed: it ends the incident only
-    if nothing was counted since. ``snoozed`` is judged by the store, on its clock.
+    if nothing was counted since. ``snoozed`` is judged by the store, on its clock. ``told`` are
+    channels that know of this outcome already.
     """
     due: list[DueAlert] = []
     if outcome.status == "cancelled":
@@ -102,7 +107,9 @@ def decide(
                     f"{job}/{state.incident_id}/recovered/{rule.channel}",
                 )
                 for rule in rules
-                if rule.notify_recovery and rule.channel in state.announced
+                if rule.notify_recovery
+                and rule.channel in state.announced
+                and rule.channel not in told
             ]
             after = JobState(
                 last_success_at=outcome.finished_at,
@@ -113,7 +120,11 @@ def decide(
         count = state.consecutive_failure_count + 1
         incident = state.incident_id or run_id
         announced = state.announced
+        if told:
+            announced = announced | {rule.channel for rule in rules if rule.channel in told}
         for rule in rules:
+            if rule.channel in told:
+                continue
             kind = _failure_kind(rule, count, told=rule.channel in announced)
             if kind is None or snoozed:
                 continue
@@ -134,6 +145,7 @@ def decide(
         due += [
             DueAlert("test", rule.channel, rule.threshold, f"{job}/{run_id}/test/{rule.channel}")
             for rule in rules
+            if rule.channel not in told
         ]
     return Decision(after, count, () if snoozed else tuple(due))
 
@@ -147,3 +159,44 @@ def _failure_kind(rule: AlertRule, count: int, *, told: bool) -> AlertKind | Non
     if rule.realert_every and over and over % rule.realert_every == 0:
         return "still_failing"
     return None
+
+
+OVERRUN_STEPS = (1, 2, 4, 8)
+"""At how many times ``max_runtime`` a run that is still going is announced."""
+
+
+def overrun_step(elapsed: float, max_runtime: float) -> int:
+    """The highest of `OVERRUN_STEPS` that has passed; 0 if none has."""
+    return max((step for step in OVERRUN_STEPS if elapsed >= step * max_runtime), default=0)
+
+
+def overrun_alerts(overrun: Overrun, rules: Sequence[AlertRule]) -> tuple[DueAlert, ...]:
+    """What is owed when a run passes its ``max_runtime`` so many times."""
+    return tuple(
+        DueAlert(
+            "overrun",
+            rule.channel,
+            rule.threshold,
+            _overrun_key(overrun, overrun.step, rule.channel),
+        )
+        for rule in rules
+    )
+
+
+def louder(overrun: Overrun, channel: str) -> list[str]:
+    """The keys of the later alerts of the same run: where there is one, this one is old news."""
+    return [_overrun_key(overrun, step, channel) for step in OVERRUN_STEPS if step > overrun.step]
+
+
+def _overrun_key(overrun: Overrun, step: int, channel: str) -> str:
+    return f"{overrun.job}/{overrun.run_id}/overrun/{step}/{channel}"
+
+
+def missed_alerts(missed: Missed, rules: Sequence[AlertRule]) -> tuple[DueAlert, ...]:
+    """What is owed for the occurrences that were missed: one alert for all of them."""
+    if missed.latest is None:
+        return ()
+    step = f"{missed.job}/missed/{rfc3339(missed.latest)}"
+    return tuple(
+        DueAlert("missed", rule.channel, rule.threshold, f"{step}/{rule.channel}") for rule in rules
+    )

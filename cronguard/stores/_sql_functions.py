@@ -5,26 +5,32 @@ Each takes one JSON object and answers with JSON; all rules are in SQL. See ``sq
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, cast
 
 from cronguard.errors import StoreConfigError
 from cronguard.model import (
     AlertRecord,
+    AlertRule,
     Delivery,
     DeliveryState,
     Failure,
     Finished,
+    JobState,
     JobStatus,
+    Missed,
     Outcome,
+    Overrun,
     Owner,
     Run,
     RunRecord,
     Schedule,
     Settlement,
     Started,
+    Watch,
 )
+from cronguard.policy import DueAlert, louder, missed_alerts, overrun_alerts
 from cronguard.stores._sql_schema import SCHEMA_VERSION
 from cronguard.times import moment, rfc3339
 
@@ -57,42 +63,97 @@ class FunctionStore:
     # --- runs -----------------------------------------------------------------------------------
 
     def start_run(self, run: Run, *, is_dead: Callable[[Owner], bool]) -> Started:
-        request = _run(run)
-        answer = self._call("cronguard_start_run", request)
-        suspects = answer.get("suspects")
-        if suspects is not None:
-            request["dead"] = [
-                suspect["run_id"]
-                for suspect in suspects
-                if is_dead(
-                    Owner(
-                        suspect["host"],
-                        suspect["pid"],
-                        suspect["space"],
-                        suspect["process_started"],
-                    )
-                )
-            ]
-            answer = self._call("cronguard_start_run", request)
+        answer = self._judging("cronguard_start_run", _run(run), is_dead)
         return Started(
             answer["status"],
             answer["consecutive_failure_count"],
             answer["held_by"],
             answer["alerts_due"],
+            _state(answer["state"]),
         )
 
-    def finish_run(self, run: Run, outcome: Outcome, *, started: bool) -> Finished:
+    def _judging(
+        self, function: str, request: dict[str, Any], is_dead: Callable[[Owner], bool]
+    ) -> Any:
+        """Call a function that sweeps; again, with those that are dead, where we must judge."""
+        answer = self._call(function, request)
+        suspects = answer.get("suspects")
+        if suspects is None:
+            return answer
+        request["dead"] = [
+            suspect["run_id"]
+            for suspect in suspects
+            if is_dead(
+                Owner(suspect["host"], suspect["pid"], suspect["space"], suspect["process_started"])
+            )
+        ]
+        return self._call(function, request)
+
+    def finish_run(
+        self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str] = ()
+    ) -> Finished:
         request = _run(run)
         request["started"] = started
         request["outcome"] = _outcome(outcome)
+        if told:
+            request["told"] = sorted(told)
         answer = self._call("cronguard_finish_run", request)
-        return Finished(answer["consecutive_failure_count"], answer["alerts_due"])
+        return Finished(
+            answer["consecutive_failure_count"], answer["alerts_due"], _state(answer.get("state"))
+        )
 
     def heartbeat(self, run_ids: Sequence[str], *, lease: float) -> None:
         self._ask("cronguard_heartbeat", run_ids=list(run_ids), lease=lease)
 
     def unlock(self, job: str) -> int:
         return int(self._ask("cronguard_unlock", job=job))
+
+    # --- what is expected -----------------------------------------------------------------------
+
+    def sweep(self, owner: Owner, *, is_dead: Callable[[Owner], bool]) -> list[RunRecord]:
+        request = {"schema": SCHEMA_VERSION, "space": owner.space}
+        answer = self._judging("cronguard_sweep", request, is_dead)
+        return [_record(row) for row in answer["crashed"]]
+
+    def declare(self, job: str, schedule: Schedule) -> None:
+        self._ask("cronguard_declare", job=job, plan=_plan(schedule))
+
+    def watches(self) -> list[Watch]:
+        return [_watch(row) for row in self._ask("cronguard_watches")]
+
+    def starts(self, job: str, *, after: datetime, limit: int = 10_000) -> list[datetime]:
+        found = self._ask("cronguard_starts", job=job, after=rfc3339(after), limit=limit)
+        return [datetime.fromisoformat(each) for each in found]
+
+    def announce_overrun(self, overrun: Overrun, rules: Sequence[AlertRule]) -> bool:
+        return bool(
+            self._ask(
+                "cronguard_announce_overrun",
+                run_id=overrun.run_id,
+                alerts=[
+                    {**_due(each), "louder": louder(overrun, each.channel)}
+                    for each in overrun_alerts(overrun, rules)
+                ],
+                elapsed=round(overrun.elapsed, 6),
+                message=overrun.message,
+            )
+        )
+
+    def announce_missed(self, missed: Missed, rules: Sequence[AlertRule]) -> bool:
+        return bool(
+            self._ask(
+                "cronguard_announce_missed",
+                job=missed.job,
+                judged_from=_text(missed.judged_from),
+                judged_until=_text(missed.judged_until),
+                seen_until=_text(missed.seen_until),
+                alerts=[_due(each) for each in missed_alerts(missed, rules)],
+                message=missed.message,
+            )
+        )
+
+    def forget(self, job: str) -> bool:
+        return bool(self._ask("cronguard_forget", job=job))
 
     # --- the outbox -----------------------------------------------------------------------------
 
@@ -232,10 +293,52 @@ def _run(run: Run) -> dict[str, Any]:
             for rule in run.rules
         ],
         "max_runtime": run.max_runtime,
-        "schedule": plan and {"cron": plan.cron, "timezone": plan.timezone, "grace": plan.grace},
+        "schedule": plan and _plan(plan),
         "runbook": run.runbook,
         "test_mode": run.test_mode,
     }
+
+
+def _plan(plan: Schedule) -> dict[str, Any]:
+    return {"cron": plan.cron, "timezone": plan.timezone, "grace": plan.grace}
+
+
+def _due(due: DueAlert) -> dict[str, Any]:
+    return {"key": due.key, "channel": due.channel, "threshold": due.threshold}
+
+
+def _text(when: datetime | None) -> str | None:
+    return None if when is None else rfc3339(when)
+
+
+def _state(row: dict[str, Any] | None) -> JobState | None:
+    if row is None:
+        return None
+    return JobState(
+        row["consecutive_failure_count"],
+        row["incident_id"],
+        frozenset(row["announced"]),
+        moment(row["last_success_at"]),
+        row["last_counted_run"],
+        moment(row["snoozed_until"]),
+    )
+
+
+def _watch(row: dict[str, Any]) -> Watch:
+    plan = row["schedule"]
+    return Watch(
+        job=row["job"],
+        rules=tuple(AlertRule(**rule) for rule in row["rules"]),
+        schedule=Schedule(**plan) if plan else None,
+        max_runtime=row["max_runtime"],
+        runbook=row["runbook"],
+        consecutive_failure_count=row["consecutive_failure_count"],
+        last_success_at=moment(row["last_success_at"]),
+        snoozed_until=moment(row["snoozed_until"]),
+        judged_until=moment(row["judged_until"]),
+        seen_until=moment(row["seen_until"]),
+        running=tuple(_record(each) for each in row["running"]),
+    )
 
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class Wanted(NamedTuple):
 def enqueue(
     db: sqlite3.Connection,
     now: datetime,
-    alerts: Iterable[tuple[str, str, str, str, str, str, str]],
+    alerts: Iterable[tuple[str, str, str, str | None, str, str, str]],
 ) -> None:
     """Rows of (alert_id, key, job, run_id, channel, kind, payload); a known key is left alone."""
     at = rfc3339(now)

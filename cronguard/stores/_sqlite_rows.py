@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from cronguard.ids import new_id
 from cronguard.model import (
     LEASE_SECONDS,
+    AlertRule,
     Failure,
     Finished,
     JobState,
@@ -25,14 +27,15 @@ from cronguard.model import (
 from cronguard.policy import Decision, crash, decide, finish_action
 from cronguard.times import moment, rfc3339
 
-_STATE = """
+STATE = """
     SELECT consecutive_failure_count, incident_id, announced, last_success_at, last_counted_run,
            snoozed_until,
            (SELECT r.status FROM cron_execution_logs r WHERE r.id = ?),
            EXISTS (SELECT 1 FROM cronguard_alerts a WHERE a.job = j.job AND a.state = 'pending')
     FROM cronguard_jobs j WHERE job = ?"""
 _EXPECTED = """
-    SELECT consecutive_failure_count, max_runtime, schedule, timezone, grace,
+    SELECT consecutive_failure_count, max_runtime, rules, runbook, declared,
+           schedule, timezone, grace,
            EXISTS (SELECT 1 FROM cronguard_alerts a WHERE a.job = j.job AND a.state = 'pending'),
            EXISTS (SELECT 1 FROM cron_execution_logs r INDEXED BY cron_execution_logs_running
                    WHERE r.job = j.job AND r.status = 'running')
@@ -60,10 +63,13 @@ _SAVE_STATE = """
         last_success_at = ?, last_counted_run = ?
     WHERE job = ?"""
 _REGISTER = """
-    INSERT INTO cronguard_jobs (job, schedule, timezone, grace, max_runtime, registered_at)
-    VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT (job) DO UPDATE SET schedule = excluded.schedule, timezone = excluded.timezone,
-        grace = excluded.grace, max_runtime = excluded.max_runtime"""
+    INSERT INTO cronguard_jobs (job, schedule, timezone, grace, max_runtime, rules, runbook,
+        registered_at, judged_until)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_REGISTER_ANEW = """
+    UPDATE cronguard_jobs SET schedule = ?, timezone = ?, grace = ?, max_runtime = ?, rules = ?,
+        runbook = ?, judged_until = coalesce(?, judged_until), seen_until = ?
+    WHERE job = ?"""
 _RECORD = """id, job, status, started_at, finished_at, duration_ms, consecutive_failure_count,
     error_type, error_code, error_message, error_location, host, pid"""
 
@@ -74,12 +80,12 @@ def start_unopposed(db: sqlite3.Connection, run: Run, now: datetime) -> Started 
     None, and nothing written, where there is more to it than that.
     """
     row = db.execute(_EXPECTED, (run.job,)).fetchone()
-    if row is None or row[6] or row[1] != run.max_runtime:
+    if row is None or row[9] or row[1:4] != (run.max_runtime, rules_text(run.rules), run.runbook):
         return None
-    if row[2:5] != (run.schedule or (None, None, None)):
+    if row[5:8] != run.schedule and (run.schedule or (row[5] and not row[4])):
         return None
     _insert_running(db, run, now)
-    return Started("running", row[0], None, bool(row[5]) and _is_due(db, run.job, now))
+    return Started("running", row[0], None, bool(row[8]) and is_due(db, run.job, now))
 
 
 def owners(db: sqlite3.Connection, run: Run) -> set[Owner]:
@@ -91,11 +97,11 @@ def owners(db: sqlite3.Connection, run: Run) -> set[Owner]:
 
 def start(db: sqlite3.Connection, run: Run, now: datetime, dead: AbstractSet[Owner]) -> Started:
     """`cronguard.interfaces.Store.start_run`, inside a transaction; ``dead`` are known to be."""
-    row = db.execute(_STATE, (run.run_id, run.job)).fetchone()
+    row = db.execute(STATE, (run.run_id, run.job)).fetchone()
     _register(db, run, now)
     state, holder = JobState(), None
     if row is not None:
-        state, holder = _sweep(db, run, _state(row), now, dead)
+        state, holder = sweep_job(db, run, state_of(row), now, dead)
     skipped = holder is not None and run.overlap == "skip"
     count = state.consecutive_failure_count
     if skipped:
@@ -103,21 +109,29 @@ def start(db: sqlite3.Connection, run: Run, now: datetime, dead: AbstractSet[Own
     else:
         _insert_running(db, run, now)
         holder = None
-    due = _is_due(db, run.job, now)
+    due = is_due(db, run.job, now)
     return Started("skipped" if skipped else "running", count, holder, due)
 
 
 def finish(
-    db: sqlite3.Connection, run: Run, outcome: Outcome, now: datetime, *, started: bool
+    db: sqlite3.Connection,
+    run: Run,
+    outcome: Outcome,
+    now: datetime,
+    *,
+    started: bool,
+    told: Collection[str] = (),
 ) -> Finished:
     """`cronguard.interfaces.Store.finish_run`, inside a transaction."""
-    row = db.execute(_STATE, (run.run_id, run.job)).fetchone()
+    if told:
+        settle_told(db, run.run_id, told, now)
+    row = db.execute(STATE, (run.run_id, run.job)).fetchone()
     if row is None:
-        if started:
+        if started and not _is_there(db, run.run_id):
             return Finished(None)
         _register(db, run, now)
-        row = db.execute(_STATE, (run.run_id, run.job)).fetchone()
-    due = bool(row[7]) and _is_due(db, run.job, now)
+        row = db.execute(STATE, (run.run_id, run.job)).fetchone()
+    due = bool(row[7]) and is_due(db, run.job, now)
     action = finish_action(row[6], outcome.status, started=started)
     if action == "ignore":
         shown = db.execute(
@@ -129,11 +143,26 @@ def finish(
         return Finished(_fill(db, run, outcome), due)
     if action == "insert":
         _insert_running(db, run, now)
-    decision = _commit(db, run, outcome, _state(row), now, late=action == "revise")
+    decision = _commit(db, run, outcome, state_of(row), now, late=action == "revise", told=told)
     return Finished(decision.consecutive_failure_count, due or bool(decision.alerts))
 
 
-def _state(row: Sequence[Any]) -> JobState:
+def settle_told(db: sqlite3.Connection, run_id: str, told: Collection[str], now: datetime) -> None:
+    """Alerts of a run that wait for channels that have been told without the store."""
+    db.executemany(
+        """UPDATE cronguard_alerts SET state = 'sent', settled_at = ?
+           WHERE run_id = ? AND channel = ? AND state = 'pending'""",
+        [(rfc3339(now), run_id, channel) for channel in told],
+    )
+
+
+def _is_there(db: sqlite3.Connection, run_id: str) -> bool:
+    found = db.execute("SELECT 1 FROM cron_execution_logs WHERE id = ?", (run_id,)).fetchone()
+    return found is not None
+
+
+def state_of(row: Sequence[Any]) -> JobState:
+    """A job's state from a row that `STATE` found."""
     announced: frozenset[str] = frozenset()
     if row[2]:
         announced = frozenset(row[2].split(","))
@@ -144,7 +173,8 @@ def _text(when: datetime | None) -> str | None:
     return None if when is None else rfc3339(when)
 
 
-def _is_due(db: sqlite3.Connection, job: str, now: datetime) -> bool:
+def is_due(db: sqlite3.Connection, job: str, now: datetime) -> bool:
+    """Whether there is an alert of the job whose time has come."""
     return bool(
         db.execute(
             "SELECT 1 FROM cronguard_alerts WHERE job = ? AND state = 'pending' AND due_at <= ?",
@@ -153,19 +183,41 @@ def _is_due(db: sqlite3.Connection, job: str, now: datetime) -> bool:
     )
 
 
-def _register(db: sqlite3.Connection, run: Run, now: datetime) -> None:
-    plan = run.schedule
-    db.execute(
-        _REGISTER,
-        (
-            run.job,
-            plan.cron if plan else None,
-            plan.timezone if plan else None,
-            plan.grace if plan else None,
-            run.max_runtime,
-            rfc3339(now),
-        ),
+@lru_cache(maxsize=64)
+def rules_text(rules: tuple[AlertRule, ...]) -> str:
+    """``slack:2::0,pager:5:3:1``: channel, threshold, realert_every, notify_recovery."""
+    return ",".join(
+        f"{rule.channel}:{rule.threshold}:{rule.realert_every or ''}:{rule.notify_recovery:d}"
+        for rule in rules
     )
+
+
+def rules_of(text: str | None) -> tuple[AlertRule, ...]:
+    """The inverse of `rules_text`; none for None."""
+    found = []
+    for part in text.split(",") if text else ():
+        channel, threshold, realert, recovery = part.rsplit(":", 3)
+        found.append(
+            AlertRule(channel, int(threshold), int(realert) if realert else None, recovery == "1")
+        )
+    return tuple(found)
+
+
+def _register(db: sqlite3.Connection, run: Run, now: datetime) -> None:
+    row = db.execute(
+        "SELECT declared, schedule, timezone, grace, seen_until FROM cronguard_jobs WHERE job = ?",
+        (run.job,),
+    ).fetchone()
+    plan: Sequence[Any] = run.schedule or (None, None, None)
+    if row is not None and run.schedule is None and row[0] is not None:
+        plan = row[1:4]  # what settings declared stands
+    known = (*plan, run.max_runtime, rules_text(run.rules), run.runbook)
+    at = rfc3339(now)
+    if row is None:
+        db.execute(_REGISTER, (run.job, *known, at, at))
+        return
+    same = row[1:4] == tuple(plan)
+    db.execute(_REGISTER_ANEW, (*known, None if same else at, row[4] if same else None, run.job))
 
 
 def _insert_running(db: sqlite3.Connection, run: Run, now: datetime) -> None:
@@ -190,7 +242,7 @@ def _insert_skipped(db: sqlite3.Connection, run: Run, count: int) -> None:
     )
 
 
-def _sweep(
+def sweep_job(
     db: sqlite3.Connection,
     run: Run,
     state: JobState,
@@ -234,6 +286,7 @@ def _commit(
     now: datetime,
     *,
     late: bool = False,
+    told: Collection[str] = (),
 ) -> Decision:
     """Write an outcome, the job's state and the alerts owed."""
     decision = decide(
@@ -245,6 +298,7 @@ def _commit(
         snoozed=before.snoozed_until is not None and before.snoozed_until > now,
         late=late,
         test_mode=run.test_mode,
+        told=told,
     )
     finished_at = rfc3339(outcome.finished_at)
     duration = None if outcome.duration is None else round(outcome.duration * 1000, 3)

@@ -11,23 +11,28 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cronguard.errors import ConfigError
 from cronguard.model import (
     AlertRecord,
+    AlertRule,
     Delivery,
     DeliveryState,
     Finished,
     JobStatus,
+    Missed,
     Outcome,
+    Overrun,
     Owner,
     Run,
     RunRecord,
+    Schedule,
     Settlement,
     Started,
+    Watch,
 )
 from cronguard.stores import _sqlite_outbox as outbox
 from cronguard.stores import _sqlite_rows as rows
@@ -95,9 +100,11 @@ class SQLiteStore:
         self._swept[job] = now
         return True
 
-    def finish_run(self, run: Run, outcome: Outcome, *, started: bool) -> Finished:
+    def finish_run(
+        self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str] = ()
+    ) -> Finished:
         return self._file.write(
-            lambda db: rows.finish(db, run, outcome, self._clock(), started=started)
+            lambda db: rows.finish(db, run, outcome, self._clock(), started=started, told=told)
         )
 
     def heartbeat(self, run_ids: Sequence[str], *, lease: float) -> None:
@@ -120,6 +127,45 @@ class SQLiteStore:
             ).rowcount
 
         return self._file.write(work)
+
+    # --- what is expected -----------------------------------------------------------------------
+
+    def sweep(self, owner: Owner, *, is_dead: Callable[[Owner], bool]) -> list[RunRecord]:
+        from cronguard.stores import _sqlite_expected as expected  # not on a run's path
+
+        found = self._file.read(lambda db: expected.owners(db, owner.space))
+        dead = {each for each in found if is_dead(each)}
+        return self._file.write(lambda db: expected.sweep(db, owner, self._clock(), dead))
+
+    def declare(self, job: str, schedule: Schedule) -> None:
+        from cronguard.stores._sqlite_expected import declare  # not on a run's path
+
+        self._file.write(lambda db: declare(db, job, schedule, self._clock()))
+
+    def watches(self) -> list[Watch]:
+        from cronguard.stores._sqlite_expected import watches  # not on a run's path
+
+        return self._file.read(watches)
+
+    def starts(self, job: str, *, after: datetime, limit: int = 10_000) -> list[datetime]:
+        from cronguard.stores._sqlite_expected import starts  # not on a run's path
+
+        return self._file.read(lambda db: starts(db, job, after, limit))
+
+    def announce_overrun(self, overrun: Overrun, rules: Sequence[AlertRule]) -> bool:
+        from cronguard.stores._sqlite_expected import announce_overrun  # not on a run's path
+
+        return self._file.write(lambda db: announce_overrun(db, overrun, rules, self._clock()))
+
+    def announce_missed(self, missed: Missed, rules: Sequence[AlertRule]) -> bool:
+        from cronguard.stores._sqlite_expected import announce_missed  # not on a run's path
+
+        return self._file.write(lambda db: announce_missed(db, missed, rules, self._clock()))
+
+    def forget(self, job: str) -> bool:
+        from cronguard.stores._sqlite_expected import forget  # not on a run's path
+
+        return self._file.write(lambda db: forget(db, job))
 
     # --- the outbox -----------------------------------------------------------------------------
 

@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cronguard.ids import new_id
 from cronguard.model import (
+    Alert,
     AlertKind,
     AlertRecord,
+    AlertRule,
     Delivery,
     DeliveryState,
     Finished,
     JobState,
     JobStatus,
+    Missed,
     Outcome,
+    Overrun,
     Owner,
     Run,
     RunRecord,
     Schedule,
     Settlement,
     Started,
+    Watch,
 )
-from cronguard.payload import build, encode
-from cronguard.policy import crash, decide, finish_action
+from cronguard.payload import build, build_missed, build_overrun, encode
+from cronguard.policy import (
+    DueAlert,
+    crash,
+    decide,
+    finish_action,
+    louder,
+    missed_alerts,
+    overrun_alerts,
+)
 
 
 @dataclass(slots=True)
@@ -60,7 +74,8 @@ class MemoryStore:
         self._lock = threading.RLock()
         self._rows: dict[str, _Row] = {}
         self._states: dict[str, JobState] = {}
-        self._schedules: dict[str, Schedule | None] = {}
+        self._watches: dict[str, Watch] = {}
+        self._declared: dict[str, Schedule] = {}
         self._outbox: dict[str, _Outgoing] = {}
 
     def __repr__(self) -> str:
@@ -71,23 +86,8 @@ class MemoryStore:
     def start_run(self, run: Run, *, is_dead: Callable[[Owner], bool]) -> Started:
         with self._lock:
             now = self._clock()
-            self._states.setdefault(run.job, JobState())
-            self._schedules[run.job] = run.schedule
-            holder: str | None = None
-            for row in [row for row in self._rows.values() if row.run.job == run.job]:
-                if row.record.status != "running" or row.run.run_id == run.run_id:
-                    continue
-                owner = row.run.owner
-                if owner.space is not None and owner.space == run.owner.space:
-                    dead = is_dead(owner)
-                else:
-                    dead = row.lease_until is None or row.lease_until <= now
-                if dead:
-                    gone = run._replace(run_id=row.run.run_id, owner=owner)
-                    gone = gone._replace(started_at=row.run.started_at)
-                    self._commit(gone, crash(now), now)
-                elif row.holds:
-                    holder = row.run.run_id
+            self._register(run, now)
+            holder = self._sweep_job(run, now, is_dead)
             count = self._states[run.job].consecutive_failure_count
             skipped = holder is not None and run.overlap == "skip"
             if run.run_id not in self._rows:
@@ -111,14 +111,58 @@ class MemoryStore:
                 self._due(run.job, now),
             )
 
-    def finish_run(self, run: Run, outcome: Outcome, *, started: bool) -> Finished:
+    def _register(self, run: Run, now: datetime) -> None:
+        self._states.setdefault(run.job, JobState())
+        watch = self._watches.setdefault(run.job, Watch(run.job, judged_until=now))
+        plan = run.schedule
+        if plan is None and run.job in self._declared:
+            plan = watch.schedule
+        self._expect(run.job, plan, now)
+        self._watches[run.job] = self._watches[run.job]._replace(
+            rules=run.rules, max_runtime=run.max_runtime, runbook=run.runbook
+        )
+
+    def _expect(self, job: str, plan: Schedule | None, now: datetime) -> None:
+        watch = self._watches[job]
+        if plan != watch.schedule:
+            watch = watch._replace(schedule=plan, judged_until=now, seen_until=None)
+        self._watches[job] = watch
+
+    def _sweep_job(self, run: Run, now: datetime, is_dead: Callable[[Owner], bool]) -> str | None:
+        """Count the job's dead runs; the run that still holds it."""
+        holder: str | None = None
+        for row in [row for row in self._rows.values() if row.run.job == run.job]:
+            if row.record.status != "running" or row.run.run_id == run.run_id:
+                continue
+            owner = row.run.owner
+            if owner.space is not None and owner.space == run.owner.space:
+                dead = is_dead(owner)
+            else:
+                dead = row.lease_until is None or row.lease_until <= now
+            if dead:
+                gone = run._replace(run_id=row.run.run_id, owner=owner)
+                gone = gone._replace(started_at=row.run.started_at, test_mode=False)
+                self._commit(gone, crash(now), now)
+            elif row.holds:
+                holder = row.run.run_id
+        return holder
+
+    def finish_run(
+        self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str] = ()
+    ) -> Finished:
         with self._lock:
             now = self._clock()
             row = self._rows.get(run.run_id)
             existing = row.record.status if row else None
             action = finish_action(existing, outcome.status, started=started)
+            for out in self._outbox.values() if told else ():
+                about = json.loads(out.delivery.payload)["run_id"]
+                if (about, out.state) == (run.run_id, "pending") and out.delivery.channel in told:
+                    out.state, out.settled_at = "sent", now
+            if row is not None and run.job not in self._states:
+                self._register(run, now)
             if action == "insert":
-                self._states.setdefault(run.job, JobState())
+                self._register(run, now)
                 record = RunRecord(
                     run.run_id,
                     run.job,
@@ -133,10 +177,18 @@ class MemoryStore:
             if action == "fill":
                 row.record = row.record._replace(failure=outcome.failure or row.record.failure)
             elif action != "ignore":
-                self._commit(run, outcome, now, late=action == "revise")
+                self._commit(run, outcome, now, late=action == "revise", told=told)
             return Finished(row.record.consecutive_failure_count, self._due(run.job, now))
 
-    def _commit(self, run: Run, outcome: Outcome, now: datetime, *, late: bool = False) -> None:
+    def _commit(
+        self,
+        run: Run,
+        outcome: Outcome,
+        now: datetime,
+        *,
+        late: bool = False,
+        told: Collection[str] = (),
+    ) -> None:
         before = self._states[run.job]
         decision = decide(
             before,
@@ -144,9 +196,10 @@ class MemoryStore:
             job=run.job,
             run_id=run.run_id,
             rules=run.rules,
-            snoozed=before.snoozed_until is not None and before.snoozed_until > now,
+            snoozed=self._is_snoozed(run.job, now),
             late=late,
             test_mode=run.test_mode,
+            told=told,
         )
         self._states[run.job] = decision.state
         row = self._rows[run.run_id]
@@ -159,8 +212,6 @@ class MemoryStore:
             failure=outcome.failure,
         )
         for due in decision.alerts:
-            if due.key in self._outbox:
-                continue
             alert = build(
                 due,
                 alert_id=new_id(),
@@ -169,7 +220,16 @@ class MemoryStore:
                 before=before,
                 count=decision.consecutive_failure_count,
             )
-            delivery = Delivery(alert.alert_id, run.job, due.channel, due.kind, 0, encode(alert))
+            self._enqueue(due, alert, now)
+
+    def _is_snoozed(self, job: str, now: datetime) -> bool:
+        until = self._states[job].snoozed_until
+        return until is not None and until > now
+
+    def _enqueue(self, due: DueAlert, alert: Alert, now: datetime) -> None:
+        if due.key not in self._outbox:
+            known = (alert.alert_id, alert.job, due.channel, due.kind)
+            delivery = Delivery(*known, 0, encode(alert))
             self._outbox[due.key] = _Outgoing(delivery, "pending", now, now)
 
     def heartbeat(self, run_ids: Sequence[str], *, lease: float) -> None:
@@ -188,6 +248,102 @@ class MemoryStore:
             for row in held:
                 row.holds = False
             return len(held)
+
+    # --- what is expected -----------------------------------------------------------------------
+
+    def sweep(self, owner: Owner, *, is_dead: Callable[[Owner], bool]) -> list[RunRecord]:
+        with self._lock:
+            now = self._clock()
+            running = [row for row in self._rows.values() if row.record.status == "running"]
+            for job in sorted({row.run.job for row in running} & self._watches.keys()):
+                watch = self._watches[job]
+                run = Run("", job, now, owner, watch.rules, runbook=watch.runbook)
+                self._sweep_job(run, now, is_dead)
+            return [row.record for row in running if row.record.status == "crashed"]
+
+    def declare(self, job: str, schedule: Schedule) -> None:
+        with self._lock:
+            now = self._clock()
+            self._states.setdefault(job, JobState())
+            self._watches.setdefault(job, Watch(job, judged_until=now))
+            if self._declared.get(job) != schedule:
+                self._declared[job] = schedule
+                self._expect(job, schedule, now)
+
+    def watches(self) -> list[Watch]:
+        with self._lock:
+            return [
+                self._watches[job]._replace(
+                    consecutive_failure_count=state.consecutive_failure_count,
+                    last_success_at=state.last_success_at,
+                    snoozed_until=state.snoozed_until,
+                    running=tuple(
+                        record
+                        for record in reversed(self._newest(job))
+                        if record.status == "running"
+                    ),
+                )
+                for job, state in sorted(self._states.items())
+            ]
+
+    def starts(self, job: str, *, after: datetime, limit: int = 10_000) -> list[datetime]:
+        with self._lock:
+            found = (record.started_at for record in self._newest(job))
+            return sorted(started for started in found if started > after)[:limit]
+
+    def announce_overrun(self, overrun: Overrun, rules: Sequence[AlertRule]) -> bool:
+        with self._lock:
+            now = self._clock()
+            row = self._rows.get(overrun.run_id)
+            if row is None or row.record.status != "running" or overrun.job not in self._states:
+                return False
+            if self._is_snoozed(overrun.job, now):
+                return False
+            for due in overrun_alerts(overrun, rules):
+                if not any(key in self._outbox for key in louder(overrun, due.channel)):
+                    alert = build_overrun(
+                        due,
+                        overrun,
+                        alert_id=new_id(),
+                        started_at=row.record.started_at,
+                        host=row.record.host,
+                        state=self._states[overrun.job],
+                        runbook=self._watches[overrun.job].runbook,
+                    )
+                    self._enqueue(due, alert, now)
+            return self._due(overrun.job, now)
+
+    def announce_missed(self, missed: Missed, rules: Sequence[AlertRule]) -> bool:
+        with self._lock:
+            now = self._clock()
+            watch = self._watches.get(missed.job)
+            owed = missed_alerts(missed, rules)
+            if watch is None or watch.judged_until != missed.judged_from:
+                return False
+            if owed and self._is_snoozed(missed.job, now):
+                return False
+            self._watches[missed.job] = watch._replace(
+                judged_until=missed.judged_until, seen_until=missed.seen_until
+            )
+            for due in owed:
+                alert = build_missed(
+                    due,
+                    missed,
+                    alert_id=new_id(),
+                    state=self._states[missed.job],
+                    runbook=watch.runbook,
+                )
+                self._enqueue(due, alert, now)
+            return True
+
+    def forget(self, job: str) -> bool:
+        with self._lock:
+            for key, out in list(self._outbox.items()):
+                if out.delivery.job == job and out.state != "sent":
+                    del self._outbox[key]
+            self._watches.pop(job, None)
+            self._declared.pop(job, None)
+            return self._states.pop(job, None) is not None
 
     # --- the outbox -----------------------------------------------------------------------------
 
@@ -258,7 +414,7 @@ class MemoryStore:
             last_success_at=state.last_success_at,
             running=sum(record.status == "running" for record in shown),
             snoozed_until=state.snoozed_until,
-            schedule=self._schedules.get(job),
+            schedule=self._watches[job].schedule,
             alerts_pending=self._count(job, "pending"),
             alerts_dead=self._count(job, "dead"),
         )

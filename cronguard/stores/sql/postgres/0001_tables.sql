@@ -71,7 +71,12 @@ create table if not exists public.cronguard_jobs (
     timezone text,
     grace double precision,
     max_runtime double precision,
-    registered_at timestamptz not null default now()
+    registered_at timestamptz not null default now(),
+    rules jsonb, -- as of the last start; null for a job that never ran
+    runbook text,
+    declared jsonb, -- the schedule that settings gave ahead, as it was last declared
+    judged_until timestamptz not null default now(),
+    seen_until timestamptz
 ) with (fillfactor = 50); -- room for an outcome's new version of the row beside the old one
 
 create table if not exists public.cronguard_alerts (

@@ -18,32 +18,55 @@ create or replace function public.cronguard_rfc3339(moment timestamptz) returns 
 language sql stable set search_path = ''
 as $$ select to_char(moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') $$;
 
+-- A job's schedule as a start or a declaration says it; JSON's null for none.
+create or replace function public.cronguard_plan(job public.cronguard_jobs) returns jsonb
+language sql immutable set search_path = ''
+as $$
+    select case when job.schedule is null then 'null'::jsonb else jsonb_build_object(
+        'cron', job.schedule, 'timezone', job.timezone, 'grace', job.grace
+    ) end
+$$;
+
 -- The job's row, locked until the transaction ends; a job that is not known is registered.
 create or replace function public.cronguard_lock_job(request jsonb) returns public.cronguard_jobs
 language plpgsql set search_path = ''
 as $$
 declare
     _job public.cronguard_jobs;
+    _plan jsonb;
+    _changed boolean := false;
 begin
     loop
         select * into _job from public.cronguard_jobs where job = request ->> 'job' for update;
         exit when found;
-        insert into public.cronguard_jobs (job, registered_at)
-            values (request ->> 'job', clock_timestamp())
+        insert into public.cronguard_jobs (job, registered_at, judged_until)
+            values (request ->> 'job', clock_timestamp(), clock_timestamp())
             on conflict (job) do nothing;
     end loop;
-    if request ? 'schedule' and (_job.schedule, _job.timezone, _job.grace, _job.max_runtime)
-        is distinct from (
-            request #>> '{schedule,cron}', request #>> '{schedule,timezone}',
-            (request #>> '{schedule,grace}')::double precision,
-            (request ->> 'max_runtime')::double precision
-        )
+    if not request ? 'schedule' then
+        return _job;
+    end if;
+    -- A start without a schedule leaves alone what settings declared.
+    _plan := case when request -> 'schedule' <> 'null' then request -> 'schedule'
+        when _job.declared is not null then public.cronguard_plan(_job) else 'null' end;
+    if public.cronguard_plan(_job) is distinct from _plan then
+        _job.schedule := _plan ->> 'cron';
+        _job.timezone := _plan ->> 'timezone';
+        _job.grace := (_plan ->> 'grace')::double precision;
+        _job.judged_until := clock_timestamp();
+        _job.seen_until := null;
+        _changed := true;
+    end if;
+    if _changed or (_job.max_runtime, _job.rules, _job.runbook) is distinct from (
+        (request ->> 'max_runtime')::double precision, request -> 'rules', request ->> 'runbook'
+    )
     then
         update public.cronguard_jobs set
-            schedule = request #>> '{schedule,cron}',
-            timezone = request #>> '{schedule,timezone}',
-            grace = (request #>> '{schedule,grace}')::double precision,
-            max_runtime = (request ->> 'max_runtime')::double precision
+            schedule = _job.schedule, timezone = _job.timezone, grace = _job.grace,
+            judged_until = _job.judged_until, seen_until = _job.seen_until,
+            max_runtime = (request ->> 'max_runtime')::double precision,
+            rules = request -> 'rules',
+            runbook = request ->> 'runbook'
         where job = _job.job
         returning * into _job;
     end if;
@@ -107,6 +130,20 @@ begin
     on conflict (alert_key) do nothing;
 end $$;
 
+-- What a host goes on with should this server be out of reach.
+create or replace function public.cronguard_job_state(job public.cronguard_jobs) returns jsonb
+language sql stable set search_path = ''
+as $$
+    select jsonb_build_object(
+        'consecutive_failure_count', job.consecutive_failure_count,
+        'incident_id', job.incident_id,
+        'announced', job.announced,
+        'last_success_at', public.cronguard_rfc3339(job.last_success_at),
+        'last_counted_run', job.last_counted_run,
+        'snoozed_until', public.cronguard_rfc3339(job.snoozed_until)
+    )
+$$;
+
 -- Write an outcome, the job's new state and the alerts owed: cronguard.policy.decide, in SQL.
 -- The job's row must be locked. "late": the success of a run that had been counted as crashed.
 create or replace function public.cronguard_commit(
@@ -142,6 +179,12 @@ begin
         _after.consecutive_failure_count := _count;
         _after.incident_id := coalesce(before.incident_id, _run_id);
         _after.last_counted_run := _run_id;
+        -- Channels that this host has told of the outcome already.
+        select before.announced || coalesce(array_agg(each.value ->> 'channel'), '{}')
+            into _after.announced
+            from jsonb_array_elements(run -> 'rules') as each
+            where run -> 'told' ? (each.value ->> 'channel')
+                and not (each.value ->> 'channel') = any (before.announced);
     end if;
 
     update public.cron_execution_logs set
@@ -162,7 +205,8 @@ begin
             else public.cronguard_rfc3339(before.last_success_at) end
     );
     for _rule in select * from jsonb_array_elements(run -> 'rules') loop
-        continue when _snoozed or _status = 'cancelled';
+        continue when _snoozed or _status = 'cancelled'
+            or run -> 'told' ? (_rule ->> 'channel');
         _facts := jsonb_set(_facts, '{threshold}', _rule -> 'threshold');
         _told := (_rule ->> 'channel') = any (_after.announced);
         if _status = 'success' then
@@ -194,6 +238,7 @@ begin
     end loop;
     if (run ->> 'test_mode')::boolean and not _snoozed then
         for _rule in select * from jsonb_array_elements(run -> 'rules') loop
+            continue when run -> 'told' ? (_rule ->> 'channel');
             perform public.cronguard_enqueue(
                 format('%s/%s/test/%s', before.job, run ->> 'run_id', _rule ->> 'channel'),
                 'test', _rule ->> 'channel', run,
@@ -214,48 +259,25 @@ begin
     return _count;
 end $$;
 
--- Record that a run begins, or that it was skipped. Where runs of the job are open in the caller's
--- own process space, it alone can tell whether they are alive: then nothing is written, the answer
--- is {"suspects": [...]}, and the caller comes back with "dead": [run ids].
-create or replace function public.cronguard_start_run(request jsonb) returns jsonb
+-- Count the job's dead runs; the run that still holds the job, null if none does. The job's row must
+-- be locked. "dead" in the request are those of the caller's own process space.
+create or replace function public.cronguard_sweep_job(held public.cronguard_jobs, request jsonb)
+returns uuid
 language plpgsql set search_path = ''
 as $$
 declare
-    _job public.cronguard_jobs;
+    _job public.cronguard_jobs := held;
     _run_id constant uuid := (request ->> 'run_id')::uuid;
-    _lease constant double precision := (request ->> 'lease')::double precision;
-    _now timestamptz;
+    _lease constant double precision := coalesce((request ->> 'lease')::double precision, 90);
+    _now constant timestamptz := clock_timestamp();
     _row record;
     _dead boolean;
     _holder uuid;
-    _suspects jsonb := '[]';
-    _status text := 'running';
 begin
-    perform public.cronguard_expect(request);
-    _job := public.cronguard_lock_job(request);
-    _now := clock_timestamp();
-
-    if not request ? 'dead' then
-        for _row in
-            select run_id, host, pid, process_space, process_started
-            from public.cron_execution_logs
-            where job = _job.job and status = 'running' and run_id <> _run_id
-                and process_space = request ->> 'space'
-        loop
-            _suspects := _suspects || jsonb_build_object(
-                'run_id', _row.run_id, 'host', _row.host, 'pid', _row.pid,
-                'space', _row.process_space, 'process_started', _row.process_started
-            );
-        end loop;
-        if _suspects <> '[]' then
-            return jsonb_build_object('suspects', _suspects);
-        end if;
-    end if;
-
     for _row in
         select run_id, started_at, host, process_space, holds_lease, lease_expires_at
         from public.cron_execution_logs
-        where job = _job.job and status = 'running' and run_id <> _run_id
+        where job = _job.job and status = 'running' and run_id is distinct from _run_id
         order by seq
     loop
         if _row.process_space = request ->> 'space' then
@@ -284,6 +306,45 @@ begin
             _holder := _row.run_id;
         end if;
     end loop;
+    return _holder;
+end $$;
+
+-- Record that a run begins, or that it was skipped. Where runs of the job are open in the caller's
+-- own process space, it alone can tell whether they are alive: then nothing is written, the answer
+-- is {"suspects": [...]}, and the caller comes back with "dead": [run ids].
+create or replace function public.cronguard_start_run(request jsonb) returns jsonb
+language plpgsql set search_path = ''
+as $$
+declare
+    _job public.cronguard_jobs;
+    _run_id constant uuid := (request ->> 'run_id')::uuid;
+    _row record;
+    _holder uuid;
+    _suspects jsonb := '[]';
+    _status text := 'running';
+begin
+    perform public.cronguard_expect(request);
+    _job := public.cronguard_lock_job(request);
+
+    if not request ? 'dead' then
+        for _row in
+            select run_id, host, pid, process_space, process_started
+            from public.cron_execution_logs
+            where job = _job.job and status = 'running' and run_id <> _run_id
+                and process_space = request ->> 'space'
+        loop
+            _suspects := _suspects || jsonb_build_object(
+                'run_id', _row.run_id, 'host', _row.host, 'pid', _row.pid,
+                'space', _row.process_space, 'process_started', _row.process_started
+            );
+        end loop;
+        if _suspects <> '[]' then
+            return jsonb_build_object('suspects', _suspects);
+        end if;
+    end if;
+
+    _holder := public.cronguard_sweep_job(_job, request);
+    select * into _job from public.cronguard_jobs where job = _job.job;
 
     if _holder is not null and request ->> 'overlap' = 'skip' then
         _status := 'skipped';
@@ -306,7 +367,8 @@ begin
         'alerts_due', exists (
             select 1 from public.cronguard_alerts
             where job = _job.job and state = 'pending' and due_at <= clock_timestamp()
-        )
+        ),
+        'state', public.cronguard_job_state(_job)
     );
 end $$;
 
@@ -325,7 +387,9 @@ begin
     perform public.cronguard_expect(request);
     select * into _job from public.cronguard_jobs where job = request ->> 'job' for update;
     if not found then
-        if (request ->> 'started')::boolean then
+        if (request ->> 'started')::boolean
+            and not exists (select 1 from public.cron_execution_logs where run_id = _run_id)
+        then
             return '{"consecutive_failure_count": null, "alerts_due": false}';
         end if;
         _job := public.cronguard_lock_job(request);
@@ -352,12 +416,18 @@ begin
             error_location = _outcome ->> 'error_location'
         where run_id = _run_id;
     end if;
+    if request ? 'told' then
+        update public.cronguard_alerts set state = 'sent', settled_at = clock_timestamp()
+        where run_id = _run_id and state = 'pending' and request -> 'told' ? channel;
+    end if;
+    select * into _job from public.cronguard_jobs where job = _job.job;
     return jsonb_build_object(
         'consecutive_failure_count', _count,
         'alerts_due', exists (
             select 1 from public.cronguard_alerts
             where job = _job.job and state = 'pending' and due_at <= clock_timestamp()
-        )
+        ),
+        'state', public.cronguard_job_state(_job)
     );
 end $$;
 

@@ -37,7 +37,12 @@ CREATE TABLE cronguard_jobs (
     timezone TEXT,
     grace REAL,
     max_runtime REAL,
-    registered_at TEXT NOT NULL
+    registered_at TEXT NOT NULL,
+    rules TEXT,              -- as of the last start; null for a job that never ran
+    runbook TEXT,
+    declared TEXT,           -- the schedule that settings gave ahead, as it was last declared
+    judged_until TEXT NOT NULL,
+    seen_until TEXT
 ) WITHOUT ROWID;
 
 CREATE TABLE cronguard_alerts (

@@ -1,0 +1,220 @@
+"""What is expected of jobs, in SQLite: dead runs of all of them, schedules, overruns."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import datetime
+from typing import Any
+
+from cronguard.ids import new_id
+from cronguard.model import (
+    Alert,
+    AlertRule,
+    JobState,
+    Missed,
+    Overrun,
+    Owner,
+    Run,
+    RunRecord,
+    Schedule,
+    Watch,
+)
+from cronguard.payload import build_missed, build_overrun, encode
+from cronguard.policy import DueAlert, louder, missed_alerts, overrun_alerts
+from cronguard.stores import _sqlite_rows as rows
+from cronguard.stores._sqlite_outbox import enqueue
+from cronguard.times import moment, rfc3339
+
+_WATCH = """
+    SELECT job, rules, schedule, timezone, grace, max_runtime, runbook, consecutive_failure_count,
+           last_success_at, snoozed_until, judged_until, seen_until
+    FROM cronguard_jobs"""
+
+
+def owners(db: sqlite3.Connection, space: str | None) -> set[Owner]:
+    """Who runs anything in a process space, so that they can be judged."""
+    found = db.execute(
+        "SELECT DISTINCT host, pid, process_space, process_started"
+        " FROM cron_execution_logs INDEXED BY cron_execution_logs_running"
+        " WHERE status = 'running' AND process_space = ?",
+        (space,),
+    )
+    return {Owner(*row) for row in found.fetchall()}
+
+
+def sweep(
+    db: sqlite3.Connection, owner: Owner, now: datetime, dead: AbstractSet[Owner]
+) -> list[RunRecord]:
+    """`cronguard.interfaces.Store.sweep`, inside a transaction; ``dead`` are known to be."""
+    running = list(rows.records(db, "status = 'running'", (), limit=-1))
+    for job in sorted({record.job for record in running}):
+        row = db.execute(rows.STATE, (None, job)).fetchone()
+        if row is None:
+            continue
+        rules, runbook = db.execute(
+            "SELECT rules, runbook FROM cronguard_jobs WHERE job = ?", (job,)
+        ).fetchone()
+        run = Run("", job, now, owner, rows.rules_of(rules), runbook=runbook)
+        rows.sweep_job(db, run, rows.state_of(row), now, dead)
+    crashed = (
+        next(rows.records(db, "id = ? AND status = 'crashed'", (record.run_id,), limit=1), None)
+        for record in reversed(running)
+    )
+    return [record for record in crashed if record is not None]
+
+
+def declare(db: sqlite3.Connection, job: str, plan: Schedule, now: datetime) -> None:
+    """`cronguard.interfaces.Store.declare`, inside a transaction."""
+    at, text = rfc3339(now), f"{plan.cron}|{plan.timezone}|{plan.grace:g}"
+    db.execute(
+        "INSERT INTO cronguard_jobs (job, registered_at, judged_until) VALUES (?, ?, ?)"
+        " ON CONFLICT (job) DO NOTHING",
+        (job, at, at),
+    )
+    before = db.execute(
+        "SELECT declared, schedule, timezone, grace FROM cronguard_jobs WHERE job = ?", (job,)
+    ).fetchone()
+    if before[0] == text:
+        return
+    db.execute(
+        "UPDATE cronguard_jobs SET declared = ?, schedule = ?, timezone = ?, grace = ?"
+        " WHERE job = ?",
+        (text, *plan, job),
+    )
+    if before[1:] != plan:
+        db.execute(
+            "UPDATE cronguard_jobs SET judged_until = ?, seen_until = NULL WHERE job = ?", (at, job)
+        )
+
+
+def watches(db: sqlite3.Connection) -> list[Watch]:
+    """`cronguard.interfaces.Store.watches`."""
+    running: dict[str, list[RunRecord]] = {}
+    for record in rows.records(db, "status = 'running'", (), limit=-1):
+        running.setdefault(record.job, []).insert(0, record)
+    found = (_read(row) for row in db.execute(f"{_WATCH} ORDER BY job").fetchall())
+    return [watch._replace(running=tuple(running.get(watch.job, ()))) for watch in found]
+
+
+def _read(row: Sequence[Any]) -> Watch:
+    return Watch(
+        job=row[0],
+        rules=rows.rules_of(row[1]),
+        schedule=Schedule(*row[2:5]) if row[2] else None,
+        max_runtime=row[5],
+        runbook=row[6],
+        consecutive_failure_count=row[7],
+        last_success_at=moment(row[8]),
+        snoozed_until=moment(row[9]),
+        judged_until=moment(row[10]),
+        seen_until=moment(row[11]),
+    )
+
+
+def starts(db: sqlite3.Connection, job: str, after: datetime, limit: int) -> list[datetime]:
+    """`cronguard.interfaces.Store.starts`."""
+    found = db.execute(
+        "SELECT started_at FROM cron_execution_logs WHERE job = ? AND started_at > ?"
+        " ORDER BY started_at LIMIT ?",
+        (job, rfc3339(after), limit),
+    )
+    return [datetime.fromisoformat(text) for (text,) in found.fetchall()]
+
+
+def announce_overrun(
+    db: sqlite3.Connection, overrun: Overrun, rules: Sequence[AlertRule], now: datetime
+) -> bool:
+    """`cronguard.interfaces.Store.announce_overrun`, inside a transaction."""
+    record = next(rows.records(db, "id = ?", (overrun.run_id,), limit=1), None)
+    watch = _watch(db, overrun.job)
+    if record is None or record.status != "running" or watch is None or _is_snoozed(watch, now):
+        return False
+
+    def alert(due: DueAlert, alert_id: str) -> Alert:
+        return build_overrun(
+            due,
+            overrun,
+            alert_id=alert_id,
+            started_at=record.started_at,
+            host=record.host,
+            state=_state(watch),
+            runbook=watch.runbook,
+        )
+
+    news = [
+        due
+        for due in overrun_alerts(overrun, rules)
+        if not _is_known(db, louder(overrun, due.channel))
+    ]
+    _enqueue(db, news, alert, now)
+    return rows.is_due(db, overrun.job, now)
+
+
+def announce_missed(
+    db: sqlite3.Connection, missed: Missed, rules: Sequence[AlertRule], now: datetime
+) -> bool:
+    """`cronguard.interfaces.Store.announce_missed`, inside a transaction."""
+    watch = _watch(db, missed.job)
+    due = missed_alerts(missed, rules)
+    if watch is None or watch.judged_until != missed.judged_from:
+        return False
+    if due and _is_snoozed(watch, now):
+        return False
+    db.execute(
+        "UPDATE cronguard_jobs SET judged_until = ?, seen_until = ? WHERE job = ?",
+        (
+            rfc3339(missed.judged_until),
+            rfc3339(missed.seen_until) if missed.seen_until else None,
+            missed.job,
+        ),
+    )
+
+    def alert(due: DueAlert, alert_id: str) -> Alert:
+        return build_missed(
+            due, missed, alert_id=alert_id, state=_state(watch), runbook=watch.runbook
+        )
+
+    _enqueue(db, due, alert, now)
+    return True
+
+
+def forget(db: sqlite3.Connection, job: str) -> bool:
+    """`cronguard.interfaces.Store.forget`, inside a transaction."""
+    db.execute("DELETE FROM cronguard_alerts WHERE job = ? AND state <> 'sent'", (job,))
+    return db.execute("DELETE FROM cronguard_jobs WHERE job = ?", (job,)).rowcount == 1
+
+
+def _watch(db: sqlite3.Connection, job: str) -> Watch | None:
+    row = db.execute(f"{_WATCH} WHERE job = ?", (job,)).fetchone()
+    return None if row is None else _read(row)
+
+
+def _is_snoozed(watch: Watch, now: datetime) -> bool:
+    return watch.snoozed_until is not None and watch.snoozed_until > now
+
+
+def _state(watch: Watch) -> JobState:
+    return JobState(watch.consecutive_failure_count, last_success_at=watch.last_success_at)
+
+
+def _is_known(db: sqlite3.Connection, keys: Sequence[str]) -> bool:
+    return any(
+        db.execute("SELECT 1 FROM cronguard_alerts WHERE alert_key = ?", (key,)).fetchone()
+        for key in keys
+    )
+
+
+def _enqueue(
+    db: sqlite3.Connection,
+    owed: Sequence[DueAlert],
+    build: Callable[[DueAlert, str], Alert],
+    now: datetime,
+) -> None:
+    written = []
+    for due in owed:
+        alert = build(due, new_id())
+        known = (alert.alert_id, due.key, alert.job, alert.run_id, due.channel, due.kind)
+        written.append((*known, encode(alert)))
+    enqueue(db, now, written)
