@@ -38,6 +38,10 @@ _loaded: dict[tuple[str, str], type | PluginError] = {}
 _entry_points: dict[str, dict[str, list[EntryPoint]]] = {}
 
 
+class MissingExtraError(PluginError):
+    """A built-in is here, but not the packages of the extra that it needs."""
+
+
 class PluginInfo(NamedTuple):
     """One plugin as ``cronguard channels`` and ``doctor`` show it."""
 
@@ -47,6 +51,8 @@ class PluginInfo(NamedTuple):
     module: str
     error: str | None = None
     """One line if it cannot be used, or is passed over; None if it works."""
+    installed: bool = True
+    """False if only its extra is missing: nothing is wrong, until somebody names it."""
 
 
 def load(group: Group, name: str) -> type:
@@ -62,7 +68,7 @@ def load(group: Group, name: str) -> type:
             known = error
         _loaded[group, name] = known
     if isinstance(known, PluginError):
-        raise PluginError(str(known))
+        raise type(known)(str(known))
     return known
 
 
@@ -80,7 +86,7 @@ def builtin(group: Group, name: str) -> type | None:
     except ModuleNotFoundError as error:
         if error.name == path:
             return None
-        raise PluginError(
+        raise MissingExtraError(
             f"{_NOUNS[group]} {show(name)} needs the module {error.name!r}: "
             f"pip install 'cronguard[{name}]'"
         ) from None
@@ -102,20 +108,28 @@ def names(group: Group) -> tuple[str, ...]:
     return tuple(sorted({*_foreign(group), *builtin_names(group)}))
 
 
+def foreign_names(group: Group) -> tuple[str, ...]:
+    """The names that other distributions than cronguard provide, sorted. Reads metadata."""
+    points = _foreign(group).items()
+    return tuple(sorted(name for name, found in points if not all(map(_is_own, found))))
+
+
 def describe(group: Group) -> list[PluginInfo]:
     """Every plugin in the group, loaded and judged; one that is passed over says so."""
     infos: list[PluginInfo] = []
     builtins = builtin_names(group)
     for name in names(group):
         error: str | None = None
+        installed = True
         try:
             path = load(group, name).__module__
         except PluginError as problem:
             path, error = "", str(problem)
+            installed = not isinstance(problem, MissingExtraError)
         points = _foreign(group).get(name, [])
         own = name in builtins or any(_is_own(point) for point in points)
         if own:
-            infos.append(PluginInfo(name, _own_distribution(), path or group, error))
+            infos.append(PluginInfo(name, _own_distribution(), path or group, error, installed))
         others = [point for point in points if not _is_own(point)]
         for index, point in enumerate(others):
             passed_over = (
@@ -240,10 +254,12 @@ __all__ = [
     "SECRETS",
     "STORES",
     "Group",
+    "MissingExtraError",
     "PluginInfo",
     "builtin",
     "describe",
     "fault",
+    "foreign_names",
     "forget",
     "load",
     "names",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from cronguard import _plugins
@@ -64,7 +65,7 @@ class ChannelLoader:
         """
         if listed is not None:
             default = self._listed(listed, source)
-            found = self._detected()
+            found = self._detected([item for item in listed if isinstance(item, str)])
         else:
             found = self._detected()
             default = [channel for name in found if (channel := self._build(name))]
@@ -99,18 +100,24 @@ class ChannelLoader:
                 channels[name] = ChannelSettings(name, name, instance=item)
         return list(channels.values())
 
-    def _detected(self) -> list[str]:
-        """Channels with a table, and built-ins that the environment speaks of."""
+    def _detected(self, listed: Sequence[str] = ()) -> list[str]:
+        """Channels with a table, and installed ones that the environment speaks of."""
         names = dict.fromkeys(self._tables)
+        types = [_type_holder(name) for name in self._variables]
+        named = {variable(name, "") for name in (*names, *listed, *filter(None, types))}
         taken = {variable(name, "") for name in names}
         for name in sorted(self._variables):
-            found = self._of_variable(name)
+            found = self._of_variable(name, [prefix for prefix in named if name.startswith(prefix)])
             if found and variable(found, "") not in taken:
                 names[found] = None
         return list(names)
 
-    def _of_variable(self, name: str) -> str | None:
+    def _of_variable(self, name: str, named: Sequence[str]) -> str | None:
+        channel = _type_holder(name)
+        if channel and channel not in _ALWAYS:
+            return channel
         words = name.removeprefix(PREFIX).lower().split("_")
+        own: str | None = None
         for end in range(len(words) - 1, 0, -1):
             channel = "-".join(words[:end])
             try:
@@ -118,11 +125,32 @@ class ChannelLoader:
             except PluginError:
                 return channel
             if kind is not None:
-                self._readable |= {variable(channel, option) for option in _keys(_options(kind))}
-                return (
-                    channel if any(option.required for option in _options(kind).values()) else None
-                )
-        return "-".join(words[:-1]) if words[-1] == "type" and len(words) > 1 else None
+                own = self._spoken_of(name, channel, kind)
+                if name in self._readable:
+                    return own
+                break
+        # Reading metadata costs more than a run: only for a variable that nothing else explains.
+        return own if named else self._of_stranger(name) or own
+
+    def _of_stranger(self, name: str) -> str | None:
+        """The third party's channel that a variable speaks of; its prefix is the longest."""
+        strangers = _plugins.foreign_names(_plugins.CHANNELS)
+        fitting = [each for each in strangers if name.startswith(variable(each, ""))]
+        if not fitting:
+            return None
+        channel = max(fitting, key=len)
+        try:
+            return self._spoken_of(name, channel, _plugins.load(_plugins.CHANNELS, channel))
+        except PluginError:
+            return channel
+
+    def _spoken_of(self, name: str, channel: str, kind: type) -> str | None:
+        """``channel``, unless the variable is no option of it and it needs none."""
+        readable = {variable(channel, option) for option in _keys(_options(kind))}
+        self._readable |= readable
+        needs = any(option.required for option in _options(kind).values())
+        own = {variable(channel, option) for option in _options(kind)}
+        return channel if needs or name in own else None
 
     def _build(self, name: str, *, asked: str | None = None) -> ChannelSettings | None:
         if name not in self._built:
@@ -194,9 +222,10 @@ class ChannelLoader:
         try:
             return _plugins.load(_plugins.CHANNELS, kind_name)
         except PluginError:
-            known = {*_plugins.names(_plugins.CHANNELS), *self._tables} - {name}
-            if kind_name in known or kind_name != name:
+            installed = _plugins.names(_plugins.CHANNELS)
+            if kind_name in installed or kind_name != name:
                 raise
+            known = {*installed, *self._tables} - {name}
             raise ConfigError(
                 f"there is no channel {show(name)}{suggest(name, known)}: "
                 f"use one of {', '.join(sorted(known))}, or install the plugin that provides it"
@@ -253,8 +282,9 @@ class ChannelLoader:
         if not unread:
             return
         for name in _plugins.builtin_names(_plugins.CHANNELS):
-            if kind := _plugins.builtin(_plugins.CHANNELS, name):
-                self._readable |= {variable(name, key) for key in _keys(_options(kind))}
+            with suppress(PluginError):  # one whose extra is not installed
+                options = _options(_plugins.load(_plugins.CHANNELS, name))
+                self._readable |= {variable(name, key) for key in _keys(options)}
         for name in unread:
             self._notes.warn(
                 f"nothing reads {show(name)}{suggest(name, self._readable)}: rename or unset it"
@@ -264,6 +294,12 @@ class ChannelLoader:
 def variable(channel: str, option: str) -> str:
     """The environment variable that holds a channel's option."""
     return f"{PREFIX}{channel}_{option}".upper().replace("-", "_")
+
+
+def _type_holder(name: str) -> str | None:
+    """``oncall`` for CRONGUARD_ONCALL_TYPE, None for other variables."""
+    *words, last = name.removeprefix(PREFIX).lower().split("_")
+    return "-".join(words) if words and last == "type" else None
 
 
 def instance_name(channel: object) -> str:

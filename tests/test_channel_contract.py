@@ -10,6 +10,7 @@ import pytest
 from support import hostile, mailbox
 
 from cronguard.channels import email_postmark, email_resend
+from cronguard.channels.apprise import AppriseChannel
 from cronguard.channels.console import ConsoleChannel
 from cronguard.channels.email_postmark import EmailPostmarkChannel
 from cronguard.channels.email_resend import EmailResendChannel
@@ -70,6 +71,15 @@ class TestEmailPostmark(OverHttp):
     def at(self, url):
         self.monkeypatch.setattr(email_postmark, "URL", url)
         return EmailPostmarkChannel(server_token=SECRET, **ADDRESSES)
+
+
+class TestApprise(OverHttp):
+    def at(self, url):
+        return AppriseChannel(url=url.replace("http:", "json:"))
+
+    def sent(self):
+        told = [request.json for request in self.behave.received]
+        return [f"{each['title']}\n{each['message']}" for each in told]
 
 
 class TestEmailSmtp(ChannelContract):
@@ -144,7 +154,7 @@ def test_every_built_in_channel_is_proven_here():
         for point in entry_points(group="cronguard.channels")
         if point.value.startswith("cronguard.channels.")
     }
-    proven = {SlackChannel, WebhookChannel, ConsoleChannel, LogChannel}
+    proven = {SlackChannel, WebhookChannel, ConsoleChannel, LogChannel, AppriseChannel}
     proven |= {EmailResendChannel, EmailPostmarkChannel, EmailSmtpChannel}
     assert ours <= proven
     assert all(isinstance(channel, Channel) for channel in ours)

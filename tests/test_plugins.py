@@ -9,41 +9,17 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from support.distributions import install
 
 import cronguard
 from cronguard import _plugins
 from cronguard._plugins import CHANNELS, SECRETS, STORES
 from cronguard.errors import PluginError
 
+__all__ = ["install"]
+
 ROOT = Path(cronguard.__file__).parent.parent
 SECRET = "hunter22plus"
-
-
-@pytest.fixture
-def install(tmp_path, monkeypatch):
-    """Make a distribution with entry points and modules, as pip would leave it."""
-    made = []
-
-    def go(distribution, entries, **modules):
-        folder = tmp_path / distribution
-        info = folder / f"{distribution.replace('-', '_')}-1.2.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n"
-        )
-        lines = [f"{name} = {value}" for name, value in entries.items()]
-        (info / "entry_points.txt").write_text("\n".join(["[cronguard.channels]", *lines, ""]))
-        for name, source in modules.items():
-            (folder / f"{name}.py").write_text(source)
-            made.append(name)
-        monkeypatch.syspath_prepend(str(folder))
-        _plugins.forget()
-
-    _plugins.forget()
-    yield go
-    _plugins.forget()
-    for name in made:
-        sys.modules.pop(name, None)
 
 
 GOOD = """
@@ -177,6 +153,7 @@ def test_a_built_in_whose_extra_is_missing_says_what_to_install(monkeypatch):
         assert "pip install 'cronguard[slack]'" in problem("slack")
         (info,) = described("slack")
         assert "'apprise'" in info.error
+        assert not info.installed
         assert "slack" in _plugins.names(CHANNELS)
     finally:
         _plugins.forget()

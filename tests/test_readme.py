@@ -203,7 +203,7 @@ def test_the_channel_plugin_works(sandbox):
     (information / "entry_points.txt").write_text("\n".join(lines))
     phone = answers()
     with serve(phone) as server:
-        environ = {"CRONGUARD_NTFY_TOPIC_URL": server.url, "CRONGUARD_CHANNELS": "ntfy"}
+        environ = {"CRONGUARD_NTFY_TOPIC_URL": server.url}
         done = sandbox("cronguard", "test-alert", **environ, PYTHONPATH=str(sandbox.folder))
     assert done.returncode == 0, done.stdout + done.stderr
     (request,) = phone.received

@@ -242,7 +242,7 @@ def _plugins() -> Iterator[Check]:
 
     for group in (CHANNELS, STORES, SECRETS):
         for info in describe(group):
-            if info.error:
+            if info.error and info.installed:
                 yield Check("plugin", "warning", info.error)
 
 

@@ -31,9 +31,9 @@ def command(*, as_json: bool) -> int:
 
     \b
     --json prints cronguard.channels/1:
-      {"schema", "channels": [{"name", "type", "state": "ready" | "not set up" | "broken",
-       "default", "distribution", "threshold", "realert_every", "options": {name: the secret's
-       reference, or where the value comes from}, "needs": [variables], "error"}]}
+      {"schema", "channels": [{"name", "type", "state": "ready" | "not set up" | "not installed" |
+       "broken", "default", "distribution", "threshold", "realert_every", "options": {name: the
+       secret's reference, or where the value comes from}, "needs": [variables], "error"}]}
     """
     loaded = load_settings()
     for problem in loaded.problems:
@@ -104,7 +104,7 @@ def _unused(info: PluginInfo) -> dict[str, Any]:
     return {
         "name": info.name,
         "type": info.name,
-        "state": "broken" if info.error else "not set up",
+        "state": _state(info),
         "default": False,
         "distribution": info.distribution,
         "threshold": None,
@@ -113,6 +113,12 @@ def _unused(info: PluginInfo) -> dict[str, Any]:
         "needs": [variable(info.name, option.name) for option in declared if option.required],
         "error": info.error,
     }
+
+
+def _state(info: PluginInfo) -> str:
+    if not info.installed:
+        return "not installed"
+    return "broken" if info.error else "not set up"
 
 
 def _title(row: dict[str, Any]) -> str:

@@ -1,0 +1,164 @@
+"""A third party's channel is set up as a built-in is: by its options, in the environment alone."""
+
+import subprocess
+import sys
+
+import pytest
+from support import distributions
+from support.distributions import install
+
+from cronguard import _plugins
+from cronguard._settings import load_settings
+from cronguard.model import SecretRef
+
+__all__ = ["install"]
+
+PIGEON = """
+from cronguard.model import Option
+class Pigeon:
+    OPTIONS = [Option("loft", required=True, secret=True), Option("speed")]
+    def send(self, message): ...
+"""
+OWL = """
+from cronguard.model import Option
+class Owl:
+    OPTIONS = [Option("hours", default="night")]
+    def send(self, message): ...
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    def go(**environ):
+        environ = {f"CRONGUARD_{name}": value for name, value in environ.items()}
+        return load_settings({}, environ=environ, cwd=tmp_path, main=None)
+
+    return go
+
+
+def told(loaded):
+    return [channel.name for channel in loaded.settings.channels if channel.default]
+
+
+def test_one_variable_is_enough(install, load):
+    """The option that it needs, and its alerts arrive: no list of channels to keep."""
+    install("cg-pigeon", {"pigeon": "cg_pigeon:Pigeon"}, cg_pigeon=PIGEON)
+    loaded = load(PIGEON_LOFT="north")
+    assert told(loaded) == ["pigeon"]
+    assert loaded.settings.channels[0].options == {
+        "loft": SecretRef("env", "CRONGUARD_PIGEON_LOFT")
+    }
+    assert loaded.problems == loaded.warnings == ()
+
+
+def test_it_stands_beside_the_built_in_ones(install, load):
+    """Both are told; a list says otherwise, as ever."""
+    install("cg-pigeon", {"pigeon": "cg_pigeon:Pigeon"}, cg_pigeon=PIGEON)
+    both = {"PIGEON_LOFT": "north", "WEBHOOK_URL": "https://example.org/hook"}
+    assert told(load(**both)) == ["pigeon", "webhook"]
+    loaded = load(**both, CHANNELS="webhook")
+    assert told(loaded) == ["webhook"]
+    assert "pigeon" in [channel.name for channel in loaded.settings.channels], "for jobs"
+
+
+def test_half_of_its_options_is_a_warning(install, load):
+    """As with a built-in: what is missing is named, and somebody else is told."""
+    install("cg-pigeon", {"pigeon": "cg_pigeon:Pigeon"}, cg_pigeon=PIGEON)
+    loaded = load(PIGEON_SPEED="high")
+    assert told(loaded) == ["console"]
+    assert loaded.warnings == (
+        "channel pigeon is not used, since it has no loft: set CRONGUARD_PIGEON_LOFT",
+    )
+
+
+def test_a_mistyped_option_is_suggested(install, load):
+    """Its options are known to the warning about variables that nothing reads."""
+    install("cg-pigeon", {"pigeon": "cg_pigeon:Pigeon"}, cg_pigeon=PIGEON)
+    loaded = load(PIGEON_LOFTT="north")
+    assert told(loaded) == ["console"]
+    assert "(did you mean 'CRONGUARD_PIGEON_LOFT'?)" in loaded.warnings[0]
+
+
+def test_one_that_needs_nothing_is_used_when_an_option_of_it_is_set(install, load):
+    """Installing alone turns nothing on; a variable that is no option of it does not either."""
+    install("cg-owl", {"owl": "cg_owl:Owl"}, cg_owl=OWL)
+    assert told(load()) == ["console"]
+    assert told(load(OWL_HOURS="dusk")) == ["owl"]
+    assert told(load(OWL_THRESHOLD="3")) == ["console"]
+    assert told(load(CHANNELS="owl")) == ["owl"]
+
+
+def test_a_name_that_begins_like_a_built_in(install, load):
+    """CRONGUARD_SLACK_PRO_LOFT is the option of slack-pro, not an unknown one of slack."""
+    install("cg-pro", {"slack-pro": "cg_pro:Pigeon"}, cg_pro=PIGEON)
+    loaded = load(SLACK_PRO_LOFT="north")
+    assert told(loaded) == ["slack-pro"]
+    assert loaded.problems == loaded.warnings == ()
+
+
+def test_a_channel_of_a_type_that_begins_like_a_built_in(load):
+    """CRONGUARD_SLACK_ONCALL_TYPE makes the channel slack-oncall."""
+    loaded = load(SLACK_ONCALL_TYPE="webhook", SLACK_ONCALL_URL="https://example.org/x")
+    assert told(loaded) == ["slack-oncall"]
+    assert loaded.problems == loaded.warnings == ()
+
+
+def test_a_broken_one_is_named_and_the_others_are_told(install, load):
+    """One line that names plugin and distribution; the built-in still has its alert."""
+    install("cg-pigeon", {"pigeon": "cg_pigeon:Pigeon"}, cg_pigeon="raise RuntimeError('x')")
+    loaded = load(PIGEON_LOFT="north", WEBHOOK_URL="https://example.org/hook")
+    assert told(loaded) == ["webhook"]
+    (problem,) = loaded.problems
+    assert "channel 'pigeon' of cg-pigeon 1.2 cannot be loaded: RuntimeError" in problem
+
+
+def test_an_extra_that_is_missing_spoils_nothing(load, monkeypatch):
+    """A variable that nothing reads is looked up among all channels, usable or not."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.delitem(sys.modules, "cronguard.channels.apprise", raising=False)
+    _plugins.forget()
+    try:
+        loaded = load(WEBHOOK_URL="https://example.org/hook", NOBODY_KNOWS="x")
+        assert told(loaded) == ["webhook"]
+        assert "CRONGUARD_NOBODY_KNOWS" in loaded.warnings[0]
+        loaded = load(APPRISE_URL="json://127.0.0.1", WEBHOOK_URL="https://example.org/hook")
+        assert told(loaded) == ["webhook"]
+        assert "pip install 'cronguard[apprise]'" in loaded.problems[0]
+    finally:
+        _plugins.forget()
+
+
+PROBE = """
+import os, sys
+from cronguard._settings import load_settings
+loaded = load_settings({}, environ=dict(os.environ), cwd=None, main=None)
+print(*[c.name for c in loaded.settings.channels if c.default], "importlib.metadata" in sys.modules)
+"""
+
+
+def test_metadata_is_read_only_for_a_variable_that_nothing_else_explains(tmp_path):
+    """Built-ins, and channels that a table or a type names, cost a run no look at packages."""
+    distributions.write(
+        tmp_path / "cg",
+        "cg-pigeon",
+        {_plugins.CHANNELS: {"pigeon": "cg_pigeon:Pigeon"}},
+        cg_pigeon=PIGEON,
+    )
+
+    def probe(**environ):
+        path = f"{tmp_path / 'cg'}:{distributions.ROOT}"
+        environ = {f"CRONGUARD_{name}": value for name, value in environ.items()}
+        done = subprocess.run(
+            [sys.executable, "-c", PROBE],
+            env={"PYTHONPATH": path, **environ},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    url = "https://example.org/hook"
+    assert probe(WEBHOOK_URL=url, TEST_MODE="1", WEBHOOK_THRESHOLD="3") == "webhook False"
+    assert probe(ONCALL_TYPE="webhook", ONCALL_URL=url) == "oncall False"
+    assert probe(PIGEON_LOFT="north") == "pigeon True"
