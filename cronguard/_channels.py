@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
 
 from cronguard._plugins import SECRETS, builtin_names, load
@@ -10,7 +10,7 @@ from cronguard._secrets import resolve
 from cronguard._settings import ChannelSettings
 from cronguard.errors import PluginError
 from cronguard.interfaces import Channel, SecretSource
-from cronguard.model import SecretRef
+from cronguard.model import Option, SecretRef
 
 
 def build_channel(settings: ChannelSettings, store: Callable[[], object] | None = None) -> Channel:
@@ -27,7 +27,9 @@ def build_channel(settings: ChannelSettings, store: Callable[[], object] | None 
         name: resolve(value, sources) if isinstance(value, SecretRef) else value
         for name, value in settings.options.items()
     }
-    return cast("Channel", kind(**options))
+    declared: Sequence[Option] = kind.OPTIONS  # type: ignore[attr-defined]  # _plugins saw to it
+    defaults = {each.name: each.default for each in declared if each.default is not None}
+    return cast("Channel", kind(**{**defaults, **options}))
 
 
 def secret_sources(store: Callable[[], object] | None = None) -> Mapping[str, SecretSource]:

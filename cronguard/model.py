@@ -304,6 +304,7 @@ class Option(NamedTuple):
     secret: bool = False
     help: str = ""
     default: str | None = None
+    """What the channel is given when nobody set the option; None: it is left out."""
 
 
 class Message(NamedTuple):

@@ -6,20 +6,13 @@ import inspect
 import json
 import threading
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from cronguard.errors import ChannelError
 from cronguard.model import Alert, AlertKind, Message, Option
 from cronguard.payload import encode
 
-ALERT_KINDS: tuple[AlertKind, ...] = (
-    "failing",
-    "still_failing",
-    "recovered",
-    "overrun",
-    "missed",
-    "test",
-)
+ALERT_KINDS: tuple[AlertKind, ...] = get_args(AlertKind)
 
 
 class RecordingChannel:
@@ -90,6 +83,11 @@ class ChannelContract:
     def test_an_alert_with_nothing_known_arrives(self) -> None:
         """Every fact but the job may be missing."""
         deliver(self.make(), message("failing", bare=True))
+        assert "nightly.export" in self.sent()[-1]
+
+    def test_an_alert_without_the_store_arrives(self) -> None:
+        """Decided on what a host last knew: the streak may be unknown."""
+        deliver(self.make(), message("failing", degraded=True, consecutive_failure_count=None))
         assert "nightly.export" in self.sent()[-1]
 
     def test_hostile_text_arrives_harmless(self) -> None:
