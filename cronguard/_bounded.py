@@ -12,7 +12,7 @@ from cronguard.errors import StoreError
 from cronguard.interfaces import Store
 
 _MOST_LATE = 3
-_UNBOUNDED = frozenset({"migrate", "prune"})
+_UNBOUNDED = frozenset({"migrate", "prune", "sweep", "watches"})
 """Asked for by a person who waits; they may take their time."""
 
 

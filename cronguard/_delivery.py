@@ -158,16 +158,18 @@ class Courier:
         *,
         job: str | None = None,
         state: DeliveryState = "pending",
+        force: bool = True,
         report: Callable[[Attempt], None] | None = None,
     ) -> list[Attempt]:
-        """Try everything that nobody else is trying, whatever its back-off, batch by batch."""
+        """Try everything that nobody else is trying, batch by batch; whatever its back-off, unless
+        ``force`` is False."""
         attempts: list[Attempt] = []
         tried: dict[str, Settlement] = {}
         while True:
             claimed = self._store.claim_alerts(
                 channels=tuple(self._channels),
                 job=job,
-                force=True,
+                force=force,
                 state=state,
                 limit=_BATCH + len(tried),
             )

@@ -48,6 +48,7 @@ class Recording:
         "held_by",
         "job",
         "live",
+        "overrun",
         "run",
         "skipped",
         "started",
@@ -63,6 +64,8 @@ class Recording:
         self.held_by: str | None = None
         self.run: Run | None = None
         self.began = 0.0
+        self.overrun = 0
+        """How many times its max_runtime has been announced to have passed."""
         self._entered = False
         self.watch: object = None
         """Kept alive by the run: what tells when its coroutine is thrown away."""

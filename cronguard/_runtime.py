@@ -7,6 +7,7 @@ run, or between runs, changes what is built.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import threading
@@ -32,7 +33,8 @@ from cronguard._signals import raised_by_handler
 from cronguard._watchdog import Watchdog
 from cronguard.errors import CronguardError, StoreConfigError, StoreError
 from cronguard.interfaces import Channel, Store
-from cronguard.model import HEARTBEAT_SECONDS, LEASE_SECONDS, AlertRule, Failure
+from cronguard.model import HEARTBEAT_SECONDS, LEASE_SECONDS, AlertRule, Failure, Run
+from cronguard.policy import OVERRUN_STEPS, overrun_step
 
 if TYPE_CHECKING:
     from cronguard._delivery import Courier
@@ -70,6 +72,8 @@ class Runtime:
         self._open: dict[int, Recording] = {}
         self._unwritten: dict[str, Unwritten] = {}
         self._complained: set[str] = set()
+        self._renew_at: float | None = None
+        """When leases are renewed next, on the monotonic clock; None before the first beat."""
         self.told_directly: set[str] = set()
         """Jobs whose failure was told without the store, so that it is told only once."""
 
@@ -140,7 +144,11 @@ class Runtime:
     def opened(self, recording: Recording) -> None:
         """A run has started; its lease is renewed from now on."""
         self._open[id(recording)] = recording
-        self.watchdog.ensure()
+        run = recording.run
+        if run is None or run.max_runtime is None:
+            self.watchdog.ensure()
+        else:
+            self.watchdog.ensure(run.max_runtime)
 
     def closed(self, recording: Recording) -> None:
         """A run has ended; its lease is left alone."""
@@ -193,7 +201,21 @@ class Runtime:
             self._complained.add(trouble)
             _log.warning("%s: %s", consequence, trouble)
 
-    def _beat(self) -> None:
+    def _beat(self) -> float:
+        """What the watchdog does; seconds until there is something to do again."""
+        now = self.monotonic()
+        if self._renew_at is None:
+            self._renew_at = now + HEARTBEAT_SECONDS
+        elif now >= self._renew_at:
+            self._renew_at = now + HEARTBEAT_SECONDS
+            self._renew()
+        due = self._renew_at
+        for recording in list(self._open.values()):
+            if recording.run is not None and recording.run.max_runtime:
+                due = min(due, self._look_after(recording, recording.run, now))
+        return due - now
+
+    def _renew(self) -> None:
         self.replay()
         held = [
             recording.run.run_id
@@ -202,6 +224,29 @@ class Runtime:
         ]
         if held:
             self.store.heartbeat(held, lease=LEASE_SECONDS)
+
+    def _look_after(self, recording: Recording, run: Run, now: float) -> float:
+        """Tell of a run that goes on too long; when to look again, on the monotonic clock."""
+        assert run.max_runtime is not None  # noqa: S101  # for mypy
+        elapsed = now - recording.began
+        if overrun_step(elapsed, run.max_runtime) > recording.overrun:
+            if not recording.started:  # the store has not taken the start, so it knows of no run
+                return now + max(1.0, elapsed / 4)
+            from cronguard._schedule import overrun  # most runs end in time
+
+            news = overrun(run.run_id, run.job, elapsed, run.max_runtime)
+            assert news is not None  # noqa: S101  # for mypy
+            try:
+                due = self.store.announce_overrun(news, run.rules)
+            except StoreError as error:
+                _log.debug("an overrun of %s could not be announced: %s", run.job, error)
+                return now + HEARTBEAT_SECONDS
+            recording.overrun = news.step
+            _log.warning("%s is %s", run.job, news.message)
+            if due:
+                self.courier.dispatch(run.job)
+        step = next((each for each in OVERRUN_STEPS if each > recording.overrun), None)
+        return math.inf if step is None else recording.began + step * run.max_runtime
 
     def close(self) -> None:
         """Write what is left and let go of the store."""

@@ -84,10 +84,13 @@ def store_file(store: Store) -> Path | None:
 
 def jobs_of(store: Store) -> list[JobStatus]:
     """`Store.jobs`, but a database that is not there yet is not created by looking at it."""
+    return store.jobs() if is_there(store) else []
+
+
+def is_there(store: Store) -> bool:
+    """False for a database file that has yet to be made."""
     path = store_file(store)
-    if path is not None and not os.path.lexists(path):
-        return []
-    return store.jobs()
+    return path is None or os.path.lexists(path)
 
 
 def find_job(statuses: Sequence[JobStatus], name: str) -> JobStatus:

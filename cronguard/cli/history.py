@@ -7,7 +7,14 @@ from datetime import UTC, datetime
 import click
 
 from cronguard.cli._facts import error_text, run_facts
-from cronguard.cli._open import find_job, job_argument, jobs_of, json_option, open_runtime
+from cronguard.cli._open import (
+    find_job,
+    is_there,
+    job_argument,
+    jobs_of,
+    json_option,
+    open_runtime,
+)
 from cronguard.cli._say import emit, say
 from cronguard.cli._table import table
 from cronguard.cli._times import span, stamp
@@ -39,8 +46,9 @@ def command(job: str, limit: int, *, as_json: bool) -> None:
        "error_message", "error_location", "host", "pid"}]}
     """
     store = open_runtime().store
-    find_job(jobs_of(store), job)
-    runs = store.history(job, limit=limit)
+    runs = store.history(job, limit=limit) if is_there(store) else []
+    if not runs:  # those of a forgotten job can still be read
+        find_job(jobs_of(store), job)
     if as_json:
         emit("history/1", job=job, runs=[run_facts(record) for record in runs])
         return

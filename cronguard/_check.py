@@ -1,0 +1,168 @@
+"""What ``cronguard check`` does: find what broke unseen, have it announced, send what waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+from cronguard import _schedule
+from cronguard._options import DEFAULT_THRESHOLD, resolve_job
+from cronguard._process import current_owner, is_dead
+from cronguard.interfaces import Store
+from cronguard.model import AlertRule, JobStatus, RunRecord, Watch
+from cronguard.render import duration
+
+if TYPE_CHECKING:
+    from cronguard._delivery import Attempt, Courier
+
+ProblemKind: TypeAlias = Literal["crashed", "overrun", "missed", "failing", "undelivered"]
+RulesFor: TypeAlias = Callable[[str], Sequence[AlertRule]]
+
+_FRESH = timedelta(minutes=1)
+"""An alert younger than this may be under way from where it was decided."""
+_PAGE = 10_000
+
+
+class Problem(NamedTuple):
+    """Something that is wrong with a job now."""
+
+    kind: ProblemKind
+    job: str
+    message: str
+    run_id: str | None = None
+    since: datetime | None = None
+    """When it began; None if that is not one moment."""
+    snoozed: bool = False
+    """Somebody knows: it is shown, and nothing more."""
+
+
+class Report(NamedTuple):
+    """What a check found."""
+
+    jobs: int
+    problems: tuple[Problem, ...]
+    attempts: tuple[Attempt, ...]
+    """Every try to send an alert, in the order in which they ended."""
+
+    @property
+    def ok(self) -> bool:
+        """True if nothing is wrong but what has been snoozed."""
+        return all(problem.snoozed for problem in self.problems)
+
+
+def check(
+    store: Store,
+    courier: Courier,
+    configured: Mapping[str, Mapping[str, Any]],
+    *,
+    rules_for: RulesFor,
+    now: datetime,
+    report: Callable[[Attempt], None] | None = None,
+) -> Report:
+    """Look after every job. Several hosts may do so at once: each thing is announced once.
+
+    ``configured`` are the jobs' tables in the settings; ``rules_for`` tells whom to tell of a job
+    that never ran. Raises StoreError.
+    """
+    declare(store, configured)
+    crashed = store.sweep(current_owner(), is_dead=is_dead)
+    watches = store.watches()
+    statuses = {status.job: status for status in store.jobs()}
+    found = [_crashed(record) for record in crashed]
+    for watch in watches:
+        rules = watch.rules or tuple(rules_for(watch.job))
+        status = statuses.get(watch.job)
+        found += _overruns(store, watch, rules, now)
+        found += _missed(store, watch, rules, status, now)
+        found += _failing(watch, rules)
+    attempts = courier.deliver_all(force=False, report=report)
+    found += _undelivered(store, attempts, now)
+    snoozed = {w.job for w in watches if w.snoozed_until is not None and w.snoozed_until > now}
+    problems = [problem._replace(snoozed=problem.job in snoozed) for problem in found]
+    return Report(len(watches), tuple(sorted(problems, key=lambda each: each.job)), tuple(attempts))
+
+
+def declare(store: Store, configured: Mapping[str, Mapping[str, Any]]) -> None:
+    """Tell the store of the jobs that settings expect to run, ahead of their first run."""
+    for name, options in configured.items():
+        plan = resolve_job({"job": name}, options).schedule
+        if plan is not None:
+            store.declare(name, plan)
+
+
+def _crashed(record: RunRecord) -> Problem:
+    count = record.consecutive_failure_count
+    text = f"its process is gone; {_in_a_row(count)}"
+    return Problem("crashed", record.job, text, record.run_id, record.started_at)
+
+
+def _overruns(
+    store: Store, watch: Watch, rules: Sequence[AlertRule], now: datetime
+) -> Iterator[Problem]:
+    if watch.max_runtime is None:
+        return
+    for record in watch.running:
+        elapsed = (now - record.started_at).total_seconds()
+        news = _schedule.overrun(record.run_id, watch.job, elapsed, watch.max_runtime)
+        if news is not None:
+            store.announce_overrun(news, rules)
+            text = f"{news.message}: {duration(elapsed)} so far"
+            yield Problem("overrun", watch.job, text, record.run_id, record.started_at)
+
+
+def _missed(
+    store: Store,
+    watch: Watch,
+    rules: Sequence[AlertRule],
+    status: JobStatus | None,
+    now: datetime,
+) -> Iterator[Problem]:
+    plan = watch.schedule
+    if plan is None:
+        return
+    missed = _schedule.judge(watch, _starts(store, watch), now)
+    if missed is not None:
+        store.announce_missed(missed, rules)
+    starts = (status.last_run.started_at if status and status.last_run else None, watch.seen_until)
+    last = max((start for start in starts if start is not None), default=None)
+    if missed is not None and missed.message is not None:
+        yield Problem("missed", watch.job, missed.message, since=missed.latest)
+    elif late := _schedule.late_since(watch, last):
+        text = _schedule.missed_sentence(plan, 1, late)
+        yield Problem("missed", watch.job, text, since=late)
+
+
+def _starts(store: Store, watch: Watch) -> Iterator[datetime]:
+    after = _schedule.first_start(watch)
+    while True:
+        page = store.starts(watch.job, after=after, limit=_PAGE)
+        yield from page
+        if len(page) < _PAGE:
+            return
+        after = page[-1]
+
+
+def _failing(watch: Watch, rules: Sequence[AlertRule]) -> Iterator[Problem]:
+    count = watch.consecutive_failure_count
+    if count >= min((rule.threshold for rule in rules), default=DEFAULT_THRESHOLD):
+        last = watch.last_success_at
+        worked = f"last worked at {last:%Y-%m-%d %H:%M:%S} UTC" if last else "never worked"
+        yield Problem("failing", watch.job, f"{_in_a_row(count)}; {worked}", since=last)
+
+
+def _undelivered(store: Store, attempts: Sequence[Attempt], now: datetime) -> Iterator[Problem]:
+    tried = {attempt.delivery.alert_id for attempt in attempts}
+    waiting: dict[tuple[str, str, str], list[datetime]] = {}
+    for alert in (*store.alerts(state="pending"), *store.alerts(state="dead")):
+        dead = alert.state == "dead"
+        if dead or alert.alert_id in tried or now - alert.created_at > _FRESH:
+            fate = "given up (cronguard deliver --dead tries again)" if dead else "still waiting"
+            waiting.setdefault((alert.job, alert.channel, fate), []).append(alert.created_at)
+    for (job, channel, fate), times in waiting.items():
+        alerts = "an alert" if len(times) == 1 else f"{len(times)} alerts"
+        yield Problem("undelivered", job, f"{alerts} for {channel} {fate}", since=min(times))
+
+
+def _in_a_row(count: int | None) -> str:
+    return "1 failure" if count == 1 else f"{count} failures in a row"

@@ -1,0 +1,353 @@
+"""``cronguard check`` and ``forget``, and what a run that goes on too long says by itself."""
+
+import json
+import signal
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from support.cli import Cli, Here
+from support.processes import Place
+
+from cronguard import guard
+from cronguard._check import check
+from cronguard._delivery import Courier
+from cronguard._process import current_owner
+from cronguard._runtime import Runtime, installed
+from cronguard._settings import ChannelSettings, Settings
+from cronguard.ids import new_id
+from cronguard.model import AlertRule, Outcome, Owner, Run, Schedule, Settlement
+from cronguard.stores.sqlite import SQLiteStore
+from cronguard.testing import FrozenClock, MemoryStore
+from cronguard.times import rfc3339
+
+TOLD = (AlertRule("console"),)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, capsys):
+    return Here(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path)
+
+
+def declare(folder, text):
+    (folder / "cronguard.toml").write_text(text)
+
+
+def problems(done):
+    return [(each["job"], each["kind"]) for each in json.loads(done.stdout)["problems"]]
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def test_nothing_to_check(here):
+    """A stranger's first check says what there is, makes no database, and is content."""
+    done = here("check")
+    assert done.returncode == 0
+    assert done.stdout.startswith("No job has run yet, and settings expect none.")
+    assert not here.path.exists()
+
+
+def test_all_is_well(here):
+    """One line, exit 0."""
+    here.record("nightly", "success")
+    done = here("check")
+    assert (done.returncode, done.stdout) == (0, "✓ 1 job, nothing wrong.\n")
+    assert json.loads(here("check", "--json").stdout) == {
+        "schema": "cronguard.check/1",
+        "store": str(here.path),
+        "ok": True,
+        "jobs": 1,
+        "alerts_sent": 0,
+        "problems": [],
+    }
+
+
+def test_a_killed_run_is_found_and_told(place):
+    """Counted as crashed without another start of the job; the second one alerts, once."""
+    cli = Cli(place.folder)
+    hang = """
+        import os, signal
+        @cron_guarded(job="nightly")
+        def job(): os.kill(os.getpid(), signal.SIGKILL)
+        job()
+        """
+    assert place.run(hang).returncode == -signal.SIGKILL
+    done = cli("check", "--json")
+    assert (done.returncode, problems(done)) == (1, [("nightly", "crashed")])
+    assert cli("check").returncode == 0  # one failure is below the threshold
+    place.run(hang)
+    done = cli("check")
+    assert done.returncode == 1
+    assert "Sent 1 alert." in done.stdout
+    assert "nightly is failing: 2 failures in a row" in done.stderr
+    assert cli.last("nightly")[0] == "crashed"
+    done = cli("check", "--json")
+    assert problems(done) == [("nightly", "failing")]
+    assert json.loads(done.stdout)["alerts_sent"] == 0
+
+
+def test_a_job_that_never_ran_is_missed(here):
+    """Settings alone expect it: from the first check on, and not before."""
+    declare(here.folder, '[job.nightly]\nschedule = "* * * * *"\ngrace = 0\n')
+    done = here("check")
+    assert (done.returncode, done.stdout) == (0, "✓ 1 job, nothing wrong.\n")
+    since = rfc3339(datetime.now(UTC) - timedelta(minutes=3))
+    with closing(sqlite3.connect(here.path)) as db, db:
+        db.execute("UPDATE cronguard_jobs SET judged_until = ?", (since,))
+    done = here("check")
+    assert done.returncode == 1
+    assert "no run started at 3 of the times of * * * * * (UTC)" in done.stdout
+    assert "nightly did not run when it should have" in done.stderr
+    done = here("check", "--json")
+    assert problems(done) == [("nightly", "missed")]
+    assert json.loads(done.stdout)["alerts_sent"] == 0
+
+
+def test_wrong_settings_are_said_and_what_is_valid_is_checked(here):
+    """Exit 2, and the check is still made."""
+    declare(
+        here.folder, '[job.nightly]\nschedule = "nonsense"\n[job.hourly]\nschedule = "@hourly"\n'
+    )
+    done = here("check")
+    assert done.returncode == 2
+    assert "nonsense" in done.stderr
+    assert "1 job, nothing wrong" in done.stdout
+
+
+def test_what_is_snoozed_is_shown_and_no_trouble(here):
+    """Somebody knows."""
+    here.record("nightly", "failure", "failure")
+    assert here("check").returncode == 1
+    here("snooze", "nightly", "--for", "2h")
+    done = here("check")
+    assert done.returncode == 0
+    assert "(snoozed)" in done.stdout
+    assert "nothing wrong that is not snoozed" in done.stdout
+
+
+def test_an_alert_that_does_not_go_out_is_a_problem(here):
+    """It waits, and check says where."""
+    here.setenv("CRONGUARD_CHANNELS", "webhook")
+    here.setenv("CRONGUARD_WEBHOOK_URL", "http://127.0.0.1:1/")
+    here.record("nightly", "failure", "failure", rules=(AlertRule("webhook"),))
+    done = here("check", "--json")
+    assert (done.returncode, problems(done)) == (
+        1,
+        [("nightly", "failing"), ("nightly", "undelivered")],
+    )
+
+
+# --- what it rests on -----------------------------------------------------------------------------
+
+
+class Silent:
+    """A channel that takes everything."""
+
+    OPTIONS = ()
+
+    def send(self, message):
+        pass
+
+
+@pytest.fixture
+def clock():
+    return FrozenClock()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request, clock, tmp_path):
+    made = (
+        MemoryStore(clock=clock)
+        if request.param == "memory"
+        else SQLiteStore(tmp_path / "log.db", clock=clock)
+    )
+    yield made
+    made.close()
+
+
+def look(store, clock, configured=None):
+    courier = Courier(store, ("console",), lambda _name: Silent())
+    return check(store, courier, configured or {}, rules_for=lambda _job: TOLD, now=clock())
+
+
+def begin(store, clock, job="nightly", **changes):
+    run = Run(new_id(), job, clock(), current_owner(), TOLD)._replace(**changes)
+    store.start_run(run, is_dead=lambda _owner: False)
+    return run
+
+
+def test_a_run_that_goes_on_is_told_at_each_step(store, clock):
+    """At once, twice, four and eight times its max_runtime, and no more."""
+    begin(store, clock, max_runtime=600.0)
+    told = []
+    for minute in range(1, 101):
+        clock.advance(60)
+        found = look(store, clock)
+        assert found.ok == (minute < 10)
+        told += [minute for _ in found.attempts]
+    assert told == [10, 20, 40, 80]
+
+
+def test_a_run_elsewhere_is_left_until_its_lease_is_over(store, clock):
+    """Another host's: only its lease tells, and then it is crashed, not overrun."""
+    run = begin(store, clock, owner=Owner("other", 1, "elsewhere", "1"), max_runtime=60.0)
+    clock.advance(80)
+    assert [p.kind for p in look(store, clock).problems] == ["overrun"]
+    clock.advance(11)
+    assert [p.kind for p in look(store, clock).problems] == ["crashed"]
+    assert store.history("nightly")[0].run_id == run.run_id
+
+
+def test_many_checks_at_once_tell_once(tmp_path, clock):
+    """Sixteen hosts look at the same moment: one alert for what was missed, one for the overrun."""
+    store = SQLiteStore(tmp_path / "log.db", clock=clock)
+    begin(store, clock, "slow", max_runtime=60.0)
+    store.declare("nightly", Schedule("0 * * * *", "UTC", 0.0))
+    clock.advance(3600 * 5)
+    gate = threading.Barrier(16)
+
+    def one(_):
+        own = SQLiteStore(tmp_path / "log.db", clock=clock)
+        gate.wait(30)
+        try:
+            return look(own, clock)
+        finally:
+            own.close()
+
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(one, range(16)))
+    assert sum(len(each.attempts) for each in found) == 2
+    assert sorted(alert.kind for alert in store.alerts()) == ["missed", "overrun"]
+    store.close()
+
+
+def test_a_job_that_starts_again_is_well_again(store, clock):
+    """Late is late until it starts; then nothing is wrong any more."""
+    clock.advance(1)
+    plan = {"nightly": {"schedule": "0 * * * *", "grace": 60.0}}
+    assert look(store, clock, plan).ok
+    clock.advance(3 * 3600)
+    assert [p.kind for p in look(store, clock, plan).problems] == ["missed"]
+    assert [p.kind for p in look(store, clock, plan).problems] == ["missed"]
+    begin(store, clock)
+    assert look(store, clock, plan).ok
+
+
+def test_a_skipped_start_is_no_missed_one(store, clock):
+    """The schedule came; the run before it was still going."""
+    plan = {"nightly": {"schedule": "0 * * * *", "grace": 60.0}}
+    look(store, clock, plan)
+    begin(store, clock, max_runtime=None)
+    while clock().minute:
+        clock.advance(60)
+    begin(store, clock)
+    clock.advance(120)
+    assert look(store, clock, plan).ok
+
+
+def test_missed_while_snoozed_is_told_afterwards(store, clock):
+    """Nothing is lost by a snooze."""
+    plan = {"nightly": {"schedule": "0 * * * *", "grace": 60.0}}
+    look(store, clock, plan)
+    store.snooze("nightly", clock() + timedelta(hours=4))
+    clock.advance(3 * 3600)
+    found = look(store, clock, plan)
+    assert (found.ok, found.attempts) == (True, ())
+    clock.advance(2 * 3600)
+    found = look(store, clock, plan)
+    assert [each.delivery.kind for each in found.attempts] == ["missed"]
+    assert "at 4 of the times" in found.problems[0].message
+
+
+# --- told by the run itself -----------------------------------------------------------------------
+
+
+def test_a_run_tells_by_itself_that_it_goes_on_too_long(tmp_path):
+    """While it is still going, without check; and again later; the job is not disturbed."""
+    told = []
+    arrived = threading.Semaphore(0)
+
+    class Ear:
+        OPTIONS = ()
+
+        def send(self, message):
+            told.append(message.alert)
+            arrived.release()
+
+    store = SQLiteStore(tmp_path / "log.db")
+    runtime = Runtime(Settings(store=store, channels=(ChannelSettings("ear", "ear"),)), store)
+    runtime._build_channel = lambda _name: Ear()
+    with installed(runtime), guard(job="slow", max_runtime=0.15) as run:
+        assert arrived.acquire(timeout=20)
+        assert arrived.acquire(timeout=20)
+        assert run is not None
+    runtime.close()
+    assert [alert.kind for alert in told] == ["overrun"] * 2
+    assert told[0].duration_seconds < told[1].duration_seconds
+    assert told[0].error_message.startswith("still running after")
+    assert [record.status for record in store.history("slow")] == ["success"]
+    store.close()
+
+
+def test_none_turns_the_overrun_off(tmp_path):
+    """max_runtime=None is kept as such."""
+    store = SQLiteStore(tmp_path / "log.db")
+    runtime = Runtime(Settings(store=store, channels=(ChannelSettings("log", "log"),)), store)
+    with installed(runtime), guard(job="slow", max_runtime=None):
+        assert store.watches()[0].max_runtime is None
+    runtime.close()
+    store.close()
+
+
+# --- forget ---------------------------------------------------------------------------------------
+
+
+def test_forget(here):
+    """The job is gone from status and check; its history can be read."""
+    here.record("nightly", "failure", "failure")
+    done = here("forget", "nightly")
+    assert done.returncode == 0
+    assert done.stdout == (
+        "nightly is forgotten, with 1 alert that had not gone out;"
+        " cronguard history nightly still shows its runs.\n"
+    )
+    assert "No job has run yet" in here("status").stdout
+    assert here("check").returncode == 0
+    assert len(json.loads(here("history", "nightly", "--json").stdout)["runs"]) == 2
+
+
+def test_forget_of_what_is_not_there(here):
+    """One line, exit 1, with the nearest name."""
+    here.record("nightly", "success")
+    done = here("forget", "nihgtly")
+    assert done.returncode == 1
+    assert "nightly" in done.stderr
+
+
+def test_forget_of_what_settings_expect(here):
+    """It says that the next check would know the job again."""
+    declare(here.folder, '[job.nightly]\nschedule = "@daily"\n')
+    here("check")
+    done = here("forget", "nightly")
+    assert done.returncode == 0
+    assert "settings still expect nightly" in done.stderr
+
+
+def test_settled_alerts_stay_when_a_job_is_forgotten(store, clock):
+    """What was sent was sent."""
+    for _ in range(2):
+        run = begin(store, clock)
+        store.finish_run(run, Outcome("failure", clock(), 0.0), started=True)
+    (claimed,) = store.claim_alerts(channels=("console",))
+    store.settle_alert(claimed, Settlement("sent"))
+    store.forget("nightly")
+    assert [alert.state for alert in store.alerts()] == ["sent"]

@@ -1,0 +1,249 @@
+"""When a job is expected, through clock changes, and which of those times nobody kept."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cronguard import _schedule
+from cronguard._schedule import judge, late_since, occurrences, overrun
+from cronguard.model import Schedule, Watch
+
+ZONES = ("UTC", "Europe/Oslo", "America/New_York", "Australia/Lord_Howe")
+GRACE = timedelta(seconds=300)
+
+
+def utc(text):
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def expected(cron_time, zone, day):
+    """The instant of a local time on a day, worked out without any cron library.
+
+    In a gap it is the gap's end; in an hour that comes twice, the first one.
+    """
+    local = datetime.combine(day, cron_time, ZoneInfo(zone))
+    there_and_back = local.astimezone(UTC).astimezone(local.tzinfo)
+    if there_and_back.replace(tzinfo=None) == local.replace(tzinfo=None):
+        return local.astimezone(UTC)
+    low = datetime.combine(day, time(0), local.tzinfo).astimezone(UTC)
+    while low.astimezone(local.tzinfo).replace(tzinfo=None) < local.replace(tzinfo=None):
+        low += timedelta(minutes=30)
+    return low
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("at", [time(0), time(1, 30), time(2), time(2, 30), time(3), time(23, 59)])
+def test_a_daily_job_is_due_once_every_day_of_the_year(zone, at):
+    """Days of clock changes included: never none, never two, at the instant cron picks."""
+    plan = Schedule(f"{at.minute} {at.hour} * * *", zone, 300.0)
+    days = [date(2026, 1, 2) + timedelta(days=n) for n in range(363)]
+    begin = expected(at, zone, date(2026, 1, 1))
+    found = list(occurrences(plan, begin, expected(at, zone, days[-1])))
+    assert found == [expected(at, zone, day) for day in days]
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_what_runs_every_ten_minutes_runs_on(zone):
+    """Six an hour of real time, whatever the wall clock does."""
+    begin = utc("2026-01-01T00:00")
+    found = list(occurrences(Schedule("*/10 * * * *", zone), begin, begin + timedelta(days=365)))
+    assert len(found) == 365 * 144
+    assert {later - former for former, later in pairwise(found)} == {timedelta(minutes=10)}
+
+
+def test_month_ends():
+    """The 31st is skipped in short months, L is the last day, a leap day comes in leap years."""
+    begin, end = utc("2027-01-01T00:00"), utc("2028-12-31T23:59")
+
+    def days(cron):
+        return [f"{due:%m-%d}" for due in occurrences(Schedule(cron), begin, end)]
+
+    assert days("0 0 31 * *")[:4] == ["01-31", "03-31", "05-31", "07-31"]
+    assert days("0 0 L * *")[:3] == ["01-31", "02-28", "03-31"]
+    assert days("0 0 L * *")[13] == "02-29"
+    assert days("0 0 29 2 *") == ["02-29"]
+
+
+@given(
+    cron=st.sampled_from(
+        ["30 2 * * *", "*/20 * * * *", "15 1,2,3 * * *", "0 */2 * * *", "30 1 * * *", "0 3 * * 0"]
+    ),
+    zone=st.sampled_from(ZONES),
+    day=st.sampled_from(["2026-03-08", "2026-03-29", "2026-10-25", "2026-11-01", "2026-04-05"]),
+    cuts=st.lists(st.integers(0, 72 * 60), max_size=8),
+)
+def test_looking_often_finds_the_same_as_looking_once(cron, zone, day, cuts):
+    """Wherever the looks fall, in an hour that comes twice too."""
+    plan, begin = Schedule(cron, zone), utc(day) - timedelta(days=1)
+    end = begin + timedelta(hours=72)
+    marks = [begin, *sorted(begin + timedelta(minutes=cut) for cut in cuts), end]
+    pieces = [list(occurrences(plan, a, b)) for a, b in pairwise(marks)]
+    assert [due for piece in pieces for due in piece] == list(occurrences(plan, begin, end))
+
+
+# --- judged ---------------------------------------------------------------------------------------
+
+
+def watched(cron="0 6 * * *", zone="UTC", since="2026-11-20T00:00", grace=300.0):
+    return Watch("job", schedule=Schedule(cron, zone, grace), judged_until=utc(since))
+
+
+def missed_by(watch, starts, now):
+    """(number missed, latest) of one judgement."""
+    found = judge(watch, iter(starts), now)
+    return (found.number, found.latest) if found else None
+
+
+def test_nothing_is_judged_before_its_grace_is_over():
+    """An occurrence may still be met until the last moment of its grace."""
+    watch = watched()
+    assert judge(watch, [], utc("2026-11-20T06:04:59")) is None
+    assert missed_by(watch, [], utc("2026-11-20T06:05")) == (1, utc("2026-11-20T06:00"))
+
+
+@pytest.mark.parametrize(
+    ("start", "met"),
+    [
+        ("05:59:49", False),
+        ("05:59:50", True),
+        ("06:00:00", True),
+        ("06:05:00", True),
+        ("06:05:01", False),
+    ],
+)
+def test_a_start_meets_an_occurrence_within_its_grace(start, met):
+    """A little early too: the clocks of two hosts are never quite the same."""
+    found = judge(watched(), [utc(f"2026-11-20T{start}")], utc("2026-11-20T07:00"))
+    assert found.number == (0 if met else 1)
+    assert (found.message is None) is met
+
+
+def test_one_start_meets_one_occurrence():
+    """A job due every minute that starts every five is missed four times in five."""
+    watch = watched("* * * * *", since="2026-11-20T11:59:30")
+    starts = [utc(f"2026-11-20T12:{minute:02}") for minute in range(0, 60, 5)]
+    found = judge(watch, starts, utc("2026-11-20T13:04:59"))
+    assert found.number == 60 - 12
+
+
+def test_what_was_missed_is_counted_and_the_latest_named():
+    """Over a weekend: three, the last one today; and judged only once."""
+    watch = watched()
+    now = utc("2026-11-22T08:00")
+    found = judge(watch, [], now)
+    assert (found.number, found.latest) == (3, utc("2026-11-22T06:00"))
+    assert found.message == (
+        "no run started at 3 of the times of 0 6 * * * (UTC), the latest 2026-11-22T06:00:00Z"
+    )
+    later = watch._replace(judged_until=found.judged_until, seen_until=found.seen_until)
+    assert judge(later, [], now) is None
+    assert judge(later, [], utc("2026-11-23T06:04")) is None
+    again = judge(later, [], utc("2026-11-23T06:05"))
+    assert again.message == "no run started for 0 6 * * * (UTC) at 2026-11-23T06:00:00Z"
+
+
+def test_a_clock_put_back_an_hour_judges_nothing_twice():
+    """Cron runs nothing twice then, and nothing is missed for it; the next day counts again."""
+    watch = watched("0 * * * *", since="2026-11-20T10:30")
+    found = judge(watch, [utc("2026-11-20T11:00:01")], utc("2026-11-20T11:30"))
+    watch = watch._replace(judged_until=found.judged_until, seen_until=found.seen_until)
+    assert judge(watch, [], utc("2026-11-20T10:30")) is None
+    assert judge(watch, [], utc("2026-11-20T11:30")) is None
+    assert missed_by(watch, [], utc("2026-11-20T12:05")) == (1, utc("2026-11-20T12:00"))
+
+
+def test_a_clock_that_was_days_ahead_does_not_blind():
+    """It begins anew from now, and nothing is missed until the next occurrence is."""
+    watch = watched(since="2027-01-01T00:00")
+    found = judge(watch, [], utc("2026-11-20T12:00"))
+    assert (found.number, found.judged_until) == (0, utc("2026-11-20T12:00"))
+
+
+def test_a_long_absence_is_judged_in_parts(monkeypatch):
+    """Nobody looked for a year: a limited number at a time, none left out."""
+    monkeypatch.setattr(_schedule, "MOST_OCCURRENCES", 100)
+    watch, total = watched("0 * * * *"), 0
+    now = utc("2026-12-20T00:30")
+    while found := judge(watch, [], now):
+        assert found.number <= 100
+        total += found.number
+        watch = watch._replace(judged_until=found.judged_until)
+    assert total == 30 * 24
+
+
+DUE = st.integers(0, 40).map(lambda minutes: utc("2026-11-20T12:00") + timedelta(minutes=minutes))
+STARTS = st.lists(
+    st.integers(-60, 45 * 60).map(lambda s: utc("2026-11-20T12:00") + timedelta(seconds=s)),
+    max_size=30,
+).map(sorted)
+
+
+@given(
+    starts=STARTS,
+    grace=st.sampled_from([0.0, 20.0, 60.0, 150.0, 600.0]),
+    looks=st.lists(DUE, max_size=6).map(sorted),
+)
+def test_judging_is_the_best_matching_and_the_same_at_any_pace(starts, grace, looks):
+    """As many occurrences are met as any assignment of starts could meet, however often one looks,
+    and each look knows only the starts that there are by then."""
+    watch = watched("*/3 * * * *", since="2026-11-20T11:59", grace=grace)
+    end = utc("2026-11-20T12:45")
+    total = 0
+    for now in [*looks, end]:
+        known = [s for s in starts if s > _schedule.first_start(watch) and s <= now]
+        found = judge(watch, known, now)
+        if found:
+            total += found.number
+            watch = watch._replace(judged_until=found.judged_until, seen_until=found.seen_until)
+    due = list(occurrences(watch.schedule, utc("2026-11-20T11:59"), end - timedelta(seconds=grace)))
+    assert total == len(due) - most_met(due, starts, grace)
+
+
+def most_met(due, starts, grace):
+    """The size of the greatest matching, by augmenting paths (Kuhn)."""
+    early, late = timedelta(seconds=_schedule.EARLY_SECONDS), timedelta(seconds=grace)
+    owner = {}
+
+    def place(each, seen):
+        for index, start in enumerate(starts):
+            if each - early <= start <= each + late and index not in seen:
+                seen.add(index)
+                if index not in owner or place(owner[index], seen):
+                    owner[index] = each
+                    return True
+        return False
+
+    return sum(place(each, set()) for each in due)
+
+
+def test_a_job_is_late_until_it_starts():
+    """Also after what it missed has been announced; never for what came before it was known."""
+    watch = watched()
+    assert late_since(watch, None) is None
+    judged = watch._replace(judged_until=utc("2026-11-20T06:00"))
+    assert late_since(judged, utc("2026-11-19T06:00")) == utc("2026-11-20T06:00")
+    assert late_since(judged, None) == utc("2026-11-20T06:00")
+    assert late_since(judged, utc("2026-11-20T05:59:55")) is None
+    assert late_since(judged, utc("2026-11-20T09:00")) is None
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "step", "text"),
+    [
+        (59.9, None, ""),
+        (60, 1, "still running after its max_runtime of 1 min"),
+        (119, 1, "still running after its max_runtime of 1 min"),
+        (120, 2, "still running after 2 times its max_runtime of 1 min"),
+        (300, 4, "still running after 4 times its max_runtime of 1 min"),
+        (10_000, 8, "still running after 8 times its max_runtime of 1 min"),
+    ],
+)
+def test_an_overrun_has_steps(elapsed, step, text):
+    """Once, twice, four and eight times as long as it may."""
+    news = overrun("id", "job", elapsed, 60.0)
+    assert (news and news.step) == step
+    assert not news or news.message == text
