@@ -14,7 +14,7 @@ from support import hostile, mailbox
 from support.alerts import ALERTS, FAILING, NASTY, message
 
 from cronguard import _plugins, mail, render
-from cronguard.channels import apprise as module
+from cronguard.channels import _apprise as module
 from cronguard.channels.apprise import AppriseChannel
 from cronguard.errors import ChannelError, PluginError
 
@@ -223,7 +223,9 @@ def test_the_python_of_a_server_that_embeds_it(monkeypatch):
     assert module._python() == str(Path(sys.exec_prefix, "bin", "python3"))
 
 
-@pytest.mark.parametrize("said", [b"", b"[]", b"\xff", b"null", b'{"code": 3}'])
+@pytest.mark.parametrize(
+    "said", [b"", b"[]", b"\xff", b"null", b"[3, 4]", b'{"code": 3}', b'["Sent!", 1]']
+)
 def test_an_answer_that_is_none(said, monkeypatch):
     """A process that dies, or says what it should not, has sent nothing."""
     monkeypatch.setattr(

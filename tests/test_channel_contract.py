@@ -18,14 +18,26 @@ from cronguard.channels.email_smtp import EmailSmtpChannel
 from cronguard.channels.log import LogChannel
 from cronguard.channels.slack import SlackChannel
 from cronguard.channels.webhook import WebhookChannel
+from cronguard.errors import ChannelError
 from cronguard.interfaces import Channel
 from cronguard.testing import ChannelContract
+from cronguard.testing.channel import ALERT_KINDS, deliver, message
 
 SECRET = "S3NTINEL"
 ADDRESSES = {"from": "cron@example.com", "to": "ops@example.com"}
 
 
-class OverHttp(ChannelContract):
+class BuiltIn(ChannelContract):
+    """What cronguard's own promise besides."""
+
+    @pytest.mark.parametrize("kind", ALERT_KINDS)
+    def test_a_degraded_alert_says_so(self, kind):
+        """Whoever reads it knows that the streak is what one host last knew."""
+        deliver(self.make(), message(kind, degraded=True))
+        assert "degraded" in self.sent()[-1].lower()
+
+
+class OverHttp(BuiltIn):
     """A far end that takes requests, and one where nobody listens."""
 
     SECRETS = (SECRET,)
@@ -82,7 +94,7 @@ class TestApprise(OverHttp):
         return [f"{each['title']}\n{each['message']}" for each in told]
 
 
-class TestEmailSmtp(ChannelContract):
+class TestEmailSmtp(BuiltIn):
     SECRETS = (SECRET,)
 
     @pytest.fixture(autouse=True)
@@ -110,7 +122,7 @@ class TestEmailSmtp(ChannelContract):
         return [f"{mail['Subject']}\n{mail.get_body().get_content()}" for mail in mails]
 
 
-class TestConsole(ChannelContract):
+class TestConsole(BuiltIn):
     @pytest.fixture(autouse=True)
     def _far_end(self, capsys):
         self.capsys, self.arrived = capsys, []
@@ -134,7 +146,7 @@ class TestConsole(ChannelContract):
         return self.arrived
 
 
-class TestLog(ChannelContract):
+class TestLog(BuiltIn):
     @pytest.fixture(autouse=True)
     def _far_end(self, caplog):
         caplog.set_level(logging.DEBUG, logger="cronguard.alerts")
@@ -158,3 +170,27 @@ def test_every_built_in_channel_is_proven_here():
     proven |= {EmailResendChannel, EmailPostmarkChannel, EmailSmtpChannel}
     assert ours <= proven
     assert all(isinstance(channel, Channel) for channel in ours)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "code"),
+    [
+        (SlackChannel, {"webhook_url": f"http://example.org/{SECRET}"}, "insecure_url"),
+        (SlackChannel, {"webhook_url": SECRET}, "bad_url"),
+        (SlackChannel, {"webhook_url": f"https://169.254.169.254/{SECRET}"}, "link_local"),
+        (WebhookChannel, {"url": f"http://example.org/{SECRET}"}, "insecure_url"),
+        (WebhookChannel, {"url": f"https://example.org/{SECRET}\nx"}, "bad_url"),
+        (WebhookChannel, {"url": "https://example.org", "secret": f"{SECRET}!"}, "bad_secret"),
+        (EmailResendChannel, {"api_key": SECRET, **ADDRESSES, "to": SECRET}, "bad_address"),
+        (EmailPostmarkChannel, {"server_token": SECRET, **ADDRESSES, "from": "x"}, "bad_address"),
+        (EmailSmtpChannel, {"host": "mail.example", **ADDRESSES, "port": SECRET}, "bad_option"),
+        (AppriseChannel, {"url": f"{SECRET}"}, "bad_url"),
+    ],
+)
+def test_a_wrong_option_is_refused_when_the_channel_is_made(kind, options, code):
+    """Offline, so that doctor says it before a job has to fail; the value is not repeated."""
+    with pytest.raises(ChannelError) as caught:
+        kind(**options)
+    assert caught.value.code == code
+    assert not caught.value.permanent, "an option can be mended, and the alert sent then"
+    assert SECRET not in f"{caught.value!r} {caught.value} {caught.value.detail}"

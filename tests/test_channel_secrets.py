@@ -88,9 +88,9 @@ def test_no_secret_leaves_a_channel(name, behave, caplog, capfd, monkeypatch):
     with hostile.serve(behave) as server:
         for module in (email_resend, email_postmark):
             monkeypatch.setattr(module, "URL", server.url)
-        channel = CHANNELS[name](server)
-        said += repr(channel) + str(channel)
         try:
+            channel = CHANNELS[name](server)
+            said += repr(channel) + str(channel)
             channel.send(message(deadline=time.monotonic() + 0.6))
         except ChannelError as error:
             said += "".join(traceback.format_exception(error))

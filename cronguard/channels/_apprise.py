@@ -1,25 +1,84 @@
-"""What runs in the process that the channel ``apprise`` starts: one address, one notification."""
+"""The process in which the channel ``apprise`` has Apprise work, from both its ends.
+
+`ask` starts it and kills it in time; `main` is what runs there: one address, one notification.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
 
 from cronguard import http, net
 
+BOOTSTRAP = (
+    "import json, sys; task = json.load(sys.stdin.buffer); sys.path[:] = task.pop('path'); "
+    "from cronguard.channels._apprise import main; main(**task)"
+)
+FAILED = "apprise_failed"
+Answer: TypeAlias = tuple[str, float | None]
+"""A code, ``sent`` or a word of cronguard's own, and what ``Retry-After`` asked for."""
 MEMORY = 1 << 30
 """Bytes of address space: an answer without an end must not take the machine's."""
 
 
-def main(*, url: str, title: str, body: str, kind: str, seconds: float) -> None:
-    """Send, write ``{"code", "retry_after"}`` to standard output, and end the process.
+def ask(task: Mapping[str, str], deadline: float) -> Answer:
+    """Have ``task`` (``url``, ``title``, ``body``, ``kind``) done; what `main` says of it.
 
-    ``code`` is ``sent`` or a word of cronguard's own; nothing that Apprise or the service says gets
-    out.
+    The process does not outlive ``deadline``, on the scale of `time.monotonic`.
+    """
+    seconds = net.remaining(deadline)
+    path = [str(place) for place in sys.path]
+    written = json.dumps({**task, "path": path, "seconds": seconds}).encode()
+
+    try:
+        # -I and -S: what hooks itself into this process, such as a tracer, stays out of that one.
+        child = subprocess.Popen(  # noqa: S603  # nothing of the command comes from outside
+            [_python(), "-I", "-S", "-c", BOOTSTRAP],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_environment(),
+        )
+    except (OSError, RuntimeError):
+        return "no_process", None
+    with child:
+        try:
+            said, _ = child.communicate(written, timeout=net.remaining(deadline))
+        except subprocess.TimeoutExpired:
+            return "timeout", None
+        finally:
+            child.kill()
+    try:
+        code, wait = json.loads(said)
+    except (ValueError, TypeError):
+        code, wait = None, None
+    known = isinstance(code, str) and re.fullmatch(r"[a-z0-9_]{1,40}", code)
+    return code if known else FAILED, wait if isinstance(wait, int | float) else None
+
+
+def _environment() -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+    return {**kept, "NO_PROXY": "*", "NETRC": os.devnull}
+
+
+def _python() -> str:
+    known = sys.executable or ""
+    if Path(known).name.lower().startswith(("python", "pypy")):
+        return known
+    return str(Path(sys.exec_prefix, "bin", "python3"))  # inside a server that embeds Python
+
+
+def main(*, url: str, title: str, body: str, kind: str, seconds: float) -> None:
+    """Send, write the `Answer` to standard output as JSON, and end the process.
+
+    Nothing that Apprise or the service says gets out.
     """
     said = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a service's library may print
@@ -30,9 +89,9 @@ def main(*, url: str, title: str, body: str, kind: str, seconds: float) -> None:
         _limit_memory()
         answer = _notify(url, title, body, kind)
     except MemoryError:
-        answer = {"code": "answer_too_long"}
+        answer = ("answer_too_long", None)
     except BaseException:  # noqa: BLE001  # more than a hundred services' code, any text in its errors
-        answer = {"code": "apprise_failed"}
+        answer = (FAILED, None)
     os.write(said, json.dumps(answer).encode())
     os._exit(0)
 
@@ -44,36 +103,36 @@ def _limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
-def _notify(url: str, title: str, body: str, kind: str) -> dict[str, Any]:
+def _notify(url: str, title: str, body: str, kind: str) -> Answer:
     import apprise
     import requests
 
-    seen: list[dict[str, Any]] = []
+    seen: list[Answer] = []
     adapter = requests.adapters.HTTPAdapter
     adapter.send = _watched(adapter.send, seen)  # type: ignore[method-assign]
     requests.Session.get_redirect_target = lambda _session, _answer: None  # type: ignore[assignment, method-assign]
     asset = apprise.AppriseAsset(storage_mode="memory", app_id="cronguard")
     service = apprise.Apprise.instantiate(url, asset=asset)
     if service is None:
-        return {"code": "bad_url"}
+        return "bad_url", None
     # Not Apprise.notify(), which works in threads that a process waits for at its end.
     if service.notify(body=body, title=title, notify_type=kind, body_format="text"):
-        return {"code": "sent"}
-    last = seen[-1] if seen else {}
-    return {"code": "apprise_failed"} if last.get("code", "http_2").startswith("http_2") else last
+        return "sent", None
+    last = seen[-1] if seen else (FAILED, None)
+    return (FAILED, None) if last[0].startswith("http_2") else last
 
 
-def _watched(send: Callable[..., Any], seen: list[dict[str, Any]]) -> Callable[..., Any]:
+def _watched(send: Callable[..., Any], seen: list[Answer]) -> Callable[..., Any]:
     """``send`` of requests, which notes what came of it: Apprise only says that it failed."""
 
     def watched(adapter: Any, request: Any, **options: Any) -> Any:
         try:
             answer = send(adapter, request, **options)
         except Exception as error:
-            seen.append({"code": _code(error)})
+            seen.append((_code(error), None))
             raise
         wait = http.retry_after({name.lower(): value for name, value in answer.headers.items()})
-        seen.append({"code": f"http_{answer.status_code}", "retry_after": wait})
+        seen.append((f"http_{answer.status_code}", wait))
         return answer
 
     return watched

@@ -40,7 +40,7 @@ class SlackChannel:
     )
 
     def __init__(self, *, webhook_url: str) -> None:
-        self._webhook_url = webhook_url
+        self._webhook_url = http.check_url(webhook_url)
 
     def send(self, message: Message) -> None:
         """Send. 400, 403, 404 and 410 are final: Slack will not take these bytes here."""

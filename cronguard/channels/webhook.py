@@ -28,14 +28,16 @@ class WebhookChannel:
     )
 
     def __init__(self, *, url: str, secret: str | None = None) -> None:
-        self._url = url
-        self._secret = secret
+        self._url = http.check_url(url)
+        self._secret = secret if secret and secret.strip() else None
+        if self._secret:
+            _key(self._secret)
 
     def send(self, message: Message) -> None:
         """Send; 410 (the endpoint is gone for good) and other permanent statuses give up."""
         alert_id = message.alert.alert_id
         headers = {"Content-Type": "application/json", "webhook-id": alert_id}
-        if self._secret and self._secret.strip():
+        if self._secret:
             timestamp = str(int(time.time()))
             headers["webhook-timestamp"] = timestamp
             headers["webhook-signature"] = sign(
@@ -53,6 +55,11 @@ def sign(secret: str, *, alert_id: str, timestamp: str, body: bytes) -> str:
     ``secret`` is base64, with or without ``whsec_`` in front; anything else is
     ``ChannelError("bad_secret")``.
     """
+    signed = f"{alert_id}.{timestamp}.".encode() + body
+    return "v1," + base64.b64encode(hmac.digest(_key(secret), signed, "sha256")).decode("ascii")
+
+
+def _key(secret: str) -> bytes:
     text = secret.strip().removeprefix(PREFIX)
     try:
         key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -60,5 +67,4 @@ def sign(secret: str, *, alert_id: str, timestamp: str, body: bytes) -> str:
         key = b""
     if not key:
         raise ChannelError("bad_secret", detail="the signing secret must be whsec_ and base64")
-    digest = hmac.digest(key, f"{alert_id}.{timestamp}.".encode() + body, "sha256")
-    return "v1," + base64.b64encode(digest).decode("ascii")
+    return key
