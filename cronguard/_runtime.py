@@ -64,7 +64,7 @@ class Runtime:
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings = settings
-        self.store = _bounded(store, settings.store_timeout)
+        self.store = _dependable(store, settings)
         self.channels = {channel.name: channel for channel in settings.channels}
         self.watchdog = Watchdog(self._beat, HEARTBEAT_SECONDS)
         self.exported = os.environ.get(RUN_VARIABLE)
@@ -259,12 +259,12 @@ class Runtime:
             _log.debug("the store could not be closed (%s)", type(error).__name__)
 
 
-def _bounded(store: Store, timeout: float) -> Store:
+def _dependable(store: Store, settings: Settings) -> Store:
     if getattr(store, "bounded", False):
         return store
-    from cronguard._bounded import bounded_store  # not for a store that sees to it itself
+    from cronguard._stores import dependable  # not for a store that sees to it itself
 
-    return bounded_store(store, timeout)
+    return dependable(store, settings)
 
 
 # --- the process's one runtime --------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import cast
 
+from cronguard import _log
 from cronguard._plugins import load
 from cronguard._settings import Settings
 from cronguard._store_url import default_store_path, store_target
@@ -28,6 +29,47 @@ def open_store(settings: Settings) -> Store:
     kind = load("cronguard.stores", target.plugin)
     url = f"sqlite:///{target.location}" if target.plugin == "sqlite" else target.location
     return cast("Store", kind.from_url(url, timeout=settings.store_timeout))  # type: ignore[attr-defined]  # a store class's duty
+
+
+def dependable(store: Store, settings: Settings) -> Store:
+    """The store for a process's runs: every call bounded, and a spool before one that is remote.
+
+    The spool is in the user's state folder, one a store; without such a place there is none.
+    """
+    if getattr(store, "bounded", False):
+        return store
+    import hashlib
+
+    from cronguard._bounded import bounded_store  # not for a store that sees to it itself
+    from cronguard.stores.spooled import SpooledStore
+
+    bounded = bounded_store(store, settings.store_timeout)
+    try:
+        folder = default_store_path(os.environ).parent
+    except (ConfigError, OSError) as error:
+        _log.warning_once("runs cannot be kept here while the store is out of reach: %s", error)
+        return bounded
+    where = getattr(store, "where", None) or _place(settings)
+    name = f"{type(store).__module__}.{type(store).__qualname__} {where}"
+    digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:12]
+    return SpooledStore(
+        bounded,
+        folder / f"spool-{digest}.db",
+        complain=lambda sentence: _log.warning_once("%s", sentence),
+    )
+
+
+def _place(settings: Settings) -> str:
+    """The store's address without user and password; empty for an object that nobody can name."""
+    if not isinstance(settings.store, str | SecretRef):
+        return ""
+    try:
+        url = store_target(settings.store, os.environ).location
+    except ConfigError:
+        return ""
+    scheme, _, rest = url.partition("://")
+    authority, _, path = rest.partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}/{path.partition('?')[0]}"
 
 
 def default_store(settings: Settings) -> Store:

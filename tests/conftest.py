@@ -1,7 +1,9 @@
 """Fixtures that several test files share; each is defined in ``support``."""
 
+import itertools
 import signal
 
+import pytest
 from support.stack.fixtures import (
     _prepared,
     any_project,
@@ -19,6 +21,16 @@ for _number, _default in (
 ):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _default)
+
+_homes = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path_factory, monkeypatch):
+    """Every test has a state folder of its own, made when something is put there."""
+    folder = tmp_path_factory.getbasetemp() / f"state-{next(_homes)}"
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+
 
 __all__ = [
     "_prepared",

@@ -18,19 +18,22 @@ from cronguard.stores._sqlite_fork import watch as watch_forks
 T = TypeVar("T")
 
 SCHEMA_VERSION = 1
+"""The last number of the files in each of the folders below."""
 _FIRST_NAP, _LONGEST_NAP, _SHORT_NAP = 0.004, 0.1, 0.001
-_SQL = Path(__file__).parent / "sql" / "sqlite"
+_SQL = Path(__file__).parent / "sql"
 
 
 class SQLiteFile:
     """One connection to one file, used by one thread at a time.
 
-    ``timeout`` bounds every transaction in seconds, waiting for other writers included.
+    ``timeout`` bounds every transaction in seconds, waiting for other writers included. ``schema``
+    is the folder of SQL files that make its tables.
     """
 
-    def __init__(self, path: Path, timeout: float) -> None:
+    def __init__(self, path: Path, timeout: float, *, schema: str = "sqlite") -> None:
         self.path = path
         self._timeout = timeout
+        self._schema = _SQL / schema
         self.lock = threading.Lock()
         self.connection: sqlite3.Connection | None = None
         watch_forks(self)
@@ -137,7 +140,7 @@ class SQLiteFile:
             if version < SCHEMA_VERSION:
                 _refuse_foreign(connection, self.path)
                 connection.execute("PRAGMA journal_mode = WAL")
-                _migrate(connection)
+                _migrate(connection, self._schema)
             elif version > SCHEMA_VERSION:
                 raise StoreConfigError(  # noqa: TRY301  # closed below like every other failure
                     f"{self.path} has schema {version}, this cronguard knows {SCHEMA_VERSION}:"
@@ -196,11 +199,11 @@ def _version(db: sqlite3.Connection) -> int:
     return version
 
 
-def _migrate(db: sqlite3.Connection) -> None:
+def _migrate(db: sqlite3.Connection, schema: Path) -> None:
     """Apply what is missing in one transaction; of many processes one does it, the rest find it."""
     db.execute("BEGIN IMMEDIATE")
     version = _version(db)
-    for file in sorted(_SQL.glob("[0-9]*.sql")):
+    for file in sorted(schema.glob("[0-9]*.sql")):
         number = int(file.name.split("_")[0])
         if number <= version:
             continue

@@ -1,0 +1,284 @@
+"""The local spool: what a host records and decides while its store is out of reach.
+
+A SQLite file a store, made when it is first needed. Outcomes wait in it in their order; alerts are
+decided on what was last known of the job, in the transaction that keeps the outcome, and are sent
+from an outbox of the spool's own.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from cronguard.ids import new_id
+from cronguard.model import (
+    AlertRecord,
+    AlertRule,
+    Delivery,
+    DeliveryState,
+    Finished,
+    JobState,
+    Outcome,
+    Overrun,
+    Owner,
+    Run,
+    Settlement,
+)
+from cronguard.payload import build, build_overrun, encode
+from cronguard.policy import decide, overrun_alerts
+from cronguard.stores import _sqlite_outbox as outbox
+from cronguard.stores._spooled_values import (
+    outcome_of,
+    outcome_text,
+    run_of,
+    run_text,
+    state_of,
+    state_text,
+)
+from cronguard.stores._sqlite_file import SQLiteFile
+from cronguard.stores._sqlite_rows import is_due
+from cronguard.times import rfc3339
+
+_KEPT = timedelta(days=30)
+_PAGE = 100
+
+
+class Entry(NamedTuple):
+    """An outcome that the store has yet to be told."""
+
+    run: Run
+    outcome: Outcome
+    started: bool
+    told: frozenset[str]
+
+
+class Spool:
+    """The spool of one store on this host; every method raises `StoreError`, and nothing else.
+
+    ``timeout`` bounds every call in seconds.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        timeout: float = 1.0,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.path = path
+        self._file = SQLiteFile(path, timeout, schema="spool")
+        self._clock = clock
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    # --- runs -----------------------------------------------------------------------------------
+
+    def begin(self, run: Run) -> None:
+        """A run has started whose start the store has not taken."""
+
+        def work(db: sqlite3.Connection) -> None:
+            until = rfc3339(self._clock() + timedelta(seconds=run.lease))
+            db.execute(
+                "INSERT INTO spool (run_id, job, run, started, lease_expires_at)"
+                " VALUES (?, ?, ?, 0, ?) ON CONFLICT (run_id) DO NOTHING",
+                (run.run_id, run.job, run_text(run), until),
+            )
+
+        self._file.write(work)
+
+    def end(self, run: Run, outcome: Outcome, *, started: bool, known: JobState | None) -> Finished:
+        """Keep an outcome, and decide on it by what is known of the job here.
+
+        ``known`` is the job's state as the store told it last, None if it never did; it counts only
+        while no outcome of the job waits here. With no known state, any failure is announced.
+        """
+        return self._file.write(
+            lambda db: _end(db, run, outcome, self._clock(), started=started, known=known)
+        )
+
+    def renew(self, run_ids: Sequence[str], *, lease: float) -> None:
+        """Let the leases of runs that began here end so many seconds from now."""
+        until = rfc3339(self._clock() + timedelta(seconds=lease))
+
+        def work(db: sqlite3.Connection) -> None:
+            db.executemany(
+                "UPDATE spool SET lease_expires_at = ? WHERE run_id = ? AND seq IS NULL",
+                [(until, run_id) for run_id in run_ids],
+            )
+
+        self._file.write(work)
+
+    def dead(self, owner: Owner, is_dead: Callable[[Owner], bool]) -> list[Run]:
+        """Runs that began here and whose process is gone, judged as `Store.start_run` does."""
+        now = rfc3339(self._clock())
+        query = "SELECT run, lease_expires_at FROM spool WHERE seq IS NULL ORDER BY rowid"
+        found = self._file.read(lambda db: db.execute(query).fetchall())
+        gone = []
+        for text, until in found:
+            run = run_of(text)
+            here = run.owner.space is not None and run.owner.space == owner.space
+            if is_dead(run.owner) if here else (until or "") <= now:
+                gone.append(run._replace(test_mode=False))
+        return gone
+
+    def began_here(self, run_id: str) -> bool:
+        """Whether a run is going on whose start the store was not told."""
+        query = "SELECT 1 FROM spool WHERE run_id = ? AND seq IS NULL"
+        return self._file.read(lambda db: db.execute(query, (run_id,)).fetchone()) is not None
+
+    def waiting(self) -> int:
+        """How many outcomes the store has yet to be told."""
+        query = "SELECT count(*) FROM spool WHERE seq IS NOT NULL"
+        count: int = self._file.read(lambda db: db.execute(query).fetchone()[0])
+        return count
+
+    def entries(self) -> list[Entry]:
+        """The first outcomes that wait, in the order in which they must be told."""
+        found = self._file.read(
+            lambda db: db.execute(
+                "SELECT run, outcome, started, told FROM spool WHERE seq IS NOT NULL"
+                " ORDER BY seq LIMIT ?",
+                (_PAGE,),
+            ).fetchall()
+        )
+        return [
+            Entry(
+                run_of(run),
+                outcome_of(outcome),
+                bool(started),
+                frozenset(told.split(",") if told else ()),
+            )
+            for run, outcome, started, told in found
+        ]
+
+    def drop(self, run_id: str) -> None:
+        """The store has it now."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM spool WHERE run_id = ?", (run_id,))
+            db.execute(
+                "DELETE FROM spool_jobs WHERE job NOT IN"
+                " (SELECT job FROM spool WHERE seq IS NOT NULL)"
+            )
+            outbox.prune(db, rfc3339(self._clock() - _KEPT))
+
+        self._file.write(work)
+
+    # --- alerts ---------------------------------------------------------------------------------
+
+    def announce_overrun(
+        self, overrun: Overrun, rules: Sequence[AlertRule], known: JobState | None, host: str
+    ) -> bool:
+        """As `Store.announce_overrun`; what the store would say is not asked."""
+        now = self._clock()
+
+        def work(db: sqlite3.Connection) -> bool:
+            state = _state(db, overrun.job) or known or JobState()
+            if not _is_snoozed(state, now):
+                owed = []
+                for due in overrun_alerts(overrun, rules):
+                    alert = build_overrun(
+                        due,
+                        overrun,
+                        alert_id=new_id(),
+                        started_at=now - timedelta(seconds=overrun.elapsed),
+                        host=host,
+                        state=state,
+                        runbook=None,
+                    )._replace(degraded=True)
+                    facts = (alert.alert_id, due.key, overrun.job, overrun.run_id, due.channel)
+                    owed.append((*facts, due.kind, encode(alert)))
+                outbox.enqueue(db, now, owed)
+            return is_due(db, overrun.job, now)
+
+        return self._file.write(work)
+
+    def is_due(self, job: str) -> bool:
+        """Whether an alert of the job waits here."""
+        return self._file.read(lambda db: is_due(db, job, self._clock()))
+
+    def claim(self, wanted: outbox.Wanted) -> list[Delivery]:
+        """As `Store.claim_alerts`."""
+        return self._file.write(lambda db: outbox.claim(db, wanted, self._clock()))
+
+    def settle(self, delivery: Delivery, settlement: Settlement) -> bool:
+        """As `Store.settle_alert`."""
+        return self._file.write(lambda db: outbox.settle(db, delivery, settlement, self._clock()))
+
+    def alerts(self, state: DeliveryState | None, job: str | None, limit: int) -> list[AlertRecord]:
+        """As `Store.alerts`."""
+        return self._file.read(lambda db: outbox.alerts(db, state, job, limit))
+
+
+def _end(
+    db: sqlite3.Connection,
+    run: Run,
+    outcome: Outcome,
+    now: datetime,
+    *,
+    started: bool,
+    known: JobState | None,
+) -> Finished:
+    row = db.execute("SELECT seq, started FROM spool WHERE run_id = ?", (run.run_id,)).fetchone()
+    before = _state(db, run.job) or known
+    if row is not None and row[0] is not None:  # it has been kept already
+        count = before.consecutive_failure_count if before else None
+        return Finished(count, is_due(db, run.job, now))
+    rules = run.rules if before else tuple(rule._replace(threshold=1) for rule in run.rules)
+    decision = decide(
+        before or JobState(),
+        outcome,
+        job=run.job,
+        run_id=run.run_id,
+        rules=rules,
+        snoozed=before is not None and _is_snoozed(before, now),
+        test_mode=run.test_mode,
+    )
+    thresholds = {rule.channel: rule.threshold for rule in run.rules}
+    owed = []
+    for due in decision.alerts:
+        alert = build(
+            due._replace(threshold=thresholds[due.channel]),
+            alert_id=new_id(),
+            run=run,
+            outcome=outcome,
+            before=before or JobState(),
+            count=decision.consecutive_failure_count if before else None,
+        )._replace(degraded=True)
+        facts = (alert.alert_id, due.key, run.job, run.run_id, due.channel, due.kind)
+        owed.append((*facts, encode(alert)))
+    outbox.enqueue(db, now, owed)
+    db.execute(
+        """INSERT INTO spool (run_id, seq, job, run, outcome, started, told)
+           VALUES (?, (SELECT coalesce(max(seq), 0) + 1 FROM spool), ?, ?, ?, ?, ?)
+           ON CONFLICT (run_id) DO UPDATE SET seq = excluded.seq, outcome = excluded.outcome,
+               told = excluded.told""",
+        (
+            *(run.run_id, run.job, run_text(run), outcome_text(outcome)),
+            *(started and row is None, _joined(due.channel for due in decision.alerts)),
+        ),
+    )
+    db.execute(
+        "INSERT INTO spool_jobs (job, state) VALUES (?, ?)"
+        " ON CONFLICT (job) DO UPDATE SET state = excluded.state",
+        (run.job, state_text(decision.state)),
+    )
+    return Finished(decision.consecutive_failure_count, is_due(db, run.job, now))
+
+
+def _joined(channels: Iterable[str]) -> str | None:
+    return ",".join(sorted(set(channels))) or None
+
+
+def _state(db: sqlite3.Connection, job: str) -> JobState | None:
+    row = db.execute("SELECT state FROM spool_jobs WHERE job = ?", (job,)).fetchone()
+    return state_of(row[0]) if row else None
+
+
+def _is_snoozed(state: JobState, now: datetime) -> bool:
+    return state.snoozed_until is not None and state.snoozed_until > now

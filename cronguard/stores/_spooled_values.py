@@ -1,0 +1,80 @@
+"""Runs, outcomes and states of jobs as JSON text and back, for a host's own keeping."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cronguard.model import AlertRule, Failure, JobState, Outcome, Owner, Run, Schedule
+from cronguard.times import moment, rfc3339
+
+
+def run_text(run: Run) -> str:
+    """A run, with everything that a store is told of it."""
+    facts = run._asdict() | {
+        "started_at": rfc3339(run.started_at),
+        "owner": run.owner._asdict(),
+        "rules": [rule._asdict() for rule in run.rules],
+        "schedule": run.schedule._asdict() if run.schedule else None,
+    }
+    return json.dumps(facts)
+
+
+def run_of(text: str) -> Run:
+    """The inverse of `run_text`; what a later version has added is passed over."""
+    facts = json.loads(text)
+    plan = facts["schedule"]
+    return Run(
+        **{key: value for key, value in facts.items() if key in Run._fields}
+        | {
+            "started_at": moment(facts["started_at"]),
+            "owner": Owner(**facts["owner"]),
+            "rules": tuple(AlertRule(**rule) for rule in facts["rules"]),
+            "schedule": Schedule(**plan) if plan else None,
+        }
+    )
+
+
+def outcome_text(outcome: Outcome) -> str:
+    """An outcome; its error has been redacted before."""
+    failure = outcome.failure
+    facts: dict[str, Any] = outcome._asdict() | {
+        "finished_at": rfc3339(outcome.finished_at),
+        "failure": failure._asdict() if failure else None,
+    }
+    return json.dumps(facts)
+
+
+def outcome_of(text: str) -> Outcome:
+    """The inverse of `outcome_text`."""
+    facts = json.loads(text)
+    failure = facts["failure"]
+    return Outcome(
+        facts["status"],
+        moment(facts["finished_at"]),  # type: ignore[arg-type]  # always written
+        facts["duration"],
+        Failure(**failure) if failure else None,
+    )
+
+
+def state_text(state: JobState) -> str:
+    """What is known of a job."""
+    facts: dict[str, Any] = state._asdict() | {
+        "announced": sorted(state.announced),
+        "last_success_at": rfc3339(state.last_success_at) if state.last_success_at else None,
+        "snoozed_until": rfc3339(state.snoozed_until) if state.snoozed_until else None,
+    }
+    return json.dumps(facts)
+
+
+def state_of(text: str) -> JobState:
+    """The inverse of `state_text`. Raises ValueError, KeyError or TypeError for anything else."""
+    facts = json.loads(text)
+    return JobState(
+        int(facts["consecutive_failure_count"]),
+        facts["incident_id"],
+        frozenset(facts["announced"]),
+        moment(facts["last_success_at"]),
+        facts["last_counted_run"],
+        moment(facts["snoozed_until"]),
+    )

@@ -1,0 +1,327 @@
+"""A store that may be out of reach, with a local spool to go on with meanwhile."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cronguard.errors import StoreConfigError, StoreError
+from cronguard.interfaces import Store
+from cronguard.model import (
+    AlertRecord,
+    AlertRule,
+    Delivery,
+    DeliveryState,
+    Finished,
+    Outcome,
+    Overrun,
+    Owner,
+    Run,
+    Settlement,
+    Started,
+)
+from cronguard.policy import crash
+from cronguard.stores._last_known import LastKnown
+
+if TYPE_CHECKING:
+    from cronguard.stores._spool import Spool
+
+REPLAY_SECONDS = 0.4
+"""How long a start or a finish may spend on what waits, before it goes to the end of the queue."""
+_QUIET_SECONDS = 5.0
+"""A store that did not answer is not asked again for so long, so that a job waits for it once."""
+_REFUSED = re.compile(r"2[23]\w{3}|PGRST1\d\d|54\w{3}")
+"""Codes of a server that is well and will never take this row: data exceptions, limits."""
+
+
+class SpooledStore:
+    """A `cronguard.interfaces.Store`: the remote one, with this host's spool before it.
+
+    ``remote`` bounds its calls. While it does not answer, starts and outcomes are kept here, streak
+    and alerts go by what it last said, and such alerts are ``degraded``. When it answers again, it
+    is told everything in order, exactly once, and which channels know already. What it refuses for
+    good (`StoreConfigError`) is not kept. If nothing can be kept here either, the remote store's
+    error is raised.
+
+    ``path`` is where the spool is made when it is needed, with a folder of what the store said last
+    beside it. ``complain`` is told what a person should know.
+    """
+
+    bounded = True
+
+    def __init__(
+        self,
+        remote: Store,
+        path: Path,
+        *,
+        complain: Callable[[str], None] = lambda _sentence: None,
+    ) -> None:
+        self.remote = remote
+        self.spool_path = path
+        self._last_known = LastKnown(path.with_suffix(".known"))
+        self._complain = complain
+        self._replaying = threading.Lock()
+        self._quiet_until = 0.0
+        self._claimed_here: set[str] = set()
+        self._sweeper: tuple[Owner, Callable[[Owner], bool]] | None = None
+
+    def __repr__(self) -> str:
+        return repr(self.remote)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.remote, name)  # what this host has no part in
+
+    @cached_property
+    def _spool(self) -> Spool:
+        from cronguard.stores._spool import Spool  # most hosts never need one
+
+        return Spool(self.spool_path)
+
+    def _has_spool(self) -> bool:
+        return os.path.lexists(self.spool_path)
+
+    # --- runs -----------------------------------------------------------------------------------
+
+    def start_run(self, run: Run, *, is_dead: Callable[[Owner], bool]) -> Started:
+        self._sweeper = (run.owner, is_dead)
+        trouble: StoreError
+        try:
+            self._ask_again()
+            if self._replay(REPLAY_SECONDS):
+                started = self.remote.start_run(run, is_dead=is_dead)
+                self._last_known.note(run.job, started.state, keep=False)
+                return started._replace(alerts_due=started.alerts_due or self._is_due(run.job))
+            trouble = StoreError("earlier runs still wait to be recorded", code="behind")
+        except StoreConfigError:
+            raise
+        except StoreError as error:
+            trouble = self._noted(error)
+        try:
+            for gone in self._spool.dead(run.owner, is_dead) if self._has_spool() else ():
+                self._keep(gone, crash(datetime.now(UTC)), started=False)
+            self._spool.begin(run)
+            known = self._last_known.get(run.job)
+            count = known.consecutive_failure_count if known else 0
+            started = Started("running", count, None, self._is_due(run.job))
+        except StoreError:
+            raise trouble from None
+        self._say_so(trouble)
+        return started
+
+    def finish_run(
+        self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str] = ()
+    ) -> Finished:
+        trouble: StoreError
+        here = self._began_here(run.run_id)
+        try:
+            self._ask_again()
+            if self._replay(REPLAY_SECONDS):
+                finished = self._finish(run, outcome, started=started and not here, told=told)
+                self._last_known.note(run.job, finished.state, keep=True)
+                if here:
+                    self._drop(run.run_id)
+                return finished._replace(alerts_due=finished.alerts_due or self._is_due(run.job))
+            trouble = StoreError("earlier runs still wait to be recorded", code="behind")
+        except StoreConfigError:
+            raise
+        except StoreError as error:
+            trouble = self._noted(error)
+        try:
+            finished = self._keep(run, outcome, started=started and not here)
+        except StoreError:
+            raise trouble from None
+        self._say_so(trouble)
+        return finished
+
+    def _finish(
+        self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str]
+    ) -> Finished:
+        news: dict[str, Any] = {"told": told} if told else {}
+        return self.remote.finish_run(run, outcome, started=started, **news)
+
+    def _keep(self, run: Run, outcome: Outcome, *, started: bool) -> Finished:
+        known = self._last_known.get(run.job)
+        return self._spool.end(run, outcome, started=started, known=known)
+
+    def heartbeat(self, run_ids: Sequence[str], *, lease: float) -> None:
+        try:
+            self.remote.heartbeat(run_ids, lease=lease)
+        finally:
+            if self._has_spool():
+                self._spool.renew(run_ids, lease=lease)
+        self._replay(lease / 3)
+
+    def announce_overrun(self, overrun: Overrun, rules: Sequence[AlertRule]) -> bool:
+        trouble: StoreError
+        try:
+            self._ask_again()
+            if not self._began_here(overrun.run_id):
+                return self.remote.announce_overrun(overrun, rules)
+            trouble = StoreError("the run is only known here", code="behind")
+        except StoreConfigError:
+            raise
+        except StoreError as error:
+            trouble = self._noted(error)
+        host = self._sweeper[0].host if self._sweeper else ""
+        try:
+            known = self._last_known.get(overrun.job)
+            return self._spool.announce_overrun(overrun, rules, known, host)
+        except StoreError:
+            raise trouble from None
+
+    # --- what waits -----------------------------------------------------------------------------
+
+    def waiting(self) -> int:
+        """How many outcomes are kept here that the store has yet to be told."""
+        return self._spool.waiting() if self._has_spool() else 0
+
+    def replay(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Tell the store everything that waits; how many outcomes. Raises StoreError."""
+        total = self.waiting()
+        if not total:
+            return 0
+        with self._replaying:
+            return self._tell_all(None, lambda done: progress(done, total) if progress else None)
+
+    def _replay(self, seconds: float) -> bool:
+        """Whether nothing waits any more. Raises what the store raises."""
+        if not self._has_spool():
+            return True
+        try:
+            waiting = self._spool.waiting()
+            dead = self._spool.dead(*self._sweeper) if self._sweeper else []
+        except StoreError as error:
+            self._complain(f"the local spool cannot be read: {error}")
+            return True
+        if not waiting and not dead:
+            return True
+        if not self._replaying.acquire(blocking=False):
+            return False  # another thread is at it; whoever comes now comes later
+        try:
+            self._tell_all(time.monotonic() + seconds, lambda _done: None)
+            if self._spool.waiting():
+                return False
+            for run in dead:
+                gone = crash(datetime.now(UTC))
+                self._tell(run, gone, started=False, told=frozenset())
+        finally:
+            self._replaying.release()
+        return True
+
+    def _tell_all(self, deadline: float | None, progress: Callable[[int], None]) -> int:
+        done = 0
+        while entries := self._spool.entries():
+            for entry in entries:
+                if deadline is not None and time.monotonic() >= deadline:
+                    return done
+                self._tell(*entry)
+                done += 1
+                progress(done)
+        return done
+
+    def _tell(self, run: Run, outcome: Outcome, started: bool, told: frozenset[str]) -> None:
+        try:
+            finished = self._finish(run, outcome, started=started, told=told)
+        except StoreError as error:
+            if isinstance(error, StoreConfigError) or not _REFUSED.fullmatch(error.code):
+                raise
+            self._complain(f"a run of {run.job} was refused and is left out: {error}")
+        else:
+            self._last_known.note(run.job, finished.state, keep=True)
+        self._spool.drop(run.run_id)
+
+    # --- the outboxes ---------------------------------------------------------------------------
+
+    def claim_alerts(
+        self,
+        *,
+        channels: Sequence[str],
+        job: str | None = None,
+        force: bool = False,
+        state: DeliveryState = "pending",
+        limit: int = 100,
+        claim_for: float = 10.0,
+    ) -> list[Delivery]:
+        here: list[Delivery] = []
+        if channels and self._has_spool():
+            from cronguard.stores._sqlite_outbox import Wanted  # as the spool itself
+
+            here = self._spool.claim(Wanted(tuple(channels), job, force, state, limit, claim_for))
+            self._claimed_here.update(delivery.alert_id for delivery in here)
+        if here and time.monotonic() < self._quiet_until:
+            return here
+        try:
+            there = self.remote.claim_alerts(
+                channels=channels,
+                job=job,
+                force=force,
+                state=state,
+                limit=limit,
+                claim_for=claim_for,
+            )
+        except StoreError as error:
+            self._noted(error)
+            if not here:
+                raise
+            return here
+        return here + there
+
+    def settle_alert(self, delivery: Delivery, settlement: Settlement) -> bool:
+        if delivery.alert_id in self._claimed_here:
+            return self._spool.settle(delivery, settlement)
+        return self.remote.settle_alert(delivery, settlement)
+
+    def alerts(
+        self, *, state: DeliveryState | None = None, job: str | None = None, limit: int = 100
+    ) -> list[AlertRecord]:
+        found = list(self.remote.alerts(state=state, job=job, limit=limit))
+        if self._has_spool():
+            found += self._spool.alerts(state, job, limit)
+            found.sort(key=lambda alert: alert.created_at, reverse=True)
+        return found[:limit]
+
+    def close(self) -> None:
+        self.remote.close()
+        if "_spool" in self.__dict__:
+            self._spool.close()
+
+    # --- helpers --------------------------------------------------------------------------------
+
+    def _ask_again(self) -> None:
+        """Raises StoreError while a store that did not answer is left alone."""
+        if time.monotonic() < self._quiet_until:
+            raise StoreError("the store did not answer a moment ago", code="quiet")
+
+    def _noted(self, error: StoreError) -> StoreError:
+        if error.code == "timeout":
+            self._quiet_until = time.monotonic() + _QUIET_SECONDS
+        return error
+
+    def _say_so(self, trouble: StoreError) -> None:
+        if trouble.code not in ("quiet", "behind"):
+            self._complain(f"runs are kept in {self.spool_path} until the store answers: {trouble}")
+
+    def _began_here(self, run_id: str) -> bool:
+        try:
+            return self._has_spool() and self._spool.began_here(run_id)
+        except StoreError:
+            return False
+
+    def _is_due(self, job: str) -> bool:
+        try:
+            return self._has_spool() and self._spool.is_due(job)
+        except StoreError:
+            return False
+
+    def _drop(self, run_id: str) -> None:
+        try:
+            self._spool.drop(run_id)
+        except StoreError as error:  # it is told once more, which changes nothing
+            self._complain(f"the local spool cannot be written: {error}")
