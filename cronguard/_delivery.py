@@ -8,6 +8,7 @@ a resolver, a plugin or a store. What did not go out stays in the outbox.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -18,7 +19,7 @@ from typing import TypeAlias
 
 from cronguard import _log
 from cronguard._lanes import Attempt, Lanes, send
-from cronguard.errors import ChannelError, CronguardError, PluginError, StoreError
+from cronguard.errors import ChannelError, CronguardError, PluginError, SecretError, StoreError
 from cronguard.interfaces import Channel, Store
 from cronguard.model import DELIVERY_SECONDS, Delivery, DeliveryState, Message, Settlement
 
@@ -74,10 +75,18 @@ def _word(code: object) -> str:
 class Courier:
     """Delivers alerts of the channels configured here, for as long as the process lives."""
 
-    def __init__(self, store: Store, channels: Collection[str], build: ChannelBuilder) -> None:
+    def __init__(
+        self,
+        store: Store,
+        channels: Collection[str],
+        build: ChannelBuilder,
+        last_resort: ChannelBuilder | None = None,
+    ) -> None:
+        """``last_resort`` builds what speaks up for a channel whose secret cannot be read."""
         self._store = store
         self._channels = channels
         self._build = build
+        self._last_resort = last_resort
         self._lock = threading.RLock()  # a signal handler may run a guarded job while it is held
         self._under_way = 0
         self._wanted: set[str] = set()
@@ -248,12 +257,24 @@ class Courier:
                 attempt=delivery.attempt,
                 deadline=send_by,
             )
-            send(self._build(delivery.channel), message)
+            try:
+                channel = self._build(delivery.channel)
+            except SecretError as error:
+                self._speak_up(error, message, delivery)
+                raise
+            send(channel, message)
             settlement = Settlement("sent")
         except BaseException as error:  # noqa: BLE001  # a plugin may raise anything
             settlement = settlement_for(error, delivery.attempt)
             detail = _detail(error)
         return Attempt(delivery, settlement, time.monotonic() - start, detail)
+
+    def _speak_up(self, error: SecretError, message: Message, delivery: Delivery) -> None:
+        """Where a vault cannot be asked, say it here at once; the channel gets it later."""
+        unread = error.code == "secret_unreadable" and delivery.attempt <= 1
+        if self._last_resort is not None and unread:
+            with contextlib.suppress(Exception):
+                send(self._last_resort(delivery.channel), message)
 
     def _settle(self, delivery: Delivery, settlement: Settlement) -> None:
         try:

@@ -82,7 +82,7 @@ class Runtime:
         """What delivers alerts from here; made when there are any."""
         from cronguard._delivery import Courier  # most runs owe no alert
 
-        return Courier(self.store, self.channels, self._build_channel)
+        return Courier(self.store, self.channels, self._build_channel, self._build_console)
 
     @cached_property
     def _captures(self) -> Bound:
@@ -117,6 +117,11 @@ class Runtime:
         from cronguard._channels import build_channel  # only when somebody is told
 
         return build_channel(self.channels[name], lambda: self.store)
+
+    def _build_console(self, _name: str) -> Channel:
+        from cronguard._channels import build_channel  # only when a vault is out of reach
+
+        return build_channel(ChannelSettings("console", "console"))
 
     def capture(self, error: BaseException) -> Failure:
         """What is kept of an error, redacted as the settings say.
@@ -336,6 +341,7 @@ def _build() -> Runtime:
 
 def compose(overrides: Mapping[str, Any], *, complain: Any = None) -> Runtime:
     """Settings and store as they stand now. Wrong settings are said, and what is valid is used."""
+    from cronguard._store_url import ephemeral_place, ephemeral_sentence
     from cronguard._stores import default_store, open_store  # adapters come late
 
     loaded = load(overrides)
@@ -343,6 +349,8 @@ def compose(overrides: Mapping[str, Any], *, complain: Any = None) -> Runtime:
     for problem in loaded.problems:
         say("cronguard settings: %s", problem)
     settings = loaded.settings
+    if settings.store is None and (place := ephemeral_place(os.environ)) is not None:
+        say("%s", ephemeral_sentence(place))
     try:
         store = open_store(settings)
     except Exception as error:  # noqa: BLE001  # a store's own code may raise anything

@@ -23,6 +23,7 @@ BUILTIN_SCHEMES = {
 """URL scheme → name of the store in the group ``cronguard.stores``."""
 
 _FORMS = "sqlite:///relative.db, sqlite:////absolute.db, supabase, postgresql://… or env:NAME"
+_EPHEMERAL = {"GITHUB_ACTIONS": "GitHub Actions", "KUBERNETES_SERVICE_HOST": "Kubernetes"}
 _DEPTH = 3
 _PERSISTENT_TEMP = Path("/var/tmp")  # noqa: S108  # survives a reboot; the folder is checked below
 
@@ -126,6 +127,19 @@ def default_store_path(environ: Mapping[str, str]) -> Path:
     """
     folder = _state_folder(environ)
     return (folder if folder and _can_hold(folder) else _private_temp_folder()) / "cronguard.db"
+
+
+def ephemeral_place(environ: Mapping[str, str]) -> str | None:
+    """The name of an environment that is known to keep no files from run to run; None elsewhere."""
+    return next((name for variable, name in _EPHEMERAL.items() if environ.get(variable)), None)
+
+
+def ephemeral_sentence(place: str) -> str:
+    """What the default store means there, and what to do."""
+    return (
+        f"{place} keeps no files from run to run, so streaks will not last: set CRONGUARD_STORE to"
+        " a database"
+    )
 
 
 def _state_folder(environ: Mapping[str, str]) -> Path | None:

@@ -150,6 +150,18 @@ def decide(
     return Decision(after, count, () if snoozed else tuple(due))
 
 
+def heard(state: JobState, run_id: str, told: Collection[str]) -> JobState:
+    """The state when channels turn out to have been told of an outcome that is committed already.
+
+    They count as told of the incident if the outcome is known to be part of it.
+    """
+    if not told or run_id not in (state.last_counted_run, state.incident_id):
+        return state
+    if not state.consecutive_failure_count:
+        return state
+    return state._replace(announced=state.announced | set(told))
+
+
 def _failure_kind(rule: AlertRule, count: int, *, told: bool) -> AlertKind | None:
     if count < rule.threshold:
         return None

@@ -16,6 +16,8 @@ from cronguard.cli._open import (
     describe_store,
     jobs_of,
     load_settings,
+    spool_sentence,
+    spooled,
     store_file,
     store_on_demand,
 )
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from cronguard.interfaces import Store
 
 _OLDEST_SQLITE = (3, 35, 0)
-_EPHEMERAL = {"GITHUB_ACTIONS": "GitHub Actions", "KUBERNETES_SERVICE_HOST": "Kubernetes"}
 
 
 class Check(NamedTuple):
@@ -89,12 +90,13 @@ def _settings(loaded: Loaded) -> Iterator[Check]:
 
 
 def _store(loaded: Loaded) -> Iterator[Check]:
-    from cronguard._bounded import bounded_store
-    from cronguard._stores import open_store
+    from cronguard._store_url import ephemeral_place, ephemeral_sentence
+    from cronguard._stores import dependable, open_store
 
     settings = loaded.settings
     try:
-        store = bounded_store(open_store(settings), settings.store_timeout)
+        dependent = dependable(open_store(settings), settings)
+        store = getattr(dependent, "remote", dependent)  # looking replays nothing
     except CronguardError as error:
         yield Check("store", "error", str(error))
         return
@@ -114,17 +116,11 @@ def _store(loaded: Loaded) -> Iterator[Check]:
             yield _privacy(path)
     except StoreError as error:
         yield Check("store", "error", str(error))
-    finally:
-        store.close()
-    if settings.store is None:
-        for variable, name in _EPHEMERAL.items():
-            if os.environ.get(variable):
-                yield Check(
-                    "store",
-                    "warning",
-                    f"{name} keeps no files from run to run, so streaks will not last: set"
-                    " CRONGUARD_STORE to a database",
-                )
+    if waiting := spooled(dependent):
+        yield Check("spool", "warning", spool_sentence(waiting, dependent))
+    dependent.close()
+    if settings.store is None and (name := ephemeral_place(os.environ)) is not None:
+        yield Check("store", "warning", ephemeral_sentence(name))
 
 
 def _to_be_made(path: Path) -> Check:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cronguard.cli._say import CommandError, SettingsError
-from cronguard.errors import CronguardError, PluginError
+from cronguard.cli._say import CommandError, SettingsError, plural, say
+from cronguard.errors import CronguardError, PluginError, StoreError
 
 if TYPE_CHECKING:
     from cronguard._runtime import Runtime
@@ -91,6 +91,45 @@ def is_there(store: Store) -> bool:
     """False for a database file that has yet to be made."""
     path = store_file(store)
     return path is None or os.path.lexists(path)
+
+
+def spooled(store: Store) -> int:
+    """How many outcomes this host keeps for a store that was out of reach."""
+    waiting = getattr(store, "waiting", None)
+    try:
+        return int(waiting()) if waiting else 0
+    except StoreError:
+        return 0
+
+
+def spool_sentence(waiting: int, store: Store) -> str:
+    """Where they are, and when they go."""
+    path = getattr(store, "spool_path", "the local spool")
+    runs = "1 run waits" if waiting == 1 else f"{waiting:,} runs wait"
+    return f"{runs} in {path} to be recorded: the next run, check or deliver does it"
+
+
+def replay(store: Store, *, quiet: bool = False) -> None:
+    """Tell the store what this host has kept for it. Raises StoreError if it does not answer."""
+    if spooled(store):
+        from cronguard.cli._progress import progress
+
+        with progress("recording kept runs") as advance:
+            done = store.replay(advance)  # type: ignore[attr-defined]  # `spooled` found it
+        if not quiet:
+            say(f"Recorded {plural(done, 'run')} that had been kept here.")
+
+
+@contextmanager
+def kept_alerts_sent(runtime: Runtime) -> Iterator[None]:
+    """If the store does not answer meanwhile, at least send what this host has decided itself."""
+    try:
+        yield
+    except StoreError:
+        if getattr(runtime.store, "has_alerts", lambda: False)():
+            with suppress(StoreError):
+                runtime.courier.deliver_all(force=False)
+        raise
 
 
 def find_job(statuses: Sequence[JobStatus], name: str) -> JobStatus:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cronguard.cli._attempts import sent
-from cronguard.cli._open import describe_store, is_there, json_option, load_settings, open_runtime
+from cronguard.cli._open import (
+    describe_store,
+    is_there,
+    json_option,
+    kept_alerts_sent,
+    load_settings,
+    open_runtime,
+    replay,
+)
 from cronguard.cli._progress import progress
 from cronguard.cli._say import complain, emit, mark, plural, say
 from cronguard.cli._table import table
@@ -49,7 +57,8 @@ def command(*, as_json: bool) -> int:
         complain(problem)
     runtime = open_runtime(loaded.settings)
     place = describe_store(runtime.settings, runtime.store)
-    found = _check(runtime)
+    with kept_alerts_sent(runtime):
+        found = _check(runtime, quiet=as_json)
     if as_json:
         emit(
             "check/1",
@@ -66,7 +75,7 @@ def command(*, as_json: bool) -> int:
     return 0 if found.ok else 1
 
 
-def _check(runtime: Runtime) -> Report:
+def _check(runtime: Runtime, *, quiet: bool) -> Report:
     from cronguard._check import Report, check
     from cronguard._options import resolve_job
     from cronguard._settings import rules_for
@@ -75,6 +84,7 @@ def _check(runtime: Runtime) -> Report:
     if not is_there(runtime.store) and not settings.jobs:
         return Report(0, (), ())  # a database that is not there is not made by looking at it
 
+    replay(runtime.store, quiet=quiet)
     with progress("checking") as advance:
         tried = 0
 

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import click
 
 from cronguard.cli._attempts import sent, why
-from cronguard.cli._open import complete_jobs, find_job, jobs_of, load_settings, open_runtime
+from cronguard.cli._open import (
+    complete_jobs,
+    find_job,
+    jobs_of,
+    kept_alerts_sent,
+    load_settings,
+    open_runtime,
+    replay,
+)
 from cronguard.cli._progress import progress
 from cronguard.cli._say import complain, mark, on_terminal, plural, say
 
@@ -39,7 +47,9 @@ def command(job: str | None, *, dead: bool) -> int:
     for problem in loaded.problems:
         complain(problem)
     runtime = open_runtime(loaded.settings)
-    known = jobs_of(runtime.store)
+    with kept_alerts_sent(runtime):
+        replay(runtime.store)
+        known = jobs_of(runtime.store)
     if job is not None:
         find_job(known, job)
     concerned = [status for status in known if job in (None, status.job)]

@@ -24,7 +24,7 @@ from cronguard.model import (
     Schedule,
     Started,
 )
-from cronguard.policy import Decision, crash, decide, finish_action
+from cronguard.policy import Decision, crash, decide, finish_action, heard
 from cronguard.times import moment, rfc3339
 
 STATE = """
@@ -133,6 +133,12 @@ def finish(
         row = db.execute(STATE, (run.run_id, run.job)).fetchone()
     due = bool(row[7]) and is_due(db, run.job, now)
     action = finish_action(row[6], outcome.status, started=started)
+    if action in ("ignore", "fill") and told:
+        after = heard(state_of(row), run.run_id, told)
+        db.execute(
+            "UPDATE cronguard_jobs SET announced = ? WHERE job = ?",
+            (",".join(sorted(after.announced)) or None, run.job),
+        )
     if action == "ignore":
         shown = db.execute(
             "SELECT consecutive_failure_count FROM cron_execution_logs WHERE id = ?",

@@ -182,6 +182,10 @@ class SpooledStore:
         """How many outcomes are kept here that the store has yet to be told."""
         return self._spool.waiting() if self._has_spool() else 0
 
+    def has_alerts(self) -> bool:
+        """Whether alerts that were decided here wait to be sent."""
+        return self._has_spool() and bool(self._spool.alerts("pending", None, 1))
+
     def replay(self, progress: Callable[[int, int], None] | None = None) -> int:
         """Tell the store everything that waits; how many outcomes. Raises StoreError."""
         total = self.waiting()

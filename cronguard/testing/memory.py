@@ -36,6 +36,7 @@ from cronguard.policy import (
     crash,
     decide,
     finish_action,
+    heard,
     louder,
     missed_alerts,
     overrun_alerts,
@@ -174,6 +175,8 @@ class MemoryStore:
                 row = self._rows[run.run_id] = _Row(run, record)
             if row is None:
                 return Finished(None)
+            if action in ("fill", "ignore") and told:
+                self._states[run.job] = heard(self._states[run.job], run.run_id, told)
             if action == "fill":
                 row.record = row.record._replace(failure=outcome.failure or row.record.failure)
             elif action != "ignore":

@@ -645,6 +645,18 @@ class StoreContract:
         assert [a.channel for a in self.store.alerts(state="pending")] == ["pager"]
         assert self.store.watches()[0].consecutive_failure_count == 1
 
+    def test_who_was_told_of_a_committed_outcome_is_not_told_of_its_incident_again(self) -> None:
+        """Below the threshold too; but of the next incident."""
+        run = self.run()
+        self.ended(run)
+        self.ended(run, told=("told",))
+        self.fail(3)
+        assert self.kinds() == []
+        self.play("success")
+        self.ended(run, told=("told",))
+        self.fail(2)
+        assert self.kinds() == ["failing"]
+
     # --- the outbox -----------------------------------------------------------------------------
 
     def test_a_claimed_alert_is_nobody_elses(self) -> None:

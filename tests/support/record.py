@@ -82,10 +82,10 @@ class StoreOf(MemoryStore):
             self.before()
         return super().start_run(run, is_dead=is_dead)
 
-    def finish_run(self, run, outcome, *, started):
+    def finish_run(self, run, outcome, *, started, told=()):
         if "finish" in self.at:
             self.before()
-        return super().finish_run(run, outcome, started=started)
+        return super().finish_run(run, outcome, started=started, told=told)
 
 
 def failing_store(error, **options):

@@ -417,6 +417,15 @@ begin
         where run_id = _run_id;
     end if;
     if request ? 'told' then
+        -- cronguard.policy.heard: an outcome that was committed already, and told without us.
+        if _existing <> 'running' then
+            update public.cronguard_jobs j set announced = j.announced || array(
+                select value from jsonb_array_elements_text(request -> 'told')
+                where not value = any (j.announced)
+            )
+            where j.job = _job.job and j.consecutive_failure_count > 0
+                and _run_id in (j.last_counted_run, j.incident_id);
+        end if;
         update public.cronguard_alerts set state = 'sent', settled_at = clock_timestamp()
         where run_id = _run_id and state = 'pending' and request -> 'told' ? channel;
     end if;

@@ -1,0 +1,571 @@
+"""A remote store out of reach: nothing is lost, nothing is told twice, the job does not wait."""
+
+import json
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from cronguard.errors import StoreConfigError, StoreError
+from cronguard.ids import new_id
+from cronguard.model import (
+    AlertRule,
+    Failure,
+    JobState,
+    Outcome,
+    Overrun,
+    Owner,
+    Run,
+    Schedule,
+    Settlement,
+)
+from cronguard.stores._last_known import LastKnown
+from cronguard.stores._spooled_values import (
+    outcome_of,
+    outcome_text,
+    run_of,
+    run_text,
+    state_of,
+    state_text,
+)
+from cronguard.stores.spooled import SpooledStore
+from cronguard.testing import MemoryStore, StoreContract
+
+HERE = Owner("host", 1, "space", "1")
+KILLED = Owner("host", 2, "space", "1")
+THERE = Owner("other", 1, "other space", "1")
+TOLD = AlertRule("slack")
+
+
+class Remote(MemoryStore):
+    """A store that can be out of reach, refuse for good, and tells its jobs' states."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.trouble = None
+        self.asked = 0
+        self.answers_late = False
+
+    def _reach(self):
+        self.asked += 1
+        if self.trouble is not None and not self.answers_late:
+            raise self.trouble
+
+    def _too_late(self):
+        if self.answers_late:
+            raise self.trouble
+
+    def start_run(self, run, *, is_dead):
+        self._reach()
+        started = super().start_run(run, is_dead=is_dead)
+        self._too_late()
+        return started._replace(state=self._states[run.job])
+
+    def finish_run(self, run, outcome, *, started, told=()):
+        self._reach()
+        finished = super().finish_run(run, outcome, started=started, told=told)
+        self._too_late()
+        return finished._replace(state=self._states.get(run.job))
+
+    def claim_alerts(self, **wanted):
+        self._reach()
+        return super().claim_alerts(**wanted)
+
+    def announce_overrun(self, overrun, rules):
+        self._reach()
+        return super().announce_overrun(overrun, rules)
+
+    def heartbeat(self, run_ids, *, lease):
+        self._reach()
+        super().heartbeat(run_ids, lease=lease)
+
+    def up(self):
+        self.trouble, self.answers_late = None, False
+
+    def down(self, code="connection_refused", *, late=False):
+        self.trouble, self.answers_late = StoreError("out of reach", code=code), late
+
+
+class Host:
+    """One host: its spool, and processes that come and go."""
+
+    def __init__(self, remote, folder, name="a"):
+        self.remote = remote
+        self.path = Path(folder) / f"spool-{name}.db"
+        self.said = []
+        self.store = self._process()
+        self.sent = []
+
+    def _process(self):
+        return SpooledStore(self.remote, self.path, complain=self.said.append)
+
+    def restart(self):
+        self.store.close()
+        self.store = self._process()
+
+    def begin(self, job="nightly", **changes):
+        run = Run(new_id(), job, datetime.now(UTC), HERE, (TOLD,))._replace(**changes)
+        started = self.store.start_run(run, is_dead=lambda owner: owner.pid == KILLED.pid)
+        return run, started
+
+    def end(self, run, status, *, started=True):
+        failure = Failure("ValueError") if status == "failure" else None
+        outcome = Outcome(status, datetime.now(UTC), 0.5, failure)
+        return self.store.finish_run(run, outcome, started=started)
+
+    def play(self, *statuses, **changes):
+        for status in statuses:
+            run, _ = self.begin(**changes)
+            self.end(run, status)
+        return self
+
+    def deliver(self):
+        """Send what is due; the payloads, oldest first."""
+        try:
+            claimed = self.store.claim_alerts(channels=("slack", "pager"), force=True)
+        except StoreError:  # nothing waits here, and the store cannot be asked
+            claimed = []
+        for delivery in claimed:
+            assert self.store.settle_alert(delivery, Settlement("sent"))
+        self.sent += [json.loads(delivery.payload) for delivery in claimed]
+        return self.sent
+
+
+@pytest.fixture
+def remote():
+    return Remote()
+
+
+@pytest.fixture
+def host(remote, tmp_path):
+    made = Host(remote, tmp_path)
+    yield made
+    made.store.close()
+
+
+def history(remote, job="nightly"):
+    """(status, count) of the job's rows, oldest first."""
+    rows = reversed(MemoryStore.history(remote, job, limit=1000))
+    return [(row.status, row.consecutive_failure_count) for row in rows]
+
+
+class TestReachedStore(StoreContract):
+    """While the store can be reached, the spool is not noticed."""
+
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path):
+        self.path = tmp_path / "spool.db"
+
+    def make_store(self, clock):
+        return SpooledStore(Remote(clock=clock), self.path)
+
+    def test_no_spool_was_made(self):
+        """Nothing is written for it until it is needed."""
+        self.play("failure", "failure", "success")
+        assert not self.path.exists()
+
+
+# --- what is kept, and when it goes ---------------------------------------------------------------
+
+
+def test_down_at_start_and_finish(host, remote):
+    """The record is complete, in order, with its true count, once the store answers."""
+    host.play("failure")
+    remote.down()
+    host.play("success", "failure", "failure", "cancelled")
+    assert history(remote) == [("failure", 1)]
+    remote.up()
+    host.play("failure")
+    assert history(remote) == [
+        ("failure", 1),
+        ("success", 0),
+        ("failure", 1),
+        ("failure", 2),
+        ("cancelled", 2),
+        ("failure", 3),
+    ]
+    assert host.store.waiting() == 0
+
+
+def test_down_at_the_finish_only(host, remote):
+    """The start is known there: the row is ended, not written anew."""
+    run, _ = host.begin()
+    remote.down()
+    host.end(run, "failure")
+    remote.up()
+    host.begin("other")
+    assert history(remote) == [("failure", 1)]
+
+
+def test_down_at_the_start_only(host, remote):
+    """The store learns of the run at its end, and the spool forgets it."""
+    remote.down()
+    run, started = host.begin()
+    assert started.status == "running"
+    remote.up()
+    assert host.end(run, "failure").consecutive_failure_count == 1
+    assert history(remote) == [("failure", 1)]
+    host.restart()
+    host.begin("other")
+    assert history(remote) == [("failure", 1)]
+
+
+def test_an_answer_that_comes_too_late_counts_once(host, remote):
+    """The store had taken the outcome after all: no second failure, and no second alert."""
+    host.play("failure")
+    remote.down("timeout", late=True)
+    host.play("failure")
+    assert [alert["degraded"] for alert in host.deliver()] == [True]
+    remote.up()
+    host.restart()
+    host.play("failure")
+    assert history(remote) == [("failure", 1), ("failure", 2), ("failure", 3)]
+    assert len(host.deliver()) == 1
+
+
+def test_the_streak_goes_on_from_what_was_last_known(host, remote):
+    """The alert goes out in time, says that it is degraded, and is the only one in all."""
+    host.play("success", "failure")
+    host.restart()
+    remote.down()
+    host.play("failure")
+    (alert,) = host.deliver()
+    assert (alert["kind"], alert["degraded"]) == ("failing", True)
+    assert (alert["consecutive_failure_count"], alert["threshold"]) == (2, 2)
+    assert alert["last_success_at"] is not None
+    host.play("failure")
+    remote.up()
+    host.restart()
+    host.play("failure")
+    assert history(remote)[-1] == ("failure", 4)
+    assert len(host.deliver()) == 1
+
+
+def test_with_nothing_known_a_failure_alerts_at_once(host, remote):
+    """The streak is unknown, so the alert says so; replayed, it is not made again."""
+    remote.down()
+    host.play("failure", "failure", rules=(TOLD._replace(threshold=3),))
+    (alert,) = host.deliver()
+    assert (alert["degraded"], alert["consecutive_failure_count"]) == (True, None)
+    assert (alert["threshold"], alert["last_success_at"]) == (3, None)
+    remote.up()
+    host.play("failure", "failure", rules=(TOLD._replace(threshold=3),))
+    assert history(remote)[-1] == ("failure", 4)
+    assert len(host.deliver()) == 1
+
+
+def test_an_incident_announced_before_is_not_announced_again(host, remote):
+    """What the store knows to have been told is known here."""
+    host.play("failure", "failure")
+    assert len(host.deliver()) == 1
+    host.restart()
+    remote.down()
+    host.play("failure", "failure")
+    assert len(host.deliver()) == 1
+
+
+def test_a_recovery_is_told_once(host, remote):
+    """By the host that saw it, while the store was out of reach."""
+    rules = (TOLD._replace(notify_recovery=True),)
+    host.play("failure", "failure", rules=rules)
+    host.deliver()
+    remote.down()
+    host.play("success", rules=rules)
+    assert [alert["kind"] for alert in host.deliver()] == ["failing", "recovered"]
+    remote.up()
+    host.play("success", rules=rules)
+    assert len(host.deliver()) == 2
+
+
+def test_a_run_killed_meanwhile_is_counted(host, remote):
+    """Its start was only known here; its process is gone at the next start."""
+    host.play("failure")
+    remote.down()
+    host.begin(owner=KILLED)
+    host.restart()
+    run, _ = host.begin()
+    assert [alert["error_type"] for alert in host.deliver()] == ["Crashed"]
+    remote.up()
+    host.end(run, "failure")
+    assert history(remote) == [("failure", 1), ("crashed", 2), ("failure", 3)]
+    assert len(host.deliver()) == 1
+
+
+def test_a_run_killed_meanwhile_is_counted_by_the_store_if_it_is_back(host, remote):
+    """Nobody has to be told from here then."""
+    remote.down()
+    host.begin(owner=KILLED)
+    remote.up()
+    host.restart()
+    host.play("failure")
+    assert history(remote) == [("crashed", 1), ("failure", 2)]
+    assert [alert["degraded"] for alert in host.deliver()] == [False]
+
+
+def test_a_run_of_another_space_is_left_while_its_lease_lasts(host, remote):
+    """A container that shares the folder: its processes cannot be judged from here."""
+    remote.down()
+    elsewhere, _ = host.begin(owner=THERE, lease=0.0)
+    living, _ = host.begin(owner=THERE)
+    host.restart()
+    host.begin("other")
+    assert host.store.waiting() == 1
+    remote.up()
+    host.restart()
+    host.begin("other")
+    assert history(remote) == [("crashed", 1)]
+    assert host.end(living, "success").consecutive_failure_count == 0
+    assert elsewhere.run_id != living.run_id
+
+
+def test_a_snooze_is_respected(host, remote):
+    """The store's last word on it counts here too."""
+    host.play("failure")
+    remote.snooze("nightly", datetime.now(UTC) + timedelta(hours=1))
+    host.play("failure")
+    remote.down()
+    host.play("failure")
+    assert host.deliver() == []
+
+
+def test_an_overrun_is_told_from_here(host, remote):
+    """Once a step, degraded, with the job's last known state."""
+    host.play("failure")
+    run, _ = host.begin(max_runtime=1.0)
+    remote.down()
+    for _ in range(2):
+        assert host.store.announce_overrun(Overrun(run.run_id, "nightly", 1, 1.5, "slow"), (TOLD,))
+    (alert,) = host.deliver()
+    assert (alert["kind"], alert["degraded"], alert["error_message"]) == ("overrun", True, "slow")
+    assert (alert["consecutive_failure_count"], alert["host"]) == (1, "host")
+
+
+def test_wrong_settings_are_not_spooled(host, remote):
+    """Waiting does not help: the error is raised, and nothing is kept."""
+    remote.trouble = StoreConfigError("the key is refused", code="key_refused")
+    with pytest.raises(StoreConfigError):
+        host.begin()
+    run = Run(new_id(), "nightly", datetime.now(UTC), HERE, (TOLD,))
+    with pytest.raises(StoreConfigError):
+        host.end(run, "failure")
+    assert not host.path.exists()
+
+
+def test_what_the_store_will_never_take_does_not_block(host, remote):
+    """A row that a healthy server refuses is left out, and said."""
+    remote.down()
+    host.play("failure")
+    remote.trouble = StoreError("did not do what it was asked (22021)", code="22021")
+    host.begin("other")
+    remote.up()
+    host.play("failure", job="other")
+    assert history(remote) == []
+    assert history(remote, "other") == [("failure", 1)]
+    assert any("refused and is left out" in each for each in host.said)
+
+
+def test_a_store_that_does_not_answer_is_asked_once(host, remote):
+    """Its time-out is paid at the start; the finish goes straight to the spool."""
+    remote.down("timeout")
+    host.play("failure")
+    assert remote.asked == 1
+    assert host.store.waiting() == 1
+
+
+def test_with_no_place_for_a_spool_the_stores_own_error_is_raised(remote, tmp_path):
+    """The recorder then keeps the outcome in memory, and tells at once."""
+    (tmp_path / "file").touch()
+    host = Host(remote, tmp_path / "file")
+    remote.down()
+    with pytest.raises(StoreError, match="out of reach"):
+        host.begin()
+    run = Run(new_id(), "nightly", datetime.now(UTC), HERE, (TOLD,))
+    with pytest.raises(StoreError, match="out of reach"):
+        host.end(run, "failure")
+
+
+def test_a_damaged_spool_is_left_alone(host, remote):
+    """What comes now is recorded; what was kept stays where it is, and it is said."""
+    remote.down()
+    host.play("failure")
+    host.store.close()
+    host.path.write_bytes(b"not a database, but somebody's bytes" * 100)
+    before = host.path.read_bytes()
+    remote.up()
+    host.restart()
+    host.play("failure")
+    assert history(remote) == [("failure", 1)]
+    assert host.path.read_bytes() == before
+    assert any("local spool cannot be read" in each for each in host.said)
+
+
+def test_a_long_queue_does_not_delay_a_job(host, remote, monkeypatch):
+    """A start spends its share of time on it and goes to the end of the queue itself."""
+    remote.down()
+    host.play(*["failure"] * 20)
+    remote.up()
+    monkeypatch.setattr("cronguard.stores.spooled.REPLAY_SECONDS", 0.0)
+    run, _ = host.begin()
+    assert host.store.waiting() == 20
+    host.end(run, "failure")
+    assert host.store.waiting() == 21
+    told = []
+    assert host.store.replay(lambda done, total: told.append((done, total))) == 21
+    assert told[-1] == (21, 21)
+    assert [count for _, count in history(remote)] == list(range(1, 22))
+
+
+def test_the_spool_is_its_owners_alone(host, remote):
+    """Messages are redacted, and still nobody else's business."""
+    host.play("success")
+    remote.down()
+    host.play("failure")
+    assert host.path.stat().st_mode & 0o077 == 0
+    known = host.path.with_suffix(".known")
+    assert known.stat().st_mode & 0o077 == 0
+    assert [each.stat().st_mode & 0o077 for each in known.iterdir()] == [0]
+
+
+def test_alerts_of_both_outboxes_are_listed_and_settled(host, remote):
+    """Those decided here and those decided there, each settled where it is."""
+    host.play("failure", "failure")
+    remote.down()
+    host.play("failure", "failure", job="other")
+    remote.up()
+    host.store.replay()
+    found = host.store.alerts(state="pending")
+    assert sorted(alert.job for alert in found) == ["nightly", "other"]
+    assert len(host.deliver()) == 2
+    assert host.store.alerts(state="pending") == []
+    assert len(host.store.alerts(state="sent")) == 2
+
+
+# --- the values on disk ---------------------------------------------------------------------------
+
+
+def test_values_survive_the_disk():
+    """Every field of a run, an outcome and a state, empty and full."""
+    now = datetime.now(UTC)
+    full = Run(
+        *(new_id(), "job", now, HERE, (TOLD, AlertRule("p", 5, 2, notify_recovery=True)), "allow"),
+        *(12.5, 60.0, Schedule("0 6 * * *", "Europe/Oslo", 5.0), "https://example.org", True),
+    )
+    for run in (full, Run(new_id(), "job", now, Owner("h", 1))):
+        assert run_of(run_text(run)) == run
+    for outcome in (
+        Outcome("failure", now, 0.25, Failure("E", "1", "ø", "a.py:1 in f")),
+        Outcome("crashed", now),
+    ):
+        assert outcome_of(outcome_text(outcome)) == outcome
+    for state in (JobState(), JobState(3, "id", frozenset({"b", "a"}), now, "run", now)):
+        assert state_of(state_text(state)) == state
+
+
+def test_what_was_known_survives_and_garbage_is_nothing(tmp_path):
+    """A file a job, whatever its name; one that cannot be read counts as not there."""
+    state = JobState(2, "incident", frozenset({"slack"}))
+    LastKnown(tmp_path / "known").note("a:b.c", state, keep=True)
+    again = LastKnown(tmp_path / "known")
+    assert again.get("a:b.c") == state
+    assert again.get("other") is None
+    (file,) = (tmp_path / "known").iterdir()
+    for garbage in ("", "{", "[]", '{"consecutive_failure_count": "x"}'):
+        file.write_text(garbage)
+        assert LastKnown(tmp_path / "known").get("a:b.c") is None
+
+
+# --- any history ----------------------------------------------------------------------------------
+
+
+class SpoolMachine(RuleBasedStateMachine):
+    """Runs of two jobs on one host, the store coming and going, processes restarting.
+
+    The reference is the list of outcomes in the order in which they happened: the store must have
+    exactly that once it has been reached again, and an incident is announced once a channel.
+    """
+
+    @initialize()
+    def begin(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.remote = Remote()
+        self.host = Host(self.remote, self.folder.name)
+        self.outcomes = {"a": [], "b": []}
+        self.announced = {"a": 0, "b": 0}
+        self.failing = {"a": 0, "b": 0}
+        self.told = {"a": False, "b": False}
+
+    @rule(job=st.sampled_from("ab"), status=st.sampled_from(["success", "failure", "failure"]))
+    def run(self, job, status):
+        run, _ = self.host.begin(job)
+        self._end(job, run, status)
+
+    @rule(job=st.sampled_from("ab"), status=st.sampled_from(["success", "failure"]))
+    def run_as_the_store_goes(self, job, status):
+        run, _ = self.host.begin(job)
+        self.remote.down()
+        self._end(job, run, status)
+
+    @rule(job=st.sampled_from("ab"), status=st.sampled_from(["success", "failure"]))
+    def run_as_the_store_returns(self, job, status):
+        run, _ = self.host.begin(job)
+        self.remote.up()
+        self._end(job, run, status)
+
+    @rule(late=st.booleans())
+    def go(self, late):
+        self.remote.down(late=late)
+
+    @rule()
+    def come(self):
+        self.remote.up()
+
+    @rule()
+    def restart(self):
+        self.host.restart()
+
+    @rule()
+    def deliver(self):
+        if self.remote.trouble is None:
+            self.host.deliver()
+
+    def _end(self, job, run, status):
+        self.host.end(run, status)
+        self.outcomes[job].append(status)
+
+    @invariant()
+    def all_is_there_once_it_can_be_reached(self):
+        if not hasattr(self, "remote") or self.remote.trouble is not None:
+            return
+        self.host.store.replay()
+        for job, outcomes in self.outcomes.items():
+            count, rows = 0, []
+            for status in outcomes:
+                count = count + 1 if status == "failure" else 0
+                rows.append((status, count))
+            assert history(self.remote, job) == rows
+
+    @invariant()
+    def an_incident_is_announced_once(self):
+        if not hasattr(self, "remote"):
+            return
+        for job, outcomes in self.outcomes.items():
+            incidents = "".join(status[0] for status in outcomes).split("s")
+            long = sum(len(each) >= 2 for each in incidents)
+            some = sum(len(each) >= 1 for each in incidents)
+            trouble, self.remote.trouble = self.remote.trouble, None
+            alerts = self.host.store.alerts(job=job)
+            self.remote.trouble = trouble
+            assert long <= len(alerts) <= some, (outcomes, alerts)
+
+    def teardown(self):
+        if hasattr(self, "host"):
+            self.host.store.close()
+            self.folder.cleanup()
+
+
+SpoolMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestAnyHistory = SpoolMachine.TestCase
