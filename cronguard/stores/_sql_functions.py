@@ -69,7 +69,7 @@ class FunctionStore:
             answer["consecutive_failure_count"],
             answer["held_by"],
             answer["alerts_due"],
-            _state(answer["state"]),
+            _state(answer.get("state")),
         )
 
     def _judging(
