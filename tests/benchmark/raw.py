@@ -16,7 +16,8 @@ UPDATE = (
 )
 STATE = (
     "INSERT INTO cronguard_jobs (job, consecutive_failure_count, last_success_at,"
-    " last_counted_run, registered_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (job) DO UPDATE SET"
+    " last_counted_run, registered_at, judged_until) VALUES (?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (job) DO UPDATE SET"
     " consecutive_failure_count = excluded.consecutive_failure_count,"
     " last_success_at = excluded.last_success_at, last_counted_run = excluded.last_counted_run"
 )
@@ -55,5 +56,5 @@ def run(db, job, function):
     count = found[0] + 1 if error else 0
     status = "failure" if error else "success"
     db.execute(UPDATE, (status, ended, milliseconds, count, error, run_id))
-    db.execute(STATE, (job, count, found[1] if error else ended, run_id, ended))
+    db.execute(STATE, (job, count, found[1] if error else ended, run_id, ended, ended))
     db.execute("COMMIT")
