@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from support.cli import Cli
 from support.forwarder import Forwarder
-from support.hostile import answers, serve
+from support.hostile import answers, refusing_port, serve
 from support.processes import Place
 
 from cronguard.stores.postgres import PostgresStore
@@ -172,3 +173,85 @@ def test_a_backend_that_is_stopped(database, tmp_path):
         outage.way.close()
     assert outage.counts() == [("failure", n) for n in (1, 2, 3)]
     assert outage.alerts() == [(2, True)]
+
+
+# --- what the command line says and does meanwhile ------------------------------------------------
+
+
+@pytest.fixture
+def away(tmp_path, database):
+    """A command line whose store has kept two failed runs, with an alert that did not go out."""
+    outage = Outage(tmp_path, "postgres", database, answers())
+    outage.place.environ |= {
+        "CRONGUARD_CHANNELS": "webhook",
+        "CRONGUARD_WEBHOOK_URL": f"http://127.0.0.1:{refusing_port()}/",
+    }
+    outage.run()
+    outage.way.refuse()
+    outage.run()
+    outage.cli = Cli(tmp_path)
+    outage.cli.environ = outage.place.environ
+    yield outage
+    outage.way.close()
+
+
+def test_check_sends_what_it_can(away):
+    """The alert decided here goes out though the store is down; the rest is one line, exit 1."""
+    with serve(away.hook) as told:
+        away.cli.environ["CRONGUARD_WEBHOOK_URL"] = told.url
+        done = away.cli("check")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "refuses connections" in done.stderr
+    assert away.alerts() == [(2, True)]
+
+
+def test_what_is_kept_is_shown_and_recorded_by_hand(away):
+    """doctor and status say how many runs wait and where; deliver and check record them."""
+    waits = "1 run waits in"
+    assert waits in away.cli("doctor").stdout
+    away.way.open()
+    assert waits in away.cli("doctor").stdout
+    assert waits in away.cli("status").stdout
+    assert away.counts() == [("failure", 1)]
+    done = away.cli("check")
+    assert "Recorded 1 run that had been kept here." in done.stdout, done.stdout + done.stderr
+    assert away.counts() == [("failure", 1), ("failure", 2)]
+    assert waits not in away.cli("status").stdout
+
+
+def test_a_secret_in_a_vault_out_of_reach(tmp_path, database):
+    """The alert is written here at once, says so, and waits for its channel."""
+    outage = Outage(tmp_path, "postgres", database, answers())
+    outage.place.environ |= {
+        "CRONGUARD_CHANNELS": "slack",
+        "CRONGUARD_SLACK_WEBHOOK_URL": "vault:cronguard_slack",
+    }
+    try:
+        assert "is failing" not in outage.run()
+        outage.way.refuse()
+        err = outage.run()
+        assert "nightly is failing: 2 failures in a row" in err
+        assert "Degraded: the log store could not be reached" in err
+        assert "secret_unreadable" in err
+        err = outage.run()
+        assert "nightly is failing" not in err.replace("the failing alert", "")
+    finally:
+        outage.way.close()
+
+
+def test_an_ephemeral_place_is_said_once(tmp_path):
+    """Where files do not last and nobody named a store, streaks will not either."""
+    place = Place(tmp_path)
+    place.environ |= {"CRONGUARD_STORE": None, "GITHUB_ACTIONS": "true"}
+    done = place.run(
+        """
+        @cron_guarded
+        def job(): return "done"
+        print(job(), job())
+        """
+    )
+    assert done.stdout == "done done\n"
+    assert done.stderr.count("GitHub Actions keeps no files from run to run") == 1
+    place.environ["CRONGUARD_STORE"] = f"sqlite:///{tmp_path}/named.db"
+    assert place.run("cron_guarded(print, job='x')('done')").stderr == ""

@@ -139,6 +139,17 @@ def test_settings_files_load(part, tmp_path):
     assert loaded.settings.jobs["assignment_reminder"]["max_runtime"] == 300
 
 
+def test_a_job_is_expected_before_it_runs(sandbox):
+    """The settings alone make `check` know the job."""
+    (part,) = readme.parts("expected")
+    sandbox.file("pyproject.toml", part.text)
+    done = sandbox("cronguard", "check")
+    assert (done.returncode, done.stderr) == (0, "")
+    (job,) = json.loads(sandbox("cronguard", "status", "--json").stdout)["jobs"]
+    assert (job["job"], job["schedule"]) == ("assignment_reminder", "0 6 * * *")
+    assert (job["timezone"], job["grace_seconds"]) == ("Europe/Oslo", 900)
+
+
 def test_commands_are_those_of_the_help():
     """The table of commands is the help page's, word for word and in its order."""
     (part,) = readme.parts("cli")
