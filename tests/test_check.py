@@ -71,6 +71,19 @@ def test_all_is_well(here):
     }
 
 
+def test_a_crontab_is_not_mailed_every_five_minutes(here):
+    """Quiet means no line at all, whatever is found; the exit code tells."""
+    here.record("nightly", "success")
+    done = here("check", "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    here.record("nightly", "failure", "failure")
+    assert "is failing" in here("check", "-q").stderr  # the alert, on the channel console, once
+    done = here("check", "-q")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+    done = here("prune", "--keep", "1d", "--quiet")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def test_a_killed_run_is_found_and_told(place):
     """Counted as crashed without another start of the job; the second one alerts, once."""
     cli = Cli(place.folder)

@@ -194,3 +194,7 @@ def job_argument(*, many: bool = False, required: bool = True) -> Callable[[F], 
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+quiet_option = click.option(
+    "-q", "--quiet", is_flag=True, help="Print errors only: cron mails every line."
+)

@@ -15,6 +15,7 @@ from cronguard.cli._open import (
     kept_alerts_sent,
     load_settings,
     open_runtime,
+    quiet_option,
     replay,
 )
 from cronguard.cli._progress import progress
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@quiet_option
 @json_option
-def command(*, as_json: bool) -> int:
+def command(*, quiet: bool, as_json: bool) -> int:
     """Find what broke unseen, and alert.
 
     A job cannot tell by itself that it was killed, that it hangs, or that it did not start. This
@@ -43,7 +45,7 @@ def command(*, as_json: bool) -> int:
 
     \b
     Examples:
-      */5 * * * *  cronguard check            in a crontab
+      */5 * * * *  cronguard check --quiet    in a crontab: cron mails every line
       cronguard check --json | jq '.problems[].job'
 
     \b
@@ -58,7 +60,7 @@ def command(*, as_json: bool) -> int:
     runtime = open_runtime(loaded.settings)
     place = describe_store(runtime.settings, runtime.store)
     with kept_alerts_sent(runtime):
-        found = _check(runtime, quiet=as_json)
+        found = _check(runtime, quiet=quiet or as_json)
     if as_json:
         emit(
             "check/1",
@@ -68,7 +70,7 @@ def command(*, as_json: bool) -> int:
             alerts_sent=sum(map(sent, found.attempts)),
             problems=[_facts(problem) for problem in found.problems],
         )
-    else:
+    elif not quiet:
         _show(found, place)
     if loaded.problems:
         return 2

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import click
 
-from cronguard.cli._open import jobs_of, open_store
+from cronguard.cli._open import jobs_of, open_store, quiet_option
 from cronguard.cli._progress import progress
 from cronguard.cli._say import plural, say
 from cronguard.cli._times import to_span
@@ -21,7 +21,8 @@ from cronguard.render import duration
     metavar="DURATION",
     help="Keep runs that ended within this time: 90d, 12w.",
 )
-def command(keep: timedelta) -> None:
+@quiet_option
+def command(keep: timedelta, *, quiet: bool) -> None:
     """Delete old runs.
 
     Alerts that were sent as long ago go with them. A job's newest run, its streak and the time of
@@ -29,14 +30,15 @@ def command(keep: timedelta) -> None:
 
     \b
     Example, weekly in a crontab:
-      0 4 * * 0  cronguard prune --keep 90d
+      0 4 * * 0  cronguard prune --keep 90d --quiet
     """
     store = open_store()
     deleted = 0
     if jobs_of(store):
         with progress("pruning") as advance:
             deleted = store.prune(keep=keep, progress=advance)
-    say(f"Deleted {plural(deleted, 'run')} that ended more than {_words(keep)} ago.")
+    if not quiet:
+        say(f"Deleted {plural(deleted, 'run')} that ended more than {_words(keep)} ago.")
 
 
 def _words(keep: timedelta) -> str:
