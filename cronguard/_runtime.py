@@ -213,7 +213,10 @@ class Runtime:
             self._renew_at = now + HEARTBEAT_SECONDS
         elif now >= self._renew_at:
             self._renew_at = now + HEARTBEAT_SECONDS
-            self._renew()
+            try:
+                self._renew()
+            except StoreError as error:  # a run that goes on too long is still to be told
+                _log.debug("a heartbeat was missed: %s", error)
         due = self._renew_at
         for recording in list(self._open.values()):
             if recording.run is not None and recording.run.max_runtime:

@@ -47,7 +47,7 @@ def dependable(store: Store, settings: Settings) -> Store:
     try:
         folder = default_store_path(os.environ).parent
     except (ConfigError, OSError) as error:
-        _log.warning_once("runs cannot be kept here while the store is out of reach: %s", error)
+        _log.debug("no local spool: %s", error)  # and what cannot be written is told directly
         return bounded
     where = getattr(store, "where", None) or _place(settings)
     name = f"{type(store).__module__}.{type(store).__qualname__} {where}"
