@@ -550,16 +550,18 @@ class SpoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def an_incident_is_announced_once(self):
-        if not hasattr(self, "remote"):
+        """Counted where what was kept has been told: an outcome that the store took without being
+        able to say so waits there with an alert of its own, until it hears that we told."""
+        if not hasattr(self, "remote") or self.remote.trouble is not None:
             return
+        self.host.store.replay()
         for job, outcomes in self.outcomes.items():
             incidents = "".join(status[0] for status in outcomes).split("s")
             long = sum(len(each) >= 2 for each in incidents)
             some = sum(len(each) >= 1 for each in incidents)
-            trouble, self.remote.trouble = self.remote.trouble, None
             alerts = self.host.store.alerts(job=job)
-            self.remote.trouble = trouble
-            assert long <= len(alerts) <= some, (outcomes, alerts)
+            told = [alert for alert in alerts if alert.attempts or alert.state == "pending"]
+            assert long <= len(told) <= some, (outcomes, alerts)
 
     def teardown(self):
         if hasattr(self, "host"):
