@@ -50,7 +50,8 @@ OUTCOMES = st.builds(
 
 @st.composite
 def decisions(draw):
-    """(state, run, outcome, snoozed, late): late is a success of a run that was counted crashed."""
+    """(state, run, outcome, snoozed, late, told): late is a success of a run that was counted
+    crashed, told are channels that know already."""
     state, outcome = draw(STATES), draw(OUTCOMES)
     if state.incident_id is None:
         state = state._replace(announced=frozenset())
@@ -67,7 +68,8 @@ def decisions(draw):
         runbook=draw(st.none() | st.just("https://example.org/r?a=1&b=ø")),
         test_mode=draw(st.booleans()),
     )
-    return state, run, outcome, draw(st.booleans()), late
+    told = draw(st.just([]) | st.lists(st.sampled_from(CHANNELS), unique=True))
+    return state, run, outcome, draw(st.booleans()), late, told
 
 
 @pytest.fixture
@@ -84,7 +86,8 @@ def db(database):
 @given(case=decisions())
 def test_every_decision_is_the_same_in_sql(db, case):
     """State, count, alerts, keys and payloads, field for field, equal policy.decide's."""
-    state, run, outcome, snoozed, late = case
+    state, run, outcome, snoozed, late, told = case
+    request = _run(run) | ({"told": told} if told else {})
     db.execute("delete from cronguard_alerts where true")
     db.execute("delete from cron_execution_logs where true")
     db.execute("delete from cronguard_jobs where true")
@@ -104,7 +107,7 @@ def test_every_decision_is_the_same_in_sql(db, case):
 
     count = db.execute(
         "select cronguard_commit(j, %s, %s, %s) from cronguard_jobs j",
-        (Jsonb(_run(run)), Jsonb(_outcome(outcome)), late),
+        (Jsonb(request), Jsonb(_outcome(outcome)), late),
     ).fetchone()[0]
 
     expected = decide(
@@ -116,6 +119,7 @@ def test_every_decision_is_the_same_in_sql(db, case):
         snoozed=snoozed,
         late=late,
         test_mode=run.test_mode,
+        told=told,
     )
     assert count == expected.consecutive_failure_count
     row = db.execute(
