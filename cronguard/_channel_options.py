@@ -12,9 +12,6 @@ from cronguard._words import may_be_secret, show
 from cronguard.errors import ConfigError
 from cronguard.model import Option, SecretRef
 
-RULES = ("threshold", "realert_every")
-"""What every channel's table may hold besides the options it declares and ``type``."""
-
 _NEVER = ("never", "none", "off")
 _LENGTH = 2000
 _DIGITS = 9

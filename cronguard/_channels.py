@@ -8,7 +8,8 @@ from typing import cast
 from cronguard._plugins import SECRETS, builtin_names, load
 from cronguard._secrets import resolve
 from cronguard._settings import ChannelSettings
-from cronguard.errors import PluginError
+from cronguard._words import show
+from cronguard.errors import CronguardError, PluginError
 from cronguard.interfaces import Channel, SecretSource
 from cronguard.model import Option, SecretRef
 
@@ -29,7 +30,22 @@ def build_channel(settings: ChannelSettings, store: Callable[[], object] | None 
     }
     declared: Sequence[Option] = kind.OPTIONS  # type: ignore[attr-defined]  # _plugins saw to it
     defaults = {each.name: each.default for each in declared if each.default is not None}
-    return cast("Channel", kind(**{**defaults, **options}))
+    try:
+        return cast("Channel", kind(**{**defaults, **options}))
+    except CronguardError:
+        raise
+    except Exception as error:  # noqa: BLE001  # somebody else's code; its text may hold a secret
+        trouble = type(error).__name__
+    takes = ", ".join(each.name for each in declared) or "none"
+    duty = (
+        f"must take its options ({takes}) by name"
+        if trouble == "TypeError"
+        else "must raise ChannelError for options that it cannot use"
+    )
+    raise PluginError(
+        f"channel {show(settings.type)} cannot be made ({trouble}): {kind.__module__} {duty};"
+        " update or remove that package"
+    )
 
 
 def secret_sources(store: Callable[[], object] | None = None) -> Mapping[str, SecretSource]:

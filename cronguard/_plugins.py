@@ -8,13 +8,15 @@ where there is no metadata, in a zipapp or a source tree.
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from cronguard._words import show, suggest
 from cronguard.errors import PluginError
+from cronguard.interfaces import Channel, SecretSource, Store
 from cronguard.model import Option
 
 if TYPE_CHECKING:
@@ -26,11 +28,14 @@ CHANNELS: Group = "cronguard.channels"
 STORES: Group = "cronguard.stores"
 SECRETS: Group = "cronguard.secrets"
 
-_DUTIES: dict[str, tuple[str, ...]] = {
-    CHANNELS: ("send",),
-    STORES: ("start_run", "finish_run", "claim_alerts", "settle_alert"),
-    SECRETS: ("get",),
-}
+_PROTOCOLS: dict[str, type] = {CHANNELS: Channel, STORES: Store, SECRETS: SecretSource}
+_MADE_BY = {STORES: "from_url"}
+RULES = ("threshold", "realert_every")
+"""What every channel can be told besides its own options and its ``type``."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_OPTION_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_NEVER_RUNS = 0x20 | 0x200
+"""``inspect.CO_GENERATOR`` and ``CO_ASYNC_GENERATOR``."""
 _NOUNS = {CHANNELS: "channel", STORES: "store", SECRETS: "secret source"}
 _OWN = "cronguard"
 
@@ -91,7 +96,10 @@ def builtin(group: Group, name: str) -> type | None:
             f"pip install 'cronguard[{name}]'"
         ) from None
     except Exception as error:  # noqa: BLE001  # one broken module must not stop the others
-        raise PluginError(_broken(group, name, path, error)) from None
+        raise PluginError(
+            f"{_NOUNS[group]} {show(name)} cannot be loaded: {type(error).__name__} in {path}; "
+            "install cronguard afresh"
+        ) from None
     found = [
         value
         for key, value in vars(module).items()
@@ -132,31 +140,57 @@ def describe(group: Group) -> list[PluginInfo]:
             infos.append(PluginInfo(name, _own_distribution(), path or group, error, installed))
         others = [point for point in points if not _is_own(point)]
         for index, point in enumerate(others):
+            winner = _OWN if own else _distribution(others[0])
             passed_over = (
-                f"passed over: {_OWN if own else _distribution(others[0])} has this name too"
+                f"{_NOUNS[group]} {show(name)} of {_distribution(point)} is passed over: "
+                f"{winner} has this name too"
                 if own or index
                 else error
             )
-            infos.append(PluginInfo(name, _distribution(point), point.module, passed_over))
+            module = point.value.partition(":")[0]
+            infos.append(PluginInfo(name, _distribution(point), module, passed_over))
     return infos
 
 
 def fault(group: Group, kind: object) -> str | None:
     """Why something cannot be a plugin of the group; None if it can."""
+    try:
+        return next(_faults(group, kind), None)
+    except Exception as error:  # noqa: BLE001  # looking at somebody else's class may run its code
+        return f"cannot be looked at ({type(error).__name__})"
+
+
+def _faults(group: Group, kind: object) -> Iterator[str]:
     if not isinstance(kind, type):
-        return "is not a class"
-    for duty in _DUTIES[group]:
-        if not callable(getattr(kind, duty, None)):
-            return f"has no {duty}()"
-    if group == CHANNELS:
-        options = getattr(kind, "OPTIONS", None)
-        if (
-            isinstance(options, str)
-            or not isinstance(options, Sequence)
-            or not all(isinstance(option, Option) for option in options)
-        ):
-            return "has no OPTIONS, a sequence of cronguard.model.Option"
-    return None
+        yield "is not a class"
+    duties = [name for name, duty in vars(_PROTOCOLS[group]).items() if callable(duty)]
+    for duty in (*duties, *filter(None, [_MADE_BY.get(group)])):
+        if not duty.startswith("_") and not callable(getattr(kind, duty, None)):
+            yield f"has no {duty}()"
+    if group != CHANNELS:
+        return
+    send = getattr(getattr(kind, "send", None), "__code__", None)
+    if getattr(send, "co_flags", 0) & _NEVER_RUNS:
+        yield "has a send() with yield in it, which would never run"
+    options = getattr(kind, "OPTIONS", None)
+    if (
+        isinstance(options, str)
+        or not isinstance(options, Sequence)
+        or not all(isinstance(option, Option) for option in options)
+    ):
+        yield "has no OPTIONS, a sequence of cronguard.model.Option"
+        return
+    names: set[str] = set()
+    for name, _, secret, _, default in options:
+        if not isinstance(name, str) or not _OPTION_NAME.fullmatch(name):
+            yield f"has an option {show(name)}: names are lower-case letters, digits and _"
+        if name in (*RULES, "type"):
+            yield f"has an option {name}, which every channel has already"
+        if name in names:
+            yield f"has the option {name} twice"
+        if default is not None and (secret or not isinstance(default, str)):
+            yield f"has a default for {name}, which is {'a secret' if secret else 'no text'}"
+        names.add(name)
 
 
 def forget() -> None:
@@ -173,28 +207,37 @@ def _load_foreign(group: Group, name: str) -> type:
             f"install the plugin that provides it, or use one of {', '.join(names(group))}"
         )
     point = points[0]
+    whose = f"{_NOUNS[group]} {show(name)} of {_distribution(point)}"
+    wrong: str | None
     try:
         kind = point.load()
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody else's code
-        raise PluginError(_broken(group, name, _distribution(point), error)) from None
-    wrong = fault(group, kind)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # somebody else's code
+        wrong = f"cannot be loaded: {_broken(point, error)}"
+    else:
+        wrong = fault(group, kind)
+        if not _NAME.fullmatch(name):
+            wrong = "has a name that is more than letters, digits, _ and -"
+        wrong = f"cannot be used: {point.value} {wrong}" if wrong else None
     if wrong:
-        raise PluginError(
-            f"{_NOUNS[group]} {show(name)} of {_distribution(point)} cannot be used: "
-            f"{point.value} {wrong}; update or remove that package"
-        )
+        raise PluginError(f"{whose} {wrong}; update or remove that package")
     checked: type = kind
     return checked
 
 
-def _broken(group: Group, name: str, whose: str, error: BaseException) -> str:
+def _broken(point: EntryPoint, error: BaseException) -> str:
+    """What went wrong, in names only: the error's text is anybody's."""
+    if not point.pattern.match(point.value):
+        return f"its entry point {show(point.value)} is not of the form module:name"
     what = type(error).__name__
     if isinstance(error, ModuleNotFoundError):
-        what += f" (module {error.name!r})"
-    return (
-        f"{_NOUNS[group]} {show(name)} of {whose} cannot be loaded: {what}; "
-        "update or remove that package"
-    )
+        return f"{what} (module {error.name!r})"
+    module = sys.modules.get(point.module)
+    first = point.attr.partition(".")[0]
+    if isinstance(error, AttributeError) and module is not None and first not in vars(module):
+        return f"there is no {first} in {point.module}"
+    return what
 
 
 def _foreign(group: Group) -> dict[str, list[EntryPoint]]:

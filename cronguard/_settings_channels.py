@@ -7,8 +7,9 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from cronguard import _plugins
-from cronguard._channel_options import RULES, check_rule, check_variable, check_written
+from cronguard._channel_options import check_rule, check_variable, check_written
 from cronguard._option_checks import check_channel_name
+from cronguard._plugins import RULES
 from cronguard._settings_types import ChannelSettings, Layer, Notes
 from cronguard._words import show, suggest
 from cronguard.errors import ConfigError, PluginError

@@ -15,6 +15,8 @@ The others are what stores, channels and secret sources raise to cronguard.
 
 from __future__ import annotations
 
+_LENGTH = 300
+
 
 class CronguardError(Exception):
     """The root of the tree."""
@@ -66,6 +68,7 @@ class ChannelError(CronguardError):
         retry_after: float | None = None,
         detail: str | None = None,
     ) -> None:
+        detail = _line(detail) if isinstance(detail, str) else None
         super().__init__(f"{code}: {detail}" if detail else code)
         self.code = code
         self.permanent = permanent
@@ -91,6 +94,12 @@ class JobOverlap(CronguardError):  # noqa: N818  # it is no error of the program
     A ``with`` body cannot be skipped, so this is raised instead; the attempt is recorded as
     ``skipped``.
     """
+
+
+def _line(text: str) -> str:
+    """A plugin's sentence as one line of bounded length, whatever it wrote."""
+    words = "".join(letter if letter.isprintable() else " " for letter in text[:_LENGTH])
+    return " ".join(words.split())
 
 
 def _rebuild(kind: type[CronguardError], first: str, keywords: dict[str, object]) -> CronguardError:

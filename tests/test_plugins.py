@@ -30,6 +30,20 @@ class Pigeon:
 """
 
 
+METACLASS = f"""
+class M(type):
+    def __getattr__(cls, name): raise KeyError('{SECRET}')
+class Pigeon(metaclass=M): ...
+"""
+
+
+def with_options(text):
+    return (
+        "from cronguard.model import Option\n"
+        f"class Pigeon:\n    OPTIONS = [{text}]\n    def send(self, message): ...\n"
+    )
+
+
 def problem(name, group=CHANNELS):
     with pytest.raises(PluginError) as caught:
         _plugins.load(group, name)
@@ -84,12 +98,25 @@ def test_a_third_partys_channel_loads_by_its_entry_point(install):
         (f"raise SystemExit('{SECRET}')", "SystemExit"),
         ("import cg_no_such_module", "module 'cg_no_such_module'"),
         ("def broken(:", "SyntaxError"),
-        ("", "AttributeError"),
+        (f"class E(BaseException): ...\nraise E('{SECRET}')", "cannot be loaded: E;"),
+        ("", "there is no Pigeon in cg_pigeon"),
+        ("import re\nre.nothing", "cannot be loaded: AttributeError;"),
         ("class Pigeon:\n    OPTIONS = ()", "has no send()"),
         ("class Pigeon:\n    def send(self, message): ...", "has no OPTIONS"),
         ("class Pigeon:\n    OPTIONS = 'abc'\n    def send(self, message): ...", "has no OPTIONS"),
         ("class Pigeon:\n    OPTIONS = ['a']\n    def send(self, message): ...", "has no OPTIONS"),
         ("Pigeon = 3", "is not a class"),
+        ("class K:\n    OPTIONS = ()\n    def send(self, m): ...\nPigeon = K()", "is not a class"),
+        ("class Pigeon:\n    OPTIONS = ()\n    def send(self, m): yield", "would never run"),
+        ("class Pigeon:\n    OPTIONS = ()\n    async def send(self, m): yield", "would never run"),
+        (METACLASS, "cannot be looked at (KeyError)"),
+        (with_options("Option('A b')"), "has an option 'A b': names are lower-case letters"),
+        (with_options("Option(3)"), "has an option 3: names are"),
+        (with_options("Option('type')"), "has an option type, which every channel has already"),
+        (with_options("Option('threshold')"), "has an option threshold, which every channel has"),
+        (with_options("Option('a'), Option('a')"), "has the option a twice"),
+        (with_options(f"Option('a', secret=True, default='{SECRET}')"), "a, which is a secret"),
+        (with_options("Option('a', default=3)"), "has a default for a, which is no text"),
     ],
 )
 def test_a_broken_plugin_is_one_line_and_stops_nothing(install, source, said):
@@ -104,6 +131,40 @@ def test_a_broken_plugin_is_one_line_and_stops_nothing(install, source, said):
     assert info.error == text
     assert described("slack")[0].error is None
     assert _plugins.load(CHANNELS, "slack")
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "said"),
+    [
+        ("pigeon", "cg_missing:Pigeon", "ModuleNotFoundError (module 'cg_missing')"),
+        ("pigeon", "cg pigeon::", "its entry point 'cg pigeon::' is not of the form module:name"),
+        ("pi geon", "cg_pigeon:Pigeon", "has a name that is more than letters, digits, _ and -"),
+    ],
+)
+def test_an_entry_point_that_leads_nowhere_is_one_line(install, entry, value, said):
+    """As is one whose name nobody could write into settings."""
+    install("cg-pigeon", {entry: value}, cg_pigeon=GOOD)
+    text = problem(entry)
+    assert said in text
+    assert "cg-pigeon 1.2" in text
+    assert described(entry)[0].error == text
+
+
+@pytest.mark.parametrize(
+    ("group", "source", "said"),
+    [
+        (
+            STORES,
+            "class Pigeon:\n    def start_run(self): ...",
+            "cg_pigeon:Pigeon has no finish_run",
+        ),
+        (SECRETS, "class Pigeon: ...", "cg_pigeon:Pigeon has no get()"),
+    ],
+)
+def test_stores_and_sources_are_looked_at_too(install, group, source, said):
+    """What a store or a source lacks is said when it is named, not when an alert is due."""
+    install("cg-pigeon", {"pigeon": "cg_pigeon:Pigeon"}, group=group, cg_pigeon=source)
+    assert said in problem("pigeon", group)
 
 
 def test_an_unknown_name_is_one_line_with_a_suggestion(install):
@@ -125,7 +186,9 @@ def test_cronguards_own_wins_and_the_other_is_described_as_passed_over(install):
     own, other = described("slack")
     assert (own.error, own.module) == (None, "cronguard.channels.slack")
     assert other.distribution == "cg-slack 1.2"
-    assert other.error == "passed over: cronguard has this name too"
+    assert other.error == (
+        "channel 'slack' of cg-slack 1.2 is passed over: cronguard has this name too"
+    )
 
 
 def test_two_distributions_with_one_name_are_told_apart(install):
@@ -135,7 +198,9 @@ def test_two_distributions_with_one_name_are_told_apart(install):
     assert _plugins.load(CHANNELS, "pigeon").__module__ == "cg_a"
     first, second = described("pigeon")
     assert (first.distribution, first.error) == ("cg-a 1.2", None)
-    assert second.error == "passed over: cg-a 1.2 has this name too"
+    assert second.error == (
+        "channel 'pigeon' of cg-b 1.2 is passed over: cg-a 1.2 has this name too"
+    )
 
 
 def test_a_built_in_whose_extra_is_missing_says_what_to_install(monkeypatch):

@@ -135,5 +135,5 @@ def _audience(row: dict[str, Any]) -> str:
 
 def _options(row: dict[str, Any]) -> str:
     if row["state"] == "not set up":
-        return "needs " + ", ".join(row["needs"]) if row["needs"] else "needs nothing"
+        return "needs " + (", ".join(row["needs"]) or "only its name in CRONGUARD_CHANNELS")
     return ", ".join(f"{key} from {source}" for key, source in row["options"].items()) or "-"
