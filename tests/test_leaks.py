@@ -1,10 +1,13 @@
 """No secret is seen anywhere, whatever becomes of an alert and whoever looks on.
 
-`support.watched` is a real guarded job in a process of its own, with logging at DEBUG, tracebacks
-that show variables, Sentry and OpenTelemetry. Here its channels are given secrets and bad servers.
+`support.watched` is a real guarded job and a real command line, each in a process of its own, with
+logging at DEBUG, tracebacks that show variables, Sentry and OpenTelemetry. Here its channels are
+given secrets and bad servers.
 """
 
 import base64
+import json
+import select
 import sqlite3
 import subprocess
 import sys
@@ -17,8 +20,14 @@ from support import hostile, watched
 from support.cli import Cli
 
 WATCHED = Path(watched.__file__)
-PATIENCE = 60
-ONLOOKERS = ("log", "rich", "traceback", "sentry", "spans", "objects", "stderr")
+JOB_ONLOOKERS = ("log", "rich", "traceback", "sentry", "spans", "objects", "stderr")
+COMMAND_ONLOOKERS = ("log", "sentry", "spans")
+ASKED = (
+    *("deliver", "test-alert", "test-alert --json", "channels --json", "doctor --json"),
+    *("status --json", f"history {watched.JOB} --json", "deliver --dead", "check --json"),
+)
+FIRST = 5
+"""So many of the commands at a time; the later ones show what the earlier have left."""
 SECRETS = {
     "slack": "pLaNtEd-sLaCk-0a1b2c3d4e5f",
     "webhook": "pLaNtEd-wEbHoOk-0a1b2c3d4e5f",
@@ -26,19 +35,31 @@ SECRETS = {
     "resend": "re_pLaNtEd_rEsEnD0a1b2c3d4e5f",
     "postmark": "0a1b2c3d-pLaN-tEdP-oStM-aRk4e5f6a7b8",
     "smtp": "pLaNtEd-sMtP-0a1b2c3d4e5f",
+    "apprise": "pLaNtEd-aPpRiSe-0a1b2c3d4e5f",
     "database": "pLaNtEd-dAtAbAsE-0a1b2c",
+    "supabase": "sb_secret_pLaNtEd_sUpAbAsE0a1b2c",
 }
 USER = "cron"
+CHANNELS = {"slack", "webhook", "email-resend", "email-postmark", "email-smtp", "apprise"}
+OPTIONS = {
+    "slack": "SLACK_WEBHOOK_URL",
+    "webhook": "WEBHOOK_SECRET",
+    "email-resend": "EMAIL_RESEND_API_KEY",
+    "email-postmark": "EMAIL_POSTMARK_SERVER_TOKEN",
+    "email-smtp": "EMAIL_SMTP_PASSWORD",
+    "apprise": "APPRISE_URL",
+}
+"""Channel → the variable of a secret without which it cannot send."""
 
 
 def forms(secret):
     """A secret as it may appear: plain, in an address, and in the two ways it is sent encoded."""
-    login = f"\0{USER}\0{secret}".encode()
+    logins = (f"\0{USER}\0{secret}", f"{USER}:{secret}")
     return {
         secret,
+        secret.lower(),  # as in a host's name
         urllib.parse.quote(secret, safe=""),
-        base64.b64encode(secret.encode()).decode().rstrip("="),
-        base64.b64encode(login).decode().rstrip("="),
+        *(base64.b64encode(each.encode()).decode().rstrip("=") for each in (secret, *logins)),
     }
 
 
@@ -46,75 +67,116 @@ NEEDLES = {form: name for name, secret in SECRETS.items() for form in forms(secr
 NEEDLES["pLaNtEd-sIgNaTuRe"] = "signature"
 
 
+class Stage:
+    """The process that the plays of `support.watched` fork off from."""
+
+    def __init__(self):
+        self._process = subprocess.Popen(
+            [sys.executable, str(WATCHED)],
+            env={**Cli(Path("/")).environ, "PYTHONPATH": str(WATCHED.parents[1])}
+            | {"PYTHONWARNINGS": "ignore"},  # other people's packages
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+        assert self._answer() == "ready"
+
+    def play(self, *plays):
+        """The exit codes of plays that happen side by side."""
+        self._process.stdin.write(json.dumps(plays) + "\n")
+        return json.loads(self._answer())
+
+    def _answer(self):
+        patience = watched.PATIENCE + 10
+        assert select.select([self._process.stdout], [], [], patience)[0]
+        return self._process.stdout.readline().strip()
+
+    def close(self):
+        with self._process as process:
+            process.stdin.close()
+            assert process.wait(10) == 0
+
+
+@pytest.fixture(scope="module")
+def stage():
+    stage = Stage()
+    yield stage
+    stage.close()
+
+
 class Room:
     """The environment of one job, and everything that can be read about it afterwards."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, stage):
         self.cli = Cli(folder)
-        self.folder = folder / "seen"
-        self.folder.mkdir()
-        del self.cli.environ["PYTHONWARNINGS"]  # other people's packages
+        self.seen = folder / "seen"
+        self._stage = stage
         self.cli.environ["PYTHONPATH"] = str(WATCHED.parents[1])
         self.cli.environ |= {"NO_PROXY": "*", "HTTP_PROXY": "http://127.0.0.1:9"}
 
-    def run(self, **environ):
-        """Fail twice; then ask every command that knows something."""
+    def run(self, ends=(0, 1), **environ):
+        """Fail twice; then ask every command that knows something, or sends."""
         self.cli.environ |= environ
         control = hostile.answers()
         with hostile.serve(control) as server:
-            done = subprocess.run(
-                [sys.executable, str(WATCHED), str(self.folder)],
-                env=self.cli.environ | {"CONTROL_URL": f"{server.url}/"},
-                cwd=self.folder,
-                capture_output=True,
-                timeout=PATIENCE,
-                check=False,
-            )
-        (self.folder / "stdout").write_bytes(done.stdout)
-        (self.folder / "stderr").write_bytes(done.stderr)
-        assert done.returncode == 1, done.stderr.decode()[-3000:]
-        for command in (
-            *("deliver --dead", "doctor --json", "channels --json"),
-            *("status --json", f"history {watched.JOB} --json"),
-        ):
-            asked = self.cli(*command.split())
-            assert "internal error" not in asked.stderr
-            text = asked.stdout + asked.stderr
-            (self.folder / f"cli {command}").write_text(text, encoding="utf-8")
+            self.cli.environ["CONTROL_URL"] = f"{server.url}/"
+            assert self._stage.play(self._play("job")) == [1], self.said("job")
+            for commands in (ASKED[:FIRST], ASKED[FIRST:]):
+                ended = self._stage.play(*map(self._play, commands))
+                for command, end in zip(commands, ended, strict=True):
+                    assert end in ends, (command, self.said(command))
+                    assert "internal error" not in self.said(command)
+                    assert "Traceback" not in self.said(command)
+
+    def _play(self, name):
+        folder = self.seen / name
+        folder.mkdir(parents=True)
+        play = {"folder": str(folder), "environ": self.cli.environ}
+        return play if name == "job" else {**play, "command": name.split()}
+
+    def said(self, name, stream="stderr"):
+        return (self.seen / name / stream).read_text("utf-8")
 
     def codes(self):
-        """Channel → what its last try came to."""
+        """Channel → what its last try came to; the same whether a job or ``test-alert`` tried."""
         db = sqlite3.connect(self.cli.path)
         rows = db.execute("SELECT channel, error_code FROM cronguard_alerts ORDER BY rowid")
         found = dict(rows.fetchall())
         db.close()
+        tried = json.loads(self.said("test-alert --json", "stdout"))["results"]
+        assert {each["channel"]: each["error_code"] for each in tried} == found
+        plain = self.said("test-alert", "stdout")
+        assert [channel for channel in found if f" {channel} " not in plain] == []
+        assert [code for code in found.values() if code and f"{code}" not in plain] == []
         return found
 
     def leaks(self):
         """(file, secret) for each that shows up where it must not."""
         files = [path for path in self.cli.folder.rglob("*") if path.is_file()]
-        assert {"runs.db", "log", "stderr", "cli doctor --json"} <= {path.name for path in files}
-        return [
-            (str(path.relative_to(self.cli.folder)), name)
-            for path in files
-            for needle, name in NEEDLES.items()
-            if needle.encode() in path.read_bytes()
-        ]
+        assert {"runs.db", "log", "stderr", "stdout"} <= {path.name for path in files}
+        found = []
+        for path in files:
+            content = path.read_bytes()
+            found += [
+                (str(path.relative_to(self.cli.folder)), name)
+                for needle, name in NEEDLES.items()
+                if needle.encode() in content
+            ]
+        return found
 
     def check(self):
-        onlookers = [*ONLOOKERS, *(["cgitb"] if sys.version_info < (3, 13) else [])]
-        blind = [
-            name
-            for name in onlookers
-            if watched.CONTROL not in (self.folder / name).read_text(encoding="utf-8")
-        ]
-        assert blind == []
+        onlookers = [("job", each) for each in JOB_ONLOOKERS]
+        if sys.version_info < (3, 13):
+            onlookers.append(("job", "cgitb"))
+        onlookers += [(command, each) for command in ASKED for each in COMMAND_ONLOOKERS]
+        assert [each for each in onlookers if watched.CONTROL not in self.said(*each)] == []
         assert self.leaks() == []
 
 
 @pytest.fixture
-def room(tmp_path):
-    return Room(tmp_path)
+def room(tmp_path, stage):
+    return Room(tmp_path, stage)
 
 
 # --- the other side --------------------------------------------------------------------------
@@ -132,10 +194,15 @@ def lines_of_processes():
 
 
 class Echo:
-    """Answers with a status and everything that it was sent: HTTP, or SMTP once told so."""
+    """Answers with a status and everything that it was sent: HTTP, or SMTP once told so.
 
-    def __init__(self, status, *headers, smtp=False):
+    ``body`` is said instead of what came, where that is given; ``head`` is whether the headers
+    repeat it too.
+    """
+
+    def __init__(self, status, *headers, smtp=False, body=None, head=True):
         self.status, self.headers, self.smtp = status, headers, smtp
+        self.body, self.head = body, head
         self.asked, self.command_lines = 0, ""
 
     def __call__(self, connection, stop):
@@ -148,8 +215,9 @@ class Echo:
         if request is None:
             return
         said = f"{request.target} {request.headers}".replace("\r", " ").replace("\n", " ")
-        headers = [("X-Echo", said), *self.headers]
-        connection.sendall(hostile.answer(self.status, said.encode() + request.body, headers))
+        headers = [*([("X-Echo", said)] if self.head else []), *self.headers]
+        body = said.encode() + request.body if self.body is None else self.body
+        connection.sendall(hostile.answer(self.status, body, headers))
 
     def _mail(self, connection):
         connection.sendall(b"220 hi\r\n")
@@ -163,12 +231,16 @@ class Echo:
                 connection.sendall(b"221 bye\r\n")
 
 
+HERE = "http://127.0.0.1"
+
+
 def environ(web, mail, **changed):
     """Every channel with its secret. ``web`` and ``mail`` are (scheme and host, port)."""
     base, port = f"{web[0]}:{web[1]}", str(mail[1])
     with_login = base.replace("://", f"://{USER}:{SECRETS['webhook']}@")
+    apprise = base.replace("http", "json").replace("://", f"://{USER}:{SECRETS['apprise']}@")
     told = {
-        "CHANNELS": "slack,webhook,email-resend,email-postmark,email-smtp",
+        "CHANNELS": ",".join(sorted(CHANNELS)),
         "SLACK_WEBHOOK_URL": f"{base}/services/T0/B0/{SECRETS['slack']}",
         "WEBHOOK_URL": f"{with_login}/{SECRETS['webhook']}?key={SECRETS['webhook']}",
         "WEBHOOK_SECRET": f"whsec_{SECRETS['signature']}",
@@ -179,6 +251,7 @@ def environ(web, mail, **changed):
         "EMAIL_SMTP_SECURITY": "none",
         "EMAIL_SMTP_USER": USER,
         "EMAIL_SMTP_PASSWORD": SECRETS["smtp"],
+        "APPRISE_URL": f"{apprise}/{SECRETS['apprise']}?+key={SECRETS['apprise']}",
     }
     for channel in ("RESEND", "POSTMARK", "SMTP"):
         told |= {
@@ -189,35 +262,45 @@ def environ(web, mail, **changed):
     return {f"CRONGUARD_{name}": value for name, value in told.items()} | {"MAIL_API_URL": base}
 
 
-HERE = "http://127.0.0.1"
+def without(codes, channel):
+    return {each: code for each, code in codes.items() if each != channel}
 
 
-@pytest.mark.parametrize(("status", "reply"), [(404, 535), (500, 454)])
+@pytest.mark.parametrize(("status", "reply"), [(401, 530), (404, 535), (500, 454)])
 def test_refused_with_an_echo(room, status, reply):
     """The other side says no, and repeats in head and body all that it was sent."""
     web, mail = Echo(status), Echo(reply, smtp=True)
     with hostile.serve(web) as server, hostile.serve(mail) as post:
         room.run(**environ((HERE, server.port), (HERE, post.port)))
     codes = room.codes()
-    assert {codes[name] for name in codes if name != "email-smtp"} == {f"http_{status}"}
+    assert codes.keys() == CHANNELS
+    assert set(without(codes, "email-smtp").values()) == {f"http_{status}"}
     assert codes["email-smtp"] == f"smtp_{reply}"
-    assert web.asked >= 4
-    assert mail.asked >= 1
+    assert web.asked >= 15
+    assert mail.asked >= 3
     room.check()
     seen = web.command_lines + mail.command_lines
     assert "watched.py" in seen
+    assert "_apprise" in seen
     assert [name for needle, name in NEEDLES.items() if needle in seen] == []
 
 
 def test_redirected_elsewhere(room):
-    """A 307 to another origin: nobody is asked there, and nothing is told of where it led."""
+    """A 307 to another origin: nobody is asked there, and nothing is told of where it led.
+
+    SMTP knows no redirect; 551 is what comes nearest (RFC 5321, 4.2.3).
+    """
     elsewhere = Echo(200)
     with ExitStack() as stack:
         other = stack.enter_context(hostile.serve(elsewhere))
         target = f"http://localhost:{other.port}/{SECRETS['slack']}"
         web = stack.enter_context(hostile.serve(Echo(307, ("Location", target))))
-        room.run(**environ((HERE, web.port), (HERE, other.port), CHANNELS="slack,webhook"))
-    assert set(room.codes().values()) == {"http_307"}
+        post = stack.enter_context(hostile.serve(Echo(551, smtp=True)))
+        room.run(**environ((HERE, web.port), (HERE, post.port)))
+    codes = room.codes()
+    assert codes.keys() == CHANNELS
+    assert set(without(codes, "email-smtp").values()) == {"http_307"}
+    assert codes["email-smtp"] == "smtp_551"
     assert elsewhere.asked == 0
     room.check()
 
@@ -226,8 +309,7 @@ def test_nobody_there(room):
     """A port that refuses."""
     port = hostile.refusing_port()
     room.run(**environ((HERE, port), (HERE, port)))
-    assert set(room.codes().values()) == {"connection_refused"}
-    assert len(room.codes()) == 5
+    assert room.codes() == dict.fromkeys(CHANNELS, "connection_refused")
     room.check()
 
 
@@ -236,16 +318,25 @@ def test_a_certificate_of_nobody(room):
     with hostile.serve(Echo(200), tls=True) as server:
         place = ("https://127.0.0.1", server.port)
         room.run(**environ(place, place, EMAIL_SMTP_SECURITY="ssl"))
-    assert set(room.codes().values()) == {"tls_certificate"}
-    assert len(room.codes()) == 5
+    assert room.codes() == dict.fromkeys(CHANNELS, "tls_certificate")
     room.check()
 
 
-def test_a_name_that_nobody_knows(room):
+@pytest.mark.parametrize(
+    ("resolver", "code", "seconds"),
+    [("knows nobody", "dns_failure", "5"), ("never answers", "timeout", "0.6")],
+)
+def test_a_name_that_nobody_knows(room, resolver, code, seconds):
     """The secret in the host's own name, which errors of resolvers and TLS like to repeat."""
-    name = f"https://{SECRETS['slack']}.invalid"
-    room.run(**environ((name, 1), (HERE, 1), CHANNELS="slack,webhook", EMAIL_SMTP_HOST="x.invalid"))
-    assert set(room.codes().values()) <= {"dns_failure", "timeout"}
+    host = f"{SECRETS['slack']}.invalid"
+    told = environ((f"https://{host}", 1), (HERE, 1), EMAIL_SMTP_HOST=host)
+    told["CRONGUARD_EMAIL_SMTP_SECURITY"] = "ssl"  # nobody sends a password there without
+    room.run(**told, RESOLVER=resolver, DELIVERY_SECONDS=seconds)
+    codes = room.codes()
+    assert codes.keys() == CHANNELS
+    # Apprise asks the real resolver, in a process of its own
+    assert set(without(codes, "apprise").values()) == {code}
+    assert codes["apprise"] in {"dns_failure", "timeout"}
     room.check()
 
 
@@ -259,6 +350,7 @@ def test_secrets_that_cannot_be_used(room):
         told["CRONGUARD_EMAIL_RESEND_API_KEY"] += "\r\nBcc: x"
         told["CRONGUARD_EMAIL_POSTMARK_SERVER_TOKEN"] += "é"
         told["CRONGUARD_EMAIL_SMTP_PASSWORD"] += "é"
+        told["CRONGUARD_APPRISE_URL"] += "\nx"
         room.run(**told)
     assert room.codes() == {
         "slack": "bad_url",
@@ -266,22 +358,64 @@ def test_secrets_that_cannot_be_used(room):
         "email-resend": "bad_header",
         "email-postmark": "bad_header",
         "email-smtp": "bad_option",
+        "apprise": "bad_url",
     }
     room.check()
 
 
-def test_secrets_that_cannot_be_resolved(room):
-    """References that lead nowhere, and one channel that is all right beside them."""
-    with hostile.serve(Echo(404)) as server:
-        told = environ(
-            (HERE, server.port), (HERE, server.port), CHANNELS="slack,webhook,email-resend"
-        )
-        told["CRONGUARD_WEBHOOK_SECRET"] = "env:NOT_THERE"
-        told["CRONGUARD_EMAIL_RESEND_API_KEY"] = "vault:not_there"
+def test_addresses_that_are_none(room):
+    """An address with a line break, without a scheme, without an end, for every HTTP channel."""
+    told = environ((HERE, 1), (HERE, hostile.refusing_port()))
+    told["CRONGUARD_SLACK_WEBHOOK_URL"] = f"https:/{SECRETS['slack']}"
+    told["CRONGUARD_WEBHOOK_URL"] += "\r\nx"
+    told["CRONGUARD_APPRISE_URL"] = f"nonsense://{SECRETS['apprise']}"
+    told["MAIL_API_URL"] = f"https://[::1/{SECRETS['resend']}"
+    room.run(**told)
+    assert room.codes() == dict.fromkeys(CHANNELS, "bad_url") | {"email-smtp": "connection_refused"}
+    room.check()
+
+
+EMPTY_VAULT = Echo(200, body=b'{"value": null}', head=False)
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "code"),
+    [
+        ("env:NOT_THERE", None, "secret_missing"),
+        (
+            "vault:cronguard_not_there",
+            Echo(200, body=b'{"value": null}', head=False),
+            "secret_missing",
+        ),
+        ("vault:cronguard_not_there", Echo(401, head=False), "secret_unreadable"),
+        ("vault:cronguard_not_there", None, "secret_unreadable"),
+    ],
+    ids=["env", "not in the vault", "no key to the vault", "no vault"],
+)
+def test_secrets_that_cannot_be_resolved(room, reference, answer, code):
+    """References that lead nowhere, beside secrets that can be read; the vault repeats its key."""
+    port = hostile.refusing_port()
+    with ExitStack() as stack:
+        vault = stack.enter_context(hostile.serve(answer)).port if answer else port
+        told = environ((HERE, port), (HERE, port))
+        told |= {f"CRONGUARD_{option}": reference for option in OPTIONS.values()}
+        told |= {"SUPABASE_URL": f"{HERE}:{vault}", "SUPABASE_SECRET_KEY": SECRETS["supabase"]}
         room.run(**told)
-    codes = room.codes()
-    assert codes["slack"] == "http_404"
-    assert {codes["webhook"], codes["email-resend"]} <= {"secret_missing", "secret_unreadable"}
+    assert room.codes() == dict.fromkeys(CHANNELS, code)
+    room.check()
+
+
+def test_secrets_out_of_the_vault(room):
+    """What the vault holds is seen as little as what the environment holds."""
+    with hostile.serve(Echo(404)) as server:
+        told = environ((HERE, server.port), (HERE, server.port), CHANNELS="slack")
+        value = json.dumps({"value": told["CRONGUARD_SLACK_WEBHOOK_URL"]}).encode()
+        with hostile.serve(hostile.answers(200, value)) as vault:
+            told["CRONGUARD_SLACK_WEBHOOK_URL"] = "vault:cronguard_slack"
+            told["SUPABASE_URL"] = f"{HERE}:{vault.port}"
+            told["SUPABASE_SECRET_KEY"] = SECRETS["supabase"]
+            room.run(**told)
+    assert room.codes() == {"slack": "http_404"}
     room.check()
 
 
@@ -289,8 +423,9 @@ def test_taken(room):
     """When all goes well nothing is seen either."""
     with hostile.serve(Echo(200)) as server:
         place = (HERE, server.port)
-        room.run(**environ(place, place, CHANNELS="slack,webhook,email-resend,email-postmark"))
-    assert set(room.codes().values()) == {None}
+        channels = CHANNELS - {"email-smtp"}
+        room.run(**environ(place, place, CHANNELS=",".join(channels)))
+    assert room.codes() == dict.fromkeys(channels)
     room.check()
 
 
@@ -309,21 +444,40 @@ def test_the_address_of_a_database(room, address):
     """A store that cannot be reached, or an address that libpq would repeat in its error."""
     dsn = address.format(SECRETS["database"], hostile.refusing_port())
     room.cli.path.touch()
-    room.run(CRONGUARD_STORE="env:DATABASE_URL", DATABASE_URL=dsn, CRONGUARD_CHANNELS="console")
+    told = {"CRONGUARD_STORE": "env:DATABASE_URL", "DATABASE_URL": dsn}
+    room.run(**told, CRONGUARD_CHANNELS="console", ends=(0, 1, 2))
     room.check()
 
 
-def test_a_command_that_prints_its_secret(room):
+@pytest.mark.parametrize(
+    "answer", [Echo(401, head=False), Echo(500, head=False), None], ids=["401", "500", "refused"]
+)
+def test_the_key_of_a_project(room, answer):
+    """A Supabase project that refuses the key and repeats it, or that is not there."""
+    with ExitStack() as stack:
+        port = stack.enter_context(hostile.serve(answer)).port if answer else None
+        room.cli.path.touch()
+        room.run(
+            CRONGUARD_STORE="supabase",
+            SUPABASE_URL=f"{HERE}:{port or hostile.refusing_port()}",
+            SUPABASE_SECRET_KEY=SECRETS["supabase"],
+            CRONGUARD_CHANNELS="console",
+        )
+    room.check()
+
+
+def test_a_command_that_prints_its_secret(tmp_path):
     """`cronguard run` keeps the end of standard error, but not what is secret in it."""
-    room.cli.environ["TOKEN"] = f"https://hooks.example.com/services/{SECRETS['slack']}"
+    cli = Cli(tmp_path)
+    cli.environ["TOKEN"] = f"https://hooks.example.com/services/{SECRETS['slack']}"
     script = 'echo "cannot post to $TOKEN: 404; password=$P" >&2; exit 3'
-    room.cli.environ["P"] = SECRETS["smtp"]
-    done = room.cli("run", "nightly", "--threshold", "1", "--", "sh", "-c", script)
+    cli.environ["P"] = SECRETS["smtp"]
+    done = cli("run", "nightly", "--threshold", "1", "--", "sh", "-c", script)
     assert done.returncode == 3
-    assert "cannot post to" in room.cli.runs("nightly")[0].failure.error_message
-    files = {path.name: path.read_bytes() for path in room.cli.folder.glob("runs.db*")}
+    assert "cannot post to" in cli.runs("nightly")[0].failure.error_message
+    files = {path.name: path.read_bytes() for path in cli.folder.glob("runs.db*")}
     for command in ("status", "history nightly", "history nightly --json"):
-        files[command] = room.cli(*command.split()).stdout.encode()
+        files[command] = cli(*command.split()).stdout.encode()
     assert [
         (name, secret)
         for name, data in files.items()
@@ -332,12 +486,13 @@ def test_a_command_that_prints_its_secret(room):
     ] == []
 
 
-def test_the_search_finds(room):
+def test_the_search_finds(tmp_path):
     """What is looked for would be found: in every form, in every file."""
+    room = Room(tmp_path, None)
     for number, needle in enumerate(NEEDLES):
-        (room.folder / f"{number}").write_text(f"x{needle}y")
-    for name in ("log", "stderr", "cli doctor --json"):
-        (room.folder / name).touch()
+        (tmp_path / f"{number}").write_text(f"x{needle}y")
+    for name in ("log", "stderr", "stdout"):
+        (tmp_path / name).touch()
     room.cli.path.touch()
     assert {name for _, name in room.leaks()} == set(SECRETS)
     assert len({path for path, _ in room.leaks()}) == len(NEEDLES)
