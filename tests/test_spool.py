@@ -355,6 +355,21 @@ def test_wrong_settings_are_not_spooled(host, remote):
     assert not host.path.exists()
 
 
+def test_a_job_is_forgotten_here_too(host, remote):
+    """What waits is told first; then neither its streak nor its alert is left anywhere."""
+    host.play("success")
+    remote.down()
+    host.play("failure", "failure")
+    remote.up()
+    assert host.store.forget("nightly")
+    assert (host.store.waiting(), host.store.jobs(), host.deliver()) == (0, [], [])
+    assert len(host.store.history("nightly")) == 3
+    host.restart()
+    remote.down()
+    _, started = host.begin()
+    assert started.consecutive_failure_count == 0
+
+
 def test_what_the_store_will_never_take_does_not_block(host, remote):
     """A row that a healthy server refuses is left out, and said."""
     remote.down()
@@ -463,6 +478,20 @@ def test_values_survive_the_disk():
         assert outcome_of(outcome_text(outcome)) == outcome
     for state in (JobState(), JobState(3, "id", frozenset({"b", "a"}), now, "run", now)):
         assert state_of(state_text(state)) == state
+
+
+def test_what_a_later_version_kept_can_be_read():
+    """Facts that this version knows nothing of are passed over, wherever they stand."""
+    plan = Schedule("0 6 * * *", "Europe/Oslo", 300.0)
+    run = Run(new_id(), "nightly", datetime.now(UTC), HERE, (TOLD,), schedule=plan)
+    facts = json.loads(run_text(run))
+    for each in (facts, facts["owner"], facts["rules"][0], facts["schedule"]):
+        each["later"] = 1
+    assert run_of(json.dumps(facts)) == run
+    outcome = Outcome("failure", datetime.now(UTC), 0.5, Failure("ValueError"))
+    facts = json.loads(outcome_text(outcome))
+    facts["later"] = facts["failure"]["later"] = 1
+    assert outcome_of(json.dumps(facts)) == outcome
 
 
 def test_what_was_known_survives_and_garbage_is_nothing(tmp_path):

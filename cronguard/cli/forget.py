@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cronguard.cli._open import find_job, job_argument, jobs_of, open_runtime
+from cronguard.cli._open import find_job, job_argument, jobs_of, open_runtime, replay
 from cronguard.cli._say import complain, plural, say
 
 
@@ -23,6 +23,7 @@ def command(job: str) -> None:
     """
     runtime = open_runtime()
     store = runtime.store
+    replay(store)
     status = find_job(jobs_of(store), job)
     store.forget(job)
     waiting = status.alerts_pending + status.alerts_dead

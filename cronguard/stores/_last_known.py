@@ -42,6 +42,13 @@ class LastKnown:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    def forget(self, job: str) -> None:
+        """Nothing is known of it any more."""
+        self._states.pop(job, None)
+        self._written.pop(job, None)
+        with contextlib.suppress(OSError, ValueError):
+            self._path(job).unlink()
+
     def _is_written(self, job: str, state: JobState) -> bool:
         before, at = self._written.get(job, (None, 0.0))
         if before is None:

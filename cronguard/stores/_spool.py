@@ -169,6 +169,15 @@ class Spool:
 
         self._file.write(work)
 
+    def forget(self, job: str) -> None:
+        """Its alerts that have not gone out, and its streak, count no more."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM spool_jobs WHERE job = ?", (job,))
+            db.execute("DELETE FROM cronguard_alerts WHERE job = ? AND state <> 'sent'", (job,))
+
+        self._file.write(work)
+
     # --- alerts ---------------------------------------------------------------------------------
 
     def announce_overrun(

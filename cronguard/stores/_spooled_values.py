@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from cronguard.model import AlertRule, Failure, JobState, Outcome, Owner, Run, Schedule
 from cronguard.times import moment, rfc3339
@@ -25,12 +25,12 @@ def run_of(text: str) -> Run:
     facts = json.loads(text)
     plan = facts["schedule"]
     return Run(
-        **{key: value for key, value in facts.items() if key in Run._fields}
+        **_known(Run, facts)
         | {
             "started_at": moment(facts["started_at"]),
-            "owner": Owner(**facts["owner"]),
-            "rules": tuple(AlertRule(**rule) for rule in facts["rules"]),
-            "schedule": Schedule(**plan) if plan else None,
+            "owner": Owner(**_known(Owner, facts["owner"])),
+            "rules": tuple(AlertRule(**_known(AlertRule, rule)) for rule in facts["rules"]),
+            "schedule": Schedule(**_known(Schedule, plan)) if plan else None,
         }
     )
 
@@ -53,7 +53,7 @@ def outcome_of(text: str) -> Outcome:
         facts["status"],
         moment(facts["finished_at"]),  # type: ignore[arg-type]  # always written
         facts["duration"],
-        Failure(**failure) if failure else None,
+        Failure(**_known(Failure, failure)) if failure else None,
     )
 
 
@@ -78,3 +78,7 @@ def state_of(text: str) -> JobState:
         facts["last_counted_run"],
         moment(facts["snoozed_until"]),
     )
+
+
+def _known(kind: type[NamedTuple], facts: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in facts.items() if key in kind._fields}

@@ -241,6 +241,15 @@ class SpooledStore:
             self._last_known.note(run.job, finished.state, keep=True)
         self._spool.drop(run.run_id)
 
+    def forget(self, job: str) -> bool:
+        """As `Store.forget`; what waits is told before, or it would bring the job back."""
+        self.replay()
+        was_known = self.remote.forget(job)
+        self._last_known.forget(job)
+        if self._has_spool():
+            self._spool.forget(job)
+        return was_known
+
     # --- the outboxes ---------------------------------------------------------------------------
 
     def claim_alerts(
