@@ -58,6 +58,27 @@ def test_any_text_in_any_encoding(alert):
     assert b"\x1b" not in raw.getvalue()
 
 
+def test_a_stand_in_for_standard_error_will_do(monkeypatch):
+    """Celery's, say, which can write and no more, and has no encoding."""
+
+    class StandIn:
+        written = ""
+
+        def write(self, text):
+            self.written += text
+
+        def flush(self):
+            pass
+
+        def isatty(self):
+            return False
+
+    stand_in = StandIn()
+    monkeypatch.setattr(sys, "stderr", stand_in)
+    ConsoleChannel().send(message())
+    assert render.title(FAILING) in stand_in.written
+
+
 def test_no_standard_error_is_a_failure(monkeypatch):
     """Nothing is lost in silence: the alert stays pending."""
     monkeypatch.setattr(sys, "stderr", None)

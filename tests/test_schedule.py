@@ -85,6 +85,20 @@ def test_looking_often_finds_the_same_as_looking_once(cron, zone, day, cuts):
     assert [due for piece in pieces for due in piece] == list(occurrences(plan, begin, end))
 
 
+@pytest.mark.parametrize("cron", ["30 2 * * *", "15 1,2,3 * * *", "30 1 * * *", "*/20 * * * *"])
+@pytest.mark.parametrize(
+    ("zone", "day"),
+    [("Europe/Oslo", "2026-10-25"), ("America/New_York", "2026-11-01")],
+)
+def test_a_look_within_the_hour_that_comes_twice(zone, day, cron):
+    """From wherever one goes on looking that day, nothing comes again and nothing is left out."""
+    plan, begin, end = Schedule(cron, zone), utc(day), utc(day) + timedelta(hours=20)
+    whole = list(occurrences(plan, begin, end))
+    for minute in range(0, 12 * 60, 5):
+        cut = begin + timedelta(minutes=minute)
+        assert [*occurrences(plan, begin, cut), *occurrences(plan, cut, end)] == whole
+
+
 # --- judged ---------------------------------------------------------------------------------------
 
 

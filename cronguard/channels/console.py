@@ -31,7 +31,7 @@ class ConsoleChannel:
             if stream.isatty() and not os.environ.get("NO_COLOR"):
                 first = _colour(message) + first + RESET
             block = "\n".join([bar, f"cronguard: {first}", *rest, bar, ""])
-            encoding = stream.encoding or "utf-8"
+            encoding = getattr(stream, "encoding", None) or "utf-8"  # Celery's stand-in has none
             stream.write(block.encode(encoding, "replace").decode(encoding))
             stream.flush()
         except (OSError, ValueError, LookupError):
