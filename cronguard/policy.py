@@ -62,8 +62,8 @@ def finish_action(
     existing: RunStatus | None, incoming: EndStatus, *, started: bool
 ) -> FinishAction:
     """What a finish does, given what its row says now (None: there is no row)."""
-    if existing == "running":
-        return "commit"
+    if existing == "running" or (existing == "skipped" and not started):
+        return "commit"  # one that was to be skipped never heard of it, and ran
     if existing is None:
         return "ignore" if started else "insert"
     if existing == "crashed" and incoming == "success":

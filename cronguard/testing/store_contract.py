@@ -432,6 +432,18 @@ class StoreContract:
         self.finish(gone, "cancelled")
         assert self.shown(gone).status == "crashed"
 
+    def test_a_skipped_run_that_ran_counts(self) -> None:
+        """The answer to its start was lost, so it ran; whoever knew of the skip changes nothing."""
+        holder, ran = self.run(), self.run()
+        self.start(holder)
+        assert self.start(ran).status == "skipped"
+        assert self.finish(ran, "failure").consecutive_failure_count == 0
+        assert self.finish(ran, "failure", started=False).consecutive_failure_count == 1
+        assert self.finish(ran, "failure", started=False).consecutive_failure_count == 1
+        assert self.shown(ran).status == "failure"
+        assert self.finish(holder, "failure").consecutive_failure_count == 2
+        assert self.kinds() == ["failing"]
+
     # --- what is expected -----------------------------------------------------------------------
 
     def watch(self, job: str | None = None) -> Watch:

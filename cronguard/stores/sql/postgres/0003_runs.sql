@@ -400,6 +400,8 @@ begin
     if _existing is null and not (request ->> 'started')::boolean then
         perform public.cronguard_insert_running(request);
         _existing := 'running';
+    elsif _existing = 'skipped' and not (request ->> 'started')::boolean then
+        _existing := 'running'; -- it never heard that it was to be skipped, and ran
     end if;
 
     if _existing = 'running' then
