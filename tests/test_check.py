@@ -56,6 +56,16 @@ def test_nothing_to_check(here):
     assert not here.path.exists()
 
 
+def test_a_database_that_cannot_be_reached_is_not_a_new_one(here):
+    """Where nobody can tell whether it is there, the check does not say that all is well."""
+    (here.folder / "file").touch()
+    here.setenv("CRONGUARD_STORE", f"sqlite:///{here.folder}/file/runs.db")
+    done = here("check")
+    assert done.returncode == 1
+    assert done.stderr.startswith("cronguard: ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_all_is_well(here):
     """One line, exit 0."""
     here.record("nightly", "success")

@@ -344,6 +344,20 @@ def test_an_overrun_is_told_from_here(host, remote):
     assert (alert["consecutive_failure_count"], alert["host"]) == (1, "host")
 
 
+def test_an_overrun_told_from_here_is_not_told_again(host, remote):
+    """Neither it nor an earlier step once the store is back; a later step and others are."""
+    run, _ = host.begin(max_runtime=1.0)
+    pager = AlertRule("pager")
+    remote.down()
+    host.store.announce_overrun(Overrun(run.run_id, "nightly", 2, 2.5, "slow"), (TOLD,))
+    remote.up()
+    for step in (1, 2, 4):
+        host.store.announce_overrun(Overrun(run.run_id, "nightly", step, 9.0, "s"), (TOLD, pager))
+        host.deliver()
+    told = sorted(alert.channel for alert in host.store.alerts())
+    assert told == ["pager", "pager", "pager", "slack", "slack"]
+
+
 def test_wrong_settings_are_not_spooled(host, remote):
     """Waiting does not help: the error is raised, and nothing is kept."""
     remote.trouble = StoreConfigError("the key is refused", code="key_refused")

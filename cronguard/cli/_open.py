@@ -90,7 +90,12 @@ def jobs_of(store: Store) -> list[JobStatus]:
 def is_there(store: Store) -> bool:
     """False for a database file that has yet to be made."""
     path = store_file(store)
-    return path is None or os.path.lexists(path)
+    try:
+        return path is None or bool(path.lstat())
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # it cannot be told; the store says why
 
 
 def spooled(store: Store) -> int:

@@ -28,7 +28,7 @@ from cronguard.model import (
     Settlement,
 )
 from cronguard.payload import build, build_overrun, encode
-from cronguard.policy import decide, overrun_alerts
+from cronguard.policy import decide, louder, overrun_alerts
 from cronguard.stores import _sqlite_outbox as outbox
 from cronguard.stores._spooled_values import (
     outcome_of,
@@ -206,6 +206,17 @@ class Spool:
             return is_due(db, overrun.job, now)
 
         return self._file.write(work)
+
+    def not_told(self, overrun: Overrun, rules: Sequence[AlertRule]) -> list[AlertRule]:
+        """Those whose channels have had neither this news of the run nor a later one from here."""
+        query = "SELECT alert_key FROM cronguard_alerts WHERE run_id = ? AND kind = 'overrun'"
+        rows = self._file.read(lambda db: db.execute(query, (overrun.run_id,)).fetchall())
+        known = {key for (key,) in rows}
+        return [
+            rule
+            for rule, due in zip(rules, overrun_alerts(overrun, rules), strict=True)
+            if known.isdisjoint([due.key, *louder(overrun, rule.channel)])
+        ]
 
     def is_due(self, job: str) -> bool:
         """Whether an alert of the job waits here."""

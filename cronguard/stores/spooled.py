@@ -163,7 +163,7 @@ class SpooledStore:
         try:
             self._ask_again()
             if not self._began_here(overrun.run_id):
-                return self.remote.announce_overrun(overrun, rules)
+                return self.remote.announce_overrun(overrun, self._not_told(overrun, rules))
             trouble = StoreError("the run is only known here", code="behind")
         except StoreConfigError:
             raise
@@ -326,6 +326,12 @@ class SpooledStore:
             return self._has_spool() and self._spool.began_here(run_id)
         except StoreError:
             return False
+
+    def _not_told(self, overrun: Overrun, rules: Sequence[AlertRule]) -> Sequence[AlertRule]:
+        try:
+            return self._spool.not_told(overrun, rules) if self._has_spool() else rules
+        except StoreError:
+            return rules
 
     def _is_due(self, job: str) -> bool:
         try:
