@@ -48,6 +48,11 @@ def build_channel(settings: ChannelSettings, store: Callable[[], object] | None 
     )
 
 
+def resolve_secret(ref: SecretRef, store: Callable[[], object] | None = None) -> str:
+    """The secret behind a reference, as `build_channel` reads one. Raises `SecretError`."""
+    return resolve(ref, secret_sources(store))
+
+
 def secret_sources(store: Callable[[], object] | None = None) -> Mapping[str, SecretSource]:
     """Scheme → source; each is loaded when a reference of its scheme is read."""
     return _Sources(store)

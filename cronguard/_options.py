@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypedDict
 from cronguard._option_checks import CHECKS, OFF, check_job_name, parse_duration
 from cronguard._words import show, suggest
 from cronguard.errors import ConfigError
-from cronguard.model import Overlap, Schedule
+from cronguard.model import Overlap, Schedule, SecretRef
 
 _DURATIONS = frozenset({"max_runtime", "grace"})
 _NONE_IS_ABSENT = frozenset({"job", "realert_every", "channels", "schedule", "runbook"})
@@ -60,6 +60,8 @@ class JobConfig(NamedTuple):
     ignore: tuple[type[BaseException], ...] = ()
     runbook: str | None = None
     test_mode: bool = False
+    heartbeat_url: SecretRef | None = None
+    """Whom to ping after each ended run; in settings only. None for nobody."""
 
 
 def check_option(key: str, value: object, *, from_file: bool = False) -> object:

@@ -196,6 +196,10 @@ class Recording:
             _tell_directly(runtime, run, outcome)
         elif alerts_due:
             runtime.courier.dispatch(run.job)
+        if self.job is None or self.job.config.heartbeat_url is None:
+            return
+        if outcome.status != "cancelled" and run.owner.pid == current_owner().pid:
+            runtime.ping(self.job, failed=outcome.status != "success")
 
     def _attempt(self, what: str, work: Callable[[], None]) -> None:
         trouble: Exception | None = None

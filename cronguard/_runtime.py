@@ -199,6 +199,20 @@ class Runtime:
                 self.courier.dispatch(run.job)
         return True
 
+    def ping(self, job: Job, *, failed: bool) -> None:
+        """Tell whoever the job's ``heartbeat_url`` names how a run ended; never raises."""
+        ref = job.config.heartbeat_url
+        if ref is not None:
+            from cronguard._channels import resolve_secret  # few jobs have somebody to tell
+            from cronguard._heartbeat_url import ping
+
+            ping(
+                job.config.job,
+                ref,
+                lambda ref: resolve_secret(ref, lambda: self.store),
+                failed=failed,
+            )
+
     def complain(self, error: StoreError, consequence: str) -> None:
         """Say what the store did not do; the same trouble is said once a process."""
         trouble = str(error)

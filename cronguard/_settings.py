@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cronguard._options import JobConfig, check_job_name, check_option
+from cronguard._secrets import parse_reference
 from cronguard._setting_checks import (
     KEYS,
     check_channel_table,
@@ -248,6 +249,14 @@ def _items(table: object) -> list[tuple[str, object]]:
 
 
 def _job_option(key: str, value: object, *, is_file: bool) -> object:
+    if key == "heartbeat_url":
+        ref = parse_reference(value) if isinstance(value, str) else None
+        if ref is None:
+            raise ConfigError(
+                "heartbeat_url is not written here, since it is a secret: name where it is, as in"
+                ' heartbeat_url = "env:NIGHTLY_HEARTBEAT_URL"'
+            )
+        return ref
     if key == "job":
         raise ConfigError("job cannot be set here: the table's own name is the job's")
     return check_option(key, value, from_file=is_file)

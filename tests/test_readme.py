@@ -150,6 +150,16 @@ def test_a_job_is_expected_before_it_runs(sandbox):
     assert (job["timezone"], job["grace_seconds"]) == ("Europe/Oslo", 900)
 
 
+def test_a_heartbeat_is_set_up(tmp_path):
+    """The snippet names a secret, and is read without complaint."""
+    (part,) = readme.parts("heartbeat")
+    (tmp_path / "pyproject.toml").write_text(part.text, encoding="utf-8")
+    loaded = load_settings({}, environ={}, cwd=tmp_path, main=None)
+    assert loaded.problems == ()
+    url = loaded.settings.jobs["assignment_reminder"]["heartbeat_url"]
+    assert str(url) == "env:REMINDER_HEARTBEAT_URL"
+
+
 def test_commands_are_those_of_the_help():
     """The table of commands is the help page's, word for word and in its order."""
     (part,) = readme.parts("cli")

@@ -1,0 +1,69 @@
+"""A ping after each ended run, so that a service outside notices when the host itself is silent.
+
+The forms are those of Healthchecks (https://healthchecks.io/docs/http_api/), Better Stack
+(https://betterstack.com/docs/uptime/cron-and-heartbeat-monitor/) and Cronitor
+(https://cronitor.io/docs/telemetry-api): the address itself for a success, ``/fail`` added to its
+path for a failure; Cronitor is told in its query. Nothing else is sent.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from cronguard import _log
+from cronguard.errors import ChannelError
+from cronguard.model import DELIVERY_SECONDS, SecretRef
+
+_CRONITOR = ("cronitor.link", "cronitor.io")
+
+
+def ping_url(url: str, *, failed: bool) -> str:
+    """The address that tells how a run ended. Raises ValueError for what is no address."""
+    parts = urlsplit(url.strip())
+    host = (parts.hostname or "").lower()
+    if any(host == name or host.endswith(f".{name}") for name in _CRONITOR):
+        query = [pair for pair in parse_qsl(parts.query) if pair[0] != "state"]
+        query.append(("state", "fail" if failed else "complete"))
+        return urlunsplit(parts._replace(query=urlencode(query)))
+    if failed:
+        parts = parts._replace(path=f"{parts.path.rstrip('/')}/fail")
+    return urlunsplit(parts)
+
+
+def ping(job: str, ref: SecretRef, resolve: Callable[[SecretRef], str], *, failed: bool) -> None:
+    """Send the ping in the background; returns at once and never raises.
+
+    ``resolve`` reads the address. A process that ends waits for it, like for its alerts, five
+    seconds at most. What fails is logged by its code and not tried again: the next run pings anew.
+    """
+    deadline = time.monotonic() + DELIVERY_SECONDS
+    over = threading.Event()
+
+    def work() -> None:
+        trouble: str | None
+        try:
+            from cronguard import http  # only where there is somebody to ping
+
+            url = ping_url(resolve(ref), failed=failed)
+            http.raise_for_status(http.post(url, body=b"", deadline=deadline))
+            trouble = None
+        except ChannelError as error:
+            trouble = error.code
+        except ValueError:
+            trouble = "bad_url"
+        except BaseException as error:  # noqa: BLE001  # the last line of defence of a thread
+            trouble = type(error).__name__
+        if trouble is not None:
+            _log.warning("the heartbeat of %s did not reach %s (%s)", job, ref, trouble)
+        over.set()
+
+    name = "cronguard-heartbeat"
+    try:
+        threading.Thread(target=over.wait, args=(DELIVERY_SECONDS,), name=name).start()
+        threading.Thread(target=work, name=name, daemon=True).start()
+    except RuntimeError:
+        over.set()
+        _log.warning_once("no thread can be started now, so nobody hears the heartbeat of %s", job)
