@@ -212,6 +212,7 @@ def _check_keys(notes: Notes, layer: Layer) -> None:
 def _jobs(notes: Notes, layers: Sequence[Layer]) -> dict[str, dict[str, Any]]:
     """Every job that settings know, its options checked, stronger layers over weaker."""
     jobs: dict[str, dict[str, Any]] = {}
+    unplaced: set[str] = set()
     for layer in reversed(layers):
         section = layer.table.get("job", {})
         if not isinstance(section, Mapping):
@@ -230,8 +231,12 @@ def _jobs(notes: Notes, layers: Sequence[Layer]) -> dict[str, dict[str, Any]]:
                     options[key] = _job_option(key, value, is_file=layer.is_file)
                 except ConfigError as error:
                     notes.problem(f"{where}: {error}")
+                    if key == "timezone":  # in another zone the schedule would be another one
+                        unplaced.add(name)
                 else:
                     notes.sources[f"job.{name}.{key}"] = layer.label
+    for name in unplaced:
+        jobs[name].pop("schedule", None)
     return jobs
 
 

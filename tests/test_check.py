@@ -146,6 +146,17 @@ def test_wrong_settings_are_said_and_what_is_valid_is_checked(here):
     assert "1 job, nothing wrong" in done.stdout
 
 
+def test_a_schedule_in_an_unknown_zone_is_not_expected(here):
+    """It would be another schedule: said, exit 2, not ok, and nobody is told of missed runs."""
+    declare(here.folder, '[job.a]\nschedule = "0 6 * * *"\ntimezone = "Europe/Olso"\n')
+    done = here("check", "--json")
+    assert done.returncode == 2
+    assert "Europe/Olso" in done.stderr
+    assert json.loads(done.stdout)["ok"] is False
+    with here.store() as store:
+        assert store.jobs() == []
+
+
 def test_what_is_snoozed_is_shown_and_no_trouble(here):
     """Somebody knows."""
     here.record("nightly", "failure", "failure")

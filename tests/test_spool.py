@@ -1,7 +1,9 @@
 """A remote store out of reach: nothing is lost, nothing is told twice, the job does not wait."""
 
 import json
+import sqlite3
 import tempfile
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -430,6 +432,22 @@ def test_a_damaged_spool_is_left_alone(host, remote):
     assert history(remote) == [("failure", 1)]
     assert host.path.read_bytes() == before
     assert any("local spool cannot be read" in each for each in host.said)
+
+
+def test_a_row_that_cannot_be_read_is_set_aside(host, remote):
+    """The others get their turn, and it stays where it is."""
+    remote.down()
+    host.play("failure", "failure", "failure")
+    host.store.close()
+    with closing(sqlite3.connect(host.path)) as db, db:
+        db.execute("UPDATE spool SET outcome = '{' WHERE seq = 2")
+    remote.up()
+    host.restart()
+    host.play("failure")
+    assert history(remote) == [("failure", n) for n in (1, 2, 3)]
+    assert host.store.waiting() == 0
+    with closing(sqlite3.connect(host.path)) as db:
+        assert db.execute("SELECT outcome FROM spool").fetchall() == [("{",)]
 
 
 def test_a_long_queue_does_not_delay_a_job(host, remote, monkeypatch):

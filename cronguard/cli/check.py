@@ -65,7 +65,7 @@ def command(*, quiet: bool, as_json: bool) -> int:
         emit(
             "check/1",
             store=place,
-            ok=found.ok,
+            ok=found.ok and not loaded.problems,
             jobs=found.jobs,
             alerts_sent=sum(map(sent, found.attempts)),
             problems=[_facts(problem) for problem in found.problems],

@@ -133,28 +133,34 @@ class Spool:
 
     def waiting(self) -> int:
         """How many outcomes the store has yet to be told."""
-        query = "SELECT count(*) FROM spool WHERE seq IS NOT NULL"
+        query = "SELECT count(*) FROM spool WHERE seq > 0"
         count: int = self._file.read(lambda db: db.execute(query).fetchone()[0])
         return count
 
     def entries(self) -> list[Entry]:
-        """The first outcomes that wait, in the order in which they must be told."""
+        """The first outcomes that wait, in the order in which they must be told.
+
+        One that cannot be read any more is set aside, so that the others get their turn.
+        """
         found = self._file.read(
             lambda db: db.execute(
-                "SELECT run, outcome, started, told FROM spool WHERE seq IS NOT NULL"
+                "SELECT run_id, run, outcome, started, told FROM spool WHERE seq > 0"
                 " ORDER BY seq LIMIT ?",
                 (_PAGE,),
             ).fetchall()
         )
-        return [
-            Entry(
-                run_of(run),
-                outcome_of(outcome),
-                bool(started),
-                frozenset(told.split(",") if told else ()),
-            )
-            for run, outcome, started, told in found
-        ]
+        entries, damaged = [], []
+        for run_id, run, outcome, started, told in found:
+            channels = frozenset(told.split(",") if told else ())
+            try:
+                entries.append(Entry(run_of(run), outcome_of(outcome), bool(started), channels))
+            except (ValueError, KeyError, TypeError, AttributeError):
+                damaged.append((run_id,))
+        if damaged:
+            query = "UPDATE spool SET seq = -seq WHERE run_id = ? AND seq > 0"
+            self._file.write(lambda db: db.executemany(query, damaged))
+            return entries or self.entries()
+        return entries
 
     def drop(self, run_id: str) -> None:
         """The store has it now."""
