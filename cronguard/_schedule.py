@@ -14,7 +14,6 @@ EARLY_SECONDS = 10.0
 """How much earlier than due a run may have started: no two hosts' clocks are quite the same."""
 MOST_OCCURRENCES = 100_000
 """How many are judged at a time, about a second's work; the next check goes on from there."""
-_LONGEST_SHIFT = timedelta(hours=3)
 _SETBACK = timedelta(hours=3)
 
 
@@ -29,11 +28,11 @@ def occurrences(plan: Schedule, after: datetime, until: datetime) -> Iterator[da
     from cronsim import CronSim
 
     zone = ZoneInfo(plan.timezone)
-    # Begun within an hour that comes twice, CronSim would give the times of its first half again.
-    for due in CronSim(plan.cron, (after - _LONGEST_SHIFT).astimezone(zone)):
+    for due in CronSim(plan.cron, after.astimezone(zone)):
         moment = due.astimezone(UTC)
         if moment > until:
             return
+        # Begun within an hour that comes twice, CronSim gives times of its first half again.
         if moment > after:
             yield moment
 
