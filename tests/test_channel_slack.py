@@ -3,12 +3,13 @@
 import html
 import json
 import re
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block, ContextBlock, HeaderBlock, SectionBlock
-from support import hostile
+from support import hostile, slack_picture
 from support.alerts import ALERTS, BARE, FAILING, NASTY, hostile_alerts, message, of_kind, unhurried
 
 from cronguard import render
@@ -152,3 +153,19 @@ def test_slacks_errors(status, body, code, permanent):
         SlackChannel(webhook_url=server.url).send(message())
     assert (caught.value.code, caught.value.permanent) == (code, permanent)
     assert caught.value.retry_after == (None if permanent else 30)
+
+
+def test_the_readmes_picture_is_the_real_message():
+    """Drawn from the blocks that are sent for the README's alert; well-formed; shown there."""
+    assert slack_picture.PICTURE.read_text(encoding="utf-8") == slack_picture.drawn(), (
+        "draw it anew: cd tests && python -m support.slack_picture"
+    )
+    ElementTree.parse(slack_picture.PICTURE)
+    readme = (slack_picture.ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"({slack_picture.PICTURE.relative_to(slack_picture.ROOT)})" in readme
+
+
+@pytest.mark.parametrize("alert", [*ALERTS, BARE, of_kind("failing")._replace(error_message=NASTY)])
+def test_any_message_can_be_drawn(alert):
+    """Whatever the blocks hold: they have the shapes that Slack's clients draw."""
+    ElementTree.fromstring(slack_picture.picture(blocks(alert)))

@@ -4,6 +4,7 @@ import random
 import re
 import signal
 import sqlite3
+import subprocess
 import time
 from itertools import pairwise
 
@@ -65,6 +66,34 @@ def test_sixteen_processes_on_a_file_that_does_not_exist_yet(place):
     assert place.statuses() == ["failure"] * 80
     counts = place.rows("SELECT consecutive_failure_count FROM cron_execution_logs")
     assert sorted(count for (count,) in counts) == list(range(1, 81))
+
+
+def test_a_crowd_counts_each_failure_once(place):
+    """Processes that fail as fast as they can, kept from one another's way by nothing but the
+    store: as many distinct counts as failures."""
+    code = """
+        import sys
+        from datetime import UTC, datetime
+        from cronguard.ids import new_id
+        from cronguard.model import Outcome, Owner, Run
+        from cronguard.stores.sqlite import SQLiteStore
+        store = SQLiteStore(sys.argv[1], timeout=60)
+        me = Owner("host", 1)
+        runs = [Run(new_id(), "nightly", datetime.now(UTC), me, overlap="allow") for _ in range(150)]
+        sys.stdin.readline()
+        for run in runs:
+            store.finish_run(run, Outcome("failure", datetime.now(UTC), 0.0), started=False)
+        """
+    script = place.write(code)
+    processes = [place.start(script, place.path, stdin=subprocess.PIPE) for _ in range(8)]
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        out, err = process.communicate(timeout=120)
+        assert (process.returncode, out, err) == (0, "", "")
+    counts = place.rows("SELECT consecutive_failure_count FROM cron_execution_logs")
+    assert sorted(count for (count,) in counts) == list(range(1, 8 * 150 + 1))
 
 
 def test_two_processes_reach_the_threshold_at_once(place):
