@@ -78,8 +78,8 @@ def test_a_crowd_counts_each_failure_once(place):
         from cronguard.model import Outcome, Owner, Run
         from cronguard.stores.sqlite import SQLiteStore
         store = SQLiteStore(sys.argv[1], timeout=60)
-        me = Owner("host", 1)
-        runs = [Run(new_id(), "nightly", datetime.now(UTC), me, overlap="allow") for _ in range(150)]
+        now, me = datetime.now(UTC), Owner("host", 1)
+        runs = [Run(new_id(), "nightly", now, me, overlap="allow") for _ in range(150)]
         sys.stdin.readline()
         for run in runs:
             store.finish_run(run, Outcome("failure", datetime.now(UTC), 0.0), started=False)

@@ -1,4 +1,4 @@
-"""What a Slack message looks like, as an SVG: drawn from the blocks that are sent, and nothing else.
+"""What a Slack message looks like, as an SVG: drawn from the blocks that are sent.
 
 ``python -m support.slack_picture`` (in ``tests``) writes the picture that the README shows.
 """
@@ -63,7 +63,8 @@ def words(line):
 def wrapped(text, width):
     """Lines of at most ``width`` characters, broken at spaces where there are any."""
     lines, line = [], ""
-    for word in text.split(" "):
+    for each in text.split(" "):
+        word = each
         while len(word) > width:
             room = width - len(line) - bool(line)
             line += (" " if line else "") + word[:room]
