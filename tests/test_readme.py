@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -230,6 +231,17 @@ def test_the_channel_plugin_works(sandbox):
     (request,) = phone.received
     assert request.headers["priority"] == "high"
     assert request.headers["title"].startswith("[TEST]")
+
+
+def test_the_table_of_proofs_names_tests_that_there_are():
+    """Every file and test in tests/README.md is there."""
+    tests = readme.ROOT / "tests"
+    text = (tests / "README.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", text)
+    assert len(named) > 40
+    for file, name in named:
+        source = (tests / file).read_text(encoding="utf-8")
+        assert not name or re.search(rf"^(def|class) {name}\b", source, re.MULTILINE), (file, name)
 
 
 def test_the_two_commands_are_what_ci_runs():
