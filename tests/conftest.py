@@ -22,6 +22,24 @@ for _number, _default in (
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _default)
 
+
+def pytest_addoption(parser):
+    group = parser.getgroup("redaction", "how redaction is measured")
+    group.addoption(
+        "--redaction-seed",
+        default="2026",
+        metavar="SEED",
+        help="the seed of the corpus of people's data; 'fresh' draws one [2026]",
+    )
+    group.addoption(
+        "--redaction-each",
+        type=int,
+        default=1,
+        metavar="N",
+        help="so many times as many cases of each form [1]",
+    )
+
+
 _homes = itertools.count()
 
 
