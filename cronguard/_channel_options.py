@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cronguard import _plugins
 from cronguard._option_checks import check_count
-from cronguard._secrets import parse_reference
+from cronguard._secrets import SCHEMES, parse_reference
 from cronguard._words import may_be_secret, show
 from cronguard.errors import ConfigError
 from cronguard.model import Option, SecretRef
@@ -28,6 +28,7 @@ def check_written(option: Option, value: object, variable: str) -> str | SecretR
     text = _as_text(option.name, value)
     if ref := parse_reference(text):
         return ref
+    _check_names_something(option, text)
     if option.secret and _has_other_scheme(text):
         if ref := parse_reference(text, _plugins.names(_plugins.SECRETS)):
             return ref
@@ -47,6 +48,7 @@ def check_variable(option: Option, value: str, variable: str) -> str | SecretRef
     """A value in the environment; a secret is held as the variable's name."""
     if ref := parse_reference(value):
         return ref
+    _check_names_something(option, value)
     if option.secret or may_be_secret(value):
         return SecretRef("env", variable)
     return _as_text(option.name, value)
@@ -70,6 +72,16 @@ def _as_text(name: str, value: object) -> str:
     if not text or len(text) > _LENGTH or not text.isprintable():
         raise ConfigError(f"{name} is empty, too long, or holds control characters: correct it")
     return text
+
+
+def _check_names_something(option: Option, text: str) -> None:
+    """A reference without a name, or with one that cannot be, is not the secret itself."""
+    scheme, colon, rest = text.strip().partition(":")
+    if option.secret and colon and scheme in SCHEMES and not rest.startswith("//"):
+        raise ConfigError(
+            f"{option.name} begins with {scheme}: but no name of a secret follows: write"
+            f" {scheme}:NAME"
+        )
 
 
 def _has_other_scheme(text: str) -> bool:

@@ -99,6 +99,11 @@ cron_guarded.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  #
 
 
 def _guard_function(func: Any, options: JobOptions) -> Any:
+    if isinstance(func, property):
+        raise ConfigError(
+            "cron_guarded guards a function, not a property: put it below @property, or guard"
+            " what does the work"
+        )
     if not callable(func) and not isinstance(func, classmethod | staticmethod):
         raise ConfigError(
             f"cron_guarded guards a function, not {type(func).__name__}: write"
@@ -290,6 +295,10 @@ class guard:  # noqa: N801  # used like a function: ``with guard(job="…")``
         for index in range(len(self._open) - 1, -1, -1):
             if self._open[index][0] == here:
                 return self._open.pop(index)[1]
+        if not self._open:
+            raise RuntimeError(
+                f"{self!r} was left without being entered: use it in a with statement"
+            )
         return self._open.pop()[1]  # entered in one task and left in another
 
     def __repr__(self) -> str:

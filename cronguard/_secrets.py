@@ -14,6 +14,7 @@ SCHEMES = ("env", "vault")
 CODES = ("secret_missing", "secret_unreadable")
 
 _DEPTH = 3
+_OWN_VAULT = "cronguard.secrets.vault"
 _LENGTH = 200
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 _NAME_LETTERS = _LETTERS | frozenset("-./:")
@@ -71,7 +72,9 @@ def _read(ref: SecretRef, sources: Mapping[str, SecretSource]) -> str:
     try:
         value: object = source.get(ref.name)
     except SecretError as error:
-        # The code is the source's own; its detail may quote anything.
+        # The code is the source's own; the detail of somebody else's may quote anything.
+        if type(source).__module__ == _OWN_VAULT:
+            raise  # it says what to do about the vault
         missing = error.code == "secret_missing"
         raise SecretError(
             error.code if error.code in CODES else "secret_unreadable",

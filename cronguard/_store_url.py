@@ -81,6 +81,11 @@ def parse_store(text: str) -> StoreTarget:
         raise ConfigError(
             "store names no database file: use sqlite:///relative.db or sqlite:////absolute.db"
         )
+    if "?" in path:
+        raise ConfigError(
+            "store has a ? in it, but a SQLite address takes no options: use"
+            " sqlite:///relative.db or sqlite:////absolute.db"
+        )
     return StoreTarget("sqlite", path)
 
 

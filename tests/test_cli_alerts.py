@@ -52,6 +52,26 @@ def test_a_mistyped_variable_does_not_look_like_success(here):
     assert "example.org" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("value", "code", "said"),
+    [
+        ("env:", 2, "webhook_url begins with env: but no name of a secret follows: write env:NAME"),
+        ("env:A B", 2, "webhook_url begins with env: but no name of a secret follows"),
+        ("vault:", 2, "webhook_url begins with vault: but no name of a secret follows"),
+        ("vault:slack", 1, "vault:slack does not begin with cronguard_: rename it"),
+        ("vault:cronguard_slack", 1, "need a store that is supabase or PostgreSQL with Vault"),
+    ],
+)
+def test_a_reference_that_leads_nowhere(here, value, code, said):
+    """It is told what is wrong with it, not that the address is."""
+    for name in ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY"):
+        here.delenv(name, raising=False)
+    here.setenv("CRONGUARD_SLACK_WEBHOOK_URL", value)
+    done = here("test-alert", "--channel", "slack")
+    assert done.returncode == code
+    assert said in done.stdout + done.stderr
+
+
 def test_two_channels_one_broken(here, hook):
     """A line each, the working one is told all the same, exit 1."""
     oncall(here, f"http://127.0.0.1:{refusing_port()}/hook")
@@ -270,7 +290,7 @@ def test_snoozing(here):
         (["nightly"], 2, "say how long"),
         (["nightly", "--for", "2h", "--off"], 2, "say how long"),
         (["nightly", "--for", "two"], 2, "not a duration"),
-        (["nightly", "--for", "0s"], 2, "not between"),
+        (["nightly", "--for", "0s"], 2, "no time at all"),
         (["nightly", "--until", "2001-01-01"], 2, "in the past"),
         (["nightly", "--until", "tomorrow"], 2, "no date and time"),
     ],

@@ -141,12 +141,16 @@ print("LOADED", sorted(mine), [n for n in ("httpx", "sqlite3", "rich", "wrapt", 
     ("args", "said"),
     [
         (["statsu"], "there is no command 'statsu' (did you mean 'status'?); see cronguard --help"),
-        (["status", "--jason"], "--json"),
+        (["frobnicate"], "there are run, status, history, report, test-alert,"),
+        (["status", "--jason"], "there is no option '--jason' (did you mean '--json'?); see"),
+        (["status", "--xyz"], "there is no option '--xyz': it takes --json, --help; see"),
+        (["run", "a", "--treshold", "3", "--", "true"], "(did you mean '--threshold'?)"),
+        (["prune"], "missing option '--keep' (Keep runs that ended within this time: 90d, 12w)"),
         (["init", "sqllite"], "did you mean 'sqlite'?"),
         (["history"], "JOB"),
         (["history", "a", "b"], "b"),
         (["history", "a", "--limit", "many"], "many"),
-        (["--nonsense"], "--nonsense"),
+        (["--nonsense"], "there is no option '--nonsense': it takes --version, --help; see"),
         (["init"], "see cronguard init --help"),
     ],
 )
@@ -227,7 +231,19 @@ def test_nobody_reads_the_output(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
-@pytest.mark.parametrize("args", [["status"], ["status", "--json"], ["channels"]])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["status"],
+        ["status", "--json"],
+        ["channels"],
+        ["init", "postgres", "--print"],
+        ["init", "supabase", "--print"],
+        ["--help"],
+        ["status", "--help"],
+        ["--version"],
+    ],
+)
 def test_output_that_cannot_be_written(tmp_path, args):
     """A full disk is no mistake of ours: one line says what it is."""
     with Path("/dev/full").open("wb") as full:

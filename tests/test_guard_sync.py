@@ -346,6 +346,12 @@ def test_what_cannot_be_called_cannot_be_guarded(nothing):
         cron_guarded(nothing)
 
 
+def test_a_property_is_guarded_below_its_decorator():
+    """The other way round there is no function to guard, and where to put it is said."""
+    with pytest.raises(ConfigError, match="not a property: put it below @property"):
+        cron_guarded(job="a")(property(lambda self: 1))
+
+
 def generator():
     yield 1
 

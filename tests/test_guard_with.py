@@ -232,3 +232,9 @@ def test_wrong_options_are_told_at_once(options):
     """Before anything is entered."""
     with pytest.raises(ConfigError):
         guard(**options)
+
+
+def test_leaving_what_was_never_entered():
+    """Is a mistake of the caller's own, and said as one."""
+    with pytest.raises(RuntimeError, match=r"guard\(job='a'\) was left without being entered"):
+        guard(job="a").__exit__(None, None, None)

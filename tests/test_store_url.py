@@ -63,6 +63,12 @@ def test_passwords_in_addresses_are_seen(url, secret):
     assert parse_store(url).has_password is secret
 
 
+def test_an_sqlite_address_takes_no_options():
+    """``?mode=ro`` is refused, and does not become a part of the file's name."""
+    with pytest.raises(ConfigError, match=r"store has a \? in it.*: use sqlite:///relative"):
+        parse_store("sqlite:///runs.db?mode=ro")
+
+
 def test_variables_are_followed_to_an_address():
     """env:A whose value is env:B, and no further than three steps."""
     environ = {"A": "env:B", "B": "supabase", "C": "env:C", "D": "x=hunter22plus", "E": " "}

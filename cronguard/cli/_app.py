@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import click
 
 from cronguard import __version__, _log
+from cronguard._words import show, suggest
 from cronguard.cli._lazy import LazyGroup
-from cronguard.cli._say import complain
+from cronguard.cli._say import complain, unwritable
 from cronguard.errors import ConfigError, CronguardError
 
 COMMANDS = {
@@ -98,19 +99,51 @@ def _guarded(args: list[str]) -> int:
         return max(complain(line, code=2) for line in lines)
     except CronguardError as error:
         return complain(str(error))
+    except OSError as error:
+        return complain(unwritable(error) if _is_of_click(error) else _internal(error))
     except Exception as error:  # noqa: BLE001  # a traceback helps nobody here and may hold secrets
-        return complain(
-            f"internal error, {type(error).__name__} at {_place(error)}: this is a mistake in"
-            " cronguard; please report this line"
-        )
+        return complain(_internal(error))
     return answer if isinstance(answer, int) else 0
 
 
 def _usage(error: click.UsageError) -> str:
-    text = " ".join(error.format_message().split()).rstrip(".")
-    text = text[:1].lower() + text[1:]
     help_for = error.ctx.command_path if error.ctx else "cronguard"
+    if isinstance(error, click.NoSuchOption) and error.ctx:
+        text = _no_such_option(error.option_name, error.ctx)
+    else:
+        text = " ".join(error.format_message().split()).rstrip(".")
+        text = text[:1].lower() + text[1:]
+    if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Option):
+        text += f" ({(error.param.help or '').rstrip('.')})"
     return f"{text}; see {help_for} --help"
+
+
+def _no_such_option(name: str, ctx: click.Context) -> str:
+    """With the one that was meant; if that cannot be told, with all there are."""
+    known = [option for param in ctx.command.get_params(ctx) for option in _spellings(param)]
+    meant = suggest(name, known) or f": it takes {', '.join(known)}"
+    return f"there is no option {show(name)}{meant}"
+
+
+def _spellings(param: click.Parameter) -> list[str]:
+    if not isinstance(param, click.Option):
+        return []
+    return [name for name in (*param.opts, *param.secondary_opts) if name.startswith("--")]
+
+
+def _is_of_click(error: OSError) -> bool:
+    """Whether it is click that could not write, as it does for ``--help`` and ``--version``."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__") == "click.utils"
+
+
+def _internal(error: BaseException) -> str:
+    return (
+        f"internal error, {type(error).__name__} at {_place(error)}: this is a mistake in"
+        " cronguard; please report this line"
+    )
 
 
 def _place(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cronguard._words import suggest
+from cronguard._words import show, suggest
 
 
 class LazyGroup(click.Group):
@@ -40,7 +40,8 @@ class LazyGroup(click.Group):
         """As click's own, but a mistyped name is answered with the nearest one."""
         name = args[0]
         if not ctx.resilient_parsing and not name.startswith("-") and name not in self.lazy:
-            raise click.UsageError(f"there is no command {name!r}{suggest(name, self.lazy)}", ctx)
+            meant = suggest(name, self.lazy) or f": there are {', '.join(self.lazy)}"
+            raise click.UsageError(f"there is no command {show(name)}{meant}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -30,18 +30,21 @@ def complain(line: str, *, code: int = 1) -> int:
     return code
 
 
-def say(line: str = "") -> None:
+def say(line: str = "", *, nl: bool = True) -> None:
     """One line on standard output. Raises CommandError if it takes nothing, as on a full disk."""
     try:
-        click.echo(line)
+        click.echo(line, nl=nl)
     except OSError as error:
         if error.errno == errno.EPIPE:  # the reader has seen enough, which click knows to handle
             raise
-        _let_go_of_stdout()
-        reason = os.strerror(error.errno).lower() if error.errno else "unknown"
-        raise CommandError(
-            f"the output cannot be written ({reason}): see where standard output goes"
-        ) from None
+        raise CommandError(unwritable(error)) from None
+
+
+def unwritable(error: OSError) -> str:
+    """One line for a standard output that takes nothing; what is left in it is let go."""
+    _let_go_of_stdout()
+    reason = os.strerror(error.errno).lower() if error.errno else "unknown"
+    return f"the output cannot be written ({reason}): see where standard output goes"
 
 
 def _let_go_of_stdout() -> None:

@@ -42,7 +42,7 @@ def command(legacy_job: str | None, *, only_print: bool) -> None:
     from cronguard.stores._sql_schema import migration_sql
 
     if only_print:
-        click.echo(migration_sql(legacy_job), nl=False)
+        say(migration_sql(legacy_job), nl=False)
         return
     store = open_store()
     if not isinstance(store, load(STORES, "postgres")):

@@ -45,7 +45,7 @@ def command(legacy_job: str | None, db_url: str | None, *, only_print: bool, app
         raise click.UsageError("choose one of --print and --apply")
     text = migration_sql(legacy_job)
     if only_print:
-        click.echo(text, nl=False)
+        say(text, nl=False)
         return 0
     if apply:
         return _apply(db_url, legacy_job)
