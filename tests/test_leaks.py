@@ -25,6 +25,7 @@ COMMAND_ONLOOKERS = ("log", "sentry", "spans")
 ASKED = (
     *("deliver", "test-alert", "test-alert --json", "channels --json", "doctor --json"),
     *("status --json", f"history {watched.JOB} --json", "deliver --dead", "check --json"),
+    "report -o report.html",
 )
 FIRST = 5
 """So many of the commands at a time; the later ones show what the earlier have left."""

@@ -18,6 +18,7 @@ COMMANDS = {
     "run": "Guard any command, as in a crontab line.",
     "status": "Show every job at a glance.",
     "history": "Show a job's runs, newest first.",
+    "report": "Write a page that shows every job, its newest runs and alerts.",
     "test-alert": "Send a test alert for real.",
     "check": "Find what broke unseen, and alert.",
     "deliver": "Send every alert that is still waiting.",

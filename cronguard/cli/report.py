@@ -1,0 +1,81 @@
+"""``cronguard report``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from cronguard.cli._open import describe_store, find_job, job_argument, jobs_of, open_runtime
+from cronguard.cli._report import Report, collect
+from cronguard.cli._say import CommandError, plural, say
+
+_TEMPLATE = Path(__file__).parents[1] / "data" / "report.html"
+
+
+@click.command()
+@job_argument(many=True)
+@click.option(
+    "-o", "--output", required=True, metavar="FILE", help="Where to write it; - for the output."
+)
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=20, metavar="N", help="Runs a job.  [20]"
+)
+def command(jobs: tuple[str, ...], output: str, limit: int) -> None:
+    """Write a page that shows every job, its newest runs and alerts.
+
+    One HTML file with everything in it, for a browser, a mail or an internal web server. It holds
+    what `status` and `history` show: redacted messages, no secrets. A file that is there is
+    replaced in one step. Needs `pip install 'cronguard[report]'`.
+
+    \b
+    Examples:
+      cronguard report -o report.html
+      cronguard report nightly_export --limit 100 -o nightly.html
+      */15 * * * *  cronguard report -o /srv/www/jobs.html >/dev/null
+    """
+    runtime = open_runtime()
+    found = jobs_of(runtime.store)
+    if jobs:
+        found = [find_job(found, name) for name in dict.fromkeys(jobs)]
+    place = describe_store(runtime.settings, runtime.store)
+    page = _rendered(collect(runtime.store, found, place, datetime.now(UTC), limit=limit))
+    if output == "-":
+        say(page)
+        return
+    _write(Path(output), page)
+    say(f"{output}: {plural(len(found), 'job')}.")
+
+
+def _rendered(report: Report) -> str:
+    try:
+        from jinja2 import Environment  # an extra, for this command alone
+    except ImportError:
+        raise CommandError(
+            "the report needs Jinja2, which is not installed: pip install 'cronguard[report]'"
+        ) from None
+    pages = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = pages.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(report=report)
+
+
+def _write(path: Path, page: str) -> None:
+    """Replace the file in one step, so that nobody ever reads half of it."""
+    draft = path.parent / f".{path.name}.{secrets.token_hex(4)}"
+    trouble: OSError | None = None
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(21, os.strerror(21))
+        draft.write_text(page, encoding="utf-8", errors="replace")
+        draft.replace(path)
+    except OSError as error:
+        trouble = error
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+    if trouble is not None:
+        reason = os.strerror(trouble.errno).lower() if trouble.errno else "unknown"
+        raise CommandError(f"{path} cannot be written ({reason}): name another file with -o")
