@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.cli import Cli
+from support.debian import program
 from support.processes import Place
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "schedulers"
@@ -61,11 +61,7 @@ def test_crontab(tmp_path):
 
 @pytest.fixture(scope="module")
 def analyze():
-    if not shutil.which("systemd-analyze"):
-        command = ["apt-get", "install", "-y", "--no-install-recommends", "systemd"]
-        subprocess.run(["apt-get", "update"], check=True, capture_output=True)
-        subprocess.run(command, check=True, capture_output=True)
-    return shutil.which("systemd-analyze")
+    return program("systemd-analyze", "systemd")
 
 
 def test_systemd_units(tmp_path, analyze):
