@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -228,12 +229,40 @@ def stuck():
 @cron_guarded(job="killed")
 def killed(again=False):
     if not again:
-        os.kill(os.getpid(), 9)
+        time.sleep(60)
 """
 
 
+@contextmanager
+def celery_worker(place):
+    """A real worker with forked children, killed with all of them at the end."""
+    command = ["-m", "celery", "-A", "tasks", "worker", "--pool=prefork", "--concurrency=4"]
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=WARNING"]
+    with (
+        (place.folder / "worker.log").open("a") as log,
+        subprocess.Popen(
+            [sys.executable, *command, *quiet],
+            env=place.environ,
+            cwd=place.folder,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        ) as worker,
+    ):
+        try:
+            yield
+        finally:
+            os.killpg(worker.pid, signal.SIGKILL)
+
+
+def send(place, tasks):
+    code = f"from tasks import *\n{tasks}"
+    command = [sys.executable, "-c", code]
+    subprocess.run(command, env=place.environ, cwd=place.folder, check=True)
+
+
 def test_celery(tmp_path):
-    """A real worker with forked children: retries, time limits and a child that is killed."""
+    """Retries, both time limits, an alert, and a worker that is killed in the middle of a run."""
     place = Place(tmp_path)
     (tmp_path / "tasks.py").write_text(WORKER)
     place.environ |= {
@@ -242,41 +271,20 @@ def test_celery(tmp_path):
         "PYTHONWARNINGS": "",
         "C_FORCE_ROOT": "1",
     }
-    send = (
-        "from tasks import *\n"
-        "for each in (send_reminders, retried, broken, slow, stuck, killed):\n"
-        "    each.apply_async(ignore_result=True)\n"
-    )
-    subprocess.run([sys.executable, "-c", send], env=place.environ, cwd=tmp_path, check=True)
-    command = ["-m", "celery", "-A", "tasks", "worker", "--pool=prefork", "--concurrency=4"]
-    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=WARNING"]
-    with (
-        (tmp_path / "worker.log").open("w") as log,
-        subprocess.Popen(
-            [sys.executable, *command, *quiet],
-            env=place.environ,
-            cwd=tmp_path,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        ) as worker,
-    ):
-        try:
-            wait_for(place, "send_reminders", ["success"])
-            wait_for(place, "retried", ["cancelled", "success"])
-            wait_for(place, "slow", ["failure"])
-            wait_for(place, "stuck", ["failure"])
-            wait_for(place, "killed", ["running"])
-            again = "from tasks import *\nbroken.delay()\nkilled.delay(again=True)"
-            subprocess.run(
-                [sys.executable, "-c", again], env=place.environ, cwd=tmp_path, check=True
-            )
-            wait_for(place, "killed", ["crashed", "success"])
-            wait_for(place, "broken", ["failure", "failure"])
-            said = tmp_path / "worker.log"
-            wait_until(lambda: "broken is failing: 2 failures in a row" in said.read_text())
-        finally:
-            os.killpg(worker.pid, signal.SIGKILL)
+    send(place, "for each in (send_reminders, retried, broken, slow, stuck): each.delay()")
+    with celery_worker(place):
+        wait_for(place, "send_reminders", ["success"])
+        wait_for(place, "retried", ["cancelled", "success"])
+        wait_for(place, "slow", ["failure"])
+        wait_for(place, "stuck", ["failure"])
+        send(place, "killed.delay()")
+        wait_for(place, "killed", ["running"])
+    send(place, "broken.delay(); killed.delay(again=True)")
+    with celery_worker(place):
+        wait_for(place, "killed", ["crashed", "success"])
+        wait_for(place, "broken", ["failure", "failure"])
+        said = tmp_path / "worker.log"
+        wait_until(lambda: "broken is failing: 2 failures in a row" in said.read_text())
 
 
 def test_celery_beat_sends_the_example(tmp_path):
