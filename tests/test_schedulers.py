@@ -215,12 +215,12 @@ def retried(self):
 def broken():
     raise ValueError("boom")
 
-@app.task(soft_time_limit=1)
+@app.task(soft_time_limit=4)
 @cron_guarded(job="slow")
 def slow():
     time.sleep(30)
 
-@app.task(time_limit=1)
+@app.task(time_limit=4)
 @cron_guarded(job="stuck")
 def stuck():
     time.sleep(30)
