@@ -99,7 +99,10 @@ def test_the_same_text_in_row_alert_history_and_report(here):
 
 def test_hostile_text_is_text(here):
     """No element, no attribute, no address comes from a row."""
-    nasty = NASTY.replace("\ud800", "") + "</td></table><img src=x onerror=alert(1)>\"'><a href='javascript:x'>{{7*7}}"
+    nasty = (
+        NASTY.replace("\ud800", "")
+        + "</td></table><img src=x onerror=alert(1)>\"'><a href='javascript:x'>{{7*7}}"
+    )
     here.record("job", "failure", failure=Failure(nasty, nasty, nasty, nasty))
     text = written(here)
     page, plain = Page(text), Page(text.replace(nasty, ""))
