@@ -1,0 +1,139 @@
+"""The pytest plugin in other people's suites: with xdist, asyncio and anyio, and switched off."""
+
+import pytest
+from support import readme
+
+pytest_plugins = "pytester"
+
+
+@pytest.fixture
+def suite(pytester, monkeypatch):
+    """A suite of somebody else's, whose store and webhook nobody may touch."""
+    monkeypatch.setenv("CRONGUARD_STORE", f"sqlite:///{pytester.path}/real.db")
+    monkeypatch.setenv("CRONGUARD_CHANNELS", "webhook")
+    monkeypatch.setenv("CRONGUARD_WEBHOOK_URL", "http://127.0.0.1:9/")
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    return pytester
+
+
+def real(suite):
+    return suite.path / "real.db"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("-n", "2"), ("-p", "no:randomly", "-p", "no:xdist")],
+    ids=["as it comes", "xdist", "alone"],
+)
+def test_the_page_of_the_readme(suite, options):
+    """What a user writes after that page alone passes on the first try, in parallel too."""
+    (part,) = readme.parts("pytest")
+    suite.makepyfile(test_page=part.text)
+    done = suite.runpytest_subprocess(*options)
+    done.assert_outcomes(passed=3)
+    assert not real(suite).exists()
+
+
+ASYNC = """
+    import pytest
+    from cronguard import cron_guarded, guard
+
+    @cron_guarded(job="nightly")
+    async def nightly(broken=False):
+        if broken:
+            raise OSError("x")
+        return 1
+
+    {mark}
+    async def test_two_failures_make_one_alert(cronguard):
+        for _ in range(3):
+            with pytest.raises(OSError):
+                await nightly(broken=True)
+        assert cronguard.streak("nightly") == 3
+        assert [alert.kind for alert in cronguard.alerts] == ["failing"]
+
+    {mark}
+    async def test_each_test_has_its_own(cronguard):
+        assert await nightly() == 1
+        async with guard(job="other"):
+            pass
+        assert [run.status for run in cronguard.runs("nightly")] == ["success"]
+        assert cronguard.last_run("other").status == "success"
+        assert cronguard.alerts == []
+    """
+
+
+@pytest.mark.parametrize(
+    "mark", ["@pytest.mark.asyncio", "@pytest.mark.anyio"], ids=["asyncio", "anyio"]
+)
+def test_asynchronous_tests(suite, mark):
+    """The fixture works in both plugins' event loops, trio's too with anyio."""
+    suite.makepyfile(ASYNC.format(mark=mark))
+    done = suite.runpytest_subprocess()
+    done.assert_outcomes(passed=4 if "anyio" in mark else 2)
+    assert not real(suite).exists()
+
+
+def test_tests_that_do_not_ask_are_kept_apart_too(suite):
+    """No store is written and nothing is sent, unless the suite says so."""
+    suite.makepyfile(
+        """
+        from cronguard import cron_guarded
+        @cron_guarded(job="nightly")
+        def nightly(): return 1
+        def test_it(): assert nightly() == 1
+        """
+    )
+    suite.runpytest_subprocess().assert_outcomes(passed=1)
+    assert not real(suite).exists()
+    suite.runpytest_subprocess("-o", "cronguard_isolation=false").assert_outcomes(passed=1)
+    assert real(suite).exists()
+
+
+def test_switched_off(suite):
+    """With -p no:cronguard there is no fixture, and guarded jobs are as they are elsewhere."""
+    suite.makepyfile(
+        """
+        from cronguard import cron_guarded
+        @cron_guarded(job="nightly")
+        def nightly(): return 1
+        def test_it(): assert nightly() == 1
+        def test_fixture(cronguard): pass
+        """
+    )
+    done = suite.runpytest_subprocess("-p", "no:cronguard")
+    done.assert_outcomes(passed=1, errors=1)
+    done.stdout.fnmatch_lines(["*fixture 'cronguard' not found*"])
+    assert real(suite).exists()
+
+
+def test_time_stands_still(suite):
+    """The clock moves when it is told to, for runs and for snoozes."""
+    suite.makepyfile(
+        """
+        from datetime import timedelta
+        from cronguard import cron_guarded
+
+        @cron_guarded(job="nightly")
+        def nightly(): pass
+
+        def test_clock(cronguard):
+            nightly()
+            cronguard.clock.advance(timedelta(days=1))
+            nightly()
+            first, second = cronguard.runs("nightly")
+            assert second.started_at - first.started_at == timedelta(days=1)
+            assert second.duration == 0
+
+        def test_snooze(cronguard):
+            cronguard.fail("nightly")
+            cronguard.store.snooze("nightly", cronguard.clock() + timedelta(hours=2))
+            cronguard.fail("nightly")
+            assert cronguard.alerts == []
+            cronguard.clock.advance(3 * 3600)
+            cronguard.fail("nightly")
+            assert [alert.consecutive_failure_count for alert in cronguard.alerts] == [3]
+        """
+    )
+    suite.runpytest_subprocess().assert_outcomes(passed=2)
