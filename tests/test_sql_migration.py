@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -142,6 +143,35 @@ def test_many_migrators_at_once_do_no_harm(bare):
     """Eight processes that start together all succeed."""
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda _: apply(bare), range(8))) == [None] * 8
+
+
+def test_applying_it_while_jobs_run(bare, monkeypatch):
+    """Neither ever waits for the other for good, which PostgreSQL would end with an error."""
+    monkeypatch.setattr("cronguard.stores.postgres._TRIES", 1)
+    apply(bare)
+    done = threading.Event()
+
+    def work(job):
+        store = PostgresStore(bare.url, timeout=60)
+        count = 0
+        while not done.is_set():
+            count += 1
+            assert fail(store, job) == count
+            store.sweep(Owner("h", 1), is_dead=lambda _: False)
+            store.claim_alerts(channels=["told"])
+            assert len(store.jobs()) > 0
+            store.prune(keep=timedelta(days=1))
+        store.close()
+        return count
+
+    with ThreadPoolExecutor(3) as pool:
+        working = [pool.submit(work, f"job{number}") for number in range(3)]
+        try:
+            for _ in range(15):
+                apply(bare)
+        finally:
+            done.set()
+        assert min(each.result() for each in working) > 0
 
 
 def test_it_works_on_plain_postgresql(plain):

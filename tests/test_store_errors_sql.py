@@ -330,8 +330,7 @@ def test_statement_timeout_on_supabase(own_project):
         db.execute(
             f"alter role authenticator in database {database.name} set statement_timeout = '150ms'"
         )
-    own_project.stop()
-    own_project.start()
+    own_project.restart()
     store = SupabaseStore(own_project.url, own_project.service_key)
     with database.connect() as db, db.transaction():
         db.execute("select 1 from cronguard_jobs where job = 'a' for update")

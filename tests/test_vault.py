@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cronguard.errors import SecretError, StoreConfigError
+from cronguard.errors import SecretError, StoreConfigError, StoreError
 from cronguard.secrets.vault import VaultSecrets
 from cronguard.stores.postgres import PostgresStore
 from cronguard.stores.supabase import SupabaseStore
@@ -27,7 +27,7 @@ def store(request, _prepared, regime):
         store = SupabaseStore(project.url, project.service_key)
     else:
         store = PostgresStore(project.database.url)
-    store.database = project.database
+    store.project, store.database = project, project.database
     yield store
     store.close()
 
@@ -82,18 +82,56 @@ def test_one_row_that_cannot_be_decrypted_breaks_no_other(store):
     assert [listed.name for listed in store.secrets()] == [NAME]
 
 
-def test_the_plaintext_reaches_no_file_of_the_server(stack, store):
-    """Not a table, not the write-ahead log, not the server's log; a plain create_secret would."""
-    store.set_secret(NAME, SECRET)
-    store.set_secret(NAME, SECRET + "-changed")
+@pytest.fixture
+def logged(store):
+    """The store, with every statement and its parameters in the server's log."""
+    name = store.database.name
     with store.database.admin() as db:
+        db.execute(f"alter database {name} set log_statement = 'all'")
+    store.project.restart()
+    yield store
+    with store.database.admin() as db:
+        db.execute(f"alter database {name} reset log_statement")
+    store.project.restart()
+
+
+def test_the_plaintext_reaches_no_file_of_the_server(stack, logged):
+    """Not a table, not the write-ahead log, not a log of every statement; create_secret would."""
+    logged.set_secret(NAME, SECRET)
+    logged.set_secret(NAME, SECRET + "-changed")
+    assert logged.get_secret(NAME) == SECRET + "-changed"
+    with logged.database.admin() as db:
         db.execute("checkpoint")
+    assert "cronguard_secret_set" in stack.log()
     assert files_with(stack, "sentinel-5d0c1f") == []
 
-    with store.database.admin() as db:
+    with logged.database.admin() as db:
         db.execute("select vault.create_secret('trap-e7b2', 'cronguard_trap')")
         db.execute("checkpoint")
-    assert files_with(stack, "trap-e7b2") != []
+    assert any("/data/" in file for file in files_with(stack, "trap-e7b2"))
+
+
+def test_nothing_is_left_over_of_setting_a_secret(store):
+    """What it was masked with on its way is gone, and what a try left that was interrupted."""
+    store._ask("cronguard_secret_pad", name=NAME, length=5)
+    with store.database.admin() as db:
+        db.execute("update vault.secrets set created_at = now() - interval '2 hours' where true")
+    for value in (SECRET, "nøkkel ✓", "x" * 5000, ""):
+        store.set_secret(NAME, value)
+        assert store.get_secret(NAME) == value
+    with store.database.admin() as db:
+        assert db.execute("select name from vault.secrets").fetchall() == [(NAME,)]
+
+
+def test_a_ticket_is_good_once(store):
+    """A second use, or one that was never given, changes nothing."""
+    store.set_secret(NAME, SECRET)
+    begun = store._ask("cronguard_secret_pad", name=NAME, length=3)
+    with store.database.admin() as db:
+        db.execute("delete from vault.secrets where name like 'cronguard pad %'")
+    with pytest.raises(StoreError):
+        store._ask("cronguard_secret_set", name=NAME, ticket=begun["ticket"], masked="000000")
+    assert store.get_secret(NAME) == SECRET
 
 
 def files_with(stack, text):

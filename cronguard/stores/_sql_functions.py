@@ -249,7 +249,11 @@ class FunctionStore:
 
     def set_secret(self, name: str, value: str) -> None:
         """Put a secret into Vault, or replace it; its plaintext reaches no table and no log."""
-        self._ask("cronguard_secret_set", name=name, value=value)
+        plain = value.encode()
+        begun = self._ask("cronguard_secret_pad", name=name, length=len(plain))
+        pad = bytes.fromhex(begun["pad"])
+        masked = bytes(one ^ other for one, other in zip(plain, pad, strict=True))
+        self._ask("cronguard_secret_set", name=name, ticket=begun["ticket"], masked=masked.hex())
 
     def unset_secret(self, name: str) -> bool:
         """Delete a secret from Vault; False if there was none."""

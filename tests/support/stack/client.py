@@ -224,6 +224,11 @@ class Project:
             self.process.wait()
             self.process = None
 
+    def restart(self):
+        """PostgREST with new connections."""
+        self.stop()
+        self.start()
+
     def _wait(self, status):
         import http.client
 

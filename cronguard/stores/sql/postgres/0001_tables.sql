@@ -1,6 +1,20 @@
 -- Tables. What is there already is kept and brought up to date; every statement may be repeated.
 
 select pg_advisory_xact_lock(hashtext('cronguard migration'));
+select set_config('lock_timeout', '20s', true);
+
+-- In the order in which the functions come to the tables, so that jobs that run meanwhile wait for
+-- this, and never each for the other.
+do $$
+declare
+    _table text;
+begin
+    foreach _table in array array['cronguard_jobs', 'cron_execution_logs', 'cronguard_alerts'] loop
+        if to_regclass('public.' || _table) is not null then
+            execute format('lock table public.%I in access exclusive mode', _table);
+        end if;
+    end loop;
+end $$;
 
 -- Rows that name no job are only accepted with somebody's word for whose they are.
 do $$

@@ -198,8 +198,11 @@ begin
         where i.indrelid = 'public.cron_execution_logs'::regclass
             and i.indisunique and i.indnatts = 1 and a.attname = 'run_id'
     ) then
-        alter table public.cron_execution_logs
-            add constraint cron_execution_logs_run unique (run_id);
+        execute 'alter table public.cron_execution_logs add constraint cron_execution_logs_run '
+            || case when exists (
+                select 1 from pg_catalog.pg_index
+                where indrelid = 'public.cron_execution_logs'::regclass and indisprimary
+            ) then 'unique' else 'primary key' end || ' (run_id)';
     end if;
 end $$;
 

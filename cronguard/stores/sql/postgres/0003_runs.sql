@@ -429,7 +429,8 @@ begin
                 and _run_id in (j.last_counted_run, j.incident_id);
         end if;
         update public.cronguard_alerts set state = 'sent', settled_at = clock_timestamp()
-        where run_id = _run_id and state = 'pending' and request -> 'told' ? channel;
+        where job = _job.job and run_id = _run_id and state = 'pending'
+            and request -> 'told' ? channel;
     end if;
     select * into _job from public.cronguard_jobs where job = _job.job;
     return jsonb_build_object(
@@ -448,11 +449,18 @@ language plpgsql set search_path = ''
 as $$
 begin
     perform public.cronguard_expect(request);
-    update public.cron_execution_logs set
+    with held as materialized ( -- in the order of a sweep
+        select run_id from public.cron_execution_logs
+        where status = 'running'
+            and run_id in (select value::uuid from jsonb_array_elements_text(request -> 'run_ids'))
+        order by seq
+        for update
+    )
+    update public.cron_execution_logs r set
         lease_expires_at = clock_timestamp()
             + make_interval(secs => (request ->> 'lease')::double precision)
-    where status = 'running'
-        and run_id in (select value::uuid from jsonb_array_elements_text(request -> 'run_ids'));
+    from held
+    where r.run_id = held.run_id;
 end $$;
 
 -- Take the lease from the job's running rows, so that it can start; how many there were.
@@ -463,6 +471,7 @@ declare
     _freed integer;
 begin
     perform public.cronguard_expect(request);
+    perform 1 from public.cronguard_jobs where job = request ->> 'job' for update;
     update public.cron_execution_logs set holds_lease = false
     where job = request ->> 'job' and status = 'running' and holds_lease;
     get diagnostics _freed = row_count;

@@ -16,7 +16,7 @@ begin
     perform public.cronguard_expect(request);
     with picked as materialized (
         select alert_id from public.cronguard_alerts
-        where state = request ->> 'state'
+        where state = request ->> 'state' and state <> 'sent'
             and request -> 'channels' ? channel
             and (request ->> 'job' is null or job = request ->> 'job')
             and (claimed_until is null or claimed_until <= _now or claimed_until > _far)

@@ -13,18 +13,21 @@ declare
     _crashed jsonb;
 begin
     perform public.cronguard_expect(request);
+    select array_agg(r.run_id) into _before
+    from public.cronguard_jobs j join public.cron_execution_logs r on r.job = j.job
+    where r.status = 'running';
     if not request ? 'dead' then
         select jsonb_agg(jsonb_build_object(
             'run_id', run_id, 'host', host, 'pid', pid,
             'space', process_space, 'process_started', process_started
         ))
         into _suspects from public.cron_execution_logs
-        where status = 'running' and process_space = request ->> 'space';
+        where run_id = any (_before) and status = 'running'
+            and process_space = request ->> 'space';
         if _suspects is not null then
             return jsonb_build_object('suspects', _suspects);
         end if;
     end if;
-    select array_agg(run_id) into _before from public.cron_execution_logs where status = 'running';
     -- Always in the same order, so that two callers cannot wait for each other.
     for _name in
         select distinct job from public.cron_execution_logs where run_id = any (_before) order by job
@@ -120,13 +123,15 @@ declare
     _due jsonb;
 begin
     perform public.cronguard_expect(request);
-    select * into _run from public.cron_execution_logs
-        where run_id = (request ->> 'run_id')::uuid and status = 'running';
+    select j.* into _job
+    from public.cronguard_jobs j join public.cron_execution_logs r on r.job = j.job
+    where r.run_id = (request ->> 'run_id')::uuid
+    for update of j;
     if not found then
         return false;
     end if;
-    select * into _job from public.cronguard_jobs where job = _run.job for update;
-    perform 1 from public.cron_execution_logs where run_id = _run.run_id and status = 'running';
+    select * into _run from public.cron_execution_logs
+        where run_id = (request ->> 'run_id')::uuid and status = 'running';
     if not found or coalesce(_job.snoozed_until > clock_timestamp(), false) then
         return false;
     end if;

@@ -16,8 +16,8 @@ begin
     return request ->> 'name';
 end $$;
 
--- {"value": the secret, null if there is none}. One row by its name: a row under an old root key would break
--- a read of all of them.
+-- {"value": the secret, null if there is none}. One row by its name: a row under an old root key
+-- would break a read of all of them.
 create or replace function public.cronguard_secret_get(request jsonb) returns jsonb
 language plpgsql set search_path = ''
 as $$
@@ -31,19 +31,63 @@ end $$;
 
 -- create_secret writes the plaintext to the heap and the write-ahead log before it encrypts;
 -- update_secret does not. So a placeholder is created, and then updated.
+create or replace function public.cronguard_secret_put(key text, about text, value text)
+returns void
+language plpgsql set search_path = ''
+as $$
+declare
+    _id uuid;
+begin
+    perform pg_advisory_xact_lock(hashtext('cronguard secret ' || key));
+    select id into _id from vault.secrets where name = key;
+    if not found then
+        _id := vault.create_secret('placeholder', key, about);
+    end if;
+    perform vault.update_secret(_id, value);
+end $$;
+
+-- A server may log what it is asked (log_statement, log_min_duration_statement), but not what it
+-- answers. So a secret of "length" bytes is not sent: its exclusive or with random bytes is, which
+-- are answered here and kept in Vault until then. {"ticket", "pad": hexadecimal}
+create or replace function public.cronguard_secret_pad(request jsonb) returns jsonb
+language plpgsql set search_path = ''
+as $$
+declare
+    _ticket constant uuid := gen_random_uuid();
+    _pad text;
+begin
+    perform public.cronguard_secret_name(request);
+    delete from vault.secrets
+    where starts_with(name, 'cronguard pad ') and created_at < now() - interval '1 hour';
+    select left(string_agg(
+        encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'hex'), ''
+    ), 2 * (request ->> 'length')::integer)
+    into _pad from generate_series(0, (request ->> 'length')::integer / 32);
+    perform public.cronguard_secret_put('cronguard pad ' || _ticket, 'on its way', _pad);
+    return jsonb_build_object('ticket', _ticket, 'pad', _pad);
+end $$;
+
+-- "masked": what cronguard_secret_pad says is sent, hexadecimal.
 create or replace function public.cronguard_secret_set(request jsonb) returns void
 language plpgsql set search_path = ''
 as $$
 declare
     _name constant text := public.cronguard_secret_name(request);
-    _id uuid;
+    _ticket constant text := 'cronguard pad ' || (request ->> 'ticket');
+    _masked constant bytea := decode(request ->> 'masked', 'hex');
+    _pad bytea;
+    _plain bytea;
 begin
-    perform pg_advisory_xact_lock(hashtext('cronguard secret ' || _name));
-    select id into _id from vault.secrets where name = _name;
-    if not found then
-        _id := vault.create_secret('placeholder', _name, 'a secret of cronguard''s');
-    end if;
-    perform vault.update_secret(_id, request ->> 'value');
+    select decode(decrypted_secret, 'hex') into strict _pad
+        from vault.decrypted_secrets where name = _ticket;
+    delete from vault.secrets where name = _ticket;
+    select coalesce(string_agg(
+        set_byte('\x00', 0, get_byte(_masked, place) # get_byte(_pad, place)), '' order by place
+    ), '')
+    into _plain from generate_series(0, length(_pad) - 1) as place;
+    perform public.cronguard_secret_put(
+        _name, 'a secret of cronguard''s', convert_from(_plain, 'UTF8')
+    );
 end $$;
 
 create or replace function public.cronguard_secret_unset(request jsonb) returns boolean
