@@ -14,8 +14,9 @@ from support.stack.fixtures import (
     stack,
 )
 
-# A shell's background job ignores these, and so would every process that a test starts.
+# A shell's background job ignores these, nohup's command too; so would every process of a test.
 for _number, _default in (
+    (signal.SIGHUP, signal.SIG_DFL),
     (signal.SIGINT, signal.default_int_handler),
     (signal.SIGQUIT, signal.SIG_DFL),
 ):

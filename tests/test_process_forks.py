@@ -18,6 +18,33 @@ def place(tmp_path):
     return place
 
 
+def test_what_a_child_commits_outlives_its_parent(place):
+    """The parent closes the file while the child has it open: SQLite's locks are each one's own."""
+    code = """
+        import os, sys
+
+        def run(job):
+            with guard(job=job):
+                pass
+
+        run("parent")
+        to_child, from_parent = os.pipe()
+        to_parent, from_child = os.pipe()
+        if os.fork() == 0:
+            run("child")
+            os.write(from_child, b"open")
+            os.read(to_child, 6)
+            run("child")
+            os._exit(0)
+        os.read(to_parent, 4)
+        configure()  # closes the store
+        os.write(from_parent, b"closed")
+        os.wait()
+        """
+    assert place.run(code).returncode == 0
+    assert place.statuses("child") == ["success", "success"]
+
+
 def test_a_fork_after_a_dispatch(place):
     """Parent and child owe an alert each; each goes out once, though the child has no threads."""
     code = """

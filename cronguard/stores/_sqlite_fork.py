@@ -1,13 +1,17 @@
-"""SQLite and fork: a child must neither use its parent's connections nor find SQLite's locks taken.
+"""SQLite and fork: no connection of ours is open while the program forks.
 
-SQLite has locks of its own for the whole process. A child that is forked while another thread is
-inside SQLite would wait for them for ever, in whatever database it opens next
-(https://www.sqlite.org/howtocorrupt.html#_carrying_an_open_database_connection_across_a_fork_). So
-a fork waits until no thread is inside one of our files.
+A child that inherits one believes to hold the locks that are its parent's. It then writes into a
+journal that the parent, last to close the file as far as locks can tell, has deleted: what it
+committed is lost. And SQLite has locks of its own for the whole process; a child that is forked
+while another thread is inside SQLite would wait for them for ever, in whatever database it opens
+next (https://www.sqlite.org/howtocorrupt.html#_carrying_an_open_database_connection_across_a_fork_).
+So a fork waits until no thread is inside one of our files, and closes them. Either side opens them
+again when it needs them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -44,11 +48,17 @@ def watch(file: Forkable) -> None:
 
 def _before() -> None:
     give_up = time.monotonic() + _PATIENCE
-    _held[threading.get_ident()] = [
+    held = [
         file
         for file in list(_files)
         if file.lock.acquire(timeout=max(0.0, give_up - time.monotonic()))
     ]
+    _held[threading.get_ident()] = held
+    for file in held:
+        if file.connection is not None:
+            connection, file.connection = file.connection, None
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
 
 
 def _after_in_parent() -> None:
@@ -60,6 +70,6 @@ def _after_in_child() -> None:
     _held.clear()
     for file in list(_files):
         file.lock = threading.Lock()
-        if file.connection is not None:
+        if file.connection is not None:  # a thread that has hung inside SQLite all the while
             _inherited.append(file.connection)  # kept: closing it would meddle with the parent's
             file.connection = None
