@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from support.cli import Cli
 from support.debian import program
-from support.processes import Place
+from support.processes import PATIENCE, Place
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "schedulers"
 BIN = Path(sys.executable).parent
@@ -151,7 +151,7 @@ def test_apscheduler(tmp_path):
     place.environ |= {"PYTHONPATH": str(EXAMPLES), "PYTHONWARNINGS": ""}
     done = place.run(
         """
-        from datetime import datetime, timedelta, timezone
+        from datetime import datetime, timezone
         from apscheduler.events import EVENT_JOB_EXECUTED, EVENT_JOB_ERROR
         from apscheduler_app import scheduler, send_reminders
         seen = []
@@ -161,14 +161,15 @@ def test_apscheduler(tmp_path):
 
         def listen(event):
             seen.append((event.job_id, type(event.exception).__name__))
+            if event.job_id == "one":
+                scheduler.add_job(broken, id="two", misfire_grace_time=None)
             if len(seen) == 3:
                 scheduler.shutdown(wait=False)
 
         scheduler.add_listener(listen, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
         now = datetime.now(timezone.utc)
         scheduler.modify_job("send_reminders", next_run_time=now)
-        scheduler.add_job(broken, id="one", run_date=now)
-        scheduler.add_job(broken, id="two", run_date=now + timedelta(seconds=0.3))
+        scheduler.add_job(broken, id="one", misfire_grace_time=None)  # a second late is in time
         scheduler.start()
         print(sorted(seen))
         """
@@ -187,10 +188,13 @@ def test_apscheduler(tmp_path):
 
 # --- Celery ---------------------------------------------------------------------------------------
 
-WORKER = """
+TASKS = """
+import os, time, uuid
+from celery.signals import worker_init
 from celery_app import app, send_reminders
-from cronguard import cron_guarded
-import os, time
+from cronguard import cron_guarded, guard
+from kombu.transport import filesystem
+from kombu.utils.json import dumps
 
 folder = os.environ["BROKER_FOLDER"]
 for name in ("queue", "control"):
@@ -202,7 +206,22 @@ app.conf.update(
         "control_folder": f"{folder}/control", "polling_interval": 0.05,
     },
     worker_hijack_root_logger=False,
+    worker_proc_alive_timeout=60,  # a child that is slow to start is killed after it
 )
+
+# kombu writes where the worker looks, which dies of reading half a message.
+def put(channel, queue, payload, **options):
+    name = f"{time.monotonic_ns()}_{uuid.uuid4()}.{queue}.msg"
+    with open(f"{folder}/{name}", "w") as file:
+        file.write(dumps(payload))
+    os.rename(file.name, f"{folder}/queue/{name}")
+
+filesystem.Channel._put = put
+
+@worker_init.connect
+def load(**_):  # in the parent, so that a child begins well within its limits
+    with guard(job="load"):
+        pass
 
 @app.task(bind=True, max_retries=1)
 @cron_guarded(job="retried")
@@ -215,33 +234,56 @@ def retried(self):
 def broken():
     raise ValueError("boom")
 
-@app.task(soft_time_limit=4)
+@app.task(soft_time_limit=3)
 @cron_guarded(job="slow")
 def slow():
-    time.sleep(30)
+    time.sleep(300)
 
-@app.task(time_limit=4)
+@app.task(time_limit=3)
 @cron_guarded(job="stuck")
-def stuck():
-    time.sleep(30)
+def stuck(again=False):
+    if not again:
+        time.sleep(300)
 
 @app.task
 @cron_guarded(job="killed")
 def killed(again=False):
     if not again:
-        time.sleep(60)
+        time.sleep(300)
+"""
+SEND = """
+from tasks import *
+for each in (send_reminders, retried, broken, killed, slow, stuck):
+    each.delay()
+for each, options in ((broken, {}), (killed, {"again": True}), (stuck, {"again": True})):
+    each.apply_async(kwargs=options, queue="later")
 """
 
 
+@pytest.fixture
+def celery(tmp_path):
+    """A place whose tasks were sent, in which workers run."""
+    place = Place(tmp_path)
+    (tmp_path / "tasks.py").write_text(TASKS)
+    place.environ |= {
+        "PYTHONPATH": f"{EXAMPLES}:{tmp_path}",
+        "BROKER_FOLDER": str(tmp_path / "broker"),
+        "PYTHONWARNINGS": "",
+        "C_FORCE_ROOT": "1",
+    }
+    place.run(SEND).check_returncode()
+    return place
+
+
 @contextmanager
-def celery_worker(place):
+def celery_worker(place, queue="celery"):
     """A real worker with forked children, killed with all of them at the end."""
     command = ["-m", "celery", "-A", "tasks", "worker", "--pool=prefork", "--concurrency=4"]
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=WARNING"]
     with (
         (place.folder / "worker.log").open("a") as log,
         subprocess.Popen(
-            [sys.executable, *command, *quiet],
+            [sys.executable, *command, *quiet, "-Q", queue],
             env=place.environ,
             cwd=place.folder,
             stdout=log,
@@ -255,36 +297,49 @@ def celery_worker(place):
             os.killpg(worker.pid, signal.SIGKILL)
 
 
-def send(place, tasks):
-    code = f"from tasks import *\n{tasks}"
-    command = [sys.executable, "-c", code]
-    subprocess.run(command, env=place.environ, cwd=place.folder, check=True)
-
-
-def test_celery(tmp_path):
+def test_celery(celery):
     """Retries, both time limits, an alert, and a worker that is killed in the middle of a run."""
-    place = Place(tmp_path)
-    (tmp_path / "tasks.py").write_text(WORKER)
-    place.environ |= {
-        "PYTHONPATH": f"{EXAMPLES}:{tmp_path}",
-        "BROKER_FOLDER": str(tmp_path / "broker"),
-        "PYTHONWARNINGS": "",
-        "C_FORCE_ROOT": "1",
-    }
-    send(place, "for each in (send_reminders, retried, broken, slow, stuck): each.delay()")
-    with celery_worker(place):
-        wait_for(place, "send_reminders", ["success"])
-        wait_for(place, "retried", ["cancelled", "success"])
-        wait_for(place, "slow", ["failure"])
-        wait_for(place, "stuck", ["failure"])
-        send(place, "killed.delay()")
-        wait_for(place, "killed", ["running"])
-    send(place, "broken.delay(); killed.delay(again=True)")
-    with celery_worker(place):
-        wait_for(place, "killed", ["crashed", "success"])
-        wait_for(place, "broken", ["failure", "failure"])
-        said = tmp_path / "worker.log"
-        wait_until(lambda: "broken is failing: 2 failures in a row" in said.read_text())
+    with celery_worker(celery):
+        wait_for(celery, "send_reminders", ["success"])
+        wait_for(celery, "retried", ["cancelled", "success"])
+        wait_for(celery, "broken", ["failure"])
+        wait_for(celery, "slow", ["failure"])
+        wait_until(celery, lambda: is_over(celery, "stuck"))
+        wait_for(celery, "killed", ["running"])
+    with celery_worker(celery, "later"):
+        wait_for(celery, "killed", ["crashed", "success"])
+        # Celery asks a child to end, and kills it 0.1 s later: whichever it is counts.
+        wait_for(celery, "stuck", ["failure", "success"], ["crashed", "success"])
+        wait_for(celery, "broken", ["failure", "failure"])
+        wait_until(celery, lambda: "broken is failing: 2 failures in a row" in said(celery))
+
+
+def is_over(place, job):
+    """Whether the job's one run has ended, or its process has."""
+    ((status, pid),) = place.rows("SELECT status, pid FROM cron_execution_logs WHERE job = ?", job)
+    return status != "running" or not Path(f"/proc/{pid}").exists()
+
+
+def wait_for(place, job, *any_of):
+    wait_until(place, lambda: place.statuses(job) in any_of)
+
+
+def wait_until(place, condition):
+    give_up = time.monotonic() + 2 * PATIENCE
+    while not _holds(condition):
+        assert time.monotonic() < give_up, said(place)
+        time.sleep(0.05)
+
+
+def _holds(condition):
+    try:
+        return condition()
+    except (sqlite3.OperationalError, ValueError):  # no table yet, no row yet
+        return False
+
+
+def said(place):
+    return (place.folder / "worker.log").read_text()
 
 
 def test_celery_beat_sends_the_example(tmp_path):
@@ -305,20 +360,3 @@ def test_celery_beat_sends_the_example(tmp_path):
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
-
-
-def wait_for(place, job, statuses):
-    def there():
-        try:
-            return place.statuses(job) == statuses
-        except sqlite3.OperationalError:  # no table yet
-            return False
-
-    wait_until(there, lambda: place.statuses(job))
-
-
-def wait_until(condition, found=lambda: None):
-    give_up = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < give_up, found()
-        time.sleep(0.05)
