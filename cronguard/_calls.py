@@ -44,8 +44,12 @@ def call_plain(guarded: Guarded, *, wraps_async: bool) -> Callable[..., Any]:
 
 
 def _is_coroutine(result: object) -> bool:
-    """Something that only has to be awaited; what can be entered as well is left as it is."""
-    return isinstance(result, Coroutine) and not hasattr(result, "__aenter__")
+    """Something that only has to be awaited; what can be entered as well is left as it is.
+
+    Judged by its type: `isinstance` would ask the result itself, which wakes a lazy object.
+    """
+    kind = type(result)
+    return issubclass(kind, Coroutine) and not hasattr(kind, "__aenter__")
 
 
 def _in_loop() -> bool:

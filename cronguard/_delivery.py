@@ -9,6 +9,7 @@ a resolver, a plugin or a store. What did not go out stays in the outbox.
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import threading
 import time
@@ -90,14 +91,19 @@ class Courier:
         self._lock = threading.RLock()  # a signal handler may run a guarded job while it is held
         self._under_way = 0
         self._wanted: set[str] = set()
+        self._latest = math.inf
+        """When the process is to be gone; known once its main thread has ended."""
 
     def dispatch(self, job: str) -> None:
         """Send the job's due alerts in the background; returns at once and never raises."""
+        self._dispatch(job, time.monotonic() + DELIVERY_SECONDS)
+
+    def _dispatch(self, job: str, deadline: float) -> None:
         with self._lock:
             if self._under_way >= _MOST_UNDER_WAY:
                 self._wanted.add(job)
                 return
-        if not self._in_background(lambda lanes, by: self._conduct(job, lanes, by)):
+        if not self._in_background(partial(self._conduct, job), deadline):
             _log.warning_once(_NO_THREAD, job)
 
     def dispatch_directly(self, unwritten: Sequence[Delivery]) -> None:
@@ -106,20 +112,19 @@ class Courier:
         def work(lanes: Lanes, deadline: float) -> None:
             self.deliver(unwritten, deadline=deadline, settle=False, lanes=lanes)
 
-        if not self._in_background(work):
+        if not self._in_background(work, time.monotonic() + DELIVERY_SECONDS):
             _log.error("no thread can be started now: an alert that could not be kept is lost")
 
     def _conduct(self, job: str, lanes: Lanes, deadline: float) -> None:
         claimed = self._store.claim_alerts(channels=tuple(lanes.channels), job=job)
         self.deliver(claimed, deadline=deadline, lanes=lanes)
 
-    def _in_background(self, work: Callable[[Lanes, float], None]) -> bool:
+    def _in_background(self, work: Callable[[Lanes, float], None], deadline: float) -> bool:
         """Do it in a daemon thread, which the process waits for when it ends; False if it cannot.
 
         The thread that makes the process wait does nothing else, so that nothing can hold it longer
         than until the deadline.
         """
-        deadline = time.monotonic() + DELIVERY_SECONDS
         over = threading.Event()
         lanes: Lanes | None = None
 
@@ -132,14 +137,14 @@ class Courier:
                 _log.error("delivery failed (%s): alerts stay pending", type(error).__name__)
             finally:
                 lanes.dismiss()
-                self._ended()
+                self._ended(deadline)
                 over.set()
 
         with self._lock:
             self._under_way += 1
         try:
             lanes = Lanes(tuple(self._channels), self._try)
-            _start(lambda: over.wait(DELIVERY_SECONDS), daemon=False)
+            _start(lambda: over.wait(_until(deadline)), daemon=False)
             _start(partial(conduct, lanes), daemon=True)
         except BaseException as error:
             with self._lock:
@@ -150,17 +155,26 @@ class Courier:
             if isinstance(error, RuntimeError):
                 return False
             raise
-        if not threading.main_thread().is_alive():  # too late for the interpreter to wait for it
-            over.wait(DELIVERY_SECONDS)
+        main = threading.main_thread()
+        if not main.is_alive() and threading.current_thread() is main:
+            # Too late for the interpreter to wait: it has seen to its threads before.
+            self._latest = min(self._latest, deadline)
+            over.wait(_until(self._latest))
         return True
 
-    def _ended(self) -> None:
-        """Room for those that had to wait; what finds no thread now goes out with the next run."""
+    def _ended(self, deadline: float) -> None:
+        """Room for those that had to wait; what is not sent now goes out with the next run.
+
+        A process that is ending waits for them only until the deadline of what ended here.
+        """
         with self._lock:
             self._under_way -= 1
             jobs, self._wanted = self._wanted, set()
-        for job in sorted(jobs):
-            self.dispatch(job)
+        if threading.main_thread().is_alive():
+            deadline = time.monotonic() + DELIVERY_SECONDS
+        if _until(deadline) > SETTLING_SECONDS:
+            for job in sorted(jobs):
+                self._dispatch(job, deadline)
 
     def deliver_all(
         self,
@@ -231,7 +245,7 @@ class Courier:
             own.dismiss()
         while waiting:
             try:
-                attempt = working.results.get(timeout=max(0.0, send_by - time.monotonic()))
+                attempt = working.results.get(timeout=_until(send_by))
             except Empty:
                 break
             del waiting[attempt.delivery.alert_id]
@@ -285,6 +299,10 @@ class Courier:
                 delivery.job,
                 error if isinstance(error, StoreError) else type(error).__name__,
             )
+
+
+def _until(moment: float) -> float:
+    return max(0.0, moment - time.monotonic())
 
 
 def _start(work: Callable[[], object], *, daemon: bool) -> None:

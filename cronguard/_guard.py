@@ -99,12 +99,12 @@ cron_guarded.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  #
 
 
 def _guard_function(func: Any, options: JobOptions) -> Any:
-    if isinstance(func, property):
+    if isinstance(func, property | functools.cached_property):
         raise ConfigError(
             "cron_guarded guards a function, not a property: put it below @property, or guard"
             " what does the work"
         )
-    if not callable(func) and not isinstance(func, classmethod | staticmethod):
+    if not callable(func) and not isinstance(func, _METHODS):
         raise ConfigError(
             f"cron_guarded guards a function, not {type(func).__name__}: write"
             ' @cron_guarded(job="name"), with the name as a keyword'
@@ -125,10 +125,16 @@ def _guard_function(func: Any, options: JobOptions) -> Any:
     return GuardedFunction(func, guarded, call_plain(guarded, wraps_async=_wraps_async(plain)))
 
 
+_METHODS = (classmethod, staticmethod, functools.partialmethod, functools.singledispatchmethod)
+"""What makes a function a method and need not be callable itself."""
+
+
 def _unwrapped(func: Any) -> Any:
     """The function whose code says what a call does: through partials, methods and ``__call__``."""
     while True:
-        if isinstance(func, functools.partial | functools.partialmethod):
+        if isinstance(
+            func, functools.partial | functools.partialmethod | functools.singledispatchmethod
+        ):
             func = func.func
         elif isinstance(func, classmethod | staticmethod) or inspect.ismethod(func):
             func = func.__func__

@@ -7,10 +7,12 @@ it strikes while cronguard is writing.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # not in its type stubs
 import signal
 import sys
 from itertools import pairwise
 from types import CodeType, FrameType
+from typing import Any
 
 _VARARGS = 0x04
 """``inspect.CO_VARARGS``."""
@@ -45,9 +47,14 @@ def interrupted_by_ctrl_c() -> bool:
     Since 3.11 its runner answers the first Ctrl-C by cancelling the task and raises
     KeyboardInterrupt only when that has ended; the runner's count is the one sign of it.
     """
-    handler = signal.getsignal(signal.SIGINT)
+    handler = _handler(signal.SIGINT)
     runner = getattr(getattr(handler, "func", None), "__self__", None)
     return bool(getattr(runner, "_interrupt_count", 0))
+
+
+def _handler(number: int) -> Any:
+    """`signal.getsignal`, which before 3.12 asks the handler for its ``repr``, without that."""
+    return _signal.getsignal(number)
 
 
 def _was_given(frame: FrameType, interrupted: FrameType | None) -> bool:
@@ -77,7 +84,7 @@ def _spread_name(code: CodeType) -> str:
 def _handler_codes() -> set[CodeType]:
     codes: set[CodeType] = set()
     for number in signal.Signals:
-        handler = signal.getsignal(number)
+        handler = _handler(number)
         if handler is None or isinstance(handler, int):
             continue
         function = getattr(handler, "func", handler)

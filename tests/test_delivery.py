@@ -475,6 +475,24 @@ def test_only_a_waiting_thread_keeps_the_process():
     office.wait()
 
 
+def test_at_the_very_end_one_deadline_is_waited_for(monkeypatch):
+    """In ``atexit``, where the interpreter waits for no thread any more, however many fail."""
+    ended = type("Ended", (), {"is_alive": lambda self: False})()
+    monkeypatch.setattr("threading.main_thread", lambda: ended)
+    monkeypatch.setattr("threading.current_thread", lambda: ended)
+    monkeypatch.setattr("cronguard._delivery.DELIVERY_SECONDS", 0.5)
+    gate = Gate()
+    office = Office(stuck=Sends(lambda message: gate.wait()))
+    start = time.monotonic()
+    for number in range(40):
+        office.fail(f"job-{number}")
+        office.courier.dispatch(f"job-{number}")
+    assert 0.5 <= time.monotonic() - start < 5
+    monkeypatch.undo()
+    gate.open()
+    office.wait()
+
+
 # --- everything at once, for the command line ----------------------------------------------------
 
 

@@ -10,9 +10,9 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from support.record import StoreOf, record, recording
+from support.record import StoreOf, failing_store, record, recording
 
-from cronguard import cron_guarded, guard
+from cronguard import StoreError, cron_guarded, guard
 from cronguard.stores.sqlite import SQLiteStore
 
 __all__ = ["record"]
@@ -174,6 +174,25 @@ def test_trouble_that_no_handler_raised_stays_inside(tmp_path, trouble):
 
     with recording(store=StoreOf(fail)):
         assert cron_guarded(job="nightly")(lambda: 1)() == 1
+
+
+@pytest.mark.parametrize("at", ["start", "finish"])
+def test_looking_for_handlers_runs_none_of_their_code(at):
+    """Not even their ``repr``, which `signal.getsignal` asks for before 3.12."""
+    shown = []
+
+    class Handler:
+        def __call__(self, signum, frame):
+            pass
+
+        def __repr__(self):
+            shown.append(True)
+            return "a handler"
+
+    signal.signal(signal.SIGALRM, Handler())
+    with recording(store=failing_store(StoreError("away"), at=at)):
+        assert cron_guarded(job="nightly")(lambda: 5)() == 5
+    assert not shown
 
 
 def test_a_handler_striking_in_a_log_handler_reaches_the_program(record):

@@ -45,6 +45,25 @@ def test_the_very_result_comes_back(record):
     assert record.statuses("nightly") == ["success"]
 
 
+@pytest.mark.parametrize("woken", [RuntimeError, None], ids=["raises", "counts"])
+def test_a_lazy_result_is_not_woken(record, woken):
+    """What only comes to life when it is asked for its class, or cannot, is handed over asleep."""
+    asked = []
+
+    class Lazy:
+        @property
+        def __class__(self):
+            asked.append(True)
+            if woken:
+                raise woken
+            return dict
+
+    result = Lazy()
+    assert cron_guarded(job="nightly")(lambda: result)() is result
+    assert not asked
+    assert record.statuses("nightly") == ["success"]
+
+
 def test_the_very_exception_comes_back(record):
     """Same object, cause, context and notes; one more frame of traceback at most."""
     cause, context, error = KeyError("cause"), ValueError("context"), Broken("it broke")
@@ -328,6 +347,33 @@ def test_partials_lambdas_objects_classes_and_builtins(record):
         assert record.statuses(job) == ["success"], job
 
 
+class Dispatching:
+    """Methods that functools makes, which are not functions themselves."""
+
+    def add(self, one, other):
+        return one + other
+
+    add_two = cron_guarded(job="partial_method")(functools.partialmethod(add, 2))
+
+    @cron_guarded(job="single_dispatch")
+    @functools.singledispatchmethod
+    def kind(self, what):
+        return "something"
+
+    @kind.register
+    def _(self, what: int):
+        return "a number"
+
+
+def test_methods_that_functools_makes(record):
+    """partialmethod and singledispatchmethod, the guard outside."""
+    made = Dispatching()
+    assert made.add_two(3) == 5
+    assert [made.kind("word"), made.kind(4)] == ["something", "a number"]
+    assert record.statuses("partial_method") == ["success"]
+    assert record.statuses("single_dispatch") == ["success"] * 2
+
+
 @pytest.mark.parametrize(
     "nameless",
     [lambda: None, functools.partial(lambda: None), Nightly()],
@@ -346,10 +392,11 @@ def test_what_cannot_be_called_cannot_be_guarded(nothing):
         cron_guarded(nothing)
 
 
-def test_a_property_is_guarded_below_its_decorator():
+@pytest.mark.parametrize("kind", [property, functools.cached_property])
+def test_a_property_is_guarded_below_its_decorator(kind):
     """The other way round there is no function to guard, and where to put it is said."""
     with pytest.raises(ConfigError, match="not a property: put it below @property"):
-        cron_guarded(job="a")(property(lambda self: 1))
+        cron_guarded(job="a")(kind(lambda self: 1))
 
 
 def generator():

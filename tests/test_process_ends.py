@@ -16,6 +16,10 @@ from support.hostile import (
 )
 from support.processes import Place
 
+PATIENT = """
+    from cronguard import model
+    model.DELIVERY_SECONDS = 30.0  # a machine that is busy with other tests
+    """
 FAILS = """
     import asyncio, atexit, multiprocessing, os, sys, threading, time
 
@@ -112,7 +116,8 @@ def test_the_alert_goes_out(place, way):
     place.environ["PYTHONWARNINGS"] = "default"  # of forks in processes with threads
     inbox = answers()
     with serve(inbox) as server:
-        done = place.run(FAILS + WAYS_TO_END[way].replace("\n    ", "\n"), **told(place, server))
+        script = PATIENT + FAILS + WAYS_TO_END[way].replace("\n    ", "\n")
+        done = place.run(script, **told(place, server))
     code = 3 if way == "sys.exit" else 1 if "unhandled" in way else 0
     assert done.returncode == code, done.stderr
     assert place.alerts() == [("failing", "webhook", "sent", 1)], done.stderr
@@ -141,6 +146,30 @@ def test_when_312_starts_no_thread_the_alert_waits(place, when):
         place.run("with guard(job='nightly'): pass", **told(place, server))
     assert place.alerts()[0][2] == "sent"
     assert len(inbox.received) == 1
+
+
+@pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="no thread can be started then")
+def test_a_call_after_the_main_thread_does_not_wait_for_its_alert(place):
+    """A scheduler in a thread of its own goes on where the main thread has nothing more to do."""
+    code = """
+    returned = threading.Event()
+
+    class Channel:
+        OPTIONS = ()
+        def send(self, message):
+            assert returned.wait(60)
+
+    def work():
+        threading.main_thread().join()
+        quietly()
+        returned.set()
+
+    configure(channels=[Channel()])
+    threading.Thread(target=work).start()
+    """
+    done = place.run(PATIENT + FAILS + code)
+    assert done.returncode == 0, done.stderr
+    assert [alert[2:] for alert in place.alerts()] == [("sent", 1)], done.stderr
 
 
 # --- endpoints that do not behave ----------------------------------------------------------------
@@ -183,6 +212,35 @@ def test_endpoints_that_do_not_behave(place, tmp_path):
             bad_place.run("with guard(job='nightly'): pass", **told(bad_place, server))
             assert bad_place.alerts() == [("failing", "webhook", "sent", 2)], name
     assert len(set(ids(inbox.received))) == len(bad)
+
+
+def test_a_process_waits_for_one_deadline_however_much_it_owes(place):
+    """Four deliveries at a time: those that have not had their turn do not make it wait again."""
+    code = """
+    import cronguard._delivery, threading, time
+
+    class Channel:
+        OPTIONS = ()
+        def send(self, message):
+            threading.Event().wait()
+
+    cronguard._delivery.DELIVERY_SECONDS = 2.0
+    configure(channels=[Channel()])
+    start = time.monotonic()
+    for number in range(20):
+        try:
+            with guard(job=f"job-{number}", threshold=1):
+                raise ValueError
+        except ValueError:
+            pass
+    print(time.monotonic() - start)
+    """
+    done = place.run(code)
+    assert done.returncode == 0, done.stderr
+    turns = 1 + float(done.stdout) // 1.5  # how many there may have been before its end
+    tried = [alert for alert in place.alerts() if alert[3]]
+    assert 0 < len(tried) <= 4 * turns
+    assert {alert[2] for alert in place.alerts()} == {"pending"}
 
 
 CHANNEL = """
