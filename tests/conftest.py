@@ -13,6 +13,7 @@ from support.stack.fixtures import (
     regime,
     stack,
 )
+from support.turns import pytest_runtest_protocol
 
 # A shell's background job ignores these, nohup's command too; so would every process of a test.
 for _number, _default in (
@@ -57,6 +58,7 @@ __all__ = [
     "database",
     "project",
     "project_of_regime",
+    "pytest_runtest_protocol",
     "regime",
     "stack",
 ]

@@ -192,6 +192,7 @@ def silent_after_data(connection, stop):
     stop.wait()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "behave", [hostile.smtp_drips_its_banner, hostile.never_answers, silent_after_data]
 )

@@ -143,6 +143,7 @@ def test_each_try_is_settled_as_it_ends():
     assert office.state("slow") == [("sent", None, 1)]
 
 
+@pytest.mark.alone
 def test_the_deadline_is_hard():
     """What has begun is settled as timed out; what has not is let go as if never claimed."""
     gate = Gate()
@@ -232,6 +233,7 @@ def with_attributes(**attributes):
     return error
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("error", "state", "code"),
     [
@@ -363,6 +365,7 @@ def test_an_alert_is_due_again_when_its_pause_is_over():
 # --- in the background ---------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_dispatch_returns_at_once():
     """Whatever the channels do; the alert goes out behind its back."""
     gate, quick = Gate(), RecordingChannel()

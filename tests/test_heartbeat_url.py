@@ -81,6 +81,7 @@ def test_a_command_pings_too(place):
     assert [request.target for request in hook.received] == ["/uuid/fail"]
 
 
+@pytest.mark.alone
 def test_nobody_answers(place):
     """The job is not held up, the process waits five seconds at most, and the address is secret."""
     with serve(never_answers) as server:

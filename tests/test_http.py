@@ -51,6 +51,7 @@ def test_user_and_password_of_an_address_become_basic_authentication():
     assert behave.received[0].headers["authorization"] == "Basic dXNAZXI6cHc="
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("behave", hostile.SLOW)
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_the_deadline_is_for_the_whole_exchange(behave, tls, monkeypatch):

@@ -14,6 +14,8 @@ from support.processes import Place
 
 from cronguard.stores.postgres import PostgresStore
 
+pytestmark = pytest.mark.alone
+
 MOST = 2.5
 """Seconds that a start or a finish may take, the store's time-out of 2 s included."""
 

@@ -175,6 +175,7 @@ def test_a_call_after_the_main_thread_does_not_wait_for_its_alert(place):
 # --- endpoints that do not behave ----------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_endpoints_that_do_not_behave(place, tmp_path):
     """The call returns at once, the process is gone in about five seconds, the alert stays pending
     and goes out with the next run."""
@@ -264,6 +265,7 @@ CHANNEL = """
     """
 
 
+@pytest.mark.alone
 def test_a_channel_that_hangs_does_not_keep_the_process(tmp_path):
     """Whatever it hangs in."""
     bodies = [
@@ -285,6 +287,7 @@ def test_a_channel_that_hangs_does_not_keep_the_process(tmp_path):
     assert time.monotonic() - start < 20
 
 
+@pytest.mark.alone
 def test_a_store_that_hangs_does_not_keep_the_process(place):
     """Neither at the calls, nor behind them, nor at exit."""
     code = """

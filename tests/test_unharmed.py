@@ -141,6 +141,7 @@ def test_a_store_that_is_none(store):
         record.runtime.store = MemoryStore()
 
 
+@pytest.mark.alone
 def test_a_store_that_hangs_costs_its_budget_and_no_more(caplog):
     """Two seconds of time-out for a call; while it hangs, later calls fail at once."""
     gate = Gate()
@@ -278,6 +279,7 @@ def test_a_channel_that_raises(caplog, error):
     assert "hunter2" not in caplog.text
 
 
+@pytest.mark.alone
 def test_a_channel_that_hangs_does_not_hold_the_job():
     """The call returns at once; the alert stays pending for the next try."""
     channel = Hanging()
@@ -376,6 +378,7 @@ def test_any_redaction(caplog, redact):
     assert "hunter2" not in caplog.text
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("what", ["redactor", "message"])
 def test_redaction_that_hangs_is_left_behind(monkeypatch, what):
     """The run is recorded without its message."""
@@ -437,6 +440,7 @@ def test_a_log_handler_that_raises(on_log, error):
         check_unharmed()
 
 
+@pytest.mark.alone
 def test_a_log_handler_that_hangs_is_left_behind(on_log, monkeypatch):
     """It may cost its patience once; while it hangs, nothing more is said."""
     gate = Gate()
