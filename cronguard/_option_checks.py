@@ -65,10 +65,11 @@ def check_channel_name(name: object) -> str:
     return name
 
 
-def parse_duration(text: str) -> float:
+def parse_duration(text: str, key: str = "") -> float:
     """Seconds in a duration as people write it: ``45``, ``90s``, ``30m``, ``1h30m``, ``90d``.
 
-    Units are s, m, h, d and w; a bare number is seconds. Raises ConfigError for anything else.
+    Units are s, m, h, d and w; a bare number is seconds. Raises ConfigError for anything else; it
+    names ``key`` if that is known.
     """
     compact = text.lower().replace(" ", "")[: _SHORT + 1]
     parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([smhdw])", compact)
@@ -80,8 +81,9 @@ def parse_duration(text: str) -> float:
         seconds = _LONGEST + 1
     if seconds > _LONGEST:
         raise ConfigError(
-            f"{show(text)} is not a duration of up to ten years: write a number and a unit, "
-            "such as 45s, 30m, 2h or 90d"
+            (f"{key} is {show(text)}, which" if key else show(text))
+            + " is not a duration of up to ten years: write a number and a unit, "
+            "such as 45s, 30m, 2h or 90d" + (f", or {OFF}" if key == "max_runtime" else "")
         )
     return seconds
 
@@ -93,9 +95,9 @@ def _job(_key: str, value: object) -> str:
 def check_count(key: str, value: object) -> int:
     """A whole number of 1 or more; otherwise ConfigError naming ``key``."""
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST:
+        why = ", which counts no failures" if isinstance(value, int) and value < 1 else ""
         raise ConfigError(
-            f"{key} is {show(value)}, which counts no failures: "
-            f"give a whole number from 1 to {_LARGEST}"
+            f"{key} is {show(value)}{why}: give a whole number from 1 to {_LARGEST:,}"
         )
     return value
 
@@ -206,7 +208,7 @@ def _ignore(key: str, value: object) -> tuple[type[BaseException], ...]:
     for kind in kinds:
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):
             raise ConfigError(
-                f"{key} holds something {show(kind)}: give exception classes, as ignore=(Skip,)"
+                f"{key} holds {show(kind)}: give exception classes, as ignore=(Skip,)"
             )
     return cast("tuple[type[BaseException], ...]", kinds)
 

@@ -77,7 +77,7 @@ def check_option(key: str, value: object, *, from_file: bool = False) -> object:
                 "pass ignore=(...) to @cron_guarded"
             )
         if key in _DURATIONS and isinstance(value, str) and value != OFF:
-            value = parse_duration(value)
+            value = parse_duration(value, key)
     return CHECKS[key](key, value)
 
 

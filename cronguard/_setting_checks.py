@@ -97,7 +97,7 @@ def check_channels(layer: Layer, value: object) -> list[object]:
                 check_channel_name(item)
         elif layer.is_file or isinstance(item, type) or not callable(getattr(item, "send", None)):
             raise ConfigError(
-                f'channels holds something {show(item)}: write names, as in channels = ["slack"]'
+                f'channels holds {show(item)}: write names, as in channels = ["slack"]'
             )
         else:
             instance_name(item)
@@ -126,7 +126,7 @@ def check_channel_table(value: object) -> dict[str, dict[str, Any]]:
 def check_store_timeout(layer: Layer, value: object) -> float:
     """``store_timeout`` in seconds, above 0 and up to a minute."""
     if isinstance(value, str) and (layer.is_file or layer.label == "environment"):
-        value = parse_duration(value)
+        value = parse_duration(value, "store_timeout")
     seconds = check_span("store_timeout", value)
     if seconds > _LONGEST_TIMEOUT:
         raise ConfigError(

@@ -222,7 +222,7 @@ def _jobs(notes: Notes, layers: Sequence[Layer]) -> dict[str, dict[str, Any]]:
             where = f"{layer.label} [job.{name}]"
             try:
                 options = jobs.setdefault(check_job_name(name), {})
-                items = _items(table)
+                items = _items(name, table)
             except ConfigError as error:
                 notes.problem(f"{layer.label}: {error}")
                 continue
@@ -247,9 +247,9 @@ def _keep_known_channels(jobs: Mapping[str, dict[str, Any]], known: set[str]) ->
             options.update({"channels": ready} if ready else {})
 
 
-def _items(table: object) -> list[tuple[str, object]]:
+def _items(name: str, table: object) -> list[tuple[str, object]]:
     if not isinstance(table, Mapping):
-        raise ConfigError(f"a job's options are {show(table)}: write a table of them")
+        raise ConfigError(f"job {name} is {show(table)}: write a table of its options")
     return [(key, value) for key, value in table.items() if value is not None or key in _OFF]
 
 
@@ -272,7 +272,7 @@ def _check_job_tables(value: object) -> dict[str, dict[str, Any]]:
         raise ConfigError(f"job is {show(value)}: give a mapping from a job's name to its options")
     return {
         check_job_name(name): {
-            key: _job_option(key, item, is_file=False) for key, item in _items(table)
+            key: _job_option(key, item, is_file=False) for key, item in _items(name, table)
         }
         for name, table in value.items()
     }

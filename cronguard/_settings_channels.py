@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from cronguard import _plugins
@@ -70,7 +69,9 @@ class ChannelLoader:
         else:
             found = self._detected()
             default = [channel for name in found if (channel := self._build(name))]
-        default = default or [ChannelSettings("console", "console")]
+        if not default:
+            default = [ChannelSettings("console", "console")]
+            self._notes.sources["channels"] = "default"
         ready = {channel.name: channel for channel in default}
         for name in (*found, *_ALWAYS):
             if name not in ready and (channel := self._build(name)):
@@ -158,7 +159,8 @@ class ChannelLoader:
             try:
                 self._built[name] = self._make(check_channel_name(name), asked)
             except (ConfigError, PluginError) as error:
-                self._notes.problem(f"{asked or f'channel {name}'}: {error}")
+                where = asked or (None if repr(name) in str(error) else f"channel {name}")
+                self._notes.problem(f"{where}: {error}" if where else str(error))
                 self._built[name] = None
         return self._built[name]
 
@@ -227,8 +229,9 @@ class ChannelLoader:
             if kind_name in installed or kind_name != name:
                 raise
             known = {*installed, *self._tables} - {name}
+            untyped = f", and [channel.{name}] names no type" if name in self._tables else ""
             raise ConfigError(
-                f"there is no channel {show(name)}{suggest(name, known)}: "
+                f"there is no channel {show(name)}{suggest(name, known)}{untyped}: "
                 f"use one of {', '.join(sorted(known))}, or install the plugin that provides it"
             ) from None
 
@@ -283,8 +286,11 @@ class ChannelLoader:
         if not unread:
             return
         for name in _plugins.builtin_names(_plugins.CHANNELS):
-            with suppress(PluginError):  # one whose extra is not installed
+            try:
                 options = _options(_plugins.load(_plugins.CHANNELS, name))
+            except PluginError:  # its extra is not installed, which has been said
+                unread = [each for each in unread if not each.startswith(variable(name, ""))]
+            else:
                 self._readable |= {variable(name, key) for key in _keys(options)}
         for name in unread:
             self._notes.warn(

@@ -53,7 +53,7 @@ def show(value: object) -> str:
         text = repr(value)
         return text if len(text) <= _SHOWN else f"a number of {len(text)} characters"
     if not isinstance(value, str):
-        return f"of type {type(value).__name__}"
+        return f"something of type {type(value).__name__}"
     if len(value) > _SHOWN:
         return f"a text of {len(value)} characters"
     hidden = "://" in value or may_be_secret(value)

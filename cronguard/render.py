@@ -96,9 +96,10 @@ def notes(alert: Alert) -> list[str]:
     if is_test(alert):
         found.append("This is a test alert, sent to try the channel.")
     if alert.degraded:
+        unknown = alert.consecutive_failure_count is None
         found.append(
             "Degraded: the log store could not be reached, so the streak and the last successful "
-            "run are what this host last knew."
+            f"run are {'unknown' if unknown else 'what this host last knew'}."
         )
     return found
 

@@ -108,6 +108,17 @@ def test_alerts_are_only_written(here):
     assert "only written where the job runs" in checks(here, "warning", code=0)["channels"][0]
 
 
+def test_two_settings_files_side_by_side(here):
+    """The one that is not read is named, as long as it has something to say."""
+    (here.folder / "cronguard.toml").write_text("store_timeout = 1\n")
+    (here.folder / "pyproject.toml").write_text("[project]\nname = 'x'\n")
+    assert "settings" not in checks(here, "warning", code=0)
+    (here.folder / "pyproject.toml").write_text("[tool.cronguard.job.x]\nthreshold = 3\n")
+    (said,) = checks(here, "warning", code=0)["settings"]
+    assert "pyproject.toml" in said
+    assert "is not read" in said
+
+
 def test_a_damaged_store(here):
     """Is an error in one line; the file stays as it is."""
     here.path.write_bytes(b"not a database" * 1000)

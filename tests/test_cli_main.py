@@ -151,7 +151,8 @@ print("LOADED", sorted(mine), [n for n in ("httpx", "sqlite3", "rich", "wrapt", 
         (["history", "a", "b"], "b"),
         (["history", "a", "--limit", "many"], "many"),
         (["--nonsense"], "there is no option '--nonsense': it takes --version, --help; see"),
-        (["init"], "see cronguard init --help"),
+        (["init"], "missing command: there are sqlite, postgres, supabase; see cronguard init"),
+        (["history", "a", "--limit", "0"], "0 is not a whole number from 1 to 100,000; see"),
     ],
 )
 def test_wrong_usage(here, args, said):
@@ -291,6 +292,15 @@ def test_ctrl_c_leaves_quietly(tmp_path):
     assert process.returncode == 130
     assert b"Traceback" not in err
     assert out == b""
+
+
+def test_ctrl_c_while_starting(tmp_path):
+    """130 and no traceback even before anything of cronguard's own runs."""
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
+    cli = Cli(tmp_path)
+    cli.environ["PYTHONPATH"] = f"{tmp_path}:{cli.environ.get('PYTHONPATH', '')}"
+    done = cli("status")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 @pytest.mark.parametrize(

@@ -442,7 +442,10 @@ def test_options_rule_the_run(cli):
         (["nightly", "--realert-every", "-1", "--", "touch", "ran"], "realert_every is -1"),
         (["nightly", "--treshold", "2", "--", "touch", "ran"], "--threshold"),
         (["nightly", "--overlap", "skp", "--", "touch", "ran"], "skip"),
-        (["nightly", "--max-runtime", "soon", "--", "touch", "ran"], "'soon' is not a duration"),
+        (
+            ["nightly", "--max-runtime", "soon", "--", "touch", "ran"],
+            "max_runtime is 'soon', which",
+        ),
         (["nightly", "touch", "ran"], "two dashes"),
         (["nightly", "sh", "-c", "touch ran"], "two dashes"),
         (["nightly", "--"], "no command"),

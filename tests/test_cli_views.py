@@ -1,6 +1,7 @@
 """``cronguard status`` and ``history``: what is shown, to a person and to a script."""
 
 import json
+import re
 from datetime import datetime
 
 import pytest
@@ -193,3 +194,32 @@ def test_columns_are_aligned_whatever_is_in_them(here, capsys):
     """Plain tables line up; a column that holds nothing is left out."""
     _table.table(("A", "EMPTY", "B"), [("x", "", "1"), ("longer", "", "2")])
     assert capsys.readouterr().out == "A       B\nx       1\nlonger  2\n"
+
+
+@pytest.mark.parametrize("rich", [True, False])
+def test_a_narrow_terminal_is_not_overrun(terminal, monkeypatch, capsys, rich):
+    """The last column wraps at words, and goes below the others where it has no room."""
+    if not rich:
+        terminal()
+    monkeypatch.setenv("NO_COLOR", "1")
+    long = " ".join(f"word{number}" for number in range(20))
+    for width, beside in ((60, True), (48, False)):
+        monkeypatch.setenv("COLUMNS", str(width))
+        _table.table(("STARTED", "ERROR"), [("2026-11-25 13:00", long), ("2026-11-25 14:00", "-")])
+        lines = capsys.readouterr().out.splitlines()
+        assert all(len(line.rstrip()) <= width for line in lines)
+        assert all(f"word{number}" in " ".join(lines).split() for number in range(20))
+        assert any(line.startswith("2026-11-25 13:00  word0") for line in lines) is beside
+        assert any(line.startswith("    ERROR: word0") for line in lines) is not beside
+
+
+def test_words_that_stand_out(terminal, monkeypatch):
+    """A state has its colour without rich too, and nothing is out of line for it."""
+    terminal()
+    lines = []
+    monkeypatch.setattr(_table, "say", lines.append)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    _table.table(("JOB", "STATE", "RESULT"), [("a", "failing", "failure"), ("b", "ok", "success")])
+    assert "\x1b[31mfailing\x1b[0m" in lines[1]
+    plainly = [re.sub(r"\x1b\[\d*m", "", line) for line in lines]
+    assert plainly == ["JOB  STATE    RESULT", "a    failing  failure", "b    ok       success"]

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -141,6 +142,24 @@ def test_wrong_settings_are_said_and_end_it(tmp_path):
     assert told.done.returncode == 2
     assert "slak" in told.done.stderr
     assert len(told.done.stderr.splitlines()) == 1
+
+
+def test_ctrl_c_leaves_nothing_behind(tmp_path):
+    """130, a word and no traceback; its folder is gone again."""
+    with subprocess.Popen(
+        [sys.executable, "-u", str(EXAMPLE)],
+        env=os.environ | {"TMPDIR": str(tmp_path), "HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout.readline().startswith("Seven nights")
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=ENOUGH)
+    assert (process.returncode, err) == (130, "")
+    assert "nothing is left behind" in out
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- the job itself -----------------------------------------------------------------------------

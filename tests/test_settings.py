@@ -195,7 +195,7 @@ def test_a_bad_value_falls_through_to_the_next_place(load):
     """What is wrong is said; the next valid value is used."""
     loaded = load("store_timeout = 4\n", env={"CRONGUARD_STORE_TIMEOUT": "soon"})
     (problem,) = loaded.problems
-    assert problem.startswith("environment CRONGUARD_STORE_TIMEOUT: 'soon' is not a duration")
+    assert problem.startswith("environment CRONGUARD_STORE_TIMEOUT: store_timeout is 'soon', which")
     assert loaded.settings.store_timeout == 4.0
 
 
@@ -212,7 +212,7 @@ def test_a_bad_value_falls_through_to_the_next_place(load):
         ("redact_keep = ['re:(']", "no regular expression"),
         ("channels = 'slack'", 'channels = ["slack"]'),
         ("channels = []", "nobody to tell"),
-        ("channels = [3]", "something 3"),
+        ("channels = [3]", "channels holds 3: write"),
         ("channels = ['slak']", "there is no channel 'slak' (did you mean 'slack'?)"),
         ("channels = ['slack']", "set CRONGUARD_SLACK_WEBHOOK_URL"),
         ("channels = ['a b']", "cannot be named 'a b'"),
@@ -227,9 +227,12 @@ def test_a_bad_value_falls_through_to_the_next_place(load):
         ("[channel.slack]\nwebhook_url = true", "webhook_url is True"),
         ("[channel.slack]\nwebhook_url = 'aws:hook'", "no plugin reads"),
         ("[channel.x]\ntype = 'slak'", "there is no channel 'slak' (did you mean 'slack'?)"),
-        ("[channel.x]\ntype = 3", "cannot be named 3"),
+        ("[channel.x]\ntype = 3", "channel x: a channel cannot be named 3"),
+        ("[channel.x]\n", "there is no channel 'x', and [channel.x] names no type: use one of"),
+        ("[job.a]\nmax_runtime = 'never'", "max_runtime is 'never', which is not a duration of"),
+        ("[job.a]\nthreshold = '2'", "[job.a]: threshold is '2': give a whole number from 1 to"),
         ("job = 3", "job is 3"),
-        ("job.a = 3", "a job's options are 3"),
+        ("job.a = 3", "job a is 3: write a table of its options"),
         ("[job.'a b']\nthreshold = 1", "'a b' cannot be used"),
         ("[job.a]\nthresold = 1", "did you mean 'threshold'?"),
         ("[job.a]\nthreshold = 0", "[job.a]: threshold is 0"),
@@ -737,7 +740,7 @@ def test_supabase_variables_without_the_supabase_store_are_mentioned(load):
         ({"job": {"a b": {}}}, "'a b'"),
         ({"job": {"a": {"threshold": 0}}}, "threshold is 0"),
         ({"job": {"a": {"job": "b"}}}, "the table's own name"),
-        ({"job": {"a": 3}}, "a job's options are 3"),
+        ({"job": {"a": 3}}, "job a is 3"),
         ({"job": 3}, "job is 3"),
         ({"store_timeout": "2s"}, "a timedelta or a number"),
         ({"store_timeout": 61}, "at most 60"),

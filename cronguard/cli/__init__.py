@@ -6,6 +6,9 @@ A new command is one module here, named as the command and holding ``command``, 
 
 from __future__ import annotations
 
-from cronguard.cli._app import cli, main
+try:
+    from cronguard.cli._app import cli, main
+except KeyboardInterrupt:  # Ctrl-C while it is still starting
+    raise SystemExit(130) from None
 
 __all__ = ["cli", "main"]

@@ -114,6 +114,8 @@ def _usage(error: click.UsageError) -> str:
     else:
         text = " ".join(error.format_message().split()).rstrip(".")
         text = text[:1].lower() + text[1:]
+        if text == "missing command" and error.ctx and isinstance(error.ctx.command, LazyGroup):
+            text += f": there are {', '.join(error.ctx.command.lazy)}"
     if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Option):
         text += f" ({(error.param.help or '').rstrip('.')})"
     return f"{text}; see {help_for} --help"

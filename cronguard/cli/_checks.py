@@ -8,6 +8,7 @@ import stat
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -82,8 +83,17 @@ def _settings(loaded: Loaded) -> Iterator[Check]:
         yield Check("settings", "error", problem)
     for warning in loaded.warnings:
         yield Check("settings", "warning", warning)
+    if file and file.name == "cronguard.toml" and _also_in(file.with_name("pyproject.toml")):
+        other = f"[tool.cronguard] in the pyproject.toml beside {file} is not read"
+        yield Check("settings", "warning", f"{other}, since this file is: keep one of the two")
     if not loaded.problems:
         yield Check("settings", "ok", f"read from {file}" if file else "no settings file")
+
+
+def _also_in(pyproject: Path) -> bool:
+    with suppress(OSError):
+        return b"[tool.cronguard" in pyproject.read_bytes()
+    return False
 
 
 # --- the store ------------------------------------------------------------------------------------
@@ -180,8 +190,10 @@ def _alerts(store: Store, settings: Settings) -> Iterator[Check]:
 
 
 def _channels(settings: Settings) -> Iterator[Check]:
+    troubled = False
     for channel in settings.channels:
         trouble = _trouble(channel, settings)
+        troubled = troubled or trouble is not None
         whose = "" if channel.default else ", for jobs that name it"
         if trouble is None:
             yield Check(f"channel {channel.name}", "ok", f"complete{whose}")
@@ -195,7 +207,7 @@ def _channels(settings: Settings) -> Iterator[Check]:
             "alerts are only written where the job runs: set up slack, webhook or e-mail; see"
             " cronguard channels",
         )
-    elif all(_in_vault(channel) for channel in told):
+    elif not troubled and all(_in_vault(channel) for channel in told):
         yield Check(
             "channels",
             "warning",

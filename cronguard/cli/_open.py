@@ -198,6 +198,17 @@ def job_argument(*, many: bool = False, required: bool = True) -> Callable[[F], 
     )
 
 
+def up_to(most: int) -> Callable[[click.Context, click.Parameter, int], int]:
+    """The callback of an option that takes a whole number from 1 to ``most``."""
+
+    def check(_ctx: click.Context, _param: click.Parameter, value: int) -> int:
+        if not 1 <= value <= most:
+            raise click.BadParameter(f"{value} is not a whole number from 1 to {most:,}")
+        return value
+
+    return check
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 quiet_option = click.option(

@@ -78,8 +78,8 @@ def mark(state: str) -> str:
 
 
 def paint(text: str, colour: str) -> str:
-    """The text in a colour, where colours are wanted (https://no-color.org)."""
-    plainly = not on_terminal() or bool(os.environ.get("NO_COLOR"))
+    """The text in a colour, if any, where colours are wanted (https://no-color.org)."""
+    plainly = not colour or not on_terminal() or bool(os.environ.get("NO_COLOR"))
     return text if plainly else click.style(text, fg=colour)
 
 

@@ -1,10 +1,11 @@
-"""Tables: by rich where it is installed and a person reads, else as aligned plain text."""
+"""Tables: on a terminal made to fit, by rich where it is installed; else aligned plain text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shutil import get_terminal_size
 
-from cronguard.cli._say import on_terminal, say
+from cronguard.cli._say import on_terminal, paint, say
 from cronguard.render import plain
 
 COLOURS = {
@@ -22,8 +23,9 @@ COLOURS = {
     "never": "bright_black",
 }
 """Words that stand out when they are all that a cell says."""
-_LAST = 16
-"""Characters that a line of the last column has room for at least."""
+_LAST = 36
+"""Characters that a line of the last column has room for at least, or it goes below the others."""
+_INDENT = "    "
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -32,11 +34,19 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     shown = [index for index in range(len(columns)) if any(row[index] for row in cells)]
     heads = [columns[index] for index in shown]
     body = [[row[index] for index in shown] for row in cells]
-    if not (on_terminal() and _with_rich(heads, body)):
-        _without(heads, body)
+    widths = [max(len(line[index]) for line in (heads, *body)) for index in range(len(heads))]
+    if not on_terminal():
+        _beside(heads, body, widths, widths[-1])
+        return
+    width = get_terminal_size().columns
+    room = width - sum(widths[:-1]) - 2 * (len(heads) - 1)
+    if room < min(widths[-1], _LAST):
+        _below(heads, body, widths, width)
+    elif not _with_rich(heads, body, width):
+        _beside(heads, body, widths, room)
 
 
-def _with_rich(heads: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
+def _with_rich(heads: Sequence[str], body: Sequence[Sequence[str]], width: int) -> bool:
     try:
         from rich.box import SIMPLE_HEAD
         from rich.console import Console
@@ -47,24 +57,48 @@ def _with_rich(heads: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
     grid = Table(
         box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), header_style="bold"
     )
-    console = Console(highlight=False)
-    widths = _widths(heads, body)
-    # The last column wraps, and the others only where that is not enough.
-    fits = sum(widths[:-1]) + 2 * len(heads) + min(widths[-1], _LAST) <= console.width
     for index, head in enumerate(heads):
-        grid.add_column(head, overflow="fold", no_wrap=fits and index < len(heads) - 1)
+        grid.add_column(head, overflow="fold", no_wrap=index < len(heads) - 1)
     for row in body:
         grid.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
-    console.print(grid)
+    Console(highlight=False, width=width).print(grid)
     return True
 
 
-def _without(heads: Sequence[str], body: Sequence[Sequence[str]]) -> None:
-    widths = _widths(heads, body)
-    for line in (heads, *body):
-        pairs = zip(line, widths, strict=True)
-        say("  ".join(f"{cell:<{width}}" for cell, width in pairs).rstrip())
+def _beside(
+    heads: Sequence[str], body: Sequence[Sequence[str]], widths: Sequence[int], room: int
+) -> None:
+    """All columns side by side; the last one wraps where it has no more than ``room``."""
+    for *firsts, last in (heads, *body):
+        start = "".join(f"{cell}  " for cell in _padded(firsts, widths))
+        beginning, *rest = _wrapped(last, room)
+        say((start + paint(beginning, COLOURS.get(beginning, ""))).rstrip())
+        for line in rest:
+            say(" " * (sum(widths[:-1]) + 2 * len(firsts)) + line)
 
 
-def _widths(heads: Sequence[str], body: Sequence[Sequence[str]]) -> list[int]:
-    return [max(len(line[index]) for line in (heads, *body)) for index in range(len(heads))]
+def _below(
+    heads: Sequence[str], body: Sequence[Sequence[str]], widths: Sequence[int], width: int
+) -> None:
+    """The last column on lines of its own, under those of its row."""
+    *names, name = heads
+    say("  ".join(_padded(names, widths)).rstrip())
+    for *firsts, last in body:
+        say("  ".join(_padded(firsts, widths)).rstrip())
+        if last in ("", "-"):
+            continue
+        for line in _wrapped(f"{name}: {last}", width - len(_INDENT)):
+            say(_INDENT + line)
+
+
+def _padded(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
+    pairs = zip(cells, widths, strict=False)
+    return [paint(cell, COLOURS.get(cell, "")) + " " * (width - len(cell)) for cell, width in pairs]
+
+
+def _wrapped(text: str, room: int) -> list[str]:
+    if len(text) <= room:
+        return [text]
+    from textwrap import wrap  # only for what is long
+
+    return wrap(text, room, break_on_hyphens=False) or [text]

@@ -42,6 +42,7 @@ def command(*, as_json: bool) -> int:
     if as_json:
         emit("channels/1", channels=rows)
     else:
+        others = any(not (row["distribution"] or "").startswith("cronguard ") for row in rows)
         table(
             ("CHANNEL", "STATE", "ALERTS OF", "FROM", "OPTIONS"),
             [
@@ -49,7 +50,7 @@ def command(*, as_json: bool) -> int:
                     _title(row),
                     row["state"],
                     _audience(row),
-                    row["distribution"] or "-",
+                    (row["distribution"] or "-") if others else "",
                     row["error"] or _options(row),
                 )
                 for row in rows

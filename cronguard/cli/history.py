@@ -14,6 +14,7 @@ from cronguard.cli._open import (
     jobs_of,
     json_option,
     open_runtime,
+    up_to,
 )
 from cronguard.cli._say import emit, say
 from cronguard.cli._table import table
@@ -25,10 +26,11 @@ from cronguard.cli._times import span, stamp
 @click.option(
     "--limit",
     "-n",
-    type=click.IntRange(1, 100_000),
+    type=int,
+    callback=up_to(100_000),
     default=20,
-    show_default=True,
-    help="Show at most this many runs.",
+    metavar="N",
+    help="Show at most this many runs.  [20]",
 )
 @json_option
 def command(job: str, limit: int, *, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from cronguard.cli._say import CommandError, complain, say
+from cronguard.cli._say import CommandError, SettingsError, complain, say
 from cronguard.cli.init_postgres import legacy_option, print_option
 from cronguard.errors import CronguardError
 
@@ -82,7 +82,7 @@ def _dereferenced(url: str | None) -> str | None:
     name = url.removeprefix("env:")
     value = os.environ.get(name, "").strip()
     if not value:
-        raise CommandError(f"--db-url is env:{name}, but that variable is empty: set it")
+        raise SettingsError(f"--db-url is env:{name}, but that variable is empty: set it")
     return value
 
 

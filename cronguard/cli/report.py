@@ -10,7 +10,14 @@ from pathlib import Path
 
 import click
 
-from cronguard.cli._open import describe_store, find_job, job_argument, jobs_of, open_runtime
+from cronguard.cli._open import (
+    describe_store,
+    find_job,
+    job_argument,
+    jobs_of,
+    open_runtime,
+    up_to,
+)
 from cronguard.cli._report import Report, collect
 from cronguard.cli._say import CommandError, plural, say
 
@@ -23,7 +30,7 @@ _TEMPLATE = Path(__file__).parents[1] / "data" / "report.html"
     "-o", "--output", required=True, metavar="FILE", help="Where to write it; - for the output."
 )
 @click.option(
-    "--limit", type=click.IntRange(1, 1000), default=20, metavar="N", help="Runs a job.  [20]"
+    "--limit", type=int, callback=up_to(1000), default=20, metavar="N", help="Runs of a job.  [20]"
 )
 def command(jobs: tuple[str, ...], output: str, limit: int) -> None:
     """Write a page that shows every job, its newest runs and alerts.

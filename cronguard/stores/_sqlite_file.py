@@ -226,9 +226,12 @@ def _is_busy(error: sqlite3.Error) -> bool:
 
 
 _SENTENCES = {
-    "SQLITE_BUSY": ("busy", "{path} is locked by another process"),
-    "SQLITE_FULL": ("disk_full", "the disk that holds {path} is full"),
-    "SQLITE_READONLY": ("read_only", "{path} cannot be written: it or its disk is read-only"),
+    "SQLITE_BUSY": ("busy", "{path} is locked by another process: try again"),
+    "SQLITE_FULL": ("disk_full", "the disk that holds {path} is full: make room"),
+    "SQLITE_READONLY": (
+        "read_only",
+        "{path} cannot be written, it or its disk is read-only: name another file as the store",
+    ),
     "SQLITE_CANTOPEN": (
         "cannot_open",
         "{path} cannot be opened: check that its folder exists and belongs to this user",
@@ -240,7 +243,7 @@ _SENTENCES = {
     ),
     "SQLITE_NOTADB": (
         "not_a_database",
-        "{path} is not a SQLite database; it was left as it is: name another file",
+        "{path} is not a SQLite database; it was left as it is: name another file as the store",
     ),
 }
 _SENTENCES["SQLITE_LOCKED"] = _SENTENCES["SQLITE_BUSY"]
@@ -261,12 +264,15 @@ def _translate_os(error: OSError, path: Path) -> StoreError:
 
     name = errno.errorcode.get(error.errno or 0, "EIO")
     code, why = {
-        "EACCES": ("no_permission", "it belongs to another user or its folder is closed to us"),
-        "EPERM": ("no_permission", "it belongs to another user or its folder is closed to us"),
+        "EACCES": ("no_permission", "this user may not read and write it"),
+        "EPERM": ("no_permission", "this user may not read and write it"),
         "EROFS": ("read_only", "its disk is read-only"),
         "ENOSPC": ("disk_full", "its disk is full"),
         "EISDIR": ("is_a_directory", "there is a directory in its place"),
         "ENOTDIR": ("not_a_directory", "a part of its path is a file"),
         "EEXIST": ("not_a_directory", "a part of its path is a file"),
     }.get(name, (name.lower(), f"the system says {name}"))
-    return StoreError(f"{path} cannot be opened: {why}", code=code)
+    return StoreError(
+        f"{path} cannot be opened, since {why}: change that, or name another file as the store",
+        code=code,
+    )

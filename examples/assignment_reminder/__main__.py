@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -44,8 +45,17 @@ NOTES = {
 
 
 def main() -> int:
-    """Tell the story; 0 if every night went as it should."""
+    """Tell the story in a folder of its own, which goes again if it is broken off."""
     folder = Path(tempfile.mkdtemp(prefix="cronguard-example-"))
+    try:
+        return story(folder)
+    except KeyboardInterrupt:
+        shutil.rmtree(folder, ignore_errors=True)
+        return screen.stopped()
+
+
+def story(folder: Path) -> int:
+    """The seven nights, with everything in ``folder``; 0 if every night went as it should."""
     mentors = folder / "mentors.db"
     own = not os.environ.get("CRONGUARD_STORE")
     store = f"sqlite:///{folder / 'cronguard.db'}" if own else os.environ["CRONGUARD_STORE"]
@@ -136,5 +146,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except subprocess.CalledProcessError as error:
         sys.exit(error.returncode)  # the command has said on standard error what is wrong
-    except (BrokenPipeError, KeyboardInterrupt):
+    except BrokenPipeError:
         os._exit(1)  # nobody reads on

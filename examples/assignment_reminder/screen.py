@@ -44,12 +44,12 @@ def night(number: int, today: date, *, counts: str, outcome: str, streak: int, n
 def said(text: str) -> None:
     """What the job itself wrote to standard error; nothing on most nights."""
     if text:
-        print(f"\n{text}", flush=True)
+        print(f"\n{text.rstrip()}", flush=True)
 
 
 def aside(text: str) -> None:
     """Something to notice."""
-    print(paint(f"  {text}\n", "quiet"), flush=True)
+    print(paint(f"\n  {text}\n", "quiet"), flush=True)
 
 
 def closing(delivered: int, repeated: int) -> None:
@@ -72,6 +72,12 @@ def where(folder: Path, store: str, *, own: bool) -> None:
         print(f"Remove it with: rm -r {shlex.quote(str(folder))}")
     else:
         print(f"The log is in the store that CRONGUARD_STORE names, all else in {folder}.")
+
+
+def stopped() -> int:
+    """The exit code after Ctrl-C."""
+    print("\nStopped; nothing is left behind.", flush=True)
+    return 130
 
 
 def verdict(streaks: Sequence[int | None], expected: Sequence[int]) -> int:
