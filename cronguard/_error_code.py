@@ -159,6 +159,6 @@ def _http_status(error: BaseException) -> str | None:
         candidates = [
             read(response, name) for name in ("status_code", "status") if response is not None
         ]
-    candidates += [read(error, name) for name in ("status_code", "status", "code")]
+    candidates += [read(error, name) for name in ("status_code", "status", "code", "smtp_code")]
     shaped = (_shaped(value, _HTTP_STATUS) for value in candidates)
     return next((status for status in shaped if status), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from types import FrameType, TracebackType
+from types import CodeType, FrameType, TracebackType
 from typing import Any
 
 from cronguard._mask import MASK
@@ -41,7 +41,15 @@ def error_location(error: BaseException) -> str | None:
     if path is None:
         _make_room(_shown)
         path = _shown[code.co_filename] = _show(tb.tb_frame)
-    return f"{path}:{tb.tb_lineno or 0} in {_function(code.co_name)}"[:_MAX_LENGTH]
+    return f"{path}:{tb.tb_lineno or 0} in {_function(code)}"[:_MAX_LENGTH]
+
+
+def is_generated(code: CodeType) -> bool:
+    """Whether it was made of a text while the program ran, such as by `exec`, data included."""
+    name = code.co_filename
+    if name == "<string>":
+        return sys.argv[:1] != ["-c"]
+    return name.startswith("<") and name != "<stdin>" and not name.startswith("<frozen ")
 
 
 def _innermost(tb: TracebackType | None) -> tuple[int, TracebackType | None]:
@@ -167,9 +175,16 @@ def _users() -> set[str]:
     return names - {""}
 
 
-def _function(name: str) -> str:
+def _function(code: CodeType) -> str:
+    name = code.co_name
+    if len(name) > _MAX_PART:
+        return MASK
     plain = name[1:-1] if name[:1] == "<" and name[-1:] == ">" else name
-    return name if plain.isidentifier() and len(name) <= _MAX_PART else MASK
+    if is_generated(code) and plain == name:
+        from cronguard._redact_vocabulary import vocabulary  # hardly ever needed
+
+        return name if vocabulary().knows_name(name) else MASK
+    return name if plain.isidentifier() else MASK
 
 
 def _slashed(path: str) -> str:

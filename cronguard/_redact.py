@@ -123,15 +123,24 @@ class _Redactor:
         parts = [text]
         for quoted in sorted(self._done, key=len, reverse=True):
             if quoted in text:
-                self.quoted.add(quoted)
-                parts = [
+                apart = [
                     piece
                     for part in parts
                     for piece in ([part] if part in self._done else _split(part, quoted))
                 ]
+                if len(apart) > len(parts):
+                    self.quoted.add(quoted)
+                parts = apart
         return parts
 
 
 def _split(text: str, quoted: str) -> list[str]:
-    pieces = text.split(quoted)
-    return [each for piece in pieces for each in (piece, quoted)][:-1]
+    pieces, start, at = [], 0, text.find(quoted)
+    while at >= 0:
+        end = at + len(quoted)
+        # glued to a letter it is a part of something else
+        if not (text[at - 1 : at].isalnum() or text[end : end + 1].isalnum()):
+            pieces += [text[start:at], quoted]
+            start = end
+        at = text.find(quoted, end)
+    return [*pieces, text[start:]]

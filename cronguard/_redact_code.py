@@ -9,6 +9,8 @@ from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, cast
 
 from cronguard._error_code import own_code
+from cronguard._error_place import is_generated
+from cronguard._error_type import written_name
 from cronguard._redact_vocabulary import vocabulary
 
 _MOST_FRAMES = 20_000
@@ -46,7 +48,7 @@ class CodeText:
     """Whole literals that look like a program's name, such as ``"user_id"`` or ``"READ_ONLY"``."""
 
     types: frozenset[str] = frozenset()
-    """The names of the errors' classes."""
+    """The names of the errors' classes, as far as they stand in the code."""
     codes: frozenset[str] = frozenset()
     """The errors' own codes, such as ``"23505"``."""
 
@@ -78,7 +80,7 @@ def _joined(frames: tuple[FrameType, ...], kinds: tuple[type, ...]) -> CodeText:
         return found[1]
     texts = [_text_of_frame(frame) for frame in frames]
     texts += [_text_of_code(code, ()) for kind in kinds for code in _methods(kind)]
-    known = replace(_sum(texts), types=frozenset(kind.__name__ for kind in kinds))
+    known = replace(_sum(texts), types=frozenset(map(written_name, kinds)))
     if len(_joins) >= _MOST_REMEMBERED:
         _joins.clear()
     # the code and the classes are held on to, so that no other can get their ids
@@ -121,8 +123,8 @@ def _called(frame: FrameType) -> Iterator[CodeType | str]:
         value: object = dict.get(frame.f_globals, name)
         if type(value) is FunctionType:
             yield value.__code__
-        elif type(value) is str and len(value) <= _LONGEST_LITERAL and _FIELDS.search(value):
-            yield value
+        elif type(value) is str and name.isupper() and len(value) <= _LONGEST_LITERAL:
+            yield value  # a constant; other variables of a module may hold data
         elif issubclass(type(value), type):  # isinstance would ask the value itself
             kind = cast("type", value)
             yield from _methods(kind)
@@ -163,6 +165,10 @@ def _text_of_code(code: CodeType, called: tuple[CodeType | str, ...]) -> CodeTex
             constants.update(_constants(current))
             continue
         if not isinstance(current, CodeType):
+            continue
+        if is_generated(current):
+            # made at run time, so that data may be in it: only what it calls its arguments is kept
+            names.update(current.co_varnames[: current.co_argcount + current.co_kwonlyargcount])
             continue
         names.update(current.co_names, current.co_varnames, current.co_freevars, [current.co_name])
         for constant in current.co_consts:

@@ -62,7 +62,7 @@ class _Message:
 
     def _is_known(self, hole: str, kind: SpanKind) -> bool:
         if kind == "n":
-            return hole.isdecimal() and len(hole) <= _MOST_DIGITS
+            return hole.removeprefix("-").isdecimal() and len(hole) <= _MOST_DIGITS
         if kind == "name":
             return self._known.is_name(hole)
         if kind == "type":

@@ -21,9 +21,10 @@ _CODE_LENGTHS = (5, 8)
 _UNIT = re.compile(r" ?([A-Za-z-]+)(?!\w)")
 _CODES = frozenset({"status", "exit", "error", "return", "http", "response"})
 _TOWARDS = frozenset({"to", "from", "with", "for", "by", "of", "or", "and", "user"})
-_DOUBTFUL = frozenset({"ambiguous", "function", "term", "number"})
+_DOUBTFUL = frozenset({"ambiguous", "function", "term", "number", "starter"})
 _QUOTES = frozenset("'\"`")
-_OPENS_CLAUSE = frozenset(".:;!?]\n([|>-")
+_ENDS_SENTENCE = frozenset(".!?\n")
+_OPENS_CLAUSE = _ENDS_SENTENCE | _QUOTES | frozenset(":;]([|>-")
 _FEW = 2
 _LONG = 6
 _MOSTLY = 0.8
@@ -122,8 +123,10 @@ class Words:
             return "sign" if _SIGNS.issuperset(run) else ""
         if run.isalpha() and run.istitle():
             return "starter" if self._starts_clause(start, run) else ""
-        if self._code.knows(run) and (self._is_quoted(start, end) or "_" in run):
+        if run in self._code.constants and (self._is_quoted(start, end) or "_" in run):
             return "name"
+        if run in self._code.names and "_" in run:
+            return "name"  # a variable may be called will or grace
         if "'" in run:
             return self._kind_of_contraction(run)
         if "/" in run or "\\" in run:
@@ -150,19 +153,18 @@ class Words:
         head, _, tail = run.rpartition("'")
         kind = self._vocabulary.kind
         if tail == "t" and head.endswith("n"):
+            head = head.lower()  # Can't, Couldn't: nobody's name
             return "function" if kind(head) or kind(head[:-1]) else ""
         if tail in {"s", "re", "ve", "ll", "d"}:
             return "known" if kind(head) in {"known", "function"} else ""
         return ""
 
     def _starts_clause(self, start: int, run: str) -> bool:
+        if not self._vocabulary.starts(run) or self._is_enclosed(start, start + len(run)):
+            return False
         before = self._text[:start].rstrip(" \t")
-        if before and before[-1] not in _OPENS_CLAUSE:
-            return False
-        if not self._vocabulary.starts(run):
-            return False
-        # after a colon may come a value, which can be a name such as An or Can
-        return not before or before[-1] != ":" or self._vocabulary.kind(run.lower()) == "known"
+        opens = _ENDS_SENTENCE if self._vocabulary.is_name_too(run) else _OPENS_CLAUSE
+        return not before or before[-1] in opens
 
     def _is_labelled_code(self, start: int, run: str) -> bool:
         """PostgREST's and PostgreSQL's codes where they are said to be codes."""
@@ -214,7 +216,9 @@ class Words:
             return False
         left = index > 0 and self._masks_neighbour(self.all[index - 1], word)
         right = index + 1 < len(self.all) and self._masks_neighbour(word, self.all[index + 1])
-        if word.text[0].isdigit():
+        if word.kind == "starter":
+            falls = self._vocabulary.is_name_too(word.text) and not self._goes_on(index)
+        elif word.text[0].isdigit():
             falls = left  # the end of a longer number
         elif word.kind == "ambiguous" or (word.text.isalpha() and word.kind == "term"):
             falls = left or right or self._is_addressed(self.all, index)
@@ -223,6 +227,14 @@ class Words:
         if falls:
             word.kind = ""
         return falls
+
+    def _goes_on(self, index: int) -> bool:
+        """Whether the next word belongs to the same sentence, and is shown."""
+        if index + 1 == len(self.all):
+            return False
+        word, following = self.all[index : index + 2]
+        between = self._text[word.end : following.start]
+        return between == " " and following.kind in {"known", "function"}
 
     def _is_addressed(self, words: list[Word], index: int) -> bool:
         """Whether an ambiguous word stands where one speaks of somebody: ``to page from``."""

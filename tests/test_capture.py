@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import signal
+import smtplib
 import socket
 import sqlite3
 import ssl
@@ -175,6 +176,7 @@ CODES = [
     (SystemExit("a sentence"), "1"),
     (SystemExit(True), "1"),
     (subprocess.CalledProcessError(7, ["x"]), "7"),
+    (smtplib.SMTPDataError(554, b"no"), "554"),
     (subprocess.CalledProcessError(-9, ["x"]), "SIGKILL"),
     (raised(wrapped), "ECONNREFUSED"),
     (ExceptionGroup("g", [ValueError("x"), OSError(errno.EIO, "x")]), "EIO"),

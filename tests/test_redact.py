@@ -145,6 +145,65 @@ def test_a_full_name_in_the_code_is_no_sentence():
         assert shown(source.format(name)) == f"no answer from {MASK}"
 
 
+@pytest.mark.parametrize("name", ["grace", "mark", "rose"])
+def test_a_variable_does_not_vouch_for_a_value(name):
+    """A job may call a variable ``grace``; a key of that name is somebody all the same."""
+    source = f"def job(a):\n    {name} = 5\n    raise KeyError(a)"
+    assert shown(source, name) == f"'{MASK}'"
+
+
+def test_a_variable_of_a_module_is_no_template_unless_it_is_a_constant():
+    """A script's variables hold data, with braces and percent signs in it."""
+    source = """
+row = "no answer from Kari Nordmann, 50% discount"
+
+def job():
+    raise ValueError("bad row " + row)
+"""
+    assert shown(source) == f"bad row {MASK}"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "def go(): raise ValueError('no answer from Kari Nordmann today')",
+        "def kari_nordmann(): raise KeyError('kari_nordmann')\ngo = kari_nordmann",
+    ],
+)
+def test_code_made_at_run_time_is_not_trusted(made):
+    """What is handed to `exec` may have been made of data: its literals and names are values."""
+    names = {}
+    exec(made, names)
+    error = raised(names["go"])
+    kept = capture(error, redact="scrub")
+    assert "kari" not in f"{kept.error_message} {kept.error_location}".lower()
+
+
+def test_a_program_given_on_the_command_line_is_code():
+    """``python -c`` runs what somebody wrote."""
+    program = (
+        "from cronguard._redact import redact_error\n"
+        "name = chr(75) + 'ari'\ntry:\n    raise ValueError(f'Fant ikke {name} i går')\n"
+        "except ValueError as error:\n    print(ascii(redact_error(error)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == ascii(f"Fant ikke {MASK} i går")
+
+
+def test_a_class_named_after_somebody_is_not_shown_by_its_repr():
+    """``repr`` of an error shows its class, which may have been made of data."""
+    source = """
+def job(a):
+    try:
+        raise type(a, (Exception,), {})("x")
+    except Exception as error:
+        raise ValueError(f"failed: {error!r}") from error
+"""
+    assert "Kari" not in shown(source, "Kari")
+
+
 # --- codes, causes, groups, notes -----------------------------------------------------------------
 
 
@@ -163,6 +222,18 @@ def test_a_full_name_in_the_code_is_no_sentence():
         "UNIQUE constraint failed: orders.customer_id",
         "Expecting value: line 1 column 1 (char 0)",
         "timed out after 30 seconds",
+        "[Errno -2] Name or service not known",
+        "Lock wait timeout exceeded; try restarting transaction",
+        "Can't connect to the server",
+        "{'message': 'No such container'}",
+        "('Connection aborted.', ConnectionResetError('Connection reset by peer'))",
+        "invalid_grant: Token has been expired or revoked.",
+        "pg_dump: error: aborting because of server version mismatch",
+        "sh: 1: node: not found",
+        "can't compare offset-naive and offset-aware datetimes",
+        "(sqlite3.OperationalError) database is locked",
+        "Segmentation fault (core dumped)",
+        "Killed",
     ],
 )
 def test_codes_and_technical_messages_are_kept_whole(text):
@@ -226,6 +297,18 @@ def job(a):
     assert text == f"rad {MASK} hoppet over: invalid literal for int() with base 10: {MASK}"
 
 
+def test_a_cause_inside_another_word_is_no_quotation():
+    """What a cause said must not cut a label from its secret."""
+    source = """
+def job(a):
+    try:
+        raise ValueError("password=")
+    except ValueError as error:
+        raise RuntimeError(a) from error
+"""
+    assert shown(source, "password=file") == f"password={MASK}; caused by ValueError: password="
+
+
 # --- words, identifiers, settings -----------------------------------------------------------------
 
 
@@ -245,6 +328,14 @@ def job(a):
         ("could not reach 10.0.0.1:8080 in time", f"could not reach {MASK} in time"),
         ("at line 12 of 03.02.1984", f"at line 12 of {MASK}"),
         ("Kari, Ola og Per", MASK),
+        ("Can Yilmaz not found", f"{MASK} not found"),
+        ("no invoice for customer: An Binh", f"no invoice for customer: {MASK}"),
+        ("An error occurred, Kari", f"An error occurred, {MASK}"),
+        (
+            "Duplicate entry 'kari-true' for key 'users.email'",
+            f"Duplicate entry '{MASK}' for key 'users.email'",
+        ),
+        ("curl: (6) Could not resolve host: kari.no", f"curl: (6) {MASK} not resolve host: {MASK}"),
         ("", ""),
     ],
 )
@@ -389,10 +480,12 @@ def test_a_huge_message_costs_no_more_than_its_own_str():
             return self.text
 
     error = raised(compiled("def job(e):\n    raise e").job, HugeError())
-    redact_error(error)
-    begin = time.thread_time()
-    text = redact_error(error)
-    assert time.thread_time() - begin < 2.0
+    times = []
+    for _ in range(5):
+        begin = time.thread_time()
+        text = redact_error(error)
+        times.append(time.thread_time() - begin)
+    assert min(times) < 0.05
     assert len(text.encode()) <= 2048
 
 

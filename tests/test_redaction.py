@@ -50,9 +50,9 @@ def measured(cases):
     """(recall, misses by way of raising, milliseconds a message in the middle)."""
     values, missed, times, examples = 0, Counter(), [], []
     for case in cases:
-        begin = time.perf_counter()
+        begin = time.thread_time()
         shown = redact_error(case.error) or ""
-        times.append((time.perf_counter() - begin) * 1000)
+        times.append((time.thread_time() - begin) * 1000)
         for value in case.values:
             values += 1
             if found := leaks(value, case, shown):
@@ -73,7 +73,7 @@ def test_people_are_masked(locales, seed, each, table):
     )
     assert len(chosen) >= 16
     assert recall >= RECALL, examples
-    assert middle < 10 * MILLISECONDS  # the figure itself is for a quiet machine: see the table
+    assert middle < MILLISECONDS
 
 
 def test_names_that_are_words_are_masked(seed, each, table):
