@@ -97,7 +97,8 @@ def decide(
     elif outcome.status == "success":
         count = 0
         if late and state.last_counted_run != run_id:
-            after = state._replace(last_success_at=outcome.finished_at)
+            last = state.last_success_at or outcome.finished_at
+            after = state._replace(last_success_at=max(last, outcome.finished_at))
         else:
             due += [
                 DueAlert(

@@ -26,6 +26,7 @@ from cronguard.model import (
     Settlement,
 )
 from cronguard.stores._last_known import LastKnown
+from cronguard.stores._spool import Spool
 from cronguard.stores._spooled_values import (
     outcome_of,
     outcome_text,
@@ -334,6 +335,93 @@ def test_a_snooze_is_respected(host, remote):
     assert host.deliver() == []
 
 
+def test_a_test_alert_is_no_news_of_the_incident(host, remote):
+    """In test mode a first failure sends a test; when the streak reaches the threshold, it is told,
+    and the test does not come again."""
+    host.play("success")
+    remote.down()
+    host.play("failure", test_mode=True)
+    assert [alert["kind"] for alert in host.deliver()] == ["test"]
+    remote.up()
+    host.play("failure")
+    assert [alert["kind"] for alert in host.deliver()] == ["test", "failing"]
+
+
+def test_a_cancelled_run_is_no_knowledge(host, remote):
+    """With nothing known before it, the failure after it alerts at once."""
+    remote.down()
+    host.play("cancelled", "failure", "failure")
+    (alert,) = host.deliver()
+    assert alert["consecutive_failure_count"] is None
+
+
+def test_another_process_of_this_host_may_know_more(host, remote):
+    """What it heard from the store since is what counts, so an incident is announced once."""
+    host.play("failure")
+    neighbour = Host(remote, host.path.parent)
+    neighbour.play("failure")
+    assert len(neighbour.deliver()) == 1
+    remote.down()
+    host.play("failure")
+    assert host.deliver() == []
+    neighbour.store.close()
+
+
+def test_a_spool_that_cannot_be_emptied_holds_up_nothing(host, remote, monkeypatch):
+    """Its disk is full, or it was made read-only: what the store takes is recorded, once."""
+    remote.down()
+    host.play("failure")
+    remote.up()
+    full = StoreError("the disk is full", code="disk_full")
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "drop", raising(full))
+        host.play("failure", "failure")
+        assert history(remote) == [("failure", 1), ("failure", 2), ("failure", 3)]
+        assert len([said for said in host.said if "disk is full" in said]) == 1
+    host.restart()
+    host.play("success")
+    assert host.store.waiting() == 0
+    assert [count for _, count in history(remote)] == [1, 2, 3, 0]
+
+
+def raising(error):
+    def work(*_args, **_keywords):
+        raise error
+
+    return work
+
+
+def test_a_check_finds_what_was_killed_here_meanwhile(host, remote):
+    """Without another start of the job."""
+    remote.down()
+    run, _ = host.begin(owner=KILLED)
+    remote.up()
+    host.restart()
+    found = host.store.sweep(HERE, is_dead=lambda owner: owner.pid == KILLED.pid)
+    assert [(record.run_id, record.status) for record in found] == [(run.run_id, "crashed")]
+    assert found[0].consecutive_failure_count == 1
+    assert history(remote) == [("crashed", 1)]
+    assert host.store.sweep(HERE, is_dead=lambda _: True) == []
+
+
+def test_a_start_that_only_this_host_knows_is_no_missed_one(host, remote):
+    """The run goes on, or its end waits here; the store has heard of neither."""
+    plan = Schedule("0 6 * * *")
+    host.play("success", schedule=plan)
+    remote.down()
+    host.play("failure")
+    going, _ = host.begin()
+    remote.up()
+    before = going.started_at - timedelta(hours=1)
+    found = host.store.starts("nightly", after=before)
+    assert len(found) == 3
+    assert found == sorted(found)
+    assert found[-1] == going.started_at
+    assert host.store.starts("nightly", after=before, limit=1) == found[:1]
+    assert host.store.starts("nightly", after=going.started_at) == []
+    assert host.store.starts("other", after=before) == []
+
+
 def test_an_overrun_is_told_from_here(host, remote):
     """Once a step, degraded, with the job's last known state."""
     host.play("failure")
@@ -448,6 +536,22 @@ def test_a_row_that_cannot_be_read_is_set_aside(host, remote):
     assert host.store.waiting() == 0
     with closing(sqlite3.connect(host.path)) as db:
         assert db.execute("SELECT outcome FROM spool").fetchall() == [("{",)]
+        assert db.execute("SELECT * FROM spool_jobs").fetchall() == []
+
+
+def test_a_running_row_that_cannot_be_read_is_passed_over(host, remote):
+    """And a state that cannot be read is none: jobs are recorded all the same."""
+    remote.down()
+    host.begin()
+    host.play("failure", "failure")
+    with closing(sqlite3.connect(host.path)) as db, db:
+        db.execute("UPDATE spool SET run = '{' WHERE seq IS NULL")
+        db.execute("UPDATE spool_jobs SET state = '[]'")
+    host.restart()
+    host.play("failure")
+    remote.up()
+    host.play("failure")
+    assert history(remote) == [("failure", n) for n in (1, 2, 3, 4)]
 
 
 def test_a_long_queue_does_not_delay_a_job(host, remote, monkeypatch):

@@ -16,31 +16,37 @@ _AT_LEAST_EVERY = 1.0
 
 
 class LastKnown:
-    """States by job, in memory and in ``folder``. Never raises: to know nothing is allowed."""
+    """States by job, in memory and in ``folder``. Never raises: to know nothing is allowed.
+
+    The folder is shared by the processes of this host; what any of them was told last counts.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._states: dict[str, JobState] = {}
+        self._states: dict[str, tuple[JobState, int]] = {}
+        """With when it was said, in nanoseconds."""
         self._written: dict[str, tuple[JobState, float]] = {}
 
     def note(self, job: str, state: JobState | None, *, keep: bool) -> None:
         """The store has said so. ``keep`` it for other processes too, or for this one only."""
         if state is None:
             return
-        self._states[job] = state
+        self._states[job] = state, time.time_ns()
         if keep and not self._is_written(job, state):
             with contextlib.suppress(OSError, ValueError):
-                self._write(job, state)
+                self._write(job, *self._states[job])
                 self._written[job] = (state, time.monotonic())
 
     def get(self, job: str) -> JobState | None:
         """What was said last; None if nothing ever was, or it cannot be read."""
-        if job in self._states:
-            return self._states[job]
+        own, since = self._states.get(job, (None, -1))
+        path = self._path(job)
         try:
-            return state_of(self._path(job).read_text(encoding="utf-8"))
+            if path.stat().st_mtime_ns > since:
+                return state_of(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, KeyError, TypeError):
-            return None
+            pass
+        return own
 
     def forget(self, job: str) -> None:
         """Nothing is known of it any more."""
@@ -58,7 +64,7 @@ class LastKnown:
         )
         return alike == state and time.monotonic() - at < _AT_LEAST_EVERY
 
-    def _write(self, job: str, state: JobState) -> None:
+    def _write(self, job: str, state: JobState, since: int) -> None:
         path = self._path(job)
         draft = path.with_name(f"{path.name}.{os.getpid()}")
         text = state_text(state).encode("utf-8")
@@ -70,6 +76,7 @@ class LastKnown:
             descriptor = os.open(draft, flags, 0o600)
         try:
             os.write(descriptor, text)
+            os.utime(draft, ns=(since, since))  # the kernel's own stamp is milliseconds behind
         finally:
             os.close(descriptor)
         draft.replace(path)

@@ -8,10 +8,10 @@ from an outbox of the spool's own.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from cronguard.ids import new_id
 from cronguard.model import (
@@ -42,13 +42,16 @@ from cronguard.stores._sqlite_file import SQLiteFile
 from cronguard.stores._sqlite_rows import is_due
 from cronguard.times import rfc3339
 
+T = TypeVar("T")
+
 _KEPT = timedelta(days=30)
 _PAGE = 100
 
 
 class Entry(NamedTuple):
-    """An outcome that the store has yet to be told."""
+    """An outcome that the store has yet to be told. ``seq`` is its place in the queue."""
 
+    seq: int
     run: Run
     outcome: Outcome
     started: bool
@@ -120,7 +123,9 @@ class Spool:
         found = self._file.read(lambda db: db.execute(query).fetchall())
         gone = []
         for text, until in found:
-            run = run_of(text)
+            run = _read(run_of, text)
+            if run is None:
+                continue
             here = run.owner.space is not None and run.owner.space == owner.space
             if is_dead(run.owner) if here else (until or "") <= now:
                 gone.append(run._replace(test_mode=False))
@@ -131,35 +136,44 @@ class Spool:
         query = "SELECT 1 FROM spool WHERE run_id = ? AND seq IS NULL"
         return self._file.read(lambda db: db.execute(query, (run_id,)).fetchone()) is not None
 
-    def waiting(self) -> int:
-        """How many outcomes the store has yet to be told."""
-        query = "SELECT count(*) FROM spool WHERE seq > 0"
-        count: int = self._file.read(lambda db: db.execute(query).fetchone()[0])
-        return count
+    def starts(self, job: str, after: datetime) -> list[datetime]:
+        """When runs of the job started, later than ``after``, that the store may not know of."""
+        query = "SELECT run FROM spool WHERE job = ?"
+        found = self._file.read(lambda db: db.execute(query, (job,)).fetchall())
+        runs = [_read(run_of, text) for (text,) in found]
+        return [run.started_at for run in runs if run is not None and run.started_at > after]
 
-    def entries(self) -> list[Entry]:
-        """The first outcomes that wait, in the order in which they must be told.
+    def waiting(self, *, besides: Collection[str] = ()) -> int:
+        """How many outcomes the store has yet to be told, ``besides`` these runs'."""
+        query = "SELECT run_id FROM spool WHERE seq > 0"
+        found = self._file.read(lambda db: db.execute(query).fetchall())
+        return sum(run_id not in besides for (run_id,) in found)
+
+    def entries(self, *, after: int = 0) -> list[Entry]:
+        """The first outcomes that wait after a place in the queue, in the order in which they must
+        be told.
 
         One that cannot be read any more is set aside, so that the others get their turn.
         """
         found = self._file.read(
             lambda db: db.execute(
-                "SELECT run_id, run, outcome, started, told FROM spool WHERE seq > 0"
+                "SELECT run_id, seq, run, outcome, started, told FROM spool WHERE seq > ?"
                 " ORDER BY seq LIMIT ?",
-                (_PAGE,),
+                (after, _PAGE),
             ).fetchall()
         )
         entries, damaged = [], []
-        for run_id, run, outcome, started, told in found:
-            channels = frozenset(told.split(",") if told else ())
-            try:
-                entries.append(Entry(run_of(run), outcome_of(outcome), bool(started), channels))
-            except (ValueError, KeyError, TypeError, AttributeError):
+        for run_id, seq, begun, ended, started, told in found:
+            run, outcome = _read(run_of, begun), _read(outcome_of, ended)
+            if run is None or outcome is None:
                 damaged.append((run_id,))
+                continue
+            channels = frozenset(told.split(",") if told else ())
+            entries.append(Entry(seq, run, outcome, bool(started), channels))
         if damaged:
             query = "UPDATE spool SET seq = -seq WHERE run_id = ? AND seq > 0"
             self._file.write(lambda db: db.executemany(query, damaged))
-            return entries or self.entries()
+            return entries or self.entries(after=after)
         return entries
 
     def drop(self, run_id: str) -> None:
@@ -168,8 +182,7 @@ class Spool:
         def work(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM spool WHERE run_id = ?", (run_id,))
             db.execute(
-                "DELETE FROM spool_jobs WHERE job NOT IN"
-                " (SELECT job FROM spool WHERE seq IS NOT NULL)"
+                "DELETE FROM spool_jobs WHERE job NOT IN (SELECT job FROM spool WHERE seq > 0)"
             )
             outbox.prune(db, rfc3339(self._clock() - _KEPT))
 
@@ -265,6 +278,8 @@ def _end(
         snoozed=before is not None and _is_snoozed(before, now),
         test_mode=run.test_mode,
     )
+    # A test that was sent from here is no news of the incident, and the store is to send no other.
+    told = {due.channel for due in decision.alerts if due.kind != "test"}
     thresholds = {rule.channel: rule.threshold for rule in run.rules}
     owed = []
     for due in decision.alerts:
@@ -282,28 +297,33 @@ def _end(
     db.execute(
         """INSERT INTO spool (run_id, seq, job, run, outcome, started, told)
            VALUES (?, (SELECT coalesce(max(seq), 0) + 1 FROM spool), ?, ?, ?, ?, ?)
-           ON CONFLICT (run_id) DO UPDATE SET seq = excluded.seq, outcome = excluded.outcome,
-               told = excluded.told""",
+           ON CONFLICT (run_id) DO UPDATE SET seq = excluded.seq, run = excluded.run,
+               outcome = excluded.outcome, told = excluded.told""",
         (
-            *(run.run_id, run.job, run_text(run), outcome_text(outcome)),
-            *(started and row is None, _joined(due.channel for due in decision.alerts)),
+            *(run.run_id, run.job, run_text(run._replace(test_mode=False))),
+            *(outcome_text(outcome), started and row is None, ",".join(sorted(told)) or None),
         ),
     )
-    db.execute(
-        "INSERT INTO spool_jobs (job, state) VALUES (?, ?)"
-        " ON CONFLICT (job) DO UPDATE SET state = excluded.state",
-        (run.job, state_text(decision.state)),
-    )
+    if before is not None or outcome.status != "cancelled":  # of which nothing can be learned
+        db.execute(
+            "INSERT INTO spool_jobs (job, state) VALUES (?, ?)"
+            " ON CONFLICT (job) DO UPDATE SET state = excluded.state",
+            (run.job, state_text(decision.state)),
+        )
     return Finished(decision.consecutive_failure_count, is_due(db, run.job, now))
-
-
-def _joined(channels: Iterable[str]) -> str | None:
-    return ",".join(sorted(set(channels))) or None
 
 
 def _state(db: sqlite3.Connection, job: str) -> JobState | None:
     row = db.execute("SELECT state FROM spool_jobs WHERE job = ?", (job,)).fetchone()
-    return state_of(row[0]) if row else None
+    return _read(state_of, row[0]) if row else None
+
+
+def _read(kind: Callable[[str], T], text: str) -> T | None:
+    """What was kept as text; None if it cannot be read any more."""
+    try:
+        return kind(text)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _is_snoozed(state: JobState, now: datetime) -> bool:

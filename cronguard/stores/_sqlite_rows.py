@@ -84,7 +84,8 @@ def start_unopposed(db: sqlite3.Connection, run: Run, now: datetime) -> Started 
         return None
     if row[5:8] != run.schedule and (run.schedule or (row[5] and not row[4])):
         return None
-    _insert_running(db, run, now)
+    if not _insert_running(db, run, now):
+        return None
     return Started("running", row[0], None, bool(row[8]) and is_due(db, run.job, now))
 
 
@@ -102,7 +103,8 @@ def start(db: sqlite3.Connection, run: Run, now: datetime, dead: AbstractSet[Own
     state, holder = JobState(), None
     if row is not None:
         state, holder = sweep_job(db, run, state_of(row), now, dead)
-    skipped = holder is not None and run.overlap == "skip"
+    was_skipped = row is not None and row[6] == "skipped"
+    skipped = was_skipped or (holder is not None and run.overlap == "skip")
     count = state.consecutive_failure_count
     if skipped:
         _insert_skipped(db, run, count)
@@ -226,9 +228,10 @@ def _register(db: sqlite3.Connection, run: Run, now: datetime) -> None:
     db.execute(_REGISTER_ANEW, (*known, None if same else at, row[4] if same else None, run.job))
 
 
-def _insert_running(db: sqlite3.Connection, run: Run, now: datetime) -> None:
+def _insert_running(db: sqlite3.Connection, run: Run, now: datetime) -> bool:
+    """False if the run is there already."""
     owner = run.owner
-    db.execute(
+    inserted = db.execute(
         _INSERT_RUNNING,
         (
             *(run.run_id, run.job, rfc3339(run.started_at)),
@@ -236,6 +239,7 @@ def _insert_running(db: sqlite3.Connection, run: Run, now: datetime) -> None:
             rfc3339(now + timedelta(seconds=run.lease)),
         ),
     )
+    return inserted.rowcount == 1
 
 
 def _insert_skipped(db: sqlite3.Connection, run: Run, count: int) -> None:

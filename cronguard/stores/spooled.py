@@ -24,6 +24,7 @@ from cronguard.model import (
     Overrun,
     Owner,
     Run,
+    RunRecord,
     Settlement,
     Started,
 )
@@ -70,6 +71,8 @@ class SpooledStore:
         self._replaying = threading.Lock()
         self._quiet_until = 0.0
         self._claimed_here: set[str] = set()
+        self._recorded: set[str] = set()
+        """Runs that the store has been told of and that could not be taken out of the spool."""
         self._sweeper: tuple[Owner, Callable[[Owner], bool]] | None = None
 
     def __repr__(self) -> str:
@@ -176,11 +179,31 @@ class SpooledStore:
         except StoreError:
             raise trouble from None
 
+    # --- what is expected -----------------------------------------------------------------------
+
+    def sweep(self, owner: Owner, *, is_dead: Callable[[Owner], bool]) -> list[RunRecord]:
+        """As `Store.sweep`; of those that began here unseen by the store, too."""
+        self.replay()
+        found = []
+        for run in self._spool.dead(owner, is_dead) if self._has_spool() else ():
+            gone = crash(datetime.now(UTC))
+            finished = self._tell(run, gone, started=False, told=frozenset())
+            if finished is not None:
+                found.append(_record(run, gone, finished))
+        return found + self.remote.sweep(owner, is_dead=is_dead)
+
+    def starts(self, job: str, *, after: datetime, limit: int = 10_000) -> list[datetime]:
+        """As `Store.starts`; also of runs that the store has not heard of yet."""
+        found = set(self.remote.starts(job, after=after, limit=limit))
+        if self._has_spool():
+            found.update(self._spool.starts(job, after))
+        return sorted(found)[:limit]
+
     # --- what waits -----------------------------------------------------------------------------
 
     def waiting(self) -> int:
         """How many outcomes are kept here that the store has yet to be told."""
-        return self._spool.waiting() if self._has_spool() else 0
+        return self._spool.waiting(besides=self._recorded) if self._has_spool() else 0
 
     def has_alerts(self) -> bool:
         """Whether alerts that were decided here wait to be sent."""
@@ -199,7 +222,7 @@ class SpooledStore:
         if not self._has_spool():
             return True
         try:
-            waiting = self._spool.waiting()
+            waiting = self.waiting()
             dead = self._spool.dead(*self._sweeper) if self._sweeper else []
         except StoreError as error:
             self._complain(f"the local spool cannot be read: {error}")
@@ -210,27 +233,32 @@ class SpooledStore:
             return False  # another thread is at it; whoever comes now comes later
         try:
             self._tell_all(time.monotonic() + seconds, lambda _done: None)
-            if self._spool.waiting():
+            if self.waiting():
                 return False
             for run in dead:
-                gone = crash(datetime.now(UTC))
-                self._tell(run, gone, started=False, told=frozenset())
+                self._tell(run, crash(datetime.now(UTC)), started=False, told=frozenset())
         finally:
             self._replaying.release()
         return True
 
     def _tell_all(self, deadline: float | None, progress: Callable[[int], None]) -> int:
-        done = 0
-        while entries := self._spool.entries():
-            for entry in entries:
+        done = after = 0
+        while entries := self._spool.entries(after=after):
+            for after, run, outcome, started, told in entries:  # noqa: B007  # where to go on
                 if deadline is not None and time.monotonic() >= deadline:
                     return done
-                self._tell(*entry)
+                self._tell(run, outcome, started=started, told=told)
                 done += 1
                 progress(done)
         return done
 
-    def _tell(self, run: Run, outcome: Outcome, started: bool, told: frozenset[str]) -> None:
+    def _tell(
+        self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str]
+    ) -> Finished | None:
+        """Tell the store of an outcome; None if it refuses it for good, or was told before."""
+        if run.run_id in self._recorded:
+            return None
+        finished = None
         try:
             finished = self._finish(run, outcome, started=started, told=told)
         except StoreError as error:
@@ -239,7 +267,8 @@ class SpooledStore:
             self._complain(f"a run of {run.job} was refused and is left out: {error}")
         else:
             self._last_known.note(run.job, finished.state, keep=True)
-        self._spool.drop(run.run_id)
+        self._drop(run.run_id)
+        return finished
 
     def forget(self, job: str) -> bool:
         """As `Store.forget`; what waits is told before, or it would bring the job back."""
@@ -342,5 +371,20 @@ class SpooledStore:
     def _drop(self, run_id: str) -> None:
         try:
             self._spool.drop(run_id)
-        except StoreError as error:  # it is told once more, which changes nothing
+        except StoreError as error:  # another process tells it once more, which changes nothing
+            self._recorded.add(run_id)
             self._complain(f"the local spool cannot be written: {error}")
+
+
+def _record(run: Run, outcome: Outcome, finished: Finished) -> RunRecord:
+    return RunRecord(
+        run.run_id,
+        run.job,
+        outcome.status,
+        run.started_at,
+        outcome.finished_at,
+        consecutive_failure_count=finished.consecutive_failure_count,
+        failure=outcome.failure,
+        host=run.owner.host,
+        pid=run.owner.pid,
+    )

@@ -90,15 +90,14 @@ class SQLiteStore:
         if run.overlap == "skip" or self._time_to_sweep(run.job):
             owners = self._file.read(lambda db: rows.owners(db, run))
             dead = {owner for owner in owners if is_dead(owner)}
+            if owners and not dead:
+                self._swept[run.job] = time.monotonic()
         return self._file.write(lambda db: rows.start(db, run, self._clock(), dead))
 
     def _time_to_sweep(self, job: str) -> bool:
-        """Once a second is enough where no start depends on it: many may run side by side."""
-        now = time.monotonic()
-        if now - self._swept.get(job, -math.inf) < 1.0:
-            return False
-        self._swept[job] = now
-        return True
+        """Where all were alive within the last second, none need be judged again unless the start
+        depends on it: many may run side by side."""
+        return time.monotonic() - self._swept.get(job, -math.inf) >= 1.0
 
     def finish_run(
         self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str] = ()

@@ -90,8 +90,11 @@ class MemoryStore:
             self._register(run, now)
             holder = self._sweep_job(run, now, is_dead)
             count = self._states[run.job].consecutive_failure_count
+            known = self._rows.get(run.run_id)
             skipped = holder is not None and run.overlap == "skip"
-            if run.run_id not in self._rows:
+            if known is not None:
+                skipped = known.record.status == "skipped"
+            else:
                 record = RunRecord(
                     run.run_id,
                     run.job,

@@ -281,6 +281,19 @@ class StoreContract:
 
     # --- repeated, late and lost writes ---------------------------------------------------------
 
+    def test_a_start_may_be_repeated_after_what_it_was_told(self) -> None:
+        """Skipped stays skipped although the holder has ended since: the second answer is the one
+        that is heard, and the row must say the same."""
+        holder, late = self.run(), self.run()
+        self.start(holder)
+        assert self.start(late).status == "skipped"
+        self.finish(holder, "success")
+        again = self.start(late)
+        assert (again.status, self.shown(late).status) == ("skipped", "skipped")
+        after = self.run()
+        assert self.start(after).status == "running"
+        assert self.start(after).status == "running"
+
     def test_writes_may_be_repeated(self) -> None:
         """The second time changes nothing and answers alike."""
         self.play("failure")
@@ -341,6 +354,42 @@ class StoreContract:
         self.finish(first, "failure")
         assert self.start(self.run()).status == "skipped"
         assert self.finish(second, "failure").consecutive_failure_count == 2
+
+    def test_runs_side_by_side_that_crash_are_each_counted(self) -> None:
+        """Oldest first, each on its own row; what one of them says late is about its row alone."""
+        gone = [self.run(overlap="allow") for _ in range(3)]
+        for run in gone:
+            self.start(run)
+        after = self.run()
+        assert self.start(after, everybody_died).consecutive_failure_count == 3
+        rows = [self.shown(run) for run in gone]
+        assert [row.consecutive_failure_count for row in rows] == [1, 2, 3]
+        assert self.kinds() == ["failing"]
+        assert self.finish(gone[0], "success").consecutive_failure_count == 0
+        assert self.finish(gone[1], "failure").consecutive_failure_count == 2
+        assert self.store.jobs()[0].consecutive_failure_count == 3
+        assert self.finish(gone[2], "success").consecutive_failure_count == 0
+        assert self.store.jobs()[0].consecutive_failure_count == 0
+        assert self.finish(after, "failure").consecutive_failure_count == 1
+
+    def test_a_start_beside_others_finds_the_dead_too(self) -> None:
+        """With overlap="allow" no start depends on it, and it is counted all the same."""
+        gone, after = self.run(overlap="allow"), self.run(overlap="allow")
+        self.start(gone)
+        assert self.start(after, everybody_died).consecutive_failure_count == 1
+        assert self.shown(gone).status == "crashed"
+
+    def test_unlocked_runs_both_end(self) -> None:
+        """Each is recorded and counted as it ends, and neither holds the job afterwards."""
+        first, second = self.run(), self.run()
+        self.start(first)
+        self.store.unlock(self.JOB)
+        self.start(second)
+        assert self.start(self.run()).held_by == second.run_id
+        assert self.finish(second, "failure").consecutive_failure_count == 1
+        assert self.finish(first, "failure").consecutive_failure_count == 2
+        assert self.kinds() == ["failing"]
+        assert self.start(self.run()).status == "running"
 
     def test_unlock_frees_the_job(self) -> None:
         """The next run starts, and the one that was freed may still finish."""
@@ -416,6 +465,17 @@ class StoreContract:
         job = self.store.jobs()[0]
         assert job.consecutive_failure_count == 2
         assert job.last_success_at == gone.started_at + timedelta(seconds=5)
+
+    def test_a_success_told_late_does_not_set_the_last_one_back(self) -> None:
+        """A run counted crashed that had succeeded before a later one did: its row says so, and the
+        job last worked when the later one ended."""
+        gone, after = self._crash()
+        self.finish(after, "success")
+        self.finish(gone, "success")
+        worked = after.started_at + timedelta(seconds=5)
+        (status,) = self.store.jobs()
+        assert (status.last_success_at, status.consecutive_failure_count) == (worked, 0)
+        assert self.shown(gone).status == "success"
 
     def test_crashed_then_failure_fills_in_the_error_and_counts_once(self) -> None:
         """It stays crashed, says why, and does not alert again."""
@@ -568,6 +628,14 @@ class StoreContract:
         self.overrun(run, 16)
         assert self.kinds() == ["overrun"] * 3
 
+    def test_a_forgotten_run_is_not_told_of(self) -> None:
+        """It goes on, and nothing is expected of it any more."""
+        run = self.run()
+        self.start(run)
+        self.store.forget(self.JOB)
+        assert not self.overrun(run, 1)
+        assert self.store.alerts() == []
+
     def test_snooze_holds_back_what_is_expected(self) -> None:
         """No overrun is told meanwhile; what was missed stays to be judged."""
         run = self.run()
@@ -667,6 +735,16 @@ class StoreContract:
         self.play("success")
         self.ended(run, told=("told",))
         self.fail(2)
+        assert self.kinds() == ["failing"]
+
+    def test_who_was_told_of_a_success_is_told_of_the_next_incident(self) -> None:
+        """A run counted crashed that had succeeded after all, while others failed: telling of its
+        success is no news of their failures."""
+        gone, after = self._crash()
+        late = Outcome("success", gone.started_at, 1.0)
+        self.store.finish_run(gone, late, started=True, told=("told",))
+        self.finish(after, "failure")
+        self.fail(1)
         assert self.kinds() == ["failing"]
 
     # --- the outbox -----------------------------------------------------------------------------

@@ -167,8 +167,10 @@ begin
         _count := before.consecutive_failure_count;
     elsif _status = 'success' then
         _count := 0;
-        _after.last_success_at := _finished;
-        if not late or before.last_counted_run is not distinct from _run_id then
+        if late and before.last_counted_run is distinct from _run_id then
+            _after.last_success_at := greatest(before.last_success_at, _finished);
+        else
+            _after.last_success_at := _finished;
             _after.consecutive_failure_count := 0;
             _after.incident_id := null;
             _after.announced := '{}';
@@ -357,8 +359,10 @@ begin
             request ->> 'host', (request ->> 'pid')::bigint
         )
         on conflict (run_id) do nothing;
-    else
-        perform public.cronguard_insert_running(request);
+    elsif not public.cronguard_insert_running(request) then
+        -- Answered before, though that was not heard: what was skipped stays so.
+        select case status when 'skipped' then status else 'running' end into _status
+        from public.cron_execution_logs where run_id = _run_id;
     end if;
     return jsonb_build_object(
         'status', _status,
@@ -420,7 +424,8 @@ begin
     end if;
     if request ? 'told' then
         -- cronguard.policy.heard: an outcome that was committed already, and told without us.
-        if _existing <> 'running' then
+        if _existing <> 'running' and (_existing, _outcome ->> 'status') <> ('crashed', 'success')
+        then
             update public.cronguard_jobs j set announced = j.announced || array(
                 select value from jsonb_array_elements_text(request -> 'told')
                 where not value = any (j.announced)
