@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from cronguard import _schedule
 from cronguard._options import DEFAULT_THRESHOLD, resolve_job
 from cronguard._process import current_owner, is_dead
+from cronguard.errors import ConfigError
 from cronguard.interfaces import Store
 from cronguard.model import AlertRule, JobStatus, RunRecord, Watch
 from cronguard.render import duration
@@ -74,7 +75,10 @@ def check(
         rules = watch.rules or tuple(rules_for(watch.job))
         status = statuses.get(watch.job)
         found += _overruns(store, watch, rules, now)
-        found += _missed(store, watch, rules, status, now)
+        try:
+            found += _missed(store, watch, rules, status, now)
+        except ConfigError as error:
+            found.append(Problem("missed", watch.job, str(error)))
         found += _failing(watch, rules)
     attempts = courier.deliver_all(force=False, report=report)
     found += _undelivered(store, attempts, now)

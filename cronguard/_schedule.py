@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
+from cronguard.errors import ConfigError
 from cronguard.model import Missed, Overrun, Schedule, Watch
 from cronguard.policy import overrun_step
 from cronguard.render import duration
@@ -21,14 +22,20 @@ def occurrences(plan: Schedule, after: datetime, until: datetime) -> Iterator[da
     """When the job is due later than ``after`` and not later than ``until``, in UTC, in order.
 
     As cron does it where clocks are changed: a time that the day lacks comes at the end of the gap,
-    one that the day has twice comes once, and what runs every so many minutes runs on.
+    one that the day has twice comes once, and what runs every so many minutes runs on. Raises
+    ConfigError for a schedule that another host understood and this one does not.
     """
     from zoneinfo import ZoneInfo  # few jobs have a schedule
 
-    from cronsim import CronSim
+    from cronsim import CronSim, CronSimError
 
-    zone = ZoneInfo(plan.timezone)
-    for due in CronSim(plan.cron, after.astimezone(zone)):
+    try:
+        times = CronSim(plan.cron, after.astimezone(ZoneInfo(plan.timezone)))
+    except (CronSimError, ValueError, KeyError, OSError):
+        raise ConfigError(
+            f"its schedule {plan.cron} ({plan.timezone}) cannot be evaluated on this host"
+        ) from None
+    for due in times:
         moment = due.astimezone(UTC)
         if moment > until:
             return

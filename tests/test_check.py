@@ -157,6 +157,20 @@ def test_a_schedule_in_an_unknown_zone_is_not_expected(here):
         assert store.jobs() == []
 
 
+def test_a_schedule_that_only_another_host_understands(store, clock):
+    """It is a problem, by name, and all other jobs are checked."""
+    store.declare("a", Schedule("0 * * * *", "Mars/Olympus", 0.0))
+    store.declare("b", Schedule("a later version's", "UTC", 0.0))
+    store.declare("c", Schedule("0 * * * *", "UTC", 0.0))
+    clock.advance(3600)
+    found = look(store, clock).problems
+    assert [problem.job for problem in found] == ["a", "b", "c"]
+    assert found[0].message == (
+        "its schedule 0 * * * * (Mars/Olympus) cannot be evaluated on this host"
+    )
+    assert found[2].message.startswith("no run started")
+
+
 def test_what_is_snoozed_is_shown_and_no_trouble(here):
     """Somebody knows."""
     here.record("nightly", "failure", "failure")
