@@ -7,7 +7,6 @@ import re
 import shlex
 import subprocess
 import sys
-import tomllib
 from datetime import timedelta
 from pathlib import Path
 
@@ -213,24 +212,18 @@ def test_the_tests_pass_as_written(sandbox):
     assert not (sandbox.folder / "runs.db").exists()
 
 
-def test_the_channel_plugin_works(sandbox):
-    """The channel of the README, put into a distribution as it says, brings an alert."""
-    (part,), (entry_point,) = readme.parts("plugin"), readme.parts("entry-point")
-    sandbox.file("ntfy_channel.py", part.text)
-    (group, points) = tomllib.loads(entry_point.text)["project"]["entry-points"].popitem()
-    information = sandbox.folder / "ntfy_channel-1.0.dist-info"
-    information.mkdir()
-    (information / "METADATA").write_text("Name: ntfy-channel\nVersion: 1.0\n")
-    lines = [f"[{group}]", *(f"{name} = {place}" for name, place in points.items())]
-    (information / "entry_points.txt").write_text("\n".join(lines))
-    phone = answers()
-    with serve(phone) as server:
-        environ = {"CRONGUARD_NTFY_TOPIC_URL": server.url}
-        done = sandbox("cronguard", "test-alert", **environ, PYTHONPATH=str(sandbox.folder))
-    assert done.returncode == 0, done.stdout + done.stderr
-    (request,) = phone.received
-    assert request.headers["priority"] == "high"
-    assert request.headers["title"].startswith("[TEST]")
+def test_links_lead_somewhere():
+    """Every relative link names a file that there is, every anchor a heading."""
+    text = readme.README.read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+    targets = [each for each in re.findall(r"\]\(([^)]+)\)", text) if "://" not in each]
+    assert len(targets) > 5
+    for target in targets:
+        if target.startswith("#"):
+            assert target[1:] in anchors
+        else:
+            assert (readme.ROOT / target).exists(), target
 
 
 def test_the_table_of_proofs_names_tests_that_there_are():
