@@ -80,8 +80,9 @@ def subject(alert: Alert) -> str:
 def html(alert: Alert) -> str:
     """The facts as a table. No picture, no script, no link but an https runbook."""
     rows = "".join(
-        f'<tr><td style="padding:2px 16px 2px 0;color:#666;vertical-align:top">'
-        f'{_html.escape(label)}</td><td style="padding:2px 0">{_cell(label, text)}</td></tr>'
+        f'<tr><td style="padding:2px 16px 2px 0;color:#666;vertical-align:top;white-space:nowrap">'
+        f"{_html.escape(label)}</td>"
+        f'<td style="padding:2px 0;overflow-wrap:anywhere">{_cell(label, text)}</td></tr>'
         for label, text in render.facts(alert)
     )
     colour = "#b3261e" if render.is_bad(alert) else "#1b6e3c"

@@ -23,7 +23,7 @@ JOB = """
         job()
     except BaseException as error:
         print(type(error).__name__)
-    print(time.monotonic() - began < 2)
+    print(time.monotonic() - began < 4)
     """
 
 
@@ -88,7 +88,7 @@ def test_nobody_answers(place):
         environ = {"NIGHTLY_URL": f"http://127.0.0.1:{server.port}/T0K3N"}
         begin = time.monotonic()
         done = place.run(JOB, env=environ)
-        assert time.monotonic() - begin < 8
+        assert time.monotonic() - begin < 20
     assert done.stdout == "True\n"
     assert "T0K3N" not in done.stderr
 

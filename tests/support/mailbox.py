@@ -47,10 +47,16 @@ def serve(mailbox, *, security="starttls", **options):
     loop = asyncio.new_event_loop()
     ready, port = threading.Event(), []
     stop = asyncio.Event()
+    transports = []
+
+    class Conversation(SMTP):
+        def connection_made(self, transport):
+            transports.append(transport)
+            super().connection_made(transport)
 
     async def run():
         server = await loop.create_server(
-            lambda: SMTP(mailbox, hostname="mail.test", loop=loop, **options),
+            lambda: Conversation(mailbox, hostname="mail.test", loop=loop, **options),
             "127.0.0.1",
             0,
             ssl=context if security == "ssl" else None,
@@ -58,11 +64,19 @@ def serve(mailbox, *, security="starttls", **options):
         port.append(server.sockets[0].getsockname()[1])
         ready.set()
         await stop.wait()
+        await turns()  # asyncio loses the socket of whom it is letting in when it is closed
         server.close()
+        for each in transports:
+            each.abort()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        await turns()
+
+    async def turns():
+        for _ in range(5):
+            await asyncio.sleep(0)
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()), daemon=True)
     thread.start()

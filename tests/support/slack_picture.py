@@ -79,7 +79,7 @@ def wrapped(text, width):
 def picture(message):
     """The SVG of one message, a dict as `cronguard.channels.slack.blocks` makes it."""
     page = Page()
-    page.text([("cronguard", "bold"), ("  APP  6:00 AM", "pale")])
+    page.text([("cronguard", "bold"), ("  APP  2:15 AM", "pale")])
     for block in message["blocks"]:
         draw = {"header": header, "section": section, "context": context}[block["type"]]
         draw(page, block)
