@@ -97,6 +97,14 @@ def test_a_password_never_crosses_the_network_in_the_clear():
     EmailSmtpChannel(**ADDRESSES, host="localhost", security="none", user="u", password=PASSWORD)
 
 
+@pytest.mark.parametrize("half", [{"user": "u"}, {"password": PASSWORD}])
+def test_half_a_login_is_refused(half):
+    """Nobody meant to send without one who has set a user or a password."""
+    with pytest.raises(ChannelError, match="bad_option") as caught:
+        EmailSmtpChannel(**ADDRESSES, host="mail.example.com", **half)
+    assert PASSWORD not in repr(caught.value)
+
+
 @pytest.mark.parametrize("login", [{}, {"user": "u", "password": PASSWORD}])
 def test_no_falling_back_to_plain_text(post, login):
     """A server, or a man in the middle, that offers no STARTTLS gets nothing."""

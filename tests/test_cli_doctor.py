@@ -173,7 +173,11 @@ def test_alerts_that_have_not_gone_out(here):
         store.settle_alert(delivery, Settlement("pending", "http_503", retry_in=60.0))
     (line,) = checks(here, "warning", code=0)["alerts"]
     assert "2 alerts pending for pager, webhook (last time: http_503)" in line
-    assert "not set up here: pager" in line
+    assert "not set up here: pager: cronguard deliver sends them now" in line
+    here.delenv("CRONGUARD_WEBHOOK_URL")
+    (line,) = checks(here, "warning", code=0)["alerts"]
+    assert "not set up here: pager, webhook: cronguard deliver sends them where they are" in line
+    here.setenv("CRONGUARD_WEBHOOK_URL", "https://example.org/hook")
     with here.store() as store:
         (delivery,) = store.claim_alerts(channels=["webhook"])
         store.settle_alert(delivery, Settlement("dead", "http_410"))

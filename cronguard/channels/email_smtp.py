@@ -51,7 +51,9 @@ class EmailSmtpChannel:
         if not (number.isascii() and number.isdigit() and 0 < int(number[:6]) < 65_536):  # noqa: PLR2004
             raise ChannelError("bad_option", detail="port must be a number up to 65535")
         self._port = int(number)
-        self._login = (user.strip(), (password or "").strip()) if user else None
+        if bool(user) != bool(password):
+            raise ChannelError("bad_option", detail="user and password belong together: set both")
+        self._login = (user.strip(), password.strip()) if user and password else None
         if self._login and self._security == "none" and not net.is_loopback(self._host):
             raise ChannelError("insecure_login", detail="a password needs security starttls or ssl")
 

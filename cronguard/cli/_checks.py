@@ -172,7 +172,7 @@ def _alerts(store: Store, settings: Settings) -> Iterator[Check]:
             f"{plural(pending, 'alert')} pending for {', '.join(names)}"
             + (f" (last time: {', '.join(codes)})" if codes else "")
             + (f"; not set up here: {', '.join(foreign)}" if foreign else "")
-            + ": cronguard deliver sends them now",
+            + f": cronguard deliver sends them {'now' if foreign != names else 'where they are'}",
         )
     if dead:
         codes = sorted({record.error_code or "unknown" for record in store.alerts(state="dead")})
@@ -190,10 +190,8 @@ def _alerts(store: Store, settings: Settings) -> Iterator[Check]:
 
 
 def _channels(settings: Settings) -> Iterator[Check]:
-    troubled = False
     for channel in settings.channels:
         trouble = _trouble(channel, settings)
-        troubled = troubled or trouble is not None
         whose = "" if channel.default else ", for jobs that name it"
         if trouble is None:
             yield Check(f"channel {channel.name}", "ok", f"complete{whose}")
@@ -207,7 +205,7 @@ def _channels(settings: Settings) -> Iterator[Check]:
             "alerts are only written where the job runs: set up slack, webhook or e-mail; see"
             " cronguard channels",
         )
-    elif not troubled and all(_in_vault(channel) for channel in told):
+    elif settings.store is not None and all(_in_vault(channel) for channel in told):
         yield Check(
             "channels",
             "warning",
