@@ -76,8 +76,15 @@ def _say(level: int, message: str, values: tuple[object, ...]) -> None:
         import logging  # a run that goes well says nothing
 
         logger = logging.getLogger("cronguard")
-        if logger.isEnabledFor(level):
+        last = logging.lastResort
+        if not logger.isEnabledFor(level):
+            return
+        if logger.hasHandlers():
             _emit(lambda: logger.log(level, message, *values))
+        elif last is not None and level >= last.level:
+            from cronguard import stderr  # where `logging` would write, but would leave a rest
+
+            _emit(lambda: stderr.write(f"{message % values if values else message}\n"))
     except Exception as error:  # noqa: BLE001  # somebody else's handler or filter
         trouble = error
     if trouble is not None:

@@ -47,9 +47,10 @@ def is_dead(owner: Owner) -> bool:
 
 def _host() -> str:
     try:
-        return socket.gethostname()[:200] or "unknown"
+        name = socket.gethostname()[:200]
     except OSError:
-        return "unknown"
+        name = ""
+    return "".join(each for each in name if each.isprintable()) or "unknown"
 
 
 def _space() -> str | None:

@@ -392,7 +392,7 @@ def _cwd() -> Path | None:
 
 def _main_script() -> Path | None:
     path = getattr(sys.modules.get("__main__"), "__file__", None)
-    return Path(path) if path else None
+    return Path(path) if path and isinstance(path, str | os.PathLike) else None
 
 
 def _hook() -> None:

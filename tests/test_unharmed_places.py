@@ -3,6 +3,7 @@
 The job runs to its end and ends as it would have; one line says what is wrong and what to do.
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -173,6 +174,21 @@ def test_a_working_directory_that_is_gone(place):
     assert place.statuses() == ["success"]
 
 
+def test_a_host_that_is_called_anything(place):
+    """Linux lets a host's name be any bytes; what is no text is left out of it."""
+    check_unharmed(
+        place,
+        job="\n    import socket\n    socket.gethostname = lambda: 'web\\udcff\\n1'\n" + JOB,
+    )
+    assert place.rows("SELECT DISTINCT host FROM cron_execution_logs") == [("web1",)]
+
+
+def test_a_main_module_whose_file_is_no_path(place):
+    """Some launchers put in its place what they like."""
+    check_unharmed(place, job="\n    __file__ = 5\n" + JOB)
+    assert place.statuses() == ["success", "failure"]
+
+
 def test_settings_that_are_wrong(place):
     """Each is said once, the right ones are used, the job runs."""
     (place.folder / "cronguard.toml").write_text('chanels = ["console"]\nthreshold = 3\n')
@@ -203,35 +219,64 @@ def test_a_store_of_an_unknown_kind(place):
     )
 
 
-@pytest.mark.parametrize("streams", ["2>&-", "1>&- 2>&-", "0<&- 1>&- 2>&-", "2>/dev/full"])
-def test_streams_that_are_closed_or_full(place, streams):
-    """Nothing to write to; nor does a database become standard error."""
-    script = place.write(
-        """
-        import pathlib, sys
+SPEAKS = """
+    import pathlib, sys
+    from cronguard import model
 
-        @cron_guarded(threshold=1)
-        def nightly(fail):
-            if fail:
-                raise ValueError
-            pathlib.Path("worked").touch()
+    model.DELIVERY_SECONDS = 2.0
 
-        nightly(False)
-        try:
-            nightly(True)
-        except ValueError:
-            pathlib.Path("raised").touch()
-        """
-    )
+    @cron_guarded(threshold=1)
+    def nightly(fail):
+        if fail:
+            raise ValueError
+        pathlib.Path("worked").touch()
+
+    nightly(False)
+    try:
+        nightly(True)
+    except ValueError:
+        pathlib.Path("raised").touch()
+    """
+
+
+@pytest.mark.parametrize("store", ["well", "broken"])
+@pytest.mark.parametrize(
+    "streams", ["2>&-", "1>&- 2>&-", "0<&- 1>&- 2>&-", "2>/dev/full", "2>&1 >/dev/null | true"]
+)
+def test_streams_that_are_closed_or_full(place, streams, store):
+    """Nothing to write to: the exit code is the job's all the same, and no database becomes
+    standard error."""
+    script = place.write(SPEAKS)
+    broken = {"CRONGUARD_STORE": "sqlite:////dev/null/runs.db"} if store == "broken" else {}
     done = run_text(
-        ["/bin/sh", "-c", f"exec {sys.executable} {script} {streams}"],
+        ["/bin/sh", "-c", f"{{ {sys.executable} {script}; echo $? > code; }} {streams}"],
         cwd=place.folder,
-        env={**place.environ, "CRONGUARD_CHANNELS": "console,log"},
+        env={**place.environ, **broken},
     )
-    assert done.returncode in (0, 120)  # 120: Python itself could not flush a full stream
+    assert (place.folder / "code").read_text() == "0\n", done.stderr
     assert (place.folder / "worked").exists()
     assert (place.folder / "raised").exists()
-    assert place.statuses() == ["success", "failure"]
+    if store == "well":
+        assert place.statuses() == ["success", "failure"]
+
+
+@pytest.mark.parametrize("store", ["well", "broken"])
+def test_standard_error_that_nobody_reads(place, store):
+    """Its pipe is full: the process ends all the same, and as it would have."""
+    broken = {"CRONGUARD_STORE": "sqlite:////dev/null/runs.db"} if store == "broken" else {}
+    reader, writer = os.pipe()
+    try:
+        os.set_blocking(writer, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"x" * 1024)
+        os.set_blocking(writer, True)
+        done = place.run(SPEAKS, stderr=writer, env=broken)
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert done.returncode == 0
+    assert (place.folder / "raised").exists()
 
 
 # --- as a user who may not -----------------------------------------------------------------------

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import ClassVar
 
-from cronguard import render
+from cronguard import render, stderr
 from cronguard.errors import ChannelError
 from cronguard.model import Message, Option
 
@@ -30,10 +30,7 @@ class ConsoleChannel:
         try:
             if stream.isatty() and not os.environ.get("NO_COLOR"):
                 first = _colour(message) + first + RESET
-            block = "\n".join([bar, f"cronguard: {first}", *rest, bar, ""])
-            encoding = getattr(stream, "encoding", None) or "utf-8"  # Celery's stand-in has none
-            stream.write(block.encode(encoding, "replace").decode(encoding))
-            stream.flush()
+            stderr.write("\n".join([bar, f"cronguard: {first}", *rest, bar, ""]))
         except (OSError, ValueError, LookupError):
             failed = True
         else:
