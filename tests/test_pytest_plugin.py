@@ -137,3 +137,30 @@ def test_time_stands_still(suite):
         """
     )
     suite.runpytest_subprocess().assert_outcomes(passed=2)
+
+
+def test_a_job_is_its_function_or_its_name(suite):
+    """Wherever a job is asked for; what is neither is refused, not found empty."""
+    suite.makepyfile(
+        """
+        import pytest
+        from cronguard import ConfigError, cron_guarded
+
+        class Mailer:
+            @cron_guarded(job="mails")
+            def send(self): raise OSError("x")
+
+        def test_it(cronguard):
+            with pytest.raises(OSError):
+                Mailer().send()
+            for job in (Mailer.send, Mailer().send, "mails"):
+                assert cronguard.streak(job) == len(cronguard.runs(job)) == 1
+                assert cronguard.last_run(job).failure.error_type == "OSError"
+            for ask in (cronguard.streak, cronguard.runs, cronguard.last_run, cronguard.fail):
+                with pytest.raises(ConfigError, match="'len' is not guarded"):
+                    ask(len)
+            with pytest.raises(AssertionError, match="mals has not run; there are .'mails'."):
+                cronguard.last_run("mals")
+        """
+    )
+    suite.runpytest_subprocess().assert_outcomes(passed=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cronguard._delivery import Courier
 from cronguard._options import JobConfig, check_options
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from cronguard.interfaces import Channel
 
+JobOrName: TypeAlias = str | Callable[..., Any]
+"""A guarded function, or a job's name."""
 CHANNEL = "captured"
 """The channel of jobs that name none."""
 
@@ -48,35 +50,36 @@ class Harness:
         with installed(self._runtime):
             yield self
 
-    def streak(self, job: str) -> int:
+    def streak(self, job: JobOrName) -> int:
         """How many runs of the job have failed in a row; 0 for a job that never ran."""
-        found = [status for status in self.store.jobs() if status.job == job]
+        found = [status for status in self.store.jobs() if status.job == _name(job)]
         return found[0].consecutive_failure_count if found else 0
 
-    def runs(self, job: str) -> list[RunRecord]:
+    def runs(self, job: JobOrName) -> list[RunRecord]:
         """The job's runs, oldest first."""
-        return list(reversed(self.store.history(job, limit=1_000_000)))
+        return list(reversed(self.store.history(_name(job), limit=1_000_000)))
 
-    def last_run(self, job: str) -> RunRecord:
+    def last_run(self, job: JobOrName) -> RunRecord:
         """The job's newest run; AssertionError if it never ran."""
-        newest = self.store.history(job, limit=1)
-        assert newest, f"{job} has not run; there are {[each.job for each in self.store.jobs()]}"
+        newest = self.store.history(_name(job), limit=1)
+        there = [each.job for each in self.store.jobs()]
+        assert newest, f"{_name(job)} has not run; there are {there}"
         return newest[0]
 
-    def fail(self, job: str | Callable[..., Any], times: int = 1) -> None:
+    def fail(self, job: JobOrName, times: int = 1) -> None:
         """Record failed runs of a job, without calling anything.
 
-        ``job`` is a guarded function, whose own threshold and channels then count, or a name.
+        A guarded function's own threshold and channels then count; a name has the usual ones.
         """
         for _ in range(times):
             self._record(job, Failure("SimulatedFailure"))
 
-    def succeed(self, job: str | Callable[..., Any], times: int = 1) -> None:
+    def succeed(self, job: JobOrName, times: int = 1) -> None:
         """Record successful runs of a job, without calling anything; ``job`` as in `fail`."""
         for _ in range(times):
             self._record(job, None)
 
-    def _record(self, job: str | Callable[..., Any], failure: Failure | None) -> None:
+    def _record(self, job: JobOrName, failure: Failure | None) -> None:
         with self.installed():
             recording = prepare(_guarded(job))
             recording.start()
@@ -87,7 +90,11 @@ class Harness:
         return f"<cronguard in memory: {len(self.alerts)} alerts>"
 
 
-def _guarded(job: str | Callable[..., Any]) -> Guarded:
+def _name(job: JobOrName) -> str:
+    return str(_guarded(job).options["job"])
+
+
+def _guarded(job: JobOrName) -> Guarded:
     if isinstance(job, str):
         return Guarded(check_options({"job": job}))
     guarded = getattr(job, "_self_guarded", None) or getattr(
