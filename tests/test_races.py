@@ -83,6 +83,7 @@ def test_a_crowd_counts_each_failure_once(place):
         sys.stdin.readline()
         for run in runs:
             store.finish_run(run, Outcome("failure", datetime.now(UTC), 0.0), started=False)
+        store.close()
         """
     script = place.write(code)
     processes = [place.start(script, place.path, stdin=subprocess.PIPE) for _ in range(8)]
