@@ -1,5 +1,6 @@
 """``cronguard doctor`` and ``channels``: what is set up, where from, and what is wrong with it."""
 
+import json
 import os
 import sqlite3
 
@@ -101,6 +102,36 @@ def test_a_secret_that_is_not_there(here):
     """A channel whose secret cannot be found is named, with the secret's name."""
     (here.folder / "cronguard.toml").write_text('[channel.slack]\nwebhook_url = "env:NOT_SET"\n')
     assert "env:NOT_SET" in checks(here, "error", code=1)["channel slack"][0]
+
+
+def test_a_heartbeat_that_nobody_will_hear(here):
+    """Its address is looked at as a channel's is, and not shown."""
+    text = '[job.nightly]\nheartbeat_url = "env:NIGHTLY_PING"\n'
+    (here.folder / "cronguard.toml").write_text(text)
+    assert "env:NIGHTLY_PING is not set" in checks(here, "error", code=1)["heartbeat nightly"][0]
+    here.setenv("NIGHTLY_PING", "hc-ping.example/secret")
+    (said,) = checks(here, "error", code=1)["heartbeat nightly"]
+    assert "https://host/path" in said
+    assert "secret" not in said
+    here.setenv("NIGHTLY_PING", "https://hc-ping.example/secret")
+    assert checks(here, "ok", code=0)["heartbeat nightly"] == ["complete"]
+
+
+def test_a_jobs_options_as_people_write_them(here):
+    """Not as Python does: durations with units, on and off, names with commas."""
+    (here.folder / "cronguard.toml").write_text(
+        '[job.a]\nmax_runtime = "off"\ngrace = "1h30m"\nchannels = ["log", "console"]\n'
+        'notify_recovery = true\nheartbeat_url = "env:PING"\n'
+    )
+    settings = json.loads(here("doctor", "--json").stdout)["settings"]
+    shown = {each["key"]: each["value"] for each in settings}
+    assert {key.removeprefix("job.a."): shown[key] for key in shown if "job.a" in key} == {
+        "max_runtime": "off",
+        "grace": "1 h 30 min",
+        "channels": "log, console",
+        "notify_recovery": "on",
+        "heartbeat_url": "env:PING",
+    }
 
 
 def test_alerts_are_only_written(here):

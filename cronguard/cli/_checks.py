@@ -7,10 +7,11 @@ import platform
 import stat
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from cronguard import __version__
 from cronguard.cli._open import (
@@ -25,6 +26,7 @@ from cronguard.cli._open import (
 from cronguard.cli._say import plural
 from cronguard.errors import ChannelError, CronguardError, PluginError, StoreError
 from cronguard.model import DELIVERY_SECONDS, LEASE_SECONDS, SecretRef
+from cronguard.render import duration
 
 if TYPE_CHECKING:
     from cronguard._settings_types import ChannelSettings, Loaded, Settings
@@ -60,7 +62,7 @@ def examine() -> Findings:
     """Look at everything."""
     loaded = load_settings()
     checks = [*_software(), *_settings(loaded), *_store(loaded), *_channels(loaded.settings)]
-    checks += _plugins()
+    checks += [*_heartbeats(loaded.settings), *_plugins()]
     return Findings(checks, list(_values(loaded.settings)))
 
 
@@ -191,7 +193,7 @@ def _alerts(store: Store, settings: Settings) -> Iterator[Check]:
 
 def _channels(settings: Settings) -> Iterator[Check]:
     for channel in settings.channels:
-        trouble = _trouble(channel, settings)
+        trouble = _trouble(partial(_build, channel), settings)
         whose = "" if channel.default else ", for jobs that name it"
         if trouble is None:
             yield Check(f"channel {channel.name}", "ok", f"complete{whose}")
@@ -214,26 +216,49 @@ def _channels(settings: Settings) -> Iterator[Check]:
         )
 
 
-def _trouble(channel: ChannelSettings, settings: Settings) -> str | None:
-    """Why a channel cannot be built, secrets and all; None if it can."""
+def _heartbeats(settings: Settings) -> Iterator[Check]:
+    for job, options in settings.jobs.items():
+        ref = options.get("heartbeat_url")
+        if isinstance(ref, SecretRef):
+            trouble = _trouble(partial(_find_address, ref), settings)
+            yield Check(f"heartbeat {job}", "error" if trouble else "ok", trouble or "complete")
+
+
+_OpensStore = Callable[[], "Store"]
+
+
+def _trouble(build: Callable[[_OpensStore], object], settings: Settings) -> str | None:
+    """Why something cannot be built, secrets and all; None if it can."""
     found: list[str | None] = []
-    thread = threading.Thread(target=lambda: found.append(_build(channel, settings)), daemon=True)
+
+    def attempt() -> None:
+        try:
+            with store_on_demand(settings) as store:
+                build(store)
+        except (ChannelError, PluginError) as error:
+            found.append(str(error))
+        except BaseException as error:  # noqa: BLE001  # a plugin may raise anything, secrets in its text
+            found.append(f"it cannot be built with these options ({type(error).__name__})")
+        else:
+            found.append(None)
+
+    thread = threading.Thread(target=attempt, daemon=True)
     thread.start()
     thread.join(DELIVERY_SECONDS)
     return found[0] if found else f"its secrets were not found within {DELIVERY_SECONDS:g} s"
 
 
-def _build(channel: ChannelSettings, settings: Settings) -> str | None:
+def _build(channel: ChannelSettings, store: _OpensStore) -> None:
     from cronguard._channels import build_channel
 
-    try:
-        with store_on_demand(settings) as store:
-            build_channel(channel, store)
-    except (ChannelError, PluginError) as error:
-        return str(error)
-    except BaseException as error:  # noqa: BLE001  # a plugin may raise anything, secrets in its text
-        return f"it cannot be built with these options ({type(error).__name__})"
-    return None
+    build_channel(channel, store)
+
+
+def _find_address(ref: SecretRef, store: _OpensStore) -> None:
+    from cronguard._channels import resolve_secret
+    from cronguard.http import check_url
+
+    check_url(resolve_secret(ref, store))
 
 
 def _in_vault(channel: ChannelSettings) -> bool:
@@ -280,7 +305,16 @@ def _values(settings: Settings) -> Iterator[Value]:
             yield value(f"channel.{channel.name}.realert_every", channel.realert_every or "never")
     for job, options in settings.jobs.items():
         for key, given in options.items():
-            yield value(f"job.{job}.{key}", given)
+            yield value(f"job.{job}.{key}", _of_job(key, given))
+
+
+def _of_job(key: str, given: Any) -> str:
+    """An option as people write it."""
+    if given is None or isinstance(given, bool):
+        return "on" if given else "off"
+    if key in ("max_runtime", "grace") and isinstance(given, float):
+        return duration(given) or "off"
+    return ", ".join(map(str, given)) if key == "channels" else str(given)
 
 
 def _address(settings: Settings) -> str:
