@@ -17,6 +17,7 @@ from cronguard._redact_keep import keep_of
 from cronguard._redact_message import redact_message
 from cronguard._redact_vocabulary import vocabulary
 from cronguard._redact_words import Known
+from cronguard.render import ESCAPES
 
 _MOST_RELATED = 6
 _MOST_NOTES = 5
@@ -108,6 +109,7 @@ class _Redactor:
         if len(text) > MOST_CHARACTERS:
             # whatever was cut in two must not pass for a word
             text = text[:MOST_CHARACTERS].rpartition(" ")[0]
+        text = ESCAPES.sub("", text).replace("\r", "\n")
         text = text.encode("utf-8", "replace").decode("utf-8")
         shown = "".join(
             self._done[part] if part in self._done else self._plain(part)

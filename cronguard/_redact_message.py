@@ -11,6 +11,7 @@ from cronguard._redact_words import Known, Words
 
 _MOST_DIGITS = 9
 _LISTED = re.compile(r"[^\s,]+(?: [^\s,]+)*")
+_FOLDERS = re.compile(r".*[/\\]", re.DOTALL)
 _TYPE_PARTS = re.compile(r"[\[\], |.()-]+")
 
 
@@ -51,6 +52,11 @@ class _Message:
             for match in _LISTED.finditer(hole):
                 known = self._known.is_name(match.group().strip("'\""))
                 self._decide(start + match.start(), start + match.end(), known=known)
+        elif kind == "file":
+            name = _FOLDERS.sub("", hole)
+            known = self._known.is_name(name.removesuffix(".py"))
+            self._decide(start, end - len(name), known=False)
+            self._decide(end - len(name), end, known=known)
         elif kind != "?":
             self._decide(start, end, known=self._is_known(hole, kind))
 

@@ -14,11 +14,11 @@ from typing import Literal, TypeAlias, cast
 
 from cronguard._redact_vocabulary import read_data
 
-HoleKind: TypeAlias = Literal["", "n", "name", "names", "type", "?"]
-SpanKind: TypeAlias = Literal["text", "", "n", "name", "names", "type", "?"]
+HoleKind: TypeAlias = Literal["", "n", "name", "names", "type", "file", "?"]
+SpanKind: TypeAlias = Literal["text", "", "n", "name", "names", "type", "file", "?"]
 Span: TypeAlias = tuple[int, int, SpanKind]
 
-_HOLE = re.compile(r"\{(\?|n|names?|type|)\}")
+_HOLE = re.compile(r"\{(\?|n|names?|type|file|)\}")
 _WORD = re.compile(r"[A-Za-z]{2,}")
 _MOST_MATCHES = 8
 _BEFORE = {

@@ -12,12 +12,13 @@ from datetime import UTC
 from cronguard.model import Alert
 from cronguard.times import moment
 
-_ANSI = re.compile(
+ESCAPES = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # OSC: window titles, hyperlinks
     r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # CSI: colours, cursor
     r"|\x1b[PX^_][^\x1b]*(?:\x1b\\)?"  # DCS and its kin
     r"|\x1b[ -/]*[0-~]?"
 )
+"""What tells a terminal to do something rather than to show it."""
 _BREAKS = re.compile(r"[\t\n\v\f\r\x1c-\x1f\x85\u2028\u2029]+")
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # controls
@@ -37,7 +38,7 @@ def plain(text: object, limit: int | None = None) -> str:
     that is invisible, changes the direction of writing or cannot be encoded becomes ``\\ufffd``.
     ``limit`` is a length in characters, its ``…`` included; None for no limit.
     """
-    line = _UNSAFE.sub("\ufffd", _BREAKS.sub(" ", _ANSI.sub("", str(text)))).strip()
+    line = _UNSAFE.sub("\ufffd", _BREAKS.sub(" ", ESCAPES.sub("", str(text)))).strip()
     if limit is not None and len(line) > limit:
         line = line[: max(limit - 1, 0)].rstrip() + "…"
     return line
@@ -188,6 +189,7 @@ def _for(seconds: float | None) -> str:
 
 
 __all__ = [
+    "ESCAPES",
     "duration",
     "error",
     "facts",

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from support import mailbox
+from support.cli import Cli
 from support.hostile import answers, serve
 from support.mailbox import Mailbox
 
@@ -122,3 +123,26 @@ def test_it_arrives_harmless_everywhere_and_is_one_text(seen):
     assert b"Kari" not in seen["files"]
     assert b"nordmann" not in seen["files"].lower()
     assert "Kari" not in seen["console"] + slack + html + json.dumps(seen["webhook"])
+
+
+def test_a_commands_last_words_are_harmless_too(tmp_path):
+    """`cronguard run` hands its command's output on as it is, and shows none of it as it was."""
+    cli = Cli(tmp_path)
+    said = (
+        r"\033]0;owned\007\033[31mfailed\033[0m <!channel> <script>alert(1)</script> \342\200\256"
+        r"\r\nBcc: boss@evil.example\000\n"
+    )
+    done = cli(
+        "run", "nightly", "--threshold", "1", "--", "sh", "-c", f"printf '{said}' >&2; exit 3"
+    )
+    assert done.returncode == 3
+    message = cli.runs("nightly")[0].failure.error_message
+    assert "failed <!channel>" in message
+    assert "evil" not in message
+    cli("report", "-o", "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    alert = done.stderr.partition("cronguard: nightly is failing")[2]
+    assert "failed" in alert
+    for text in (message, alert, cli("status").stdout, cli("history", "nightly").stdout, page):
+        assert not [control for control in CONTROLS if control in text]
+    assert "<script>" not in page

@@ -507,6 +507,27 @@ def test_a_command_keeps_the_end_of_its_output():
     assert redact_output("Kari Nordmann") == MASK
 
 
+def test_a_commands_colours_and_carriage_returns_are_no_part_of_its_words():
+    """Programs paint what they say and overwrite it; a secret is not cut in two by that."""
+    tail = "\x1b[1;31mERROR\x1b[0m: \x1b[33mConnection refused\x1b[0m\r\nBusy\rRetry failed\n"
+    assert redact_output(tail) == f"ERROR: Connection refused | {MASK} | Retry failed"
+    assert redact_output("pass\x1b[1mword=fi\x1b[0mle") == f"password={MASK}"
+
+
+def test_a_traceback_in_a_commands_output_names_its_files():
+    """Which program and where, but no folder, and no file named after somebody."""
+    tail = """Traceback (most recent call last):
+  File "/srv/kari/send_mail.py", line 10, in main
+  File "/srv/kari/kari.py", line 3, in send
+ConnectionRefusedError: [Errno 111] Connection refused
+"""
+    assert redact_output(tail) == (
+        f'Traceback (most recent call last): | File "{MASK}send_mail.py", line 10, in main'
+        f' | File "{MASK}", line 3, in send'
+        " | ConnectionRefusedError: [Errno 111] Connection refused"
+    )
+
+
 def test_an_engine_that_breaks_is_said_once_and_means_strict(monkeypatch, caplog):
     """A defect of ours costs the message, never the record; the log does not quote it."""
 
