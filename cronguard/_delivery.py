@@ -106,11 +106,19 @@ class Courier:
         if not self._in_background(partial(self._conduct, job), deadline):
             _log.warning_once(_NO_THREAD, job)
 
-    def dispatch_directly(self, unwritten: Sequence[Delivery]) -> None:
-        """Send alerts that are in no outbox: one try in the background; never raises."""
+    def dispatch_directly(self, unwritten: Sequence[Delivery], told: set[str]) -> None:
+        """Send alerts that are in no outbox: one try in the background; never raises.
+
+        The channels that took theirs are added to ``told``.
+        """
+
+        def report(attempt: Attempt) -> None:
+            if attempt.settlement.state == "sent":
+                told.add(attempt.delivery.channel)
+            _log_failure(attempt)
 
         def work(lanes: Lanes, deadline: float) -> None:
-            self.deliver(unwritten, deadline=deadline, settle=False, lanes=lanes)
+            self.deliver(unwritten, deadline=deadline, settle=False, lanes=lanes, report=report)
 
         if not self._in_background(work, time.monotonic() + DELIVERY_SECONDS):
             _log.error("no thread can be started now: an alert that could not be kept is lost")

@@ -32,6 +32,8 @@ class Unwritten(NamedTuple):
     run: Run
     outcome: Outcome
     started: bool
+    told: set[str]
+    """Channels that have taken the news of it meanwhile."""
 
 
 class Recording:
@@ -175,7 +177,7 @@ class Recording:
         runtime, run = self._runtime, self.run
         if runtime is None or run is None:
             return
-        unwritten = Unwritten(run, outcome, self.started)
+        unwritten = Unwritten(run, outcome, self.started, set())
         problem: StoreError | None = None
         alerts_due = False
         try:
@@ -193,7 +195,7 @@ class Recording:
             problem = error
         if problem is not None:
             self._trouble("end", problem)
-            _tell_directly(runtime, run, outcome)
+            _tell_directly(runtime, unwritten)
         elif alerts_due:
             runtime.courier.dispatch(run.job)
         if self.job is None or self.job.config.heartbeat_url is None:
@@ -224,14 +226,16 @@ class Recording:
             _log.error("cronguard could not record the %s of %s: %s", what, name, _brief(error))
 
 
-def _tell_directly(runtime: Runtime, run: Run, outcome: Outcome) -> None:
-    """A failure that cannot be written down is told at once, streak unknown, once a process."""
+def _tell_directly(runtime: Runtime, unwritten: Unwritten) -> None:
+    """A failure that cannot be written down is told at once, streak unknown; once, until the job
+    can be written down again."""
+    run, outcome, _, told = unwritten
     if outcome.status != "failure" or run.job in runtime.told_directly:
         return
     runtime.told_directly.add(run.job)
     from cronguard.payload import degraded  # rare path
 
-    runtime.courier.dispatch_directly(degraded(run, outcome))
+    runtime.courier.dispatch_directly(degraded(run, outcome), told)
 
 
 class Guarded:

@@ -165,10 +165,16 @@ class Runtime:
         Returns whether alerts of the job are due. Raises StoreError, and anything that a signal
         handler raises meanwhile.
         """
-        run, outcome, started = unwritten
         if self._unwritten and not self.replay():
             raise StoreError("the store still does not answer", code="behind")
-        return self.store.finish_run(run, outcome, started=started).alerts_due
+        return self._finish(unwritten)
+
+    def _finish(self, unwritten: Unwritten) -> bool:
+        run, outcome, started, told = unwritten
+        news: dict[str, Any] = {"told": frozenset(told)} if told else {}
+        finished = self.store.finish_run(run, outcome, started=started, **news)
+        self.told_directly.discard(run.job)
+        return finished.alerts_due
 
     def keep(self, unwritten: Unwritten) -> None:
         """Remember an outcome that may not have been written, for `replay`."""
@@ -178,11 +184,12 @@ class Runtime:
 
     def replay(self) -> bool:
         """Write the outcomes that the store has not taken, in order; False if it still does not."""
-        for run, outcome, started in list(self._unwritten.values()):
+        for unwritten in list(self._unwritten.values()):
+            run = unwritten.run
             trouble: Exception | None = None
             alerts_due = False
             try:
-                alerts_due = self.store.finish_run(run, outcome, started=started).alerts_due
+                alerts_due = self._finish(unwritten)
             except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
                 trouble = error
             if trouble is not None:

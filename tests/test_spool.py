@@ -367,6 +367,19 @@ def test_another_process_of_this_host_may_know_more(host, remote):
     neighbour.store.close()
 
 
+def test_what_was_told_before_it_could_be_kept_is_told_once(host, remote):
+    """Neither store nor spool could be written, so it was told directly; now one of them can."""
+    host.play("failure")
+    remote.down()
+    run, _ = host.begin()
+    outcome = Outcome("failure", datetime.now(UTC), 0.5, Failure("ValueError"))
+    host.store.finish_run(run, outcome, started=False, told=("slack",))
+    remote.up()
+    host.play("failure")
+    assert host.deliver() == []
+    assert history(remote) == [("failure", 1), ("failure", 2), ("failure", 3)]
+
+
 def test_a_spool_that_cannot_be_emptied_holds_up_nothing(host, remote, monkeypatch):
     """Its disk is full, or it was made read-only: what the store takes is recorded, once."""
     remote.down()

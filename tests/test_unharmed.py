@@ -212,6 +212,42 @@ def test_what_was_not_written_is_written_by_the_next_run_in_order():
         ]
 
 
+def test_what_was_told_without_a_record_is_told_once_an_outage():
+    """At the first failure that cannot be written, on the spot; when it is written, those who took
+    the news are not told of the incident again. The next outage is news."""
+    away = []
+
+    def before():
+        if away:
+            raise StoreError("away")
+
+    with recording(store=StoreOf(before)) as record:
+        job = cron_guarded(job="nightly", threshold=1)(raises)
+
+        def fail(times):
+            for _ in range(times):
+                with pytest.raises(Broken):
+                    job()
+
+        def settled():
+            return all(each.told for each in list(record.runtime._unwritten.values())[:1])
+
+        for outage in (1, 2):
+            away.append(True)
+            fail(2)
+            assert len(record.channel.wait(outage)) == outage
+            asyncio.run(until(settled))
+            away.clear()
+            fail(2)
+            with guard(job="nightly"):
+                pass
+        assert record.streaks("nightly") == [1, 2, 3, 4, 0] * 2
+        assert [(a.consecutive_failure_count, a.degraded) for a in record.channel.alerts] == [
+            (None, True)
+        ] * 2
+        assert record.store.alerts(state="pending") == []
+
+
 def test_an_end_that_was_not_written_does_not_block_the_job():
     """Its row says running and our process lives; the next run still goes ahead."""
     away = []

@@ -94,14 +94,24 @@ class Spool:
 
         self._file.write(work)
 
-    def end(self, run: Run, outcome: Outcome, *, started: bool, known: JobState | None) -> Finished:
+    def end(
+        self,
+        run: Run,
+        outcome: Outcome,
+        *,
+        started: bool,
+        known: JobState | None,
+        told: Collection[str] = (),
+    ) -> Finished:
         """Keep an outcome, and decide on it by what is known of the job here.
 
         ``known`` is the job's state as the store told it last, None if it never did; it counts only
         while no outcome of the job waits here. With no known state, any failure is announced.
         """
         return self._file.write(
-            lambda db: _end(db, run, outcome, self._clock(), started=started, known=known)
+            lambda db: _end(
+                db, run, outcome, self._clock(), started=started, known=known, told=told
+            )
         )
 
     def renew(self, run_ids: Sequence[str], *, lease: float) -> None:
@@ -262,6 +272,7 @@ def _end(
     *,
     started: bool,
     known: JobState | None,
+    told: Collection[str],
 ) -> Finished:
     row = db.execute("SELECT seq, started FROM spool WHERE run_id = ?", (run.run_id,)).fetchone()
     before = _state(db, run.job) or known
@@ -277,9 +288,10 @@ def _end(
         rules=rules,
         snoozed=before is not None and _is_snoozed(before, now),
         test_mode=run.test_mode,
+        told=told,
     )
     # A test that was sent from here is no news of the incident, and the store is to send no other.
-    told = {due.channel for due in decision.alerts if due.kind != "test"}
+    heard = {*told, *(due.channel for due in decision.alerts if due.kind != "test")}
     thresholds = {rule.channel: rule.threshold for rule in run.rules}
     owed = []
     for due in decision.alerts:
@@ -301,7 +313,7 @@ def _end(
                outcome = excluded.outcome, told = excluded.told""",
         (
             *(run.run_id, run.job, run_text(run._replace(test_mode=False))),
-            *(outcome_text(outcome), started and row is None, ",".join(sorted(told)) or None),
+            *(outcome_text(outcome), started and row is None, ",".join(sorted(heard)) or None),
         ),
     )
     if before is not None or outcome.status != "cancelled":  # of which nothing can be learned

@@ -137,7 +137,7 @@ class SpooledStore:
         except StoreError as error:
             trouble = self._noted(error)
         try:
-            finished = self._keep(run, outcome, started=started and not here)
+            finished = self._keep(run, outcome, started=started and not here, told=told)
         except StoreError:
             raise trouble from None
         self._say_so(trouble)
@@ -149,9 +149,11 @@ class SpooledStore:
         news: dict[str, Any] = {"told": told} if told else {}
         return self.remote.finish_run(run, outcome, started=started, **news)
 
-    def _keep(self, run: Run, outcome: Outcome, *, started: bool) -> Finished:
+    def _keep(
+        self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str] = ()
+    ) -> Finished:
         known = self._last_known.get(run.job)
-        return self._spool.end(run, outcome, started=started, known=known)
+        return self._spool.end(run, outcome, started=started, known=known, told=told)
 
     def heartbeat(self, run_ids: Sequence[str], *, lease: float) -> None:
         try:
