@@ -21,6 +21,10 @@ Overlap: TypeAlias = Literal["skip", "allow"]
 PAYLOAD_SCHEMA = "cronguard.alert/1"
 LEASE_SECONDS = 90.0
 """How long a run that nobody renews counts as alive where its process cannot be judged."""
+LONGEST_LEASE = 3600.0
+"""A lease that ends later than this was written by a clock that has been put back, and is over."""
+LONGEST_PAUSE = 26 * 3600.0
+"""Likewise for claims and back-offs of alerts."""
 HEARTBEAT_SECONDS = 30.0
 """How often a process renews the leases of its runs."""
 DELIVERY_SECONDS = 5.0

@@ -5,6 +5,7 @@ Needs root, ``unshare`` and ``setpriv`` (util-linux); without them these tests f
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 from support.processes import PREAMBLE, Place
 
-from cronguard._process import current_owner
+from cronguard._process import current_owner, is_dead
 from cronguard.ids import new_id
 from cronguard.model import Run
 from cronguard.stores.sqlite import SQLiteStore
@@ -96,6 +97,17 @@ def test_a_zombie_is_dead(place):
 
 def state(stat):
     return Path(stat).read_text(encoding="ascii").rpartition(")")[2].split()[0]
+
+
+def test_a_stopped_process_is_alive(place):
+    """However long; it goes on when it is let."""
+    with subprocess.Popen(["sleep", "60"]) as stopped:
+        owner = current_owner()._replace(pid=stopped.pid, started=None)
+        stopped.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, stopped.pid, os.WSTOPPED)
+        assert not is_dead(owner)
+        stopped.kill()
+    assert is_dead(owner)
 
 
 def test_a_live_run_is_left_alone(place):

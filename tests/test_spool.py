@@ -435,6 +435,19 @@ def test_a_start_that_only_this_host_knows_is_no_missed_one(host, remote):
     assert host.store.starts("other", after=before) == []
 
 
+def test_alerts_that_wait_here_are_counted(host, remote):
+    """At a glance, with the store's own: those given up too."""
+    host.play("failure")
+    remote.down()
+    host.play("failure")
+    remote.up()
+    host.play("failure")
+    assert host.store.jobs()[0].alerts_pending == 1
+    (claimed,) = host.store.claim_alerts(channels=("slack",))
+    host.store.settle_alert(claimed, Settlement("dead", "http_404"))
+    assert (host.store.jobs()[0].alerts_pending, host.store.jobs()[0].alerts_dead) == (0, 1)
+
+
 def test_an_overrun_is_told_from_here(host, remote):
     """Once a step, degraded, with the job's last known state."""
     host.play("failure")

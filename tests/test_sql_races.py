@@ -4,12 +4,14 @@ import json
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from cronguard._check import check
+from cronguard._delivery import Courier
 from cronguard.ids import new_id
-from cronguard.model import AlertRule, Failure, Outcome, Owner, Run
+from cronguard.model import AlertRule, Failure, Outcome, Owner, Run, Schedule
 from cronguard.stores.postgres import PostgresStore
 from cronguard.stores.supabase import SupabaseStore
 
@@ -120,6 +122,34 @@ def test_two_hosts_claiming_at_the_same_instant(hosts):
     answers = together(hosts, work, 40)
     ids = [alert_id for trial in answers for found in trial for alert_id in found]
     assert len(ids) == len(set(ids)) == 100
+
+
+class Silent:
+    OPTIONS = ()
+
+    def send(self, message):
+        pass
+
+
+def test_two_hosts_checking_at_the_same_instant(hosts):
+    """What was missed and what goes on too long is told once, and sent once, each time."""
+    for number in range(5):
+        hosts[0].declare(f"due{number}", Schedule("0 * * * *", "UTC", 0.0))
+        run = run_of(f"slow{number}", "host", max_runtime=60.0, lease=3000.0)
+        hosts[0].start_run(run, is_dead=lambda _: False)
+    begin = datetime.now(UTC)
+
+    def work(trial, number, store):
+        courier = Courier(store, ("told",), lambda _name: Silent())
+        now = begin + timedelta(hours=5 + trial)
+        rules = (AlertRule("told"),)
+        return check(store, courier, {}, rules_for=lambda _job: rules, now=now).attempts
+
+    trials = together(hosts, work, 4)
+    sent = [attempt.delivery.alert_id for trial in trials for found in trial for attempt in found]
+    kinds = [alert.kind for alert in hosts[0].alerts(limit=1000)]
+    assert (kinds.count("overrun"), kinds.count("missed")) == (5, 20)
+    assert len(sent) == len(set(sent)) == 25
 
 
 CROWD = """

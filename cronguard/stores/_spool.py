@@ -39,8 +39,8 @@ from cronguard.stores._spooled_values import (
     state_text,
 )
 from cronguard.stores._sqlite_file import SQLiteFile
-from cronguard.stores._sqlite_rows import is_due
-from cronguard.times import rfc3339
+from cronguard.stores._sqlite_rows import has_expired, is_due
+from cronguard.times import moment, rfc3339
 
 T = TypeVar("T")
 
@@ -128,7 +128,7 @@ class Spool:
 
     def dead(self, owner: Owner, is_dead: Callable[[Owner], bool]) -> list[Run]:
         """Runs that began here and whose process is gone, judged as `Store.start_run` does."""
-        now = rfc3339(self._clock())
+        now = self._clock()
         query = "SELECT run, lease_expires_at FROM spool WHERE seq IS NULL ORDER BY rowid"
         found = self._file.read(lambda db: db.execute(query).fetchall())
         gone = []
@@ -137,7 +137,7 @@ class Spool:
             if run is None:
                 continue
             here = run.owner.space is not None and run.owner.space == owner.space
-            if is_dead(run.owner) if here else (until or "") <= now:
+            if is_dead(run.owner) if here else has_expired(moment(until), now):
                 gone.append(run._replace(test_mode=False))
         return gone
 
@@ -258,6 +258,12 @@ class Spool:
     def settle(self, delivery: Delivery, settlement: Settlement) -> bool:
         """As `Store.settle_alert`."""
         return self._file.write(lambda db: outbox.settle(db, delivery, settlement, self._clock()))
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """How many alerts there are of each job in each state."""
+        query = "SELECT job, state, count(*) FROM cronguard_alerts GROUP BY job, state"
+        found = self._file.read(lambda db: db.execute(query).fetchall())
+        return {(job, state): number for job, state, number in found}
 
     def alerts(self, state: DeliveryState | None, job: str | None, limit: int) -> list[AlertRecord]:
         """As `Store.alerts`."""

@@ -7,12 +7,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from cronguard.model import AlertRecord, Delivery, DeliveryState, Settlement
+from cronguard.model import LONGEST_PAUSE, AlertRecord, Delivery, DeliveryState, Settlement
 from cronguard.times import moment, rfc3339
-
-_FAR_FUTURE = timedelta(hours=26)
-"""No claim or back-off is this long: one that ends later was written by a clock that has since
-been put back, and is over."""
 
 
 class Wanted(NamedTuple):
@@ -43,7 +39,7 @@ def enqueue(
 
 def claim(db: sqlite3.Connection, wanted: Wanted, now: datetime) -> list[Delivery]:
     """Take what is due; oldest first."""
-    at, far = rfc3339(now), rfc3339(now + _FAR_FUTURE)
+    at, far = rfc3339(now), rfc3339(now + timedelta(seconds=LONGEST_PAUSE))
     until = rfc3339(now + timedelta(seconds=wanted.claim_for))
     marks = ", ".join("?" * len(wanted.channels))
     found = db.execute(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from cronguard.ids import new_id
 from cronguard.model import (
-    LEASE_SECONDS,
+    LONGEST_LEASE,
     AlertRule,
     Failure,
     Finished,
@@ -270,7 +270,7 @@ def sweep_job(
         if space is not None and space == run.owner.space:
             gone = owner in dead
         else:
-            gone = _has_expired(moment(expires), now, run.lease)
+            gone = has_expired(moment(expires), now)
         if gone:
             crashed = run._replace(
                 run_id=run_id, started_at=datetime.fromisoformat(started_at), owner=owner
@@ -281,11 +281,9 @@ def sweep_job(
     return state, holder
 
 
-def _has_expired(until: datetime | None, now: datetime, lease: float) -> bool:
-    if until is None or until <= now:
-        return True
-    # Further off than any lease reaches: written before the clock was put back.
-    return until > now + timedelta(seconds=4 * max(lease, LEASE_SECONDS))
+def has_expired(until: datetime | None, now: datetime) -> bool:
+    """Whether a lease that ends then says no more."""
+    return until is None or not now < until <= now + timedelta(seconds=LONGEST_LEASE)
 
 
 def _commit(

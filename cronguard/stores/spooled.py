@@ -20,6 +20,7 @@ from cronguard.model import (
     Delivery,
     DeliveryState,
     Finished,
+    JobStatus,
     Outcome,
     Overrun,
     Owner,
@@ -280,6 +281,18 @@ class SpooledStore:
         if self._has_spool():
             self._spool.forget(job)
         return was_known
+
+    def jobs(self) -> list[JobStatus]:
+        """As `Store.jobs`; alerts that wait here, or were given up, are counted too."""
+        found = list(self.remote.jobs())
+        here = self._spool.counts() if self._has_spool() else {}
+        return [
+            status._replace(
+                alerts_pending=status.alerts_pending + here.get((status.job, "pending"), 0),
+                alerts_dead=status.alerts_dead + here.get((status.job, "dead"), 0),
+            )
+            for status in found
+        ]
 
     # --- the outboxes ---------------------------------------------------------------------------
 

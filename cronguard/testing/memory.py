@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 from cronguard.ids import new_id
 from cronguard.model import (
+    LONGEST_LEASE,
+    LONGEST_PAUSE,
     Alert,
     AlertKind,
     AlertRecord,
@@ -142,7 +144,7 @@ class MemoryStore:
             if owner.space is not None and owner.space == run.owner.space:
                 dead = is_dead(owner)
             else:
-                dead = row.lease_until is None or row.lease_until <= now
+                dead = not _is_to_come(row.lease_until, now, LONGEST_LEASE)
             if dead:
                 gone = run._replace(run_id=row.run.run_id, owner=owner)
                 gone = gone._replace(started_at=row.run.started_at, test_mode=False)
@@ -376,9 +378,9 @@ class MemoryStore:
                 wanted = out.state == state and out.delivery.channel in channels
                 if not wanted or (job is not None and out.delivery.job != job):
                     continue
-                if out.claimed_until is not None and out.claimed_until > now:
+                if _is_to_come(out.claimed_until, now, LONGEST_PAUSE):
                     continue
-                if not force and out.due_at > now:
+                if not force and _is_to_come(out.due_at, now, LONGEST_PAUSE):
                     continue
                 if len(claimed) == limit:
                     break
@@ -490,6 +492,11 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def _is_to_come(moment: datetime | None, now: datetime, longest: float) -> bool:
+    """Later than now; no further off than any that was written by a clock that is right."""
+    return moment is not None and now < moment <= now + timedelta(seconds=longest)
 
 
 def _shown(out: _Outgoing) -> AlertRecord:

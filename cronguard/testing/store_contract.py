@@ -433,6 +433,29 @@ class StoreContract:
         assert self.start(self.run(), everybody_lives).status == "running"
         assert self.shown(gone).status == "crashed"
 
+    def test_a_long_lease_is_as_long_as_it_says(self) -> None:
+        """Whatever the lease of those who look."""
+        away = self.run(owner=THERE, lease=1800.0)
+        self.start(away)
+        assert self.start(self.run()).held_by == away.run_id
+        self.let_pass(1790)
+        assert self.start(self.run()).held_by == away.run_id
+        self.let_pass(11)
+        assert self.start(self.run()).status == "running"
+        assert self.shown(away).status == "crashed"
+
+    def test_a_clock_that_was_days_ahead_holds_nothing_up(self) -> None:
+        """A lease, a claim or a back-off that it wrote is over when the clock is right again."""
+        self.fail(2)
+        away = self.run(owner=THERE)
+        self.start(away)
+        (claimed,) = self.store.claim_alerts(channels=["told"])
+        self.let_pass(-3 * 86_400)
+        assert self.start(self.run()).status == "running"
+        assert self.shown(away).status == "crashed"
+        (again,) = self.store.claim_alerts(channels=["told"])
+        assert again.alert_id == claimed.alert_id
+
     def test_a_heartbeat_keeps_a_run_alive(self) -> None:
         """Renewed leases count from now."""
         far = self.run(owner=THERE)

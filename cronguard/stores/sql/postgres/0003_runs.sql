@@ -270,7 +270,6 @@ as $$
 declare
     _job public.cronguard_jobs := held;
     _run_id constant uuid := (request ->> 'run_id')::uuid;
-    _lease constant double precision := coalesce((request ->> 'lease')::double precision, 90);
     _now constant timestamptz := clock_timestamp();
     _row record;
     _dead boolean;
@@ -287,7 +286,7 @@ begin
         else
             -- Further off than any lease reaches: written before this server's clock was put back.
             _dead := _row.lease_expires_at is null or _row.lease_expires_at <= _now
-                or _row.lease_expires_at > _now + make_interval(secs => 4 * greatest(_lease, 90));
+                or _row.lease_expires_at > _now + interval '1 hour';
         end if;
         if _dead then
             perform public.cronguard_commit(
