@@ -165,6 +165,15 @@ def test_a_store_that_cannot_be_made(here):
     assert f"since {in_the_way} " in checks(here, "error", code=1)["store"][0]
 
 
+def test_a_store_whose_name_cannot_be(here):
+    """Looking at it fails as looking into a closed folder does, and is no mistake of ours."""
+    here.setenv("CRONGUARD_STORE", f"sqlite:///{here.folder / ('x' * 300)}.db")
+    assert "name too long" in checks(here, "error", code=1)["store"][0]
+    done = here("init", "sqlite")
+    assert done.returncode == 1
+    assert "name too long" in done.stderr
+
+
 def test_a_store_of_a_newer_version(here):
     """Says which side to upgrade."""
     here.record("nightly", "success")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from cronguard import __version__
 from cronguard.cli._open import (
     describe_store,
+    is_there,
     jobs_of,
     load_settings,
     spool_sentence,
@@ -115,7 +116,7 @@ def _store(loaded: Loaded) -> Iterator[Check]:
     place = describe_store(settings, store)
     path = store_file(store)
     try:
-        if path is not None and not os.path.lexists(path):
+        if path is not None and not is_there(store):
             yield _to_be_made(path)
         else:
             jobs = store.jobs()
@@ -124,8 +125,8 @@ def _store(loaded: Loaded) -> Iterator[Check]:
                 "store", "ok", f"{place} can be read and written: {plural(len(jobs), 'job')}"
             )
             yield from _alerts(store, settings)
-        if path is not None and path.exists():
-            yield _privacy(path)
+            if path is not None:
+                yield _privacy(path)
     except StoreError as error:
         yield Check("store", "error", str(error))
     if waiting := spooled(dependent):

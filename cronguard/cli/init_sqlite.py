@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cronguard.cli._open import describe_store, open_runtime
+from cronguard.cli._open import describe_store, is_there, open_runtime
 from cronguard.cli._say import SettingsError, say
 
 
@@ -29,7 +29,7 @@ def command() -> None:
             f"the store in the settings is {describe_store(runtime.settings, store)}, not a SQLite"
             " file: unset CRONGUARD_STORE, or set it to sqlite:////path/to/cronguard.db"
         )
-    existed = store.path.exists()
+    existed = is_there(store)
     changed = store.migrate()
     if not changed:
         say(f"{store.path} is up to date.")

@@ -263,15 +263,16 @@ def _translate_os(error: OSError, path: Path) -> StoreError:
     import errno  # rare path
 
     name = errno.errorcode.get(error.errno or 0, "EIO")
+    in_the_way = next(filter(os.path.isfile, path.parents), "a part of its path")
     code, why = {
         "EACCES": ("no_permission", "this user may not read and write it"),
         "EPERM": ("no_permission", "this user may not read and write it"),
         "EROFS": ("read_only", "its disk is read-only"),
         "ENOSPC": ("disk_full", "its disk is full"),
         "EISDIR": ("is_a_directory", "there is a directory in its place"),
-        "ENOTDIR": ("not_a_directory", "a part of its path is a file"),
-        "EEXIST": ("not_a_directory", "a part of its path is a file"),
-    }.get(name, (name.lower(), f"the system says {name}"))
+        "ENOTDIR": ("not_a_directory", f"{in_the_way} is a file"),
+        "EEXIST": ("not_a_directory", f"{in_the_way} is a file"),
+    }.get(name, (name.lower(), f"the system says: {os.strerror(error.errno or 0).lower()}"))
     return StoreError(
         f"{path} cannot be opened, since {why}: change that, or name another file as the store",
         code=code,
