@@ -13,14 +13,24 @@ import sys
 from cronguard.model import Owner
 
 _me: Owner | None = None
+_hooked = False
 
 
 def current_owner() -> Owner:
     """This process, looked up once and again after a fork."""
-    global _me  # noqa: PLW0603  # a cache of one value a process
-    if _me is None or _me.pid != os.getpid():
-        _me = Owner(_host(), os.getpid(), _space(), _start_time(os.getpid())[0])
+    global _me, _hooked  # noqa: PLW0603  # a cache of one value a process
+    if _me is None:
+        if not _hooked and hasattr(os, "register_at_fork"):
+            _hooked = True
+            os.register_at_fork(after_in_child=_forget)  # asking for the pid each time costs more
+        pid = os.getpid()
+        _me = Owner(_host(), pid, _space(), _start_time(pid)[0])
     return _me
+
+
+def _forget() -> None:
+    global _me  # noqa: PLW0603  # likewise
+    _me = None
 
 
 def is_dead(owner: Owner) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cronguard import _log
 from cronguard._outcome import end_status
 from cronguard._process import current_owner, is_dead
+from cronguard._runtime import current
 from cronguard._signals import raised_by_handler
 from cronguard.errors import CronguardError, StoreConfigError, StoreError
 from cronguard.ids import new_id
@@ -252,8 +253,6 @@ def prepare(guarded: Guarded) -> Recording:
     """A recording for a run that is about to start; it has not been told to the store yet."""
     trouble: Exception | None = None
     try:
-        from cronguard._runtime import current  # nothing is set up at import
-
         runtime = current()
         job = runtime.job(guarded)
         config = job.config

@@ -309,7 +309,7 @@ def _commit(
         told=told,
     )
     finished_at = rfc3339(outcome.finished_at)
-    duration = None if outcome.duration is None else round(outcome.duration * 1000, 3)
+    duration = None if outcome.duration is None else round(outcome.duration * 1e6) / 1000
     ended = (outcome.status, finished_at, duration, decision.consecutive_failure_count)
     if outcome.failure is None and not late:
         db.execute(_END_WELL, (*ended, run.run_id))
@@ -322,7 +322,7 @@ def _commit(
             (
                 after.consecutive_failure_count,
                 after.incident_id,
-                ",".join(sorted(after.announced)) or None,
+                ",".join(sorted(after.announced)) if after.announced else None,
                 finished_at
                 if after.last_success_at is outcome.finished_at
                 else _text(after.last_success_at),
