@@ -4,11 +4,11 @@ import random
 import re
 import signal
 import sqlite3
-import subprocess
 import time
 from itertools import pairwise
 
 import pytest
+from support import crowd
 from support.hostile import answers, serve
 from support.processes import Place
 
@@ -69,32 +69,11 @@ def test_sixteen_processes_on_a_file_that_does_not_exist_yet(place):
 
 
 def test_a_crowd_counts_each_failure_once(place):
-    """Processes that fail as fast as they can, kept from one another's way by nothing but the
-    store: as many distinct counts as failures."""
-    code = """
-        import sys
-        from datetime import UTC, datetime
-        from cronguard.ids import new_id
-        from cronguard.model import Outcome, Owner, Run
-        from cronguard.stores.sqlite import SQLiteStore
-        store = SQLiteStore(sys.argv[1], timeout=60)
-        now, me = datetime.now(UTC), Owner("host", 1)
-        runs = [Run(new_id(), "nightly", now, me, overlap="allow") for _ in range(150)]
-        sys.stdin.readline()
-        for run in runs:
-            store.finish_run(run, Outcome("failure", datetime.now(UTC), 0.0), started=False)
-        store.close()
-        """
-    script = place.write(code)
-    processes = [place.start(script, place.path, stdin=subprocess.PIPE) for _ in range(8)]
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    for process in processes:
-        out, err = process.communicate(timeout=120)
-        assert (process.returncode, out, err) == (0, "", "")
-    counts = place.rows("SELECT consecutive_failure_count FROM cron_execution_logs")
-    assert sorted(count for (count,) in counts) == list(range(1, 8 * 150 + 1))
+    """32 processes, 100 failures each of one job, kept from one another's way by nothing but the
+    store: 3,200 distinct counts, one alert."""
+    counts = crowd.counts(place.environ["CRONGUARD_STORE"], 32, 100)
+    assert sorted(counts) == list(range(1, 3201))
+    assert place.rows("SELECT kind FROM cronguard_alerts") == [("failing",)]
 
 
 def test_two_processes_reach_the_threshold_at_once(place):

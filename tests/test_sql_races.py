@@ -1,12 +1,10 @@
 """Many hosts, one log: counts and alerts stay exact, whatever happens at the same instant."""
 
-import json
-import subprocess
-import sys
 import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from support import crowd
 
 from cronguard._check import check
 from cronguard._delivery import Courier
@@ -152,51 +150,11 @@ def test_two_hosts_checking_at_the_same_instant(hosts):
     assert len(sent) == len(set(sent)) == 25
 
 
-CROWD = """
-import json, os, sys
-from datetime import UTC, datetime
-from cronguard.ids import new_id
-from cronguard.model import AlertRule, Outcome, Owner, Run, Failure
-from cronguard.stores.postgres import PostgresStore
-
-url, processes, failures = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-readers = []
-for number in range(processes):
-    reader, writer = os.pipe()
-    if os.fork() == 0:
-        counts = []
-        store = PostgresStore(url, timeout=60)
-        for _ in range(failures):
-            run = Run(new_id(), "crowded", datetime.now(UTC), Owner("h", number, f"s{number}"),
-                      rules=(AlertRule("told", 2),), overlap="allow")
-            store.start_run(run, is_dead=lambda _: False)
-            outcome = Outcome("failure", datetime.now(UTC), 0.1, Failure("ValueError"))
-            counts.append(store.finish_run(run, outcome, started=True).consecutive_failure_count)
-        with os.fdopen(writer, "w") as out:
-            json.dump(counts, out)
-        os._exit(0)
-    os.close(writer)
-    readers.append(reader)
-counts = []
-for reader in readers:
-    with os.fdopen(reader) as file:
-        counts += json.load(file)
-print(json.dumps(counts))
-"""
-
-
 @pytest.mark.parametrize("way", ["url", "pooler_url"])
 def test_a_crowd_of_processes_counts_each_failure_once(database, way):
     """32 processes, 100 failures each of one job: 3,200 distinct counts, one alert."""
-    done = subprocess.run(
-        [sys.executable, "-c", CROWD, getattr(database, way), "32", "100"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert sorted(json.loads(done.stdout)) == list(range(1, 3201))
+    counts = crowd.counts(getattr(database, way), 32, 100)
+    assert sorted(counts) == list(range(1, 3201))
     store = PostgresStore(database.url)
     assert [alert.kind for alert in store.alerts()] == ["failing"]
     store.close()

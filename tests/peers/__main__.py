@@ -1,7 +1,7 @@
 """``python -m tests.peers``: eight situations, four tools, one table in Markdown.
 
-Makes a throw-away environment, installs the peers there in the versions named below and cronguard
-from this checkout, and runs `tests.peers.jobs` against a sink on loopback. Takes some minutes.
+Installs the peers and cronguard into a throw-away environment (see `tests.peers.environment`), and
+runs `tests.peers.jobs` against a sink on loopback. Takes some minutes.
 """
 
 # ruff: noqa: T201  # printing is what this is for
@@ -15,18 +15,15 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from pathlib import Path
 
+from tests.peers import environment
 from tests.peers.sink import Sink
 
-VERSIONS = {"cronwatch": "cronwatch-sdk==0.14.3", "sentry": "sentry-sdk==2.75.0"}
-VERSIONS |= {"cronitor": "cronitor==4.9.0"}
 TOOLS = ("cronguard", "cronwatch", "sentry", "cronitor")
 LOCAL = TOOLS[:2]
 """Those that decide themselves when to alert; the others report to a service, which does."""
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 PRIVATE = ("Ingrid", "Solberg", "912 34 567")
 TRIALS = 20
 CLAIMED = {"cronguard": 11, "cronwatch": 305}
@@ -197,11 +194,7 @@ def _failures(tool, seen):
 def main(chosen):
     with tempfile.TemporaryDirectory(prefix="peers-") as scratch:
         folder = Path(scratch)
-        venv.create(folder / "venv", with_pip=True)
-        python = str(folder / "venv" / "bin" / "python")
-        install = [python, "-m", "pip", "install", "--quiet", *VERSIONS.values(), str(ROOT)]
-        subprocess.run(install, check=True)
-        bench = Bench(python, folder)
+        bench = Bench(environment.make(folder / "venv"), folder)
         print(f"| situation | {' | '.join(TOOLS)} |\n|---|{'---|' * len(TOOLS)}")
         for situation in SITUATIONS:
             if not chosen or situation.__name__ in chosen:
