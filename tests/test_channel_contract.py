@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 import pytest
 from support import hostile, mailbox
 
+from cronguard import net
 from cronguard.channels import email_postmark, email_resend
 from cronguard.channels.apprise import AppriseChannel
 from cronguard.channels.console import ConsoleChannel
@@ -29,6 +30,11 @@ ADDRESSES = {"from": "cron@example.com", "to": "ops@example.com"}
 
 class BuiltIn(ChannelContract):
     """What cronguard's own promise besides."""
+
+    @pytest.fixture(autouse=True)
+    def _patience(self, monkeypatch):
+        """A busy machine may take longer than a try's time to load Apprise."""
+        monkeypatch.setattr(net, "DELIVERY_SECONDS", 60)
 
     @pytest.mark.parametrize("kind", ALERT_KINDS)
     def test_a_degraded_alert_says_so(self, kind):

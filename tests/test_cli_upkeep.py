@@ -7,9 +7,12 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.cli import Here
+from support.cli import Cli, Here
+from support.hostile import answer, read_request, serve
+from support.terminal import Terminal
 
 from cronguard.cli._progress import progress
+from cronguard.model import AlertRule
 from cronguard.times import rfc3339
 
 
@@ -89,6 +92,28 @@ def test_progress_is_for_those_who_wait(monkeypatch, rich):
     with progress("pruning") as advance:
         advance(3, 4)
     assert screen.getvalue() == ""
+
+
+def takes_its_time(connection, stop):
+    read_request(connection)
+    stop.wait(0.05)
+    connection.sendall(answer())
+
+
+def test_a_long_delivery_is_seen_on_a_terminal(here):
+    """How far it is, while it takes, and at the end what came of it."""
+    for number in range(21):
+        here.record(f"job{number}", "failure", "failure", rules=(AlertRule("webhook"),))
+    with serve(takes_its_time) as server:
+        environ = Cli(here.folder).environ | {
+            "TERM": "xterm",
+            "CRONGUARD_WEBHOOK_URL": server.url,
+        }
+        terminal = Terminal([sys.executable, "-m", "cronguard", "deliver"], environ, here.folder)
+        terminal.wait_for("sending ")
+        terminal.wait_for("%")
+        terminal.wait_for("Sent 21 of 21 alerts.")
+        terminal.close()
 
 
 def test_unlock(here):

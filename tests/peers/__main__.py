@@ -24,6 +24,8 @@ TOOLS = ("cronguard", "cronwatch", "sentry", "cronitor")
 LOCAL = TOOLS[:2]
 """Those that decide themselves when to alert; the others report to a service, which does."""
 HERE = Path(__file__).parent
+PERSON = "Ingrid Solberg, +47 912 34 567"
+"""Comes from outside, as a person's data does: what is written into the code is told."""
 PRIVATE = ("Ingrid", "Solberg", "912 34 567")
 TRIALS = 20
 CLAIMED = {"cronguard": 11, "cronwatch": 305}
@@ -41,6 +43,7 @@ class Bench:
     def start(self, tool, how, store, sink):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("CRONGUARD_")}
         environment |= {"STORE": str(store), "SINK": sink, "HOME": str(self.folder)}
+        environment["PERSON"] = PERSON
         return subprocess.Popen(
             [self.python, HERE / "jobs.py", tool, how],
             env=environment,

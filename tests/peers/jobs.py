@@ -26,8 +26,7 @@ def job():
     if how == "linger":
         time.sleep(1)
     if how in {"fail", "together"}:
-        phone = "+47 912 34 567"
-        raise ValueError(f"no reminder for Ingrid Solberg, {phone}")
+        raise ValueError(f"no reminder for {os.environ['PERSON']}")
 
 
 @guard

@@ -16,7 +16,7 @@ from cronguard.ids import new_id
 from cronguard.model import AlertRule, Failure, Outcome, Run
 from cronguard.stores.sqlite import SQLiteStore
 
-PATIENCE = 30
+PATIENCE = 60
 TOLD = (AlertRule("console"),)
 
 
