@@ -13,10 +13,9 @@ from cronguard._error_code import Role, read, related
 from cronguard._error_type import error_type
 from cronguard._mask import MOST_CHARACTERS, clean
 from cronguard._redact_code import code_text
-from cronguard._redact_keep import keep_of
+from cronguard._redact_known import Known, keep_of
 from cronguard._redact_message import redact_message
 from cronguard._redact_vocabulary import vocabulary
-from cronguard._redact_words import Known
 from cronguard.render import ESCAPES
 
 _MOST_RELATED = 6

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-from cronguard._redact_canvas import Canvas
+from cronguard._mask import MASK
+from cronguard._redact_known import Known
 from cronguard._redact_patterns import always_masked
-from cronguard._redact_templates import SpanKind, matches
-from cronguard._redact_words import Known, Words
+from cronguard._redact_templates import SpanKind, matches, stands_alone
+from cronguard._redact_words import Words
 
 _MOST_DIGITS = 9
+_UNKNOWN, _KEPT, _MASKED = 0, 1, 2
+
+_MASKED_RUN = re.compile(rb"\x02+")
+
+_GLUED = frozenset("/\\@+#~$%&*_-")
+_ABSORBED = frozenset(" \t,.-/@&+_#\\\u2013—")
 _LISTED = re.compile(r"[^\s,]+(?: [^\s,]+)*")
 _FOLDERS = re.compile(r".*[/\\]", re.DOTALL)
 _TYPE_PARTS = re.compile(r"[\[\], |.()-]+")
@@ -26,7 +34,7 @@ class _Message:
         self._known = known
         self._code = known.code
         self._vocabulary = known.vocabulary
-        self._canvas = Canvas(text)
+        self._canvas = _Canvas(text)
 
     def redacted(self) -> str:
         self._fit_templates()
@@ -92,17 +100,11 @@ class _Message:
             start = text.find(segment)
             while start >= 0:
                 end = start + len(segment)
-                if self._stands_alone(start, end) and self._canvas.is_open(start, end):
+                if stands_alone(self._text, start, end) and self._canvas.is_open(start, end):
                     self._canvas.keep(start, end)
                     written = written or start == 0 or len(segment.split()) > 1
                 start = text.find(segment, end)
         return written
-
-    def _stands_alone(self, start: int, end: int) -> bool:
-        text = self._text
-        if start > 0 and text[start - 1].isalnum() and text[start].isalnum():
-            return False
-        return not (end < len(text) and text[end].isalnum() and text[end - 1].isalnum())
 
     def _judge(self, start: int, end: int, *, written: bool) -> None:
         words = Words(self._text, start, end, self._known)
@@ -113,3 +115,63 @@ class _Message:
             words.judge_as_message(whole=self._canvas.is_open(0, len(self._text)))
         for word in words.all:
             self._decide(word.start, word.end, known=bool(word.kind))
+
+
+class _Canvas:
+    """Where the parts of the engine write down which characters to keep and which to mask."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._state = bytearray(len(text))
+
+    def keep(self, start: int, end: int) -> None:
+        """Show these characters."""
+        self._state[start:end] = bytes((_KEPT,)) * (end - start)
+
+    def mask(self, start: int, end: int) -> None:
+        """Do not show these characters."""
+        self._state[start:end] = bytes((_MASKED,)) * (end - start)
+
+    def is_open(self, start: int, end: int) -> bool:
+        """Whether nothing has been decided about any of these characters."""
+        return not any(self._state[start:end])
+
+    def gaps(self) -> Iterator[tuple[int, int]]:
+        """The stretches about which nothing has been decided yet."""
+        start = self._state.find(_UNKNOWN)
+        while start >= 0:
+            end = start
+            while end < len(self._state) and self._state[end] == _UNKNOWN:
+                end += 1
+            yield start, end
+            start = self._state.find(_UNKNOWN, end)
+
+    def shown(self) -> str:
+        """The text with one mask for each masked stretch. Signs left undecided are shown."""
+        text = self.text
+        pieces: list[str] = []
+        at = 0
+        for run in _MASKED_RUN.finditer(self._state):
+            start, end = self._widened(*run.span())
+            between = text[at:start] if at < start else ""
+            if not (pieces and self._is_absorbed(at, start)):
+                pieces += [between, MASK]
+            at = max(at, end)
+        pieces.append(text[at:])
+        return "".join(pieces)
+
+    def _widened(self, start: int, end: int) -> tuple[int, int]:
+        """A mask takes in the signs that cling to it, such as the slash of a path."""
+        text, state = self.text, self._state
+        while start > 0 and state[start - 1] == _UNKNOWN and text[start - 1] in _GLUED:
+            start -= 1
+        while end < len(text) and state[end] == _UNKNOWN and text[end] in _GLUED:
+            end += 1
+        return start, end
+
+    def _is_absorbed(self, start: int, end: int) -> bool:
+        """Whether what stands between two masks says no more than that they are two."""
+        if start >= end:
+            return True
+        between = self.text[start:end]
+        return self.is_open(start, end) and (between == ":" or _ABSORBED.issuperset(between))

@@ -51,7 +51,7 @@ class Template:
         first = 0 if self.texts[0] else 1
         while (at := text.find(self.texts[first], start)) >= 0:
             spans = self._spans_from(text, first, at, start)
-            if spans and _is_whole(text, spans):
+            if spans and stands_alone(text, spans[0][0], spans[-1][1]):
                 return spans
             start = at + 1
         return []
@@ -96,9 +96,8 @@ def _end_of(hole: HoleKind, text: str, start: int) -> int:
     return match.end() if match else -1
 
 
-def _is_whole(text: str, spans: list[Span]) -> bool:
-    """Whether the match neither begins nor ends inside a word."""
-    start, end = spans[0][0], spans[-1][1]
+def stands_alone(text: str, start: int, end: int) -> bool:
+    """Whether the span neither begins nor ends inside a word."""
     inside_first = start > 0 and _is_word(text[start - 1]) and _is_word(text[start])
     inside_last = 0 < end < len(text) and _is_word(text[end - 1]) and _is_word(text[end])
     return not (inside_first or inside_last)

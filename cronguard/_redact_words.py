@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 
 from cronguard._error_code import is_sqlstate
-from cronguard._redact_code import CodeText
-from cronguard._redact_keep import Keep
-from cronguard._redact_vocabulary import Vocabulary
+from cronguard._redact_known import Known
 
 _CHARACTER = r"[^\s!-/:-@\[-^`{-~]"
 _RUN = re.compile(rf"{_CHARACTER}+(?:[-._/@\\'+]+{_CHARACTER}+)*")
@@ -30,23 +28,6 @@ _LONG = 6
 _MOSTLY = 0.8
 _SPECIFIC = frozenset({"number", "sign", "name", "term", "vouched"})
 _MEANINGFUL = _SPECIFIC | {"known", "starter"}
-
-
-class Known:
-    """Everything that may vouch for a part of a text."""
-
-    __slots__ = ("code", "keep", "vocabulary")
-
-    def __init__(self, code: CodeText, vocabulary: Vocabulary, keep: Keep) -> None:
-        self.code = code
-        self.vocabulary = vocabulary
-        self.keep = keep
-
-    def is_name(self, name: str) -> bool:
-        """Whether what stands for a variable, a table or the like is the name of one."""
-        if name.isalpha() and not name.islower():
-            return not name.istitle() and self.code.knows(name)
-        return self.code.knows(name) or self.vocabulary.knows_name(name)
 
 
 class Word:

@@ -18,7 +18,7 @@ from cronguard import _redact
 from cronguard._capture import capture, capture_output
 from cronguard._mask import MASK, clean
 from cronguard._redact import redact_error, redact_output, redact_text
-from cronguard._redact_keep import keep_of
+from cronguard._redact_known import keep_of
 from cronguard._redact_vocabulary import read_data, vocabulary
 
 SECRETS = [

@@ -1,4 +1,4 @@
-"""``redact_keep`` of the settings: what an operator vouches for."""
+"""Who may vouch for a part of a text: the code, the vocabulary, and what an operator keeps."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
+from cronguard._redact_code import CodeText
+from cronguard._redact_vocabulary import Vocabulary
+
 _PATTERN = "re:"
 
 
 class Keep:
-    """Words, in any case; whole sentences; and with ``re:`` before them, regular expressions."""
+    """``redact_keep`` of the settings: words in any case, whole sentences, and expressions after
+    ``re:``."""
 
     def __init__(self, entries: tuple[str, ...]) -> None:
         plain = [entry for entry in entries if not entry.startswith(_PATTERN)]
@@ -44,3 +48,20 @@ def _compiled(pattern: str) -> re.Pattern[str] | None:
 def keep_of(entries: tuple[str, ...]) -> Keep:
     """The settings' list, made ready once. An expression that is none keeps nothing."""
     return Keep(entries)
+
+
+class Known:
+    """Everything that may vouch for a part of a text."""
+
+    __slots__ = ("code", "keep", "vocabulary")
+
+    def __init__(self, code: CodeText, vocabulary: Vocabulary, keep: Keep) -> None:
+        self.code = code
+        self.vocabulary = vocabulary
+        self.keep = keep
+
+    def is_name(self, name: str) -> bool:
+        """Whether what stands for a variable, a table or the like is the name of one."""
+        if name.isalpha() and not name.islower():
+            return not name.istitle() and self.code.knows(name)
+        return self.code.knows(name) or self.vocabulary.knows_name(name)
