@@ -138,7 +138,7 @@ def test_a_file_where_a_folder_should_be(place):
     """A mistaken path, the other way round."""
     (place.folder / "file").touch()
     environ = {"CRONGUARD_STORE": f"sqlite:///{place.folder / 'file' / 'runs.db'}"}
-    check_unharmed(place, says="a part of its path is a file", env=environ)
+    check_unharmed(place, says=" is a file: change that", env=environ)
 
 
 def test_a_folder_that_is_not_there_yet(place):
