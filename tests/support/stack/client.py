@@ -124,9 +124,10 @@ class Stack:
 
 
 def _short_folder():
-    # A Unix socket's path has 107 characters at most; a long TMPDIR would not leave enough.
+    # A Unix socket's path has 107 characters at most, and a long TMPDIR would not leave enough;
+    # root's may be closed to the user that PostgreSQL runs as.
     usual = tempfile.gettempdir()
-    return usual if len(usual) < 40 else "/tmp"
+    return usual if len(usual) < 40 and os.geteuid() else "/tmp"
 
 
 class Database:

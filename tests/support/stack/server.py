@@ -19,7 +19,7 @@ from pathlib import Path
 import psycopg
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from stack.install import programs, server_user
+from stack.install import MissingError, programs, server_user
 
 HERE = Path(__file__).parent
 REGIMES = ("legacy", "newer")
@@ -211,9 +211,13 @@ def serve(listener):
 def main():
     """Start, say the facts on standard output, serve, stop."""
     folder = Path(sys.argv[1])
+    os.umask(0o022)  # the user that PostgreSQL runs as reads what is written here
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    servers = Servers(folder)
+    try:
+        servers = Servers(folder)
+    except MissingError as error:
+        sys.exit(str(error))
     try:
         servers.start()
         with socket.socket(socket.AF_UNIX) as listener:
