@@ -261,7 +261,7 @@ def test_not_a_supabase_project():
             store.start_run(run_of(), is_dead=lambda _: False)
         assert said(store).code == "wrong_address"
     with hostile.serve(hostile.answers(502, b"bad gateway")) as server:
-        assert said(SupabaseStore(server.url.removesuffix("/hook"), key)).code == "502"
+        assert said(SupabaseStore(server.url.removesuffix("/hook"), key)).code == "gateway"
     with hostile.serve(hostile.redirects) as server:
         said(SupabaseStore(server.url.removesuffix("/hook"), key))
 
@@ -315,7 +315,8 @@ def test_supabase_without_the_schema(own_project):
 def test_postgrest_down(own_project):
     """The gateway answers 503: a passing trouble."""
     own_project.stop()
-    assert type(said(SupabaseStore(own_project.url, own_project.service_key))) is StoreError
+    error = said(SupabaseStore(own_project.url, own_project.service_key))
+    assert (type(error), error.code) == (StoreError, "gateway")
 
 
 def test_statement_timeout_on_supabase(own_project):

@@ -1,5 +1,6 @@
 """Guarded jobs whose log is a Supabase project, through the real PostgREST behind a gateway."""
 
+import json
 import logging
 import os
 import subprocess
@@ -9,6 +10,7 @@ import httpx
 import pytest
 import supabase
 from support import hostile
+from support.stack.gateway import token
 
 from cronguard.stores.postgres import PostgresStore
 from cronguard.stores.supabase import SupabaseStore
@@ -59,6 +61,7 @@ def guarded(project, tmp_path):
         assert (done.returncode, done.stdout) == (0, "")
         assert (done.stderr == "") is (says == "")
         assert says in done.stderr
+        project.said = done.stderr
         return project
 
     return go
@@ -129,6 +132,47 @@ def test_an_alert_waits_for_a_secret_that_is_missing(guarded, project):
     (alert,) = store.alerts()
     store.close()
     assert (alert.state, alert.error_code) == ("pending", "secret_missing")
+
+
+def broken(project, how):
+    """The environment of a job whose project is not as it should be."""
+    gateway = project.gateway
+    if how == "address":
+        return {"SUPABASE_URL": "https://project.invalid"}
+    if how == "key":
+        return {"SUPABASE_SECRET_KEY": "sb_secret_of_another_project"}
+    if how == "expired":
+        return {"SUPABASE_SECRET_KEY": token("service_role", expires_in=-60)}
+    if how == "public":
+        return {"SUPABASE_SECRET_KEY": gateway.publishable_key}
+    if how == "schema":
+        code = {"code": "PGRST202", "message": "", "details": None, "hint": None}
+        gateway.answer = (404, json.dumps(code))
+    elif how == "down":
+        gateway.answer = (503, '{"message": "name resolution failed"}')
+    elif how == "57014":
+        code = {"code": "57014", "message": "", "details": None, "hint": None}
+        gateway.answer = (500, json.dumps(code))
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("address", "cannot be found: check the host name"),
+        ("key", "refuses the key: set SUPABASE_SERVICE_ROLE_KEY or SUPABASE_SECRET_KEY"),
+        ("expired", "says that the key has expired"),
+        ("public", "the Supabase key is a publishable one"),
+        ("schema", "has no cronguard schema, or an old one: run cronguard init supabase"),
+        ("down", "is the project paused or restarting?"),
+        ("57014", "its statement_timeout was over"),
+    ],
+)
+def test_a_project_that_is_not_as_it_should_be(guarded, project, how, says):
+    """One clear line for all the runs of a process, whose job is unharmed."""
+    environ = broken(project, how)
+    said = guarded("success", "failure", "success", says=says, **environ).said
+    assert len([line for line in said.splitlines() if " is failing: " not in line]) == 1
 
 
 @pytest.mark.parametrize("which", ["service_key", "secret_key"])

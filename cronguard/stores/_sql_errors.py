@@ -101,6 +101,10 @@ _PASSING = {
     "dns": ("unknown_host", "{where} cannot be found: check the host name and the network"),
     "tls": ("tls", "{where} could not be reached over TLS: check its certificate"),
     "closed": ("connection_closed", "{where} closed the connection"),
+    "gateway": (
+        "gateway",
+        "{where} has nothing behind its gateway: is the project paused or restarting?",
+    ),
     "unreachable": ("unreachable", "{where} cannot be reached: check the address and the network"),
 }
 

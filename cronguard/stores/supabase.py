@@ -20,6 +20,7 @@ from cronguard.stores._sql_errors import store_error
 from cronguard.stores._sql_functions import FunctionStore
 
 KEY_VARIABLES = ("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY")
+_STATUS = 3  # digits
 _ADVICE = "use the project's service_role key or a secret key (sb_secret_…), never a public one"
 
 
@@ -186,12 +187,13 @@ def _code(error: APIError) -> str:
     if error.code in ("PGRST301", "PGRST303") and "expired" in said:
         return "expired"
     if error.code:
-        return str(error.code)  # an int where an older client took the HTTP status
+        code = str(error.code)  # an int where an older client took the HTTP status
+        return "gateway" if len(code) == _STATUS and code[0] == "5" else code
     if "api key" in said or "jwt" in said or "unauthorized" in said:
         return "401"
     if "no route" in said or "not found" in said:
         return "404"
-    return "unreachable"
+    return "gateway"
 
 
 def _transport(error: httpx.TransportError) -> str:

@@ -210,5 +210,7 @@ end $$;
 create index if not exists cron_execution_logs_running
     on public.cron_execution_logs (job) where status = 'running';
 create index if not exists cron_execution_logs_history on public.cron_execution_logs (job, seq);
+create index if not exists cron_execution_logs_starts
+    on public.cron_execution_logs (job, started_at);
 create index if not exists cronguard_alerts_open
     on public.cronguard_alerts (job, state, due_at) where state <> 'sent';
