@@ -124,14 +124,13 @@ class _Redactor:
         parts = [text]
         for quoted in sorted(self._done, key=len, reverse=True):
             if quoted in text:
-                apart = [
+                parts = [
                     piece
                     for part in parts
                     for piece in ([part] if part in self._done else _split(part, quoted))
                 ]
-                if len(apart) > len(parts):
+                if quoted in parts:
                     self.quoted.add(quoted)
-                parts = apart
         return parts
 
 

@@ -11,7 +11,6 @@ from cronguard._redact_patterns import always_masked
 from cronguard._redact_templates import SpanKind, matches, stands_alone
 from cronguard._redact_words import Words
 
-_MOST_DIGITS = 9
 _UNKNOWN, _KEPT, _MASKED = 0, 1, 2
 
 _MASKED_RUN = re.compile(rb"\x02+")
@@ -20,6 +19,7 @@ _GLUED = frozenset("/\\@+#~$%&*_-")
 _ABSORBED = frozenset(" \t,.-/@&+_#\\\u2013—")
 _LISTED = re.compile(r"[^\s,]+(?: [^\s,]+)*")
 _FOLDERS = re.compile(r".*[/\\]", re.DOTALL)
+_NUMBER = re.compile(r"-?[0-9]{1,9}(?:\.[0-9]{1,6})?")
 _TYPE_PARTS = re.compile(r"[\[\], |.()-]+")
 
 
@@ -76,7 +76,7 @@ class _Message:
 
     def _is_known(self, hole: str, kind: SpanKind) -> bool:
         if kind == "n":
-            return hole.removeprefix("-").isdecimal() and len(hole) <= _MOST_DIGITS
+            return _NUMBER.fullmatch(hole) is not None
         if kind == "name":
             return self._known.is_name(hole)
         if kind == "type":

@@ -234,6 +234,7 @@ def job(a):
         "(sqlite3.OperationalError) database is locked",
         "Segmentation fault (core dumped)",
         "Killed",
+        "failed in position 1: ordinal not in range(128)",
     ],
 )
 def test_codes_and_technical_messages_are_kept_whole(text):
@@ -297,6 +298,18 @@ def job(a):
     assert text == f"rad {MASK} hoppet over: invalid literal for int() with base 10: {MASK}"
 
 
+def test_an_error_that_says_what_its_cause_said_says_it_once():
+    """As requests does with urllib3's."""
+    source = """
+def job(a):
+    try:
+        raise ValueError(f"no answer from {a} today")
+    except ValueError as error:
+        raise RuntimeError(error)
+"""
+    assert shown(source, "Kari") == f"no answer from {MASK} today"
+
+
 def test_a_cause_inside_another_word_is_no_quotation():
     """What a cause said must not cut a label from its secret."""
     source = """
@@ -334,6 +347,10 @@ def job(a):
         (
             "Duplicate entry 'kari-true' for key 'users.email'",
             f"Duplicate entry '{MASK}' for key 'users.email'",
+        ),
+        (
+            "Command '['mail', 'kari']' timed out after 2.5 seconds",
+            f"Command {MASK} timed out after 2.5 seconds",
         ),
         ("curl: (6) Could not resolve host: kari.no", f"curl: (6) {MASK} not resolve host: {MASK}"),
         ("", ""),
