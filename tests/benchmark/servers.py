@@ -19,6 +19,7 @@ def servers(bench):
         ("supabase", "Supabase", "supabase", 20, "at most 1.15"),
     ):
         options = {"store": store, "python": sys.executable, **of_project}
-        ours, bare = bench.worker("cronguard", **options), bench.worker(kind, **options)
+        ours = bench.worker("cronguard", **options)
+        bare = bench.worker(kind, job="by_hand", **options)
         found = compare(ours.side(times), bare.side(times), bench.rounds)
         table.row(f"a run on {name} / two bare calls", found, promised)

@@ -4,6 +4,7 @@ import os
 import statistics
 import subprocess
 import time
+from subprocess import DEVNULL
 from typing import NamedTuple
 
 
@@ -57,7 +58,7 @@ def process(command, **options):
 
     def side():
         begun = time.perf_counter()
-        running = subprocess.Popen(command, stdout=subprocess.DEVNULL, **options)
+        running = subprocess.Popen(command, stdout=DEVNULL, stderr=DEVNULL, **options)
         _, status, used = os.wait4(running.pid, 0)
         wall = time.perf_counter() - begun
         running.returncode = os.waitstatus_to_exitcode(status)
