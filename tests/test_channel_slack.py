@@ -78,6 +78,20 @@ def test_every_kind_is_valid_block_kit(alert):
         assert "`psycopg.errors.UniqueViolation (23505)`" in error["text"]["text"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("failing", "No error is known."),
+        ("recovered", "It works again."),
+        ("overrun", "It is still running."),
+    ],
+)
+def test_an_alert_without_an_error(kind, said):
+    """The section is there all the same, and says nothing odd."""
+    _, error, *_ = blocks(Alert("a1", kind, "nightly"))["blocks"]
+    assert error["text"]["text"] == said
+
+
 @settings(unhurried, max_examples=400)
 @given(hostile_alerts)
 @example(Alert("a", "failing", "\r", host="\r", error_message="\x1b[0m", error_type="\n"))

@@ -16,6 +16,7 @@ from cronguard.model import Alert, Message, Option
 # https://docs.slack.dev/reference/block-kit/blocks: 150 for a header, 3,000 for a section
 HEADER, SECTION, SHORT = 150, 3000, 300
 MESSAGE = SECTION - 2 * SHORT - 100
+NO_ERROR = {"recovered": "It works again.", "overrun": "It is still running."}
 PERMANENT = http.PERMANENT | {403, 404}
 # https://docs.slack.dev/changelog/2016-05-17-changes-to-errors-for-incoming-webhooks and those
 # added since. Only these words are repeated: an unknown answer could hold anything.
@@ -70,6 +71,7 @@ def blocks(alert: Alert) -> dict[str, Any]:
     where = [f"{name} `{known[name]}`" for name in ("Job", "Host", "Run") if name in known]
     if alert.runbook and re.fullmatch(r"https://[!-;=?-{}~]+", alert.runbook):
         where.insert(0, f"<{safe(alert.runbook, SECTION // 3)}|Runbook>")
+    nothing = NO_ERROR.get(alert.kind, "No error is known.")
     title = safe(render.title(alert), HEADER)
     context = [f"Last successful run: {known['Last successful run']}", *render.notes(alert)]
     return {
@@ -78,7 +80,7 @@ def blocks(alert: Alert) -> dict[str, Any]:
         "unfurl_media": False,
         "blocks": [
             {"type": "header", "text": {"type": "plain_text", "text": title, "emoji": False}},
-            {"type": "section", "text": _mrkdwn("\n".join(error) or "No error is known.")},
+            {"type": "section", "text": _mrkdwn("\n".join(error) or nothing)},
             {"type": "section", "fields": [_mrkdwn(field) for field in fields]},
             {"type": "context", "elements": [_mrkdwn(line) for line in context]},
             {"type": "context", "elements": [_mrkdwn(" · ".join(where))]},
