@@ -152,10 +152,9 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,
     ) as process:
         assert process.stdout.readline().startswith("Seven nights")
-        os.killpg(process.pid, signal.SIGINT)
+        process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=ENOUGH)
     assert (process.returncode, err) == (130, "")
     assert "nothing is left behind" in out
