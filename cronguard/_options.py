@@ -67,7 +67,9 @@ class JobConfig(NamedTuple):
 def check_option(key: str, value: object, *, from_file: bool = False) -> object:
     """One option's value, checked for shape and normalised. ``from_file`` as in `check_options`."""
     if key not in JobOptions.__annotations__:
-        raise ConfigError(f"unknown option {show(key)}{suggest(key, JobOptions.__annotations__)}")
+        known = JobOptions.__annotations__
+        meant = suggest(key, known) or f": use one of {', '.join(known)}"
+        raise ConfigError(f"unknown option {show(key)}{meant}")
     if from_file:
         if key == "job":
             raise ConfigError("job cannot be set here: the table's own name is the job's")

@@ -153,7 +153,8 @@ def check_overrides(**given: object) -> dict[str, Any]:
     checked: dict[str, Any] = {}
     for key, value in given.items():
         if key not in checks:
-            raise ConfigError(f"configure(): unknown keyword {show(key)}{suggest(key, checks)}")
+            meant = suggest(key, checks) or f": use one of {', '.join(checks)}"
+            raise ConfigError(f"configure(): unknown keyword {show(key)}{meant}")
         if value is None:
             continue
         try:

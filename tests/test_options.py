@@ -97,6 +97,7 @@ def message(given_options, **keywords):
         ({"timezone": None}, "timezone None"),
         ({"job": "two words"}, "'two words'"),
         ({"thresold": 2}, "did you mean 'threshold'?"),
+        ({"zzz": 2}, "unknown option 'zzz': use one of job, threshold, realert_every, channels,"),
     ],
 )
 def test_bad_option_is_one_line_that_says_what_and_what_to_do(options, said):

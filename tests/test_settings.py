@@ -732,6 +732,7 @@ def test_supabase_variables_without_the_supabase_store_are_mentioned(load):
         ({"store": "sqlite3"}, "no address"),
         ({"channels": "slack"}, 'channels = ["slack"]'),
         ({"channels": ["a b"]}, "cannot be named 'a b'"),
+        ({"zzz": 1}, "unknown keyword 'zzz': use one of store, channels, channel, job,"),
         ({"channels": [object()]}, "of type object"),
         ({"channels": [ChannelSettings]}, "of type type"),
         ({"channel": []}, "a mapping"),
