@@ -404,6 +404,11 @@ def _main_script() -> Path | None:
 
 def _hook() -> None:
     global _hooked  # noqa: PLW0603  # once a process tree
+    multiprocessing = sys.modules.get("multiprocessing")
+    if multiprocessing is not None and multiprocessing.parent_process() is not None:
+        from multiprocessing.util import Finalize  # what its parent has registered, it leaves out
+
+        Finalize(None, _at_exit, exitpriority=0)
     if _hooked:
         return
     import atexit  # not at import

@@ -118,6 +118,40 @@ def test_a_fork_inside_a_run_is_another_process(place):
     assert place.statuses("other") == ["success"]
 
 
+@pytest.mark.parametrize("warm", [True, False])
+def test_what_a_child_could_not_write_it_writes_at_its_end(place, warm):
+    """One of multiprocessing runs none of its parent's exit functions; it must run ours."""
+    code = """
+        import multiprocessing, os, sys
+        from cronguard import StoreError
+        from cronguard.stores.sqlite import SQLiteStore
+
+        class Store(SQLiteStore):
+            lacking = True
+
+            def finish_run(self, run, outcome, **more):
+                if run.job == "nightly" and self.lacking:
+                    self.lacking = False
+                    raise StoreError("away")
+                return super().finish_run(run, outcome, **more)
+
+        @cron_guarded(threshold=1)
+        def nightly():
+            pass
+
+        configure(store=Store(sys.argv[1]))
+        if "warm" in sys.argv:
+            with guard(job="earlier"):
+                pass
+        child = multiprocessing.get_context("fork").Process(target=nightly)
+        child.start()
+        child.join()
+        """
+    done = place.run(code, place.path, *(["warm"] if warm else []))
+    assert "is kept until the store answers" in done.stderr
+    assert place.statuses() == ["success"]
+
+
 def test_a_store_object_is_not_shared_with_a_child(place):
     """Given to configure() and used before the fork; each process has a connection of its own."""
     code = """
