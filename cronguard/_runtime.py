@@ -72,6 +72,8 @@ class Runtime:
         self._open: dict[int, Recording] = {}
         self._unwritten: dict[str, Unwritten] = {}
         self._complained: set[str] = set()
+        self._replaced = False
+        """Whether runs that are open here are the last ones."""
         self._renew_at: float | None = None
         """When leases are renewed next, on the monotonic clock; None before the first beat."""
         self.told_directly: set[str] = set()
@@ -158,6 +160,8 @@ class Runtime:
     def closed(self, recording: Recording) -> None:
         """A run has ended; its lease is left alone."""
         self._open.pop(id(recording), None)
+        if self._replaced and not self._open:
+            self.watchdog.stop()
 
     def write(self, unwritten: Unwritten) -> bool:
         """Hand an outcome to the store, after those that it has not taken yet.
@@ -279,6 +283,7 @@ class Runtime:
 
     def close(self) -> None:
         """Write what is left and let go of the store."""
+        self._replaced = True
         if not self._open:
             self.watchdog.stop()
         try:

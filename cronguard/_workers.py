@@ -19,6 +19,7 @@ from cronguard._forks import watch as watch_forks
 
 T = TypeVar("T")
 
+_MOST_IDLE = 4
 _idle: list[_Worker] = []
 _hooked = False
 
@@ -106,8 +107,12 @@ class _Worker:
             call.make()
             over = call.over
             del call
-            _idle.append(self)
+            kept = len(_idle) < _MOST_IDLE
+            if kept:
+                _idle.append(self)
             over.release()
+            if not kept:
+                return
 
 
 def _worker() -> _Worker:

@@ -1,5 +1,6 @@
 """Alerts and the ends of processes: what is owed goes out or waits, and nothing hangs."""
 
+import contextlib
 import sys
 import time
 
@@ -9,10 +10,13 @@ from support.hostile import (
     answer,
     answers,
     drips_a_body,
+    drips_a_header,
     endless_body,
+    gzip_bomb,
     never_answers,
     redirects,
     serve,
+    smtp_drips_its_banner,
 )
 from support.processes import Place
 
@@ -244,6 +248,90 @@ def test_a_process_waits_for_one_deadline_however_much_it_owes(place):
     assert {alert[2] for alert in place.alerts()} == {"pending"}
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measured by /proc")
+def test_hostile_endpoints_leave_nothing_behind(place):
+    """Neither memory nor threads, all of them at once."""
+    behaviours = {
+        "drips_a_header": drips_a_header,
+        "drips_a_body": drips_a_body,
+        "never_ends": endless_body,
+        "bomb": gzip_bomb,
+        "never_answers": never_answers,
+        "redirects": redirects,
+        "stalls": never_answers,
+        "mail": smtp_drips_its_banner,
+    }
+    code = """
+    import socket, sys, threading, time
+    from cronguard import model
+
+    model.DELIVERY_SECONDS = 2.5
+    look_up, gone = socket.getaddrinfo, threading.Event()
+
+    def getaddrinfo(host, *args, **options):
+        if host == "hangs.invalid" and not options.get("flags"):
+            gone.wait()
+        return look_up(host, *args, **options)
+
+    socket.getaddrinfo = getaddrinfo
+
+    def fail(job, channels):
+        try:
+            with guard(job=job, threshold=1, channels=channels):
+                raise ValueError
+        except ValueError:
+            pass
+        give_up = time.monotonic() + 30
+        while threading.active_count() > len(kept()) and time.monotonic() < give_up:
+            if not deliveries():
+                gone.set()
+            time.sleep(0.01)
+
+    def kept():
+        names = ("MainThread", "cronguard-watchdog", "cronguard-aside")
+        return [each for each in threading.enumerate() if each.name in names]
+
+    def deliveries():
+        return [each for each in threading.enumerate() if each.name == "cronguard-delivery"]
+
+    def most_memory():
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
+
+    fail("earlier", ["good"])
+    fail("earlier again", ["good"])
+    before = most_memory()
+    fail("nightly", sys.argv[1:])
+    print(most_memory() - before, threading.active_count() - len(kept()))
+    """
+    environ = {}
+    with contextlib.ExitStack() as stack:
+        servers = {name: stack.enter_context(serve(each)) for name, each in behaviours.items()}
+        servers["good"] = stack.enter_context(serve(answers()))
+        settings = ""
+        for name, server in servers.items():
+            url = server.url.replace("http:", "https:") if name == "stalls" else server.url
+            environ[f"CRONGUARD_{name.upper()}_URL"] = url
+            settings += f'[channel.{name}]\ntype = "webhook"\n'
+        settings = settings.replace(
+            '[channel.mail]\ntype = "webhook"',
+            '[channel.mail]\ntype = "email-smtp"\nhost = "127.0.0.1"\n'
+            f'port = {servers["mail"].port}\nsecurity = "none"\nfrom = "a@example.org"\n'
+            'to = "b@example.org"',
+        )
+        del environ["CRONGUARD_MAIL_URL"]
+        environ["CRONGUARD_NAMELESS_URL"] = "https://hangs.invalid/"
+        settings += '[channel.nameless]\ntype = "webhook"\n'
+        (place.folder / "cronguard.toml").write_text(settings, encoding="utf-8")
+        done = place.run(code, *behaviours, "nameless", env=environ)
+    assert done.returncode == 0, done.stderr
+    growth, threads = map(int, done.stdout.split())
+    assert growth < 20_000  # kB
+    assert threads == 0
+    tries = {alert[1]: alert[3] for alert in place.alerts() if alert[1] != "good"}
+    assert tries == dict.fromkeys([*behaviours, "nameless"], 1), done.stderr
+
+
 CHANNEL = """
     import socket, sys, threading, time
 
@@ -349,6 +437,31 @@ def test_asynchronous_channels_find_their_host_at_the_end(place):
     assert done.returncode == 0
     assert [alert[2] for alert in place.alerts()] == ["sent"], done.stderr
     assert len(inbox.received) == 1
+
+
+def test_one_watchdog_whatever_is_configured(place):
+    """A job that configures leaves the thread of what was before behind, until it has ended."""
+    code = """
+    import threading, time
+
+    @cron_guarded
+    def nightly():
+        configure()
+
+    def watchdogs():
+        return [each.name for each in threading.enumerate()].count("cronguard-watchdog")
+
+    for _ in range(5):
+        nightly()
+    with guard(job="last"):
+        give_up = time.monotonic() + 30
+        while watchdogs() > 1 and time.monotonic() < give_up:
+            time.sleep(0.01)
+        print(watchdogs())
+    """
+    done = place.run(code)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    assert place.statuses() == ["success"] * 5
 
 
 # --- ends that give no time ----------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pytest
 from support.record import Gate, StoreOf, failing_store, record, recording, until
 
 from cronguard import _log, _runtime, cron_guarded, guard
+from cronguard._workers import Bound
 from cronguard.errors import ChannelError, StoreConfigError, StoreError
 from cronguard.testing import MemoryStore, RecordingChannel
 
@@ -527,6 +528,27 @@ def test_a_job_run_inside_a_log_handler_cannot_deadlock(on_log, monkeypatch):
 
 
 # --- threads -------------------------------------------------------------------------------------
+
+
+def test_a_crowd_leaves_few_threads():
+    """Those that made others' calls are kept for the next one, but not all of them."""
+    together, threads = threading.Barrier(12), []
+
+    def call():
+        threads.append(threading.current_thread())
+        together.wait(30)
+
+    bound = Bound(most_late=1)
+    callers = [threading.Thread(target=bound.call, args=(call, 60)) for _ in range(12)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(60)
+    assert len(set(threads)) == 12
+    give_up = time.monotonic() + 30
+    while sum(each.is_alive() for each in threads) > 6 and time.monotonic() < give_up:
+        time.sleep(0.01)
+    assert sum(each.is_alive() for each in threads) <= 6
 
 
 def test_no_thread_can_be_started(monkeypatch):
