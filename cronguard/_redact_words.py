@@ -8,11 +8,14 @@ from cronguard._error_code import is_sqlstate
 from cronguard._redact_known import Known
 
 _CHARACTER = r"[^\s!-/:-@\[-^`{-~]"
-_RUN = re.compile(rf"{_CHARACTER}+(?:[-._/@\\'+]+{_CHARACTER}+)*")
+_RUN = re.compile(rf"(?!b['\"]){_CHARACTER}+(?:[-._/@\\'+]+{_CHARACTER}+)*")
 _CLAUSE = re.compile(r"(?<=[.;:!?])\s+|\n+")
 _SIGNS = frozenset("\u2013—…“”\u2018\u2019«»•·→\u00d7°±")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,5}|[0-9]{1,4}\.[0-9]{1,3}")
-_MEASURE = re.compile(r"0x[0-9A-Fa-f]{1,2}|[0-9]{1,5}(?:ms|s|kB|KB|MB|GB)")
+_MEASURE = re.compile(
+    r"0x[0-9A-Fa-f]{1,2}|[0-9]{1,5}(?:ms|s|kB|KB|MB|GB)"
+    r"|[245]\.[0-9]\.[0-9]"  # of mail servers, https://www.rfc-editor.org/rfc/rfc3463
+)
 _LABEL = re.compile(r"(?:\b([A-Za-z]+) )?\b([A-Za-z]+)(?: |=|: | #| \(|\()\Z")
 _CODE_LABEL = re.compile(r"(?:[\"']code[\"']: ?[\"']|SQLSTATE[ :=\[(]+)\Z")
 _CODE_LENGTHS = (5, 8)
@@ -21,9 +24,9 @@ _CODES = frozenset({"status", "exit", "error", "return", "http", "response"})
 _TOWARDS = frozenset({"to", "from", "with", "for", "by", "of", "or", "and", "user"})
 _DOUBTFUL = frozenset({"ambiguous", "function", "term", "number", "starter"})
 _QUOTES = frozenset("'\"`")
-_ENDS_SENTENCE = frozenset(".!?\n")
-_OPENS_CLAUSE = _ENDS_SENTENCE | _QUOTES | frozenset(":;]([|>-")
+_OPENS_CLAUSE = _QUOTES | frozenset(".!?:;])([|>-\n")
 _FEW = 2
+_SHORT = 4
 _LONG = 6
 _MOSTLY = 0.8
 _SPECIFIC = frozenset({"number", "sign", "name", "term", "vouched"})
@@ -144,8 +147,7 @@ class Words:
         if not self._vocabulary.starts(run) or self._is_enclosed(start, start + len(run)):
             return False
         before = self._text[:start].rstrip(" \t")
-        opens = _ENDS_SENTENCE if self._vocabulary.is_name_too(run) else _OPENS_CLAUSE
-        return not before or before[-1] in opens
+        return not before or before[-1] in _OPENS_CLAUSE
 
     def _is_labelled_code(self, start: int, run: str) -> bool:
         """PostgREST's and PostgreSQL's codes where they are said to be codes."""
@@ -201,7 +203,7 @@ class Words:
             falls = self._vocabulary.is_name_too(word.text) and not self._goes_on(index)
         elif word.text[0].isdigit():
             falls = left  # the end of a longer number
-        elif word.kind == "ambiguous" or (word.text.isalpha() and word.kind == "term"):
+        elif word.kind == "ambiguous" or (word.kind == "term" and _may_be_name(word.text)):
             falls = left or right or self._is_addressed(self.all, index)
         else:
             falls = left and right and word.kind == "function"
@@ -242,6 +244,11 @@ class Words:
                 clause = []
             if word is not None:
                 clause.append(word)
+
+
+def _may_be_name(term: str) -> bool:
+    """Whether a term is as short as True, Null and Post, which people are called."""
+    return term.isalpha() and len(term) <= _SHORT
 
 
 def _is_free_text(words: list[Word]) -> bool:

@@ -343,6 +343,12 @@ def job(a):
         ("Kari, Ola og Per", MASK),
         ("Can Yilmaz not found", f"{MASK} not found"),
         ("no invoice for customer: An Binh", f"no invoice for customer: {MASK}"),
+        ("job: Error: connect ECONNREFUSED kari:5432", f"job: Error: connect ECONNREFUSED {MASK}"),
+        (
+            "(550, b'5.1.1 mailbox full: kari')",
+            f"({MASK}, b'5.1.1 mailbox full: {MASK}')",
+        ),
+        ("invalid date 4.7.98 for Kari", f"invalid date {MASK}"),
         ("An error occurred, Kari", f"An error occurred, {MASK}"),
         (
             "Duplicate entry 'kari-true' for key 'users.email'",
@@ -352,7 +358,7 @@ def job(a):
             "Command '['mail', 'kari']' timed out after 2.5 seconds",
             f"Command {MASK} timed out after 2.5 seconds",
         ),
-        ("curl: (6) Could not resolve host: kari.no", f"curl: (6) {MASK} not resolve host: {MASK}"),
+        ("curl: (6) Could not resolve host: kari.no", f"curl: (6) Could not resolve host: {MASK}"),
         ("", ""),
     ],
 )
