@@ -348,7 +348,7 @@ def job(a):
             "(550, b'5.1.1 mailbox full: kari')",
             f"({MASK}, b'5.1.1 mailbox full: {MASK}')",
         ),
-        ("invalid date 4.7.98 for Kari", f"invalid date {MASK}"),
+        ("invalid date 4.7.98 for Kari", f"invalid date {MASK} for {MASK}"),
         ("An error occurred, Kari", f"An error occurred, {MASK}"),
         (
             "Duplicate entry 'kari-true' for key 'users.email'",
