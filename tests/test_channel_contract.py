@@ -1,10 +1,12 @@
 """Every built-in channel, every kind of alert, and the contract that third parties keep too."""
 
 import email.policy
+import inspect
 import logging
 import sys
 from contextlib import ExitStack
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 from support import hostile, mailbox
@@ -176,6 +178,17 @@ def test_every_built_in_channel_is_proven_here():
     proven |= {EmailResendChannel, EmailPostmarkChannel, EmailSmtpChannel}
     assert ours <= proven
     assert all(isinstance(channel, Channel) for channel in ours)
+
+
+@pytest.mark.parametrize(
+    "point",
+    [p for p in entry_points(group="cronguard.channels") if p.value.startswith("cronguard.")],
+    ids=lambda point: point.name,
+)
+def test_a_channel_is_one_small_file(point):
+    """To be read at a sitting, and copied for another."""
+    source = Path(inspect.getsourcefile(point.load())).read_text("utf-8")
+    assert len(source.splitlines()) <= 110
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
     celery -A celery_app worker --beat
 
 A run that asks for another try (``self.retry``) ends as ``cancelled``, which leaves the streak
-alone; both time limits are failures. A child that is killed outright (out of memory, say) is found
-by the job's next run, or by ``cronguard check``, and counts as crashed.
+alone; ``soft_time_limit`` is a failure. A child that is killed (at ``time_limit``, out of memory)
+without time to say so is found by the job's next run, or by ``cronguard check``, and counts as
+crashed.
 """
 
 import os
