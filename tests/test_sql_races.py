@@ -150,11 +150,24 @@ def test_two_hosts_checking_at_the_same_instant(hosts):
     assert len(sent) == len(set(sent)) == 25
 
 
-@pytest.mark.parametrize("way", ["url", "pooler_url"])
-def test_a_crowd_of_processes_counts_each_failure_once(database, way):
+@pytest.mark.parametrize(
+    ("way", "failures"),
+    [
+        ("postgres", 100),
+        ("pooler", 100),
+        ("supabase", 20),
+        pytest.param("supabase", 100, marks=pytest.mark.soak),
+    ],
+)
+def test_a_crowd_of_processes_counts_each_failure_once(_prepared, way, failures):
     """32 processes, 100 failures each of one job: 3,200 distinct counts, one alert."""
-    counts = crowd.counts(getattr(database, way), 32, 100)
-    assert sorted(counts) == list(range(1, 3201))
+    database, environ = _prepared.database("legacy"), {}
+    store = database.url if way == "postgres" else database.pooler_url
+    if way == "supabase":
+        project, store = _prepared.project("legacy"), "supabase"
+        environ = {"SUPABASE_URL": project.url, "SUPABASE_SERVICE_ROLE_KEY": project.service_key}
+    counts = crowd.counts(store, 32, failures, **environ)
+    assert sorted(counts) == list(range(1, 32 * failures + 1))
     store = PostgresStore(database.url)
     assert [alert.kind for alert in store.alerts()] == ["failing"]
     store.close()

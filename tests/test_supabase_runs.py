@@ -50,6 +50,7 @@ def guarded(project, tmp_path):
                 "SUPABASE_SECRET_KEY": project.secret_key,
                 "CRONGUARD_STORE_TIMEOUT": "20",
                 "CRONGUARD_CHANNELS": "log",
+                "CRONGUARD_REDACT": "strict",
                 **environ,
             },
             cwd=tmp_path,
