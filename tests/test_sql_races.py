@@ -159,12 +159,11 @@ def test_two_hosts_checking_at_the_same_instant(hosts):
         pytest.param("supabase", 100, marks=pytest.mark.soak),
     ],
 )
-def test_a_crowd_of_processes_counts_each_failure_once(_prepared, way, failures):
+def test_a_crowd_of_processes_counts_each_failure_once(request, database, way, failures):
     """32 processes, 100 failures each of one job: 3,200 distinct counts, one alert."""
-    database, environ = _prepared.database("legacy"), {}
-    store = database.url if way == "postgres" else database.pooler_url
+    store, environ = database.url if way == "postgres" else database.pooler_url, {}
     if way == "supabase":
-        project, store = _prepared.project("legacy"), "supabase"
+        project, store = request.getfixturevalue("project"), "supabase"
         environ = {"SUPABASE_URL": project.url, "SUPABASE_SERVICE_ROLE_KEY": project.service_key}
     counts = crowd.counts(store, 32, failures, **environ)
     assert sorted(counts) == list(range(1, 32 * failures + 1))
