@@ -54,6 +54,7 @@ def _fail(store, number):
 
 
 def _main(store, processes, failures):
+    _open(store).close()  # its libraries are loaded once, not by each
     readers = []
     for number in range(int(processes)):
         reader, writer = os.pipe()
