@@ -106,7 +106,7 @@ def test_init_supabase_writes_where_the_cli_looks(here, monkeypatch):
     assert len(file.name.removesuffix("_cronguard.sql")) == 14
     assert file.read_text() == migration_sql()
     assert f"supabase/migrations/{file.name}" in done.stdout
-    assert "supabase db push" in done.stdout
+    assert "supabase db push --remote" in done.stdout
     (here.folder / "deep").mkdir()
     monkeypatch.chdir(here.folder / "deep")
     assert "holds it already" in here("init", "supabase").stdout

@@ -24,5 +24,5 @@ def command() -> None:
     \b
     Examples:
       cronguard init sqlite
-      cronguard init supabase && supabase db push
+      cronguard init supabase && supabase db push --remote
     """

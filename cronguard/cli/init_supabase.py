@@ -35,7 +35,7 @@ def command(legacy_job: str | None, db_url: str | None, *, only_print: bool, app
 
     \b
     Examples:
-      cronguard init supabase && supabase db push
+      cronguard init supabase && supabase db push --remote
       cronguard init supabase --legacy-job assignment_reminder
       SUPABASE_DB_URL=postgresql://postgres:...@host:5432/postgres cronguard init supabase --apply
     """
@@ -50,10 +50,10 @@ def command(legacy_job: str | None, db_url: str | None, *, only_print: bool, app
     if apply:
         return _apply(db_url, legacy_job)
     path, written = _write(text)
-    if written:
-        say(f"Wrote {path}. Apply it with: supabase db push")
-    else:
-        say(f"{path} holds it already. Apply it with: supabase db push")
+    say(
+        f"{f'Wrote {path}' if written else f'{path} holds it already'}. Apply it with:"
+        " supabase db push --remote (before version 3 of the Supabase CLI: supabase db push)"
+    )
     return _look_at_project()
 
 
