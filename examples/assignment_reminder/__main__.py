@@ -37,10 +37,10 @@ TAKEN_BEFORE_BREAKING = 60
 CONTACTS_A_DAY = 12
 STREAKS = [0, 0, 1, 2, 3, 0, 0]
 NOTES = {
-    3: "below the threshold of 2: silence",
+    3: "below the threshold: silence",
     4: "the threshold: one alert",
     5: "told already: silence",
-    6: "well again: what was left goes out",
+    6: "well again: the rest goes out",
 }
 
 
@@ -62,11 +62,12 @@ def story(folder: Path) -> int:
     environment = os.environ | {"CRONGUARD_STORE": store}
     database.create(mentors, first_night=FIRST_NIGHT)
     with Gateway() as gateway:
-        screen.opening(mentors, gateway.url, channels(environment))
+        screen.opening(gateway.url, channels(environment))
         streaks = [night(number, mentors, gateway, environment) for number in range(1, NIGHTS + 1)]
         screen.closing(len(gateway.delivered), gateway.repeated)
     for command in ("status", f"history {JOB}"):
-        screen.command(f"cronguard {command}", cronguard(environment, *command.split()))
+        screen.command(f"cronguard {command}")
+        cronguard(environment, *command.split(), shown=True)
     screen.where(folder, store, own=own)
     return screen.verdict(streaks, STREAKS)
 
@@ -118,11 +119,12 @@ def register_contacts(due: list[int], db: sqlite3.Connection, today: date) -> No
     contacts.register_in_bulk(db, early, today)
 
 
-def cronguard(environment: dict[str, str], *arguments: str) -> str:
-    """What the command line says."""
+def cronguard(environment: dict[str, str], *arguments: str, shown: bool = False) -> str:
+    """What the command line says; ``shown`` lets it say so to the person instead."""
     command = [sys.executable, "-m", "cronguard", *arguments]
+    stdout = None if shown else subprocess.PIPE
     return subprocess.run(  # noqa: S603  # our own command
-        command, env=environment, stdout=subprocess.PIPE, text=True, check=True
+        command, env=environment, stdout=stdout, text=True, check=True
     ).stdout
 
 

@@ -21,11 +21,11 @@ def paint(text: str, kind: str) -> str:
     return f"\x1b[{COLOURS[kind]}m{text}\x1b[0m"
 
 
-def opening(database: Path, gateway: str, channels: Sequence[str]) -> None:
+def opening(gateway: str, channels: Sequence[str]) -> None:
     """What is about to happen."""
     print(
         "Seven nights of a job that reminds peer mentors who have not been in touch.\n\n"
-        f"  mentors   10,000 assignments in {database}; about 2 % fall due a night\n"
+        "  mentors   10,000 assignments, about 2 % of them due a night\n"
         f"  gateway   {gateway}, which breaks on nights 3 to 5\n"
         f"  alerts    to {', '.join(channels)}, at two failures in a row\n"
     )
@@ -54,24 +54,24 @@ def aside(text: str) -> None:
 
 def closing(delivered: int, repeated: int) -> None:
     """What the gateway has seen in the end."""
-    print(f"\n{delivered:,} reminders sent, {repeated or 'none'} of them twice.\n")
+    print(f"\n{delivered:,} reminders sent, {repeated or 'none'} of them twice.")
 
 
-def command(line: str, output: str) -> None:
-    """A command and what it printed."""
-    print(paint(f"$ {line}", "loud"))
-    print(output, flush=True)
+def command(line: str) -> None:
+    """A command, which is about to say something itself."""
+    print(paint(f"\n$ {line}", "loud"), flush=True)
 
 
 def where(folder: Path, store: str, *, own: bool) -> None:
     """Where everything is, and how to look at it again."""
     if own:
-        print(f"Everything is in {folder}, and nothing anywhere else. To look at the log again:\n")
+        print(f"\nEverything is in {folder}, and nothing anywhere else.")
+        print("To look at the log again:\n")
         print(f"  export CRONGUARD_STORE={shlex.quote(store)}")
         print("  cronguard status\n")
         print(f"Remove it with: rm -r {shlex.quote(str(folder))}")
     else:
-        print(f"The log is in the store that CRONGUARD_STORE names, all else in {folder}.")
+        print(f"\nThe log is in the store that CRONGUARD_STORE names, all else in {folder}.")
 
 
 def stopped() -> int:
