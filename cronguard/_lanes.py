@@ -6,10 +6,10 @@ start before there is anything to send: on 3.12 none can once the main thread ha
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeAlias
 
 from cronguard._forks import watch as watch_forks
@@ -38,15 +38,15 @@ class Lanes:
     """
 
     def __init__(self, channels: Iterable[str], attempt: Try) -> None:
-        self.results: SimpleQueue[Attempt] = SimpleQueue()
+        self.results: queue.SimpleQueue[Attempt] = queue.SimpleQueue()
         self.begun: dict[str, float] = {}
         """alert_id → when its try began; for those that have begun."""
         watch_forks()
         self._attempt = attempt
-        self._inboxes: dict[str, SimpleQueue[_Work | None]] = {}
+        self._inboxes: dict[str, queue.SimpleQueue[_Work | None]] = {}
         try:
             for name in channels:
-                inbox: SimpleQueue[_Work | None] = SimpleQueue()
+                inbox: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
                 threading.Thread(
                     target=self._serve, args=(inbox,), name=f"cronguard-channel-{name}", daemon=True
                 ).start()
@@ -69,7 +69,7 @@ class Lanes:
         for inbox in self._inboxes.values():
             inbox.put(None)
 
-    def _serve(self, inbox: SimpleQueue[_Work | None]) -> None:
+    def _serve(self, inbox: queue.SimpleQueue[_Work | None]) -> None:
         while (work := inbox.get()) is not None:
             lane, send_by = work
             for delivery in lane:

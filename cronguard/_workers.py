@@ -8,10 +8,10 @@ process's end none can be started.
 from __future__ import annotations
 
 import os
+import queue
 import threading
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from cronguard._forks import wait_for_end
@@ -98,7 +98,8 @@ class _Worker:
     __slots__ = ("inbox", "thread")
 
     def __init__(self) -> None:
-        self.inbox: SimpleQueue[_Call | None] = SimpleQueue()
+        # Named so that it is gevent's where gevent has patched, be it late: it lets greenlets run.
+        self.inbox: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self.thread = threading.Thread(target=self._serve, name="cronguard-aside", daemon=True)
         self.thread.start()
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import errno
 import io
+import queue
 import socket
 import threading
 import time
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cronguard.errors import ChannelError
@@ -235,7 +235,9 @@ def _resolve(host: str, port: int, deadline: float) -> list[tuple[Any, Any, int,
 
     found = look_up(socket.AI_NUMERICHOST)
     if isinstance(found, ChannelError):
-        answer: SimpleQueue[list[tuple[Any, Any, int, str, Any]] | ChannelError] = SimpleQueue()
+        answer: queue.SimpleQueue[list[tuple[Any, Any, int, str, Any]] | ChannelError] = (
+            queue.SimpleQueue()
+        )
         thread = threading.Thread(
             target=lambda: answer.put(look_up()), name="cronguard-dns", daemon=True
         )
@@ -246,7 +248,7 @@ def _resolve(host: str, port: int, deadline: float) -> list[tuple[Any, Any, int,
         else:
             try:
                 found = answer.get(timeout=remaining(deadline))
-            except Empty:
+            except queue.Empty:
                 found = ChannelError("timeout")
     if isinstance(found, ChannelError):
         raise found

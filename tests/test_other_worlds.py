@@ -45,6 +45,38 @@ GEVENT = """
     """
 
 
+LATE = """
+    @cron_guarded(threshold=1, overlap="allow")
+    def nightly(number):
+        if number % 2:
+            raise ValueError
+        return number
+
+    def call(number):
+        try:
+            return nightly(number)
+        except ValueError:
+            return "failed"
+
+    call(1)
+    from gevent import monkey
+    monkey.patch_all()
+    import gevent
+    greenlets = gevent.joinall([gevent.spawn(call, number) for number in range(4)])
+    print([greenlet.value for greenlet in greenlets].count("failed"))
+    """
+
+
+def test_greenlets_that_come_late(tmp_path):
+    """Patched after threads of ours were started, which gevent warns against, nothing stops."""
+    pytest.importorskip("gevent")
+    place = Place(tmp_path)
+    place.environ["PYTHONWARNINGS"] = "ignore"
+    done = place.run(LATE)
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
+    assert sorted(place.statuses()) == ["failure"] * 3 + ["success"] * 2
+
+
 def test_greenlets(tmp_path):
     """Runs side by side in one thread, gevent's time-out in a run, and an alert."""
     pytest.importorskip("gevent")
