@@ -213,3 +213,60 @@ def test_a_wrong_option_is_refused_when_the_channel_is_made(kind, options, code)
     assert caught.value.code == code
     assert not caught.value.permanent, "an option can be mended, and the alert sent then"
     assert SECRET not in f"{caught.value!r} {caught.value} {caught.value.detail}"
+
+
+class Careless:
+    """What the contract finds fault with, a fault at a time."""
+
+    OPTIONS = ()
+
+    def __init__(self, fault=None):
+        self.fault = fault
+
+    def __repr__(self):
+        return f"Careless({SECRET if self.fault == 'repr' else '…'})"
+
+    def send(self, letter):
+        if self.fault == "ignores":
+            return
+        if self.fault == "raises":
+            raise ChannelError("refused", detail=SECRET)
+        if self.fault == "context":
+            try:
+                int(SECRET)
+            except ValueError:
+                raise ChannelError("refused")  # noqa: B904  # the fault
+        if self.fault == "cause":
+            raise ChannelError("refused") from ValueError(SECRET)
+        raise ChannelError("refused")
+
+
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        (None, None),
+        ("repr", "test_shows_no_secret"),
+        ("ignores", "test_failure_is_a_channel_error_without_secrets"),
+        ("raises", "test_failure_is_a_channel_error_without_secrets"),
+        ("context", "test_failure_is_a_channel_error_without_secrets"),
+        ("cause", "test_failure_is_a_channel_error_without_secrets"),
+    ],
+)
+def test_the_contract_finds_what_is_wrong(fault, found):
+    """A secret that a channel shows, and an alert that it loses without a word."""
+
+    class Proof(ChannelContract):
+        SECRETS = (SECRET,)
+
+        def make(self):
+            return Careless()
+
+        def make_broken(self):
+            return Careless(fault)
+
+    for name in ("test_shows_no_secret", "test_failure_is_a_channel_error_without_secrets"):
+        if name == found:
+            with pytest.raises(AssertionError):
+                getattr(Proof(), name)()
+        else:
+            getattr(Proof(), name)()
