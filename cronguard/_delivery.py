@@ -19,6 +19,7 @@ from queue import Empty
 from typing import TypeAlias
 
 from cronguard import _log
+from cronguard._codes import explain
 from cronguard._lanes import Attempt, Lanes, send
 from cronguard.errors import ChannelError, CronguardError, PluginError, SecretError, StoreError
 from cronguard.interfaces import Channel, Store
@@ -262,7 +263,8 @@ class Courier:
             start = working.begun.get(delivery.alert_id)
             if start is not None:
                 late = Settlement("pending", "timeout", backoff(delivery.attempt))
-                conclude(Attempt(delivery, late, time.monotonic() - start))
+                spent = time.monotonic() - start
+                conclude(Attempt(delivery, late, spent, explain(late.error_code)))
             elif settle:
                 self._settle(delivery, Settlement("pending", None, 0.0))
         return attempts
@@ -288,7 +290,7 @@ class Courier:
             settlement = Settlement("sent")
         except BaseException as error:  # noqa: BLE001  # a plugin may raise anything
             settlement = settlement_for(error, delivery.attempt)
-            detail = _detail(error)
+            detail = _detail(error) or explain(settlement.error_code)
         return Attempt(delivery, settlement, time.monotonic() - start, detail)
 
     def _speak_up(self, error: SecretError, message: Message, delivery: Delivery) -> None:
@@ -322,15 +324,15 @@ def _log_failure(attempt: Attempt) -> None:
     if settlement.state == "sent":
         return
     _log.warning(
-        "the %s alert of %s did not reach channel %s (%s%s): %s",
+        "the %s alert of %s did not reach channel %s and %s (%s%s)",
         delivery.kind,
         delivery.job,
         delivery.channel,
-        settlement.error_code,
-        f", {attempt.detail}" if attempt.detail else "",
-        "it will not be tried again by itself; see cronguard doctor"
+        "will not be tried again by itself; see cronguard doctor"
         if settlement.state == "dead"
-        else "it stays pending",
+        else "stays pending",
+        settlement.error_code,
+        f": {attempt.detail}" if attempt.detail else "",
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from cronguard import __version__
+from cronguard._codes import explain
 from cronguard.cli._open import (
     describe_store,
     is_there,
@@ -173,7 +174,7 @@ def _alerts(store: Store, settings: Settings) -> Iterator[Check]:
             "alerts",
             "warning",
             f"{plural(pending, 'alert')} pending for {', '.join(names)}"
-            + (f" (last time: {', '.join(codes)})" if codes else "")
+            + (f" (last time: {_explained(codes)})" if codes else "")
             + (f"; not set up here: {', '.join(foreign)}" if foreign else "")
             + f": cronguard deliver sends them {'now' if foreign != names else 'where they are'}",
         )
@@ -182,11 +183,15 @@ def _alerts(store: Store, settings: Settings) -> Iterator[Check]:
         yield Check(
             "alerts",
             "error",
-            f"{plural(dead, 'alert')} given up ({', '.join(codes)}): correct the channel, then"
+            f"{plural(dead, 'alert')} given up ({_explained(codes)}): correct the channel, then"
             " cronguard deliver --dead",
         )
     if not pending and not dead:
         yield Check("alerts", "ok", "none pending, none given up")
+
+
+def _explained(codes: list[str]) -> str:
+    return "; ".join(f"{code}: {what}" if (what := explain(code)) else code for code in codes)
 
 
 # --- channels -------------------------------------------------------------------------------------
