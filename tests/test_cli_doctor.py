@@ -222,7 +222,7 @@ def test_alerts_that_have_not_gone_out(here):
         (delivery,) = store.claim_alerts(channels=["webhook"])
         store.settle_alert(delivery, Settlement("dead", "http_410"))
     (line,) = checks(here, "error", code=1)["alerts"]
-    assert "1 alert given up (http_410)" in line
+    assert "1 alert given up (http_410: that address is gone: set a new one)" in line
 
 
 @pytest.mark.parametrize("variable", ["GITHUB_ACTIONS", "KUBERNETES_SERVICE_HOST"])
