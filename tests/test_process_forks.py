@@ -152,6 +152,31 @@ def test_what_a_child_could_not_write_it_writes_at_its_end(place, warm):
     assert place.statuses() == ["success"]
 
 
+def test_a_child_reads_its_settings_anew(place):
+    """What its environment says by then counts, for its runs alone."""
+    code = """
+        import os, sqlite3, sys
+
+        with guard(job="parent"):
+            pass
+        if os.fork() == 0:
+            os.environ["CRONGUARD_STORE"] = "sqlite:///" + sys.argv[1]
+            with guard(job="child"):
+                pass
+            sys.exit()
+        os.wait()
+        with guard(job="parent"):
+            pass
+        query = "SELECT job, status FROM cron_execution_logs"
+        print(*sqlite3.connect(sys.argv[1]).execute(query))
+        """
+    place.environ["PYTHONWARNINGS"] = "ignore"
+    done = place.run(code, place.folder / "child.db")
+    assert (done.returncode, done.stdout) == (0, "('child', 'success')\n"), done.stderr
+    assert place.statuses("parent") == ["success"] * 2
+    assert not place.statuses("child")
+
+
 def test_a_store_object_is_not_shared_with_a_child(place):
     """Given to configure() and used before the fork; each process has a connection of its own."""
     code = """
