@@ -279,6 +279,53 @@ def test_standard_error_that_nobody_reads(place, store):
     assert (place.folder / "raised").exists()
 
 
+@pytest.mark.parametrize(
+    "end", ["pass", "raise ValueError", "configure()", "os.waitpid(fork(), 0)"]
+)
+def test_a_job_that_closes_every_file(place, end):
+    """As daemons do: the database is never written to what is then opened under its numbers."""
+    code = f"""
+        import os, pathlib
+
+        text = "the job's own\\n" * 5000
+
+        def fork():
+            if (child := os.fork()) == 0:
+                os._exit(0)
+            return child
+
+        @cron_guarded(threshold=1)
+        def nightly(files):
+            os.closerange(3, 100)
+            for number in range(20):
+                files.append(open(f"own-{{number}}", "w+"))
+                files[-1].write(text)
+                files[-1].flush()
+            {end}
+
+        files = []
+        for _ in range(2):
+            try:
+                nightly(files)
+            except ValueError:
+                print("raised")
+        for number, file in enumerate(files[-20:]):
+            file.write("and more")
+            file.close()
+            assert pathlib.Path(f"own-{{number}}").read_text() == text + "and more"
+        """
+    place.environ["PYTHONWARNINGS"] = "ignore"
+    done = place.run(code)
+    assert done.returncode == 0, done.stderr
+    assert "was closed by the program itself" in done.stderr
+    assert done.stdout == ("raised\n" * 2 if "raise" in end else "")
+    assert ("nightly is failing" in done.stderr) is ("raise" in end)
+    assert place.rows("PRAGMA integrity_check") == [("ok",)]
+    with_next = place.run("with guard(job='nightly'): pass")
+    assert with_next.returncode == 0, with_next.stderr
+    assert place.statuses() == ["crashed", "success"]
+
+
 # --- as a user who may not -----------------------------------------------------------------------
 
 

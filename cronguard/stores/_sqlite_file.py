@@ -36,6 +36,8 @@ class SQLiteFile:
         self._schema = _SQL / schema
         self.lock = threading.Lock()
         self.connection: sqlite3.Connection | None = None
+        self._opened: tuple[int, tuple[int, int]] | None = None
+        """The connection's file descriptor and which file that is, where both are known."""
         watch_forks(self)
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -49,8 +51,8 @@ class SQLiteFile:
     def close(self) -> None:
         """Let go of the file; what was only in its journal is merged into it."""
         with self._locked():
-            if self.connection is not None:
-                connection, self.connection = self.connection, None
+            connection, self.connection = self.own(), None
+            if connection is not None:
                 with contextlib.suppress(sqlite3.Error):
                     connection.close()
 
@@ -76,7 +78,7 @@ class SQLiteFile:
             self._take(held)
             while True:
                 try:
-                    db = self.connection or self._open()
+                    db = self.own() or self._open()
                     db.execute(begin)
                     result = work(db)
                     db.execute("COMMIT")
@@ -132,8 +134,24 @@ class SQLiteFile:
             if held:
                 self.lock.release()
 
+    def own(self) -> sqlite3.Connection | None:
+        """The connection, if there is one. Raises StoreError if somebody has closed its file.
+
+        A job that makes a daemon of itself closes every descriptor there is. What it opens next
+        gets their numbers, and SQLite would write to that, or close it. The file cannot be opened
+        again either: SQLite would take the locks that are gone for its own.
+        """
+        if self.connection is not None and self._opened is not None:
+            number, file = self._opened
+            if _file_at(number) != file:
+                _lost[file] = self.connection
+                self.connection = None
+        _refuse_lost(self._opened and self._opened[1], self.path)
+        return self.connection
+
     def _open(self) -> sqlite3.Connection:
-        _create_private(self.path)
+        number = _create_private(self.path)
+        _refuse_lost(_file_at(self.path), self.path)
         connection = _connect(self.path)
         try:
             version = _version(connection)
@@ -151,8 +169,32 @@ class SQLiteFile:
         except BaseException:
             connection.close()
             raise
+        file = _file_at(number)
+        self._opened = (number, file) if file and file == _file_at(self.path) else None
         self.connection = connection
         return connection
+
+
+_lost: dict[tuple[int, int], sqlite3.Connection] = {}
+"""File → a connection to it that must not even be closed: see `SQLiteFile.own`."""
+
+
+def _refuse_lost(file: tuple[int, int] | None, path: Path) -> None:
+    if file in _lost:
+        raise StoreError(
+            f"{path} was closed by the program itself, with other files: it is not written to"
+            " until the program starts anew",
+            code="closed",
+        )
+
+
+def _file_at(where: int | Path) -> tuple[int, int] | None:
+    """Which file is open there, or is there; None for none."""
+    try:
+        found = os.stat(where)  # noqa: PTH116  # a number, at every transaction
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
@@ -166,13 +208,19 @@ def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def _create_private(path: Path) -> None:
-    """Make the file ours alone before SQLite sees it; its journal files inherit the mode."""
+def _create_private(path: Path) -> int:
+    """Make the file ours alone before SQLite sees it; its journal files inherit the mode.
+
+    Returns the descriptor that this took, and that SQLite takes next if nobody is quicker.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        number = os.open(path, flags, 0o600)
     except FileNotFoundError:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        number = os.open(path, flags, 0o600)
+    os.close(number)
+    return number
 
 
 def _connect(path: Path) -> sqlite3.Connection:

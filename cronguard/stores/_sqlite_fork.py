@@ -19,6 +19,8 @@ import time
 from typing import Protocol
 from weakref import WeakSet
 
+from cronguard.errors import StoreError
+
 _PATIENCE = 3.0
 
 
@@ -27,6 +29,9 @@ class Forkable(Protocol):
 
     lock: threading.Lock
     connection: sqlite3.Connection | None
+
+    def own(self) -> sqlite3.Connection | None:
+        """The connection that may be closed; raises StoreError if it may not."""
 
 
 _files: WeakSet[Forkable] = WeakSet()
@@ -55,9 +60,9 @@ def _before() -> None:
     ]
     _held[threading.get_ident()] = held
     for file in held:
-        if file.connection is not None:
-            connection, file.connection = file.connection, None
-            with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(sqlite3.Error, StoreError):
+            if (connection := file.own()) is not None:
+                file.connection = None
                 connection.close()
 
 
