@@ -37,6 +37,7 @@ kind, place, seconds, seed = sys.argv[1], json.loads(sys.argv[2]), float(sys.arg
 if kind == "sqlite":
     from cronguard.stores.sqlite import SQLiteStore as Store
 elif kind == "supabase":
+    import supabase  # once, and not in every child
     from cronguard.stores.supabase import SupabaseStore as Store
 else:
     from cronguard.stores.postgres import PostgresStore as Store
