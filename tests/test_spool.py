@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import tempfile
+import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -594,6 +595,31 @@ def test_a_long_queue_does_not_delay_a_job(host, remote, monkeypatch):
     assert host.store.replay(lambda done, total: told.append((done, total))) == 21
     assert told[-1] == (21, 21)
     assert [count for _, count in history(remote)] == list(range(1, 22))
+
+
+def test_a_slow_store_is_not_asked_twice_by_one_start(host, remote, monkeypatch):
+    """What the queue took, the dead in it too, the start itself does not take again."""
+    remote.down()
+    for _ in range(3):
+        host.begin(owner=KILLED)
+    remote.up()
+    monkeypatch.setattr("cronguard.stores.spooled.REPLAY_SECONDS", 0.05)
+    tell = Remote.finish_run
+
+    def slowly(*args, **keywords):
+        time.sleep(0.1)
+        return tell(remote, *args, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(remote, "finish_run", slowly)
+        asked = remote.asked
+        host.begin()
+        run, _ = host.begin()
+        assert remote.asked == asked + 2
+    assert history(remote) == [("crashed", 1), ("crashed", 2)]
+    monkeypatch.setattr("cronguard.stores.spooled.REPLAY_SECONDS", 60.0)
+    host.end(run, "failure")
+    assert history(remote) == [("crashed", 1), ("crashed", 2), ("crashed", 3), ("failure", 4)]
 
 
 def test_the_spool_is_its_owners_alone(host, remote):

@@ -221,7 +221,7 @@ class SpooledStore:
             return self._tell_all(None, lambda done: progress(done, total) if progress else None)
 
     def _replay(self, seconds: float) -> bool:
-        """Whether nothing waits any more. Raises what the store raises."""
+        """Whether nothing waits any more, and time is left. Raises what the store raises."""
         if not self._has_spool():
             return True
         try:
@@ -234,15 +234,18 @@ class SpooledStore:
             return True
         if not self._replaying.acquire(blocking=False):
             return False  # another thread is at it; whoever comes now comes later
+        deadline = time.monotonic() + seconds
         try:
-            self._tell_all(time.monotonic() + seconds, lambda _done: None)
+            self._tell_all(deadline, lambda _done: None)
             if self.waiting():
                 return False
             for run in dead:
+                if time.monotonic() >= deadline:
+                    return False
                 self._tell(run, crash(datetime.now(UTC)), started=False, told=frozenset())
         finally:
             self._replaying.release()
-        return True
+        return time.monotonic() < deadline  # or the store would let us wait once more
 
     def _tell_all(self, deadline: float | None, progress: Callable[[int], None]) -> int:
         done = after = 0
