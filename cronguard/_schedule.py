@@ -30,7 +30,12 @@ def occurrences(plan: Schedule, after: datetime, until: datetime) -> Iterator[da
     from cronsim import CronSim, CronSimError
 
     try:
-        times = CronSim(plan.cron, after.astimezone(ZoneInfo(plan.timezone)))
+        local = after.astimezone(ZoneInfo(plan.timezone))
+        times = CronSim(plan.cron, local)
+        if len(plan.cron.split()) == 6 and not any(p.startswith("*") for p in times.parts[1:3]):  # noqa: PLR2004
+            # Times of day with seconds: CronSim minds clock changes only where there are none.
+            times = CronSim(plan.cron, local.replace(tzinfo=None))
+            times.fixup_tz = local.tzinfo
     except (CronSimError, ValueError, KeyError, OSError):
         raise ConfigError(
             f"its schedule {plan.cron} ({plan.timezone}) cannot be evaluated on this host"

@@ -37,9 +37,10 @@ def expected(cron_time, zone, day):
 
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("at", [time(0), time(1, 30), time(2), time(2, 30), time(3), time(23, 59)])
-def test_a_daily_job_is_due_once_every_day_of_the_year(zone, at):
+@pytest.mark.parametrize("seconds", ["", "0 "], ids=["minutes", "seconds"])
+def test_a_daily_job_is_due_once_every_day_of_the_year(zone, at, seconds):
     """Days of clock changes included: never none, never two, at the instant cron picks."""
-    plan = Schedule(f"{at.minute} {at.hour} * * *", zone, 300.0)
+    plan = Schedule(f"{seconds}{at.minute} {at.hour} * * *", zone, 300.0)
     days = [date(2026, 1, 2) + timedelta(days=n) for n in range(363)]
     begin = expected(at, zone, date(2026, 1, 1))
     found = list(occurrences(plan, begin, expected(at, zone, days[-1])))
@@ -66,6 +67,14 @@ def test_month_ends():
     assert days("0 0 L * *")[:3] == ["01-31", "02-28", "03-31"]
     assert days("0 0 L * *")[13] == "02-29"
     assert days("0 0 29 2 *") == ["02-29"]
+
+
+def test_seconds():
+    """Where a sixth field says them, before the others."""
+    begin = utc("2026-11-25T05:59:30")
+    plan = Schedule("15,45 */30 * * * *")
+    found = occurrences(plan, begin, begin + timedelta(hours=1))
+    assert [f"{due:%H:%M:%S}" for due in found] == ["06:00:15", "06:00:45", "06:30:15", "06:30:45"]
 
 
 @given(
