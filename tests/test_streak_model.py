@@ -100,19 +100,18 @@ class Reference:
         return out
 
 
-def rules_of(draw_thresholds, realert, recovery):
-    return tuple(
-        AlertRule(channel, threshold, realert, recovery)
-        for channel, threshold in zip(CHANNELS, draw_thresholds, strict=True)
-    )
-
-
-RULES = st.builds(
-    rules_of,
-    st.tuples(st.integers(1, 5), st.integers(1, 5)),
-    st.none() | st.integers(1, 3),
-    st.booleans(),
-)
+RULES = st.lists(  # of any run: channels come and go in the middle of incidents
+    st.builds(
+        AlertRule,
+        st.sampled_from(CHANNELS),
+        st.integers(1, 5),
+        st.none() | st.integers(1, 3),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=2,
+    unique_by=lambda rule: rule.channel,
+).map(tuple)
 
 
 class StreakMachine(RuleBasedStateMachine):
@@ -126,7 +125,7 @@ class StreakMachine(RuleBasedStateMachine):
         self.clock = FrozenClock(datetime(2027, 1, 1, tzinfo=UTC))
         self.store = self.make_store(self.clock)
         self.reference = {job: Reference() for job in JOBS}
-        self.open = {}
+        self.open = {job: [] for job in JOBS}
         self.thought_dead = []
         self.snoozed = set()
         self.counts = []
@@ -143,24 +142,28 @@ class StreakMachine(RuleBasedStateMachine):
         reference.events.append(Event(run.run_id, status, rules, job in self.snoozed, ended))
         return reference.streak(len(reference.events))
 
-    @rule(job=st.sampled_from(JOBS), rules=RULES)
-    def start(self, job, rules):
-        run = self._run(job, rules)
+    def _busy(self):
+        return [job for job in JOBS if self.open[job]]
+
+    @rule(job=st.sampled_from(JOBS), rules=RULES, overlap=st.sampled_from(["skip", "allow"]))
+    def start(self, job, rules, overlap):
+        run = self._run(job, rules)._replace(overlap=overlap)
         answer = self.store.start_run(run, is_dead=lambda _: False)
-        if job in self.open:
+        if self.open[job] and overlap == "skip":
             assert answer.status == "skipped"
-            assert answer.held_by == self.open[job].run_id
+            assert answer.held_by in [other.run_id for other in self.open[job]]
         else:
             assert answer.status == "running"
-            self.open[job] = run
+            self.open[job].append(run)
         reference = self.reference[job]
         assert answer.consecutive_failure_count == reference.streak(len(reference.events))
 
-    @precondition(lambda self: self.open)
+    @precondition(lambda self: self._busy())
     @rule(data=st.data(), status=st.sampled_from(["success", "failure", "failure", "cancelled"]))
     def finish(self, data, status):
-        job = data.draw(st.sampled_from(sorted(self.open)))
-        run = self.open.pop(job)
+        job = data.draw(st.sampled_from(self._busy()))
+        run = data.draw(st.sampled_from(self.open[job]))
+        self.open[job].remove(run)
         self._finish(job, run, status, started=True)
 
     def _finish(self, job, run, status, *, started):
@@ -177,16 +180,17 @@ class StreakMachine(RuleBasedStateMachine):
     def finish_without_a_start(self, job, rules, status):
         self._finish(job, self._run(job, rules), status, started=False)
 
-    @precondition(lambda self: self.open)
+    @precondition(lambda self: self._busy())
     @rule(data=st.data(), rules=RULES)
     def crash(self, data, rules):
-        job = data.draw(st.sampled_from(sorted(self.open)))
-        gone, run = self.open.pop(job), self._run(job, rules)
-        count = self._note(job, gone, "crashed", rules, self.clock())
+        job = data.draw(st.sampled_from(self._busy()))
+        run = self._run(job, rules)
+        for gone in self.open[job]:
+            count = self._note(job, gone, "crashed", rules, self.clock())
+            self.thought_dead.append((gone, count))
         answer = self.store.start_run(run, is_dead=lambda _: True)
         assert (answer.status, answer.consecutive_failure_count) == ("running", count)
-        self.open[job] = run
-        self.thought_dead.append((gone, count))
+        self.open[job] = [run]
 
     @precondition(lambda self: self.thought_dead)
     @rule(data=st.data(), status=st.sampled_from(["success", "success", "failure"]))
