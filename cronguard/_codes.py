@@ -1,4 +1,4 @@
-"""What the codes of failed tries mean, and what to do: sentences of ours, never the other side's."""
+"""What the codes of failed tries mean, and what to do: our sentences, never the other side's."""
 
 from __future__ import annotations
 
