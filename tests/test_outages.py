@@ -1,5 +1,6 @@
 """A real remote store that goes away in every way there is, under real cron processes."""
 
+import json
 import os
 import re
 import signal
@@ -209,6 +210,19 @@ def test_check_sends_what_it_can(away):
     assert done.stderr.count("\n") == 1, done.stderr
     assert "refuses connections" in done.stderr
     assert away.alerts() == [(2, True)]
+
+
+def test_check_finds_what_was_killed_meanwhile(away):
+    """A run whose start the store never heard of: counted after those before it."""
+    with away.place.start(away.script, stdin=-1) as process:
+        assert process.stdout.readline().startswith("started")
+        process.kill()
+    away.way.open()
+    done = away.cli("check", "--json")
+    assert done.returncode == 1
+    kinds = [each["kind"] for each in json.loads(done.stdout)["problems"]]
+    assert kinds.count("crashed") == 1
+    assert away.counts() == [("failure", 1), ("failure", 2), ("crashed", 3)]
 
 
 def test_what_is_kept_is_shown_and_recorded_by_hand(away):
