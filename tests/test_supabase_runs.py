@@ -12,7 +12,6 @@ import supabase
 from support import hostile
 from support.stack.gateway import token
 
-from cronguard.stores.postgres import PostgresStore
 from cronguard.stores.supabase import SupabaseStore
 
 JOB = """
@@ -34,12 +33,13 @@ START, FINISH = "/rest/v1/rpc/cronguard_start_run", "/rest/v1/rpc/cronguard_fini
 
 
 @pytest.fixture
-def guarded(project, tmp_path):
-    """Run a process of guarded runs, one for each word; it ends well and says only ``says``."""
+def guarded(tmp_path):
+    """Run a process of guarded runs, one for each word; it ends well, and says what is given back:
+    nothing, or something with ``says`` in it."""
     script = tmp_path / "reminder.py"
     script.write_text(JOB)
 
-    def go(*words, says="", **environ):
+    def go(project, *words, says="", **environ):
         done = subprocess.run(
             [sys.executable, str(script), *words],
             env={
@@ -47,7 +47,7 @@ def guarded(project, tmp_path):
                 "HOME": str(tmp_path),
                 "CRONGUARD_STORE": "supabase",
                 "SUPABASE_URL": project.url,
-                "SUPABASE_SECRET_KEY": project.secret_key,
+                "SUPABASE_SECRET_KEY": project.service_key,
                 "CRONGUARD_STORE_TIMEOUT": "20",
                 "CRONGUARD_CHANNELS": "log",
                 "CRONGUARD_REDACT": "strict",
@@ -62,24 +62,24 @@ def guarded(project, tmp_path):
         assert (done.returncode, done.stdout) == (0, "")
         assert (done.stderr == "") is (says == "")
         assert says in done.stderr
-        project.said = done.stderr
-        return project
+        return done.stderr
 
     return go
 
 
 @pytest.mark.parametrize("words", [["success"], ["failure"], ["success", "failure", "success"]])
-def test_two_requests_a_run(guarded, words):
+def test_two_requests_a_run(guarded, project, words):
     """One at its start, one at its end, success or failure, and none besides."""
-    project = guarded(*words)
+    guarded(project, *words)
     assert project.requests == [("POST", START), ("POST", FINISH)] * len(words)
 
 
-def test_two_failures_alert_once_and_a_success_resets(guarded, project):
+def test_two_failures_alert_once_and_a_success_resets(guarded, newer_project):
     """The requirement: one alert with the facts at the sink, count 0 on the new row."""
     sink = hostile.answers()
     with hostile.serve(sink) as server:
         guarded(
+            newer_project,
             "success",
             "failure",
             "failure",
@@ -88,7 +88,7 @@ def test_two_failures_alert_once_and_a_success_resets(guarded, project):
             CRONGUARD_WEBHOOK_URL=server.url,
         )
     (alert,) = [request.json for request in sink.received]
-    store = PostgresStore(project.database.url)
+    store = SupabaseStore(newer_project.url, newer_project.service_key)
     newest, failed, _, first = store.history("assignment_reminder")
     (job,) = store.jobs()
     (row,) = store.alerts()
@@ -101,35 +101,45 @@ def test_two_failures_alert_once_and_a_success_resets(guarded, project):
     assert (row.state, row.alert_id) == ("sent", alert["alert_id"])
 
 
-@pytest.mark.parametrize("kind", ["supabase", "postgres"])
-def test_a_vault_reference_is_resolved_when_sending(guarded, project, kind):
+def test_a_vault_reference_is_resolved_when_sending(guarded, newer_project):
     """The address is in the vault alone; the job's environment and settings only name it."""
+    told_through_vault(guarded, newer_project)
+
+
+def test_a_vault_reference_is_resolved_in_postgresql(guarded, project):
+    """Likewise where the jobs reach the same database without its API."""
+    told_through_vault(guarded, project, CRONGUARD_STORE=project.database.url)
+
+
+def told_through_vault(guarded, project, **environ):
     store = SupabaseStore(project.url, project.service_key)
     sink = hostile.answers()
     with hostile.serve(sink) as server:
         store.set_secret("cronguard_sink", server.url)
         guarded(
+            project,
             "failure",
             "failure",
             CRONGUARD_CHANNELS="webhook",
             CRONGUARD_WEBHOOK_URL="vault:cronguard_sink",
-            CRONGUARD_STORE=kind if kind == "supabase" else project.database.url,
+            **environ,
         )
     assert [request.json["kind"] for request in sink.received] == ["failing"]
     assert [alert.state for alert in store.alerts()] == ["sent"]
     store.close()
 
 
-def test_an_alert_waits_for_a_secret_that_is_missing(guarded, project):
+def test_an_alert_waits_for_a_secret_that_is_missing(guarded, newer_project):
     """A clear code on the row, and nothing is given up."""
     guarded(
+        newer_project,
         "failure",
         "failure",
         CRONGUARD_CHANNELS="webhook",
         CRONGUARD_WEBHOOK_URL="vault:cronguard_nowhere",
         says="secret_missing",
     )
-    store = SupabaseStore(project.url, project.service_key)
+    store = SupabaseStore(newer_project.url, newer_project.service_key)
     (alert,) = store.alerts()
     store.close()
     assert (alert.state, alert.error_code) == ("pending", "secret_missing")
@@ -172,7 +182,7 @@ def broken(project, how):
 def test_a_project_that_is_not_as_it_should_be(guarded, project, how, says):
     """One clear line for all the runs of a process, whose job is unharmed."""
     environ = broken(project, how)
-    said = guarded("success", "failure", "success", says=says, **environ).said
+    said = guarded(project, "success", "failure", "success", says=says, **environ)
     assert len([line for line in said.splitlines() if " is failing: " not in line]) == 1
 
 

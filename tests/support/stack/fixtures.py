@@ -92,7 +92,19 @@ def live_projects():
 @pytest.fixture(params=[*REGIMES, *live_projects()], ids=str)
 def any_project(request, _prepared):
     """An empty project with cronguard's schema: both regimes, and a live one if there is one."""
-    if isinstance(request.param, str):
-        return _prepared.project(request.param)
-    request.param.empty()
-    return request.param
+    yield from _lent(request.param, _prepared)
+
+
+@pytest.fixture(params=["newer", *live_projects()], ids=str)
+def newer_project(request, _prepared):
+    """The same, under the newer regime alone, and a live one if there is one."""
+    yield from _lent(request.param, _prepared)
+
+
+def _lent(named, prepared):
+    if isinstance(named, str):
+        yield prepared.project(named)
+        return
+    with named.alone():
+        named.empty()
+        yield named

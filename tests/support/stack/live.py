@@ -1,9 +1,13 @@
 """A live Supabase project in the place of the local one: reached over REST alone.
 
-Only for a project that exists for tests: its cronguard tables are emptied.
+Only for a project that exists for tests: its cronguard tables and secrets are emptied.
 """
 
+import fcntl
+import tempfile
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import httpx
 
@@ -26,10 +30,19 @@ class LiveProject:
     def __str__(self):
         return "live"
 
+    @contextmanager
+    def alone(self):
+        """In this block no other worker's test uses it."""
+        with Path(tempfile.gettempdir(), "cronguard-live-project.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield self
+
     def empty(self):
-        """No run, job or alert is left."""
+        """No run, job, alert or secret is left."""
         for table, (key, _) in SHIFTED.items():
             self._rest("DELETE", f"{table}?{key}=not.is.null")
+        for secret in self._rest("POST", "rpc/cronguard_secrets", json={"request": {}}).json():
+            self._rest("POST", "rpc/cronguard_secret_unset", json={"request": secret})
 
     def let_pass(self, seconds):
         """Put every time of the server's back by so much."""
