@@ -200,6 +200,22 @@ def test_either_form_of_key_and_a_client_of_ones_own(project, which):
     http.close()
 
 
+def test_a_forked_child_leaves_its_parents_client_alone(project, monkeypatch):
+    """Sockets are the parent's: the child makes a client of its own, and closes only that."""
+    http = httpx.Client()
+    client = supabase.create_client(
+        project.url, project.service_key, supabase.ClientOptions(httpx_client=http)
+    )
+    store = SupabaseStore(client=client)
+    assert store._opened() is client
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    assert store.jobs() == []
+    assert store._opened() is not client
+    store.close()
+    assert not http.is_closed
+    http.close()
+
+
 def test_the_key_is_in_no_log(project, caplog):
     """At DEBUG for everything, httpx, httpcore and hpack included."""
     with caplog.at_level(logging.DEBUG):

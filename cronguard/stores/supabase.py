@@ -28,8 +28,9 @@ class SupabaseStore(FunctionStore):
     """A `cronguard.interfaces.Store` in a Supabase project that ``cronguard init`` prepared.
 
     ``url`` and ``key`` default to ``SUPABASE_URL`` and to ``SUPABASE_SERVICE_ROLE_KEY`` or
-    ``SUPABASE_SECRET_KEY``; or pass a ``supabase.Client`` of your own. One request at a run's
-    start, one at its end. ``timeout``, in seconds, bounds each step of a request; cronguard bounds
+    ``SUPABASE_SECRET_KEY``; or pass a ``supabase.Client`` of your own (a forked child makes one for
+    itself, at the same address with the same key). One request at a run's start, one at its end.
+    ``timeout``, in seconds, bounds each step of a request; cronguard bounds
     the call as a whole. Raises ConfigError where address or key cannot be right.
     """
 
@@ -43,7 +44,7 @@ class SupabaseStore(FunctionStore):
     ) -> None:
         self._timeout = timeout
         self._http: httpx.Client | None = None
-        self._inherited: httpx.Client | None = None
+        self._inherited: object = None
         self._lock = threading.Lock()
         self._own = client is None
         if client is not None:
@@ -113,8 +114,8 @@ class SupabaseStore(FunctionStore):
         if self._pid != os.getpid():
             # After a fork: locks and sockets are the parent's.
             self._lock, self._pid = threading.Lock(), os.getpid()
-            if self._own:
-                self._inherited, self._client, self._http = self._http, None, None
+            self._inherited = (self._client, self._http)
+            self._client, self._http, self._own = None, None, True
         with self._lock:
             if self._client is None:
                 # HTTP/1.1: with HTTP/2, hpack would log the key at DEBUG.
