@@ -283,11 +283,12 @@ def test_a_legacy_name_that_is_no_job_name_is_refused(name):
 
 
 def test_a_client_that_needs_more_says_which_side_to_upgrade(database):
-    """An older schema answers a newer client with a sentence, not with nonsense."""
+    """An older schema answers a newer client with a sentence; an older client is served."""
     store = PostgresStore(database.url)
     with pytest.raises(StoreConfigError, match="run cronguard init postgres") as caught:
         store._call("cronguard_status", {"schema": SCHEMA_VERSION + 1})
     assert caught.value.code == "schema_older"
+    assert store._call("cronguard_status", {"schema": SCHEMA_VERSION - 1}) == []
     store.close()
 
 

@@ -349,6 +349,7 @@ def test_codes_of_later_postgrest_versions(project):
         ("PGRST202", "schema_missing"),
         ("PGRST303", "key_refused"),
         ("PGRST106", "schema_hidden"),
+        ("CG002", "schema_newer"),  # what a later migration would answer an older client
     ):
         body = {"code": code, "message": "hunter2", "hint": None, "details": None}
         project.gateway.answer = (400, json.dumps(body))
