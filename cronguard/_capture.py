@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 from cronguard import _log
@@ -27,6 +28,13 @@ def capture(
         error_message=None if redact == "strict" else _message(error, "", redact, keep),
         error_location=_attempt(error_location, error),
     )
+
+
+def load(redact: Redact) -> None:
+    """Load now what a first `capture` would load, so that its time is the error's own."""
+    if redact == "scrub":
+        with contextlib.suppress(Exception):
+            from cronguard import _redact  # noqa: F401  # strict does without
 
 
 def capture_output(

@@ -131,10 +131,11 @@ class Runtime:
         Somebody else's code runs here, the error's own and perhaps a redactor: it gets its time in
         a thread, and where it does not come back, the message is left out.
         """
-        from cronguard._capture import capture  # only when a job fails
+        from cronguard._capture import capture, load  # only when a job fails
         from cronguard._workers import Failed, NoThread, Overdue  # likewise
 
         redact = self.settings.redact
+        load(redact)
         forms: tuple[Redact, ...] = (redact, "strict")
         for form in forms:
             work = partial(capture, error, redact=form, keep=self.settings.redact_keep)
