@@ -32,8 +32,8 @@ _PROTOCOLS: dict[str, type] = {CHANNELS: Channel, STORES: Store, SECRETS: Secret
 _MADE_BY = {STORES: "from_url"}
 RULES = ("threshold", "realert_every")
 """What every channel can be told besides its own options and its ``type``."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_OPTION_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+_OPTION_NAME = r"[a-z][a-z0-9_]{0,39}"
 _NEVER_RUNS = 0x20 | 0x200
 """``inspect.CO_GENERATOR`` and ``CO_ASYNC_GENERATOR``."""
 _NOUNS = {CHANNELS: "channel", STORES: "store", SECRETS: "secret source"}
@@ -182,7 +182,7 @@ def _faults(group: Group, kind: object) -> Iterator[str]:
         return
     names: set[str] = set()
     for name, _, secret, _, default in options:
-        if not isinstance(name, str) or not _OPTION_NAME.fullmatch(name):
+        if not isinstance(name, str) or not re.fullmatch(_OPTION_NAME, name):
             yield f"has an option {show(name)}: names are lower-case letters, digits and _"
         if name in (*RULES, "type"):
             yield f"has an option {name}, which every channel has already"
@@ -217,7 +217,7 @@ def _load_foreign(group: Group, name: str) -> type:
         wrong = f"cannot be loaded: {_broken(point, error)}"
     else:
         wrong = fault(group, kind)
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(_NAME, name):
             wrong = "has a name that is more than letters, digits, _ and -"
         wrong = f"cannot be used: {point.value} {wrong}" if wrong else None
     if wrong:

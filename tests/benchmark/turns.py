@@ -29,28 +29,29 @@ class Comparison(NamedTuple):
         costs = [pair[side] for pair in self.pairs]
         return Cost(*map(statistics.median, zip(*costs, strict=True)))
 
-    def less(self, cost):
-        """The same, had each of our units taken so much less."""
-        return Comparison([(ours.less(cost), theirs) for ours, theirs in self.pairs])
-
     def ratios(self, each):
         """(lower quartile, median, upper quartile) of the pairs' ratios; 0 is wall clock."""
         return statistics.quantiles([ours[each] / theirs[each] for ours, theirs in self.pairs], n=4)
 
 
 def compare(ours, theirs, rounds):
-    """Let both sides do their unit in turn, in changing order, after one each that is not counted.
+    """Let two sides take turns."""
+    return Comparison(take_turns((ours, theirs), rounds))
 
-    A side is a function that does some work and returns its `Cost`.
+
+def take_turns(sides, rounds):
+    """Let every side do its unit in turn, in changing order, after one each that is not counted.
+
+    A side is a function that does some work and returns its `Cost`; a round is a list of those.
     """
-    sides = (ours, theirs)
     for side in sides:
         side()
-    pairs = []
+    found = []
     for turn in range(rounds):
-        found = {which: sides[which]() for which in ((0, 1) if turn % 2 else (1, 0))}
-        pairs.append((found[0], found[1]))
-    return Comparison(pairs)
+        order = sides[turn % len(sides) :] + sides[: turn % len(sides)]
+        costs = {side: side() for side in order}
+        found.append([costs[side] for side in sides])
+    return found
 
 
 def process(command, **options):
