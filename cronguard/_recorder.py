@@ -6,6 +6,7 @@ the process's next run.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -176,7 +177,7 @@ class Recording:
 
     def _commit(self, outcome: Outcome) -> None:
         runtime, run = self._runtime, self.run
-        if runtime is None or run is None:
+        if runtime is None or run is None or sys.is_finalizing():  # see `prepare`
             return
         unwritten = Unwritten(run, outcome, self.started, set())
         problem: StoreError | None = None
@@ -252,6 +253,8 @@ class Guarded:
 def prepare(guarded: Guarded) -> Recording:
     """A recording for a run that is about to start; it has not been told to the store yet."""
     trouble: Exception | None = None
+    if sys.is_finalizing():  # modules are taken apart: SQLite's would take the process down
+        return Recording()
     try:
         runtime = current()
         job = runtime.job(guarded)

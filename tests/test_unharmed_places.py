@@ -106,6 +106,27 @@ def test_a_job_run_while_the_interpreter_is_taken_down(place, used):
     assert (done.returncode, done.stdout) == (0, "ran its own"), done.stderr
 
 
+def test_a_block_that_is_left_while_the_interpreter_is_taken_down(place):
+    """Its run is found by the next start; SQLite is not asked for anything by then."""
+    code = """
+        import os
+
+        def job(write=os.write):
+            with guard(job="nightly"):
+                try:
+                    yield
+                finally:
+                    write(1, b"left")
+
+        held = job()
+        next(held)
+        """
+    done = place.run(code)
+    assert (done.returncode, done.stdout) == (0, "left"), done.stderr
+    assert place.run("with guard(job='nightly'): pass").returncode == 0
+    assert place.statuses() == ["crashed", "success"]
+
+
 def test_a_damaged_file(place):
     """It is left as it is."""
     place.path.write_bytes(b"This is not a database, but it may be somebody's thesis." * 100)
