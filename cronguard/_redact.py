@@ -7,7 +7,7 @@ a mask. Work is bounded by looking at the first few thousand characters only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from cronguard._error_code import Role, read, related
 from cronguard._error_type import error_type
@@ -29,8 +29,7 @@ _JOINTS: dict[Role, str] = {"cause": "caused by", "context": "after", "member": 
 def redact_error(error: BaseException, *, keep: Sequence[str] = ()) -> str | None:
     """What may be shown of the error's message, notes, causes and members; None for nothing."""
     chain = list(related(error, limit=_MOST_RELATED))
-    code = code_text([each for _, each in chain])
-    redactor = _Redactor(Known(code, vocabulary(), keep_of(tuple(keep))))
+    redactor = _redactor([each for _, each in chain], keep)
     # from the innermost cause outwards, since messages like to quote the one before
     texts = [(role, each, redactor.message(each)) for role, each in reversed(chain)][::-1]
     parts = []
@@ -51,16 +50,13 @@ def redact_output(tail: str, *, keep: Sequence[str] = ()) -> str | None:
     return clean(_redactor((), keep).text(text), end=True) or None
 
 
-def redact_text(text: str, *, literals: Iterable[str] = (), keep: Sequence[str] = ()) -> str:
-    """What would be shown of a message about which nothing but its text is known.
-
-    ``literals`` are texts that a programmer wrote, such as the template the message came from.
-    """
-    return clean(_redactor(literals, keep).text(text))
+def redact_text(text: str, *, keep: Sequence[str] = ()) -> str:
+    """What would be shown of a message about which nothing but its text is known."""
+    return clean(_redactor((), keep).text(text))
 
 
-def _redactor(literals: Iterable[str], keep: Sequence[str]) -> _Redactor:
-    return _Redactor(Known(code_text((), literals), vocabulary(), keep_of(tuple(keep))))
+def _redactor(errors: Sequence[BaseException], keep: Sequence[str]) -> _Redactor:
+    return _Redactor(Known(code_text(errors), vocabulary(), keep_of(tuple(keep))))
 
 
 def text_of(error: BaseException) -> str:

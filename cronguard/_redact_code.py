@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, cast
@@ -61,13 +61,11 @@ _remembered: dict[int, tuple[CodeType, CodeText]] = {}
 _joins: dict[tuple[int, ...], tuple[list[object], CodeText]] = {}
 
 
-def code_text(errors: Sequence[BaseException], literals: Iterable[str] = ()) -> CodeText:
+def code_text(errors: Sequence[BaseException]) -> CodeText:
     """The literals and names along the tracebacks of the errors, and in their classes."""
     frames = {id(frame.f_code): frame for error in errors for frame in _frames(_traceback(error))}
     kinds = {id(type(error)): type(error) for error in errors}
     known = _joined(tuple(frames.values()), tuple(kinds.values()))
-    if literals := tuple(literals):
-        known = _sum([known, _text_of_literals(literals)])
     codes = frozenset(
         code for code in map(own_code, errors) if code and len(code) >= _SHORTEST_CODE
     )
@@ -188,15 +186,6 @@ def _text_of_code(code: CodeType, called: tuple[CodeType | str, ...]) -> CodeTex
         _remembered.clear()
     _remembered[id(code)] = (code, text)
     return text
-
-
-def _text_of_literals(literals: Iterable[str]) -> CodeText:
-    segments: set[str] = set()
-    constants: set[str] = set()
-    for literal in literals:
-        segments.update(_segments(literal))
-        constants.update(_constants(literal))
-    return CodeText(tuple(segments), frozenset(), frozenset(constants))
 
 
 def _constants(literal: str) -> Iterator[str]:

@@ -11,8 +11,7 @@ from cronguard.model import SecretRef
 SCHEMES = ("env", "vault")
 """Schemes of cronguard's own; others come from the entry-point group ``cronguard.secrets``."""
 
-CODES = ("secret_missing", "secret_unreadable")
-
+_CODES = ("secret_missing", "secret_unreadable")
 _DEPTH = 3
 _OWN_VAULT = "cronguard.secrets.vault"
 _LENGTH = 200
@@ -77,7 +76,7 @@ def _read(ref: SecretRef, sources: Mapping[str, SecretSource]) -> str:
             raise  # it says what to do about the vault
         missing = error.code == "secret_missing"
         raise SecretError(
-            error.code if error.code in CODES else "secret_unreadable",
+            error.code if error.code in _CODES else "secret_unreadable",
             permanent=error.permanent,
             retry_after=error.retry_after,
             detail=f"{ref} is not set" if missing else f"{ref} cannot be read",

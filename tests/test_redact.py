@@ -170,8 +170,9 @@ def job():
         "def kari_nordmann(): raise KeyError('kari_nordmann')\ngo = kari_nordmann",
     ],
 )
-def test_code_made_at_run_time_is_not_trusted(made):
+def test_code_made_at_run_time_is_not_trusted(made, monkeypatch):
     """What is handed to `exec` may have been made of data: its literals and names are values."""
+    monkeypatch.setattr("sys.argv", ["job.py"])  # a worker of pytest-xdist is run by ``python -c``
     names = {}
     exec(made, names)
     error = raised(names["go"])
@@ -367,14 +368,6 @@ def test_text_alone_is_judged_by_its_words(text, expected):
     assert redact_text(text) == expected
 
 
-def test_literals_can_be_given():
-    """`redact-check` can be told which sentence the message came from."""
-    text = "Klarte ikke å varsle Kari om møtet"
-    assert redact_text(text, literals=["Klarte ikke å varsle {} om møtet"]) == (
-        f"Klarte ikke å varsle {MASK} om møtet"
-    )
-
-
 def test_an_operator_can_vouch_for_words_and_patterns():
     """``redact_keep``: words in any case, sentences, and expressions after ``re:``."""
     text = "Frobnicator could not load tenant acme, order ORD-12345678, for Kari"
@@ -462,9 +455,9 @@ def test_hostile_exceptions_are_survived(error, caplog):
 
 
 @given(st.text(max_size=300), st.lists(st.text(max_size=20), max_size=3))
-def test_any_text_comes_out_clean(text, literals):
+def test_any_text_comes_out_clean(text, keep):
     """Printable, on one line, UTF-8, at most 2 KB, and never an exception."""
-    result = redact_text(text, literals=literals, keep=tuple(literals))
+    result = redact_text(text, keep=keep)
     assert result.isprintable()
     assert "\n" not in result
     assert len(result.encode()) <= 2048

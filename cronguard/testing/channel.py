@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import threading
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, ClassVar, get_args
@@ -167,9 +166,3 @@ def deliver(channel: Any, letter: Message) -> None:
             await pending
 
         asyncio.run(finish())
-
-
-def decoded(letter: Message) -> dict[str, Any]:
-    """A message's payload as the receiving side reads it."""
-    facts: dict[str, Any] = json.loads(letter.payload)
-    return facts
