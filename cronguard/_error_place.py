@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+from itertools import pairwise
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
@@ -16,6 +18,7 @@ _MAX_PART = 64
 _HOMES = ("home", "Users", "users", "Documents and Settings")
 _CRONGUARD, _LIBRARY, _MADE, _USER = range(4)
 _GENERATED = ("<string>", "<stdin>")
+_COMMAND = re.compile(r"-[A-Za-z]*c")
 _PACKAGES = ("/site-packages/", "/dist-packages/")
 
 _traceback: Any = BaseException.__dict__["__traceback__"].__get__
@@ -48,8 +51,23 @@ def is_generated(code: CodeType) -> bool:
     """Whether it was made of a text while the program ran, such as by `exec`, data included."""
     name = code.co_filename
     if name == "<string>":
-        return sys.argv[:1] != ["-c"]
+        return not _stands_on_command_line(code)
     return name.startswith("<") and name != "<stdin>" and not name.startswith("<frozen ")
+
+
+def _stands_on_command_line(code: CodeType) -> bool:
+    """Whether it is of the program that ``python -c`` was given, which runs under the same name.
+
+    So do workers of pytest-xdist and of multiprocessing, whatever they execute later.
+    """
+    program = next((text for flag, text in pairwise(sys.orig_argv) if _COMMAND.fullmatch(flag)), "")
+    literals = [text for text in code.co_consts if isinstance(text, str)]
+    names = [n for n in (*code.co_names, *code.co_varnames, code.co_name) if n.isidentifier()]
+    return (
+        bool(program)
+        and all(text in program or repr(text)[1:-1] in program for text in literals)
+        and all(name in program for name in names if not name.startswith("__"))
+    )
 
 
 def _innermost(tb: TracebackType | None) -> tuple[int, TracebackType | None]:
