@@ -170,9 +170,8 @@ def job():
         "def kari_nordmann(): raise KeyError('kari_nordmann')\ngo = kari_nordmann",
     ],
 )
-def test_code_made_at_run_time_is_not_trusted(made, monkeypatch):
+def test_code_made_at_run_time_is_not_trusted(made):
     """What is handed to `exec` may have been made of data: its literals and names are values."""
-    monkeypatch.setattr("sys.argv", ["job.py"])  # a worker of pytest-xdist is run by ``python -c``
     names = {}
     exec(made, names)
     error = raised(names["go"])
