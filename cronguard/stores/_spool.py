@@ -21,13 +21,14 @@ from cronguard.model import (
     DeliveryState,
     Finished,
     JobState,
+    NewAlert,
     Outcome,
     Overrun,
     Owner,
     Run,
     Settlement,
 )
-from cronguard.payload import build, build_overrun, encode
+from cronguard.payload import build, build_overrun
 from cronguard.policy import decide, louder, overrun_alerts
 from cronguard.stores import _sqlite_outbox as outbox
 from cronguard.stores._spooled_values import (
@@ -229,8 +230,7 @@ class Spool:
                         state=state,
                         runbook=None,
                     )._replace(degraded=True)
-                    facts = (alert.alert_id, due.key, overrun.job, overrun.run_id, due.channel)
-                    owed.append((*facts, due.kind, encode(alert)))
+                    owed.append(NewAlert(due.key, due.channel, alert))
                 outbox.enqueue(db, now, owed)
             return is_due(db, overrun.job, now)
 
@@ -309,8 +309,7 @@ def _end(
             before=before or JobState(),
             count=decision.consecutive_failure_count if before else None,
         )._replace(degraded=True)
-        facts = (alert.alert_id, due.key, run.job, run.run_id, due.channel, due.kind)
-        owed.append((*facts, encode(alert)))
+        owed.append(NewAlert(due.key, due.channel, alert))
     outbox.enqueue(db, now, owed)
     db.execute(
         """INSERT INTO spool (run_id, seq, job, run, outcome, started, told)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
 from cronguard.ids import new_id
 from cronguard.model import (
-    Alert,
     AlertRule,
     JobState,
     Missed,
+    NewAlert,
     Overrun,
     Owner,
     Run,
@@ -21,8 +21,8 @@ from cronguard.model import (
     Schedule,
     Watch,
 )
-from cronguard.payload import build_missed, build_overrun, encode
-from cronguard.policy import DueAlert, louder, missed_alerts, overrun_alerts
+from cronguard.payload import build_missed, build_overrun
+from cronguard.policy import louder, missed_alerts, overrun_alerts
 from cronguard.stores import _sqlite_rows as rows
 from cronguard.stores._sqlite_outbox import enqueue
 from cronguard.times import moment, rfc3339
@@ -131,24 +131,21 @@ def announce_overrun(
     watch = _watch(db, overrun.job)
     if record is None or record.status != "running" or watch is None or _is_snoozed(watch, now):
         return False
-
-    def alert(due: DueAlert, alert_id: str) -> Alert:
-        return build_overrun(
+    news = []
+    for due in overrun_alerts(overrun, rules):
+        if _is_known(db, louder(overrun, due.channel)):
+            continue
+        alert = build_overrun(
             due,
             overrun,
-            alert_id=alert_id,
+            alert_id=new_id(),
             started_at=record.started_at,
             host=record.host,
             state=_state(watch),
             runbook=watch.runbook,
         )
-
-    news = [
-        due
-        for due in overrun_alerts(overrun, rules)
-        if not _is_known(db, louder(overrun, due.channel))
-    ]
-    _enqueue(db, news, alert, now)
+        news.append(NewAlert(due.key, due.channel, alert))
+    enqueue(db, now, news)
     return rows.is_due(db, overrun.job, now)
 
 
@@ -157,10 +154,10 @@ def announce_missed(
 ) -> bool:
     """`cronguard.interfaces.Store.announce_missed`, inside a transaction."""
     watch = _watch(db, missed.job)
-    due = missed_alerts(missed, rules)
+    owed = missed_alerts(missed, rules)
     if watch is None or watch.judged_until != missed.judged_from:
         return False
-    if due and _is_snoozed(watch, now):
+    if owed and _is_snoozed(watch, now):
         return False
     db.execute(
         "UPDATE cronguard_jobs SET judged_until = ?, seen_until = ? WHERE job = ?",
@@ -170,13 +167,13 @@ def announce_missed(
             missed.job,
         ),
     )
-
-    def alert(due: DueAlert, alert_id: str) -> Alert:
-        return build_missed(
-            due, missed, alert_id=alert_id, state=_state(watch), runbook=watch.runbook
+    news = []
+    for due in owed:
+        alert = build_missed(
+            due, missed, alert_id=new_id(), state=_state(watch), runbook=watch.runbook
         )
-
-    _enqueue(db, due, alert, now)
+        news.append(NewAlert(due.key, due.channel, alert))
+    enqueue(db, now, news)
     return True
 
 
@@ -204,17 +201,3 @@ def _is_known(db: sqlite3.Connection, keys: Sequence[str]) -> bool:
         db.execute("SELECT 1 FROM cronguard_alerts WHERE alert_key = ?", (key,)).fetchone()
         for key in keys
     )
-
-
-def _enqueue(
-    db: sqlite3.Connection,
-    owed: Sequence[DueAlert],
-    build: Callable[[DueAlert, str], Alert],
-    now: datetime,
-) -> None:
-    written = []
-    for due in owed:
-        alert = build(due, new_id())
-        known = (alert.alert_id, due.key, alert.job, alert.run_id, due.channel, due.kind)
-        written.append((*known, encode(alert)))
-    enqueue(db, now, written)

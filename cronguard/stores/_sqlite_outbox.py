@@ -7,7 +7,14 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from cronguard.model import LONGEST_PAUSE, AlertRecord, Delivery, DeliveryState, Settlement
+from cronguard.model import (
+    LONGEST_PAUSE,
+    AlertRecord,
+    Delivery,
+    DeliveryState,
+    NewAlert,
+    Settlement,
+)
 from cronguard.times import moment, rfc3339
 
 
@@ -22,18 +29,22 @@ class Wanted(NamedTuple):
     claim_for: float
 
 
-def enqueue(
-    db: sqlite3.Connection,
-    now: datetime,
-    alerts: Iterable[tuple[str, str, str, str | None, str, str, str]],
-) -> None:
-    """Rows of (alert_id, key, job, run_id, channel, kind, payload); a known key is left alone."""
+def enqueue(db: sqlite3.Connection, now: datetime, alerts: Iterable[NewAlert]) -> None:
+    """Write them, due at once; one whose key is known is left alone."""
+    from cronguard.payload import encode  # only when somebody is told
+
     at = rfc3339(now)
     db.executemany(
         """INSERT INTO cronguard_alerts
                (alert_id, alert_key, job, run_id, channel, kind, payload, due_at, created_at)
            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (alert_key) DO NOTHING""",
-        [(*row, at, at) for row in alerts],
+        [
+            (
+                *(alert.alert_id, key, alert.job, alert.run_id, channel, alert.kind),
+                *(encode(alert), at, at),
+            )
+            for key, channel, alert in alerts
+        ],
     )
 
 

@@ -17,6 +17,7 @@ from cronguard.model import (
     Finished,
     JobState,
     JobStatus,
+    NewAlert,
     Outcome,
     Owner,
     Run,
@@ -343,21 +344,20 @@ def _enqueue(  # noqa: PLR0917  # the parts of one decision
     decision: Decision,
     now: datetime,
 ) -> None:
-    from cronguard.payload import build, encode  # only when somebody is told
+    from cronguard.payload import build  # only when somebody is told
     from cronguard.stores._sqlite_outbox import enqueue  # likewise
 
     owed = []
     for due in decision.alerts:
-        alert_id = new_id()
         alert = build(
             due,
-            alert_id=alert_id,
+            alert_id=new_id(),
             run=run,
             outcome=outcome,
             before=before,
             count=decision.consecutive_failure_count,
         )
-        owed.append((alert_id, due.key, run.job, run.run_id, due.channel, due.kind, encode(alert)))
+        owed.append(NewAlert(due.key, due.channel, alert))
     enqueue(db, now, owed)
 
 
