@@ -12,6 +12,7 @@ from cronguard._process import current_owner, is_dead
 from cronguard.errors import ConfigError
 from cronguard.interfaces import Store
 from cronguard.model import AlertRule, JobStatus, RunRecord, Watch
+from cronguard.policy import is_snoozed
 from cronguard.render import duration
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def check(
         found += _failing(watch, rules)
     attempts = courier.deliver_all(force=False, report=report)
     found += _undelivered(store, attempts, now)
-    snoozed = {w.job for w in watches if w.snoozed_until is not None and w.snoozed_until > now}
+    snoozed = {watch.job for watch in watches if is_snoozed(watch.snoozed_until, now)}
     problems = [problem._replace(snoozed=problem.job in snoozed) for problem in found]
     return Report(len(watches), tuple(sorted(problems, key=lambda each: each.job)), tuple(attempts))
 

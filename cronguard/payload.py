@@ -9,7 +9,7 @@ from cronguard.errors import ChannelError
 from cronguard.ids import new_id
 from cronguard.model import Alert, Delivery, JobState, Missed, Outcome, Overrun, Run
 from cronguard.policy import DueAlert
-from cronguard.times import rfc3339
+from cronguard.times import rfc3339, rfc3339_or_none
 
 _FIELDS = frozenset(Alert._fields)
 
@@ -40,7 +40,7 @@ def build(
         error_code=failure.error_code if failure else None,
         error_message=failure.error_message if failure else None,
         error_location=failure.error_location if failure else None,
-        last_success_at=rfc3339(last_success) if last_success else None,
+        last_success_at=rfc3339_or_none(last_success),
         started_at=rfc3339(run.started_at),
         finished_at=rfc3339(outcome.finished_at),
         duration_seconds=None if outcome.duration is None else round(outcome.duration, 6),
@@ -84,7 +84,6 @@ def _expected(
     state: JobState,
     runbook: str | None,
 ) -> Alert:
-    last_success = state.last_success_at
     return Alert(
         alert_id=alert_id,
         kind=due.kind,
@@ -92,7 +91,7 @@ def _expected(
         consecutive_failure_count=state.consecutive_failure_count,
         threshold=due.threshold,
         error_message=trouble.message,
-        last_success_at=rfc3339(last_success) if last_success else None,
+        last_success_at=rfc3339_or_none(state.last_success_at),
         runbook=runbook,
     )
 

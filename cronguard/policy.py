@@ -163,6 +163,11 @@ def heard(state: JobState, run_id: str, told: Collection[str]) -> JobState:
     return state._replace(announced=state.announced | set(told))
 
 
+def is_snoozed(until: datetime | None, now: datetime) -> bool:
+    """Whether a job that may sleep ``until`` then (None: it was not put to sleep) still does."""
+    return until is not None and until > now
+
+
 def _failure_kind(rule: AlertRule, count: int, *, told: bool) -> AlertKind | None:
     if count < rule.threshold:
         return None

@@ -21,6 +21,11 @@ def rfc3339(when: datetime) -> str:
     )
 
 
+def rfc3339_or_none(when: datetime | None) -> str | None:
+    """As `rfc3339`; None for None."""
+    return None if when is None else rfc3339(when)
+
+
 def moment(text: str | None) -> datetime | None:
-    """The inverse of `rfc3339`; None for None."""
+    """The inverse of `rfc3339_or_none`."""
     return None if text is None else datetime.fromisoformat(text)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cronguard.cli._times import utc
 from cronguard.model import JobStatus, RunRecord
+from cronguard.times import rfc3339_or_none
 
 
 def run_facts(record: RunRecord) -> dict[str, Any]:
@@ -14,8 +14,8 @@ def run_facts(record: RunRecord) -> dict[str, Any]:
     return {
         "run_id": record.run_id,
         "status": record.status,
-        "started_at": utc(record.started_at),
-        "finished_at": utc(record.finished_at),
+        "started_at": rfc3339_or_none(record.started_at),
+        "finished_at": rfc3339_or_none(record.finished_at),
         "duration_seconds": None if record.duration is None else round(record.duration, 6),
         "consecutive_failure_count": record.consecutive_failure_count,
         "error_type": failure.error_type if failure else None,
@@ -36,8 +36,8 @@ def job_facts(status: JobStatus) -> dict[str, Any]:
         "consecutive_failure_count": status.consecutive_failure_count,
         "running": status.running,
         "last_run": run_facts(status.last_run) if status.last_run else None,
-        "last_success_at": utc(status.last_success_at),
-        "snoozed_until": utc(status.snoozed_until),
+        "last_success_at": rfc3339_or_none(status.last_success_at),
+        "snoozed_until": rfc3339_or_none(status.snoozed_until),
         "schedule": plan.cron if plan else None,
         "timezone": plan.timezone if plan else None,
         "grace_seconds": plan.grace if plan else None,

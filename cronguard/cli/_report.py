@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from cronguard.cli._facts import error_text, state
+from cronguard.cli._say import plural
 from cronguard.interfaces import Store
 from cronguard.model import AlertRecord, JobStatus, RunRecord, Watch
+from cronguard.policy import is_snoozed
 from cronguard.render import duration, plain
 
 STRIP = 50
@@ -72,11 +74,10 @@ def collect(
     ]
     failing = sum(section.state == "failing" for section in sections)
     running = sum(bool(status.running) for status in statuses)
-    jobs = f"{len(sections)} job" + ("" if len(sections) == 1 else "s")
     return Report(
         made=when(now) or "",
         store=plain(place),
-        summary=f"{jobs}, {failing} failing, {running} running",
+        summary=f"{plural(len(sections), 'job')}, {failing} failing, {running} running",
         sections=sections,
         alerts=[_alert(each) for each in store.alerts(limit=200) if each.job in known][:50]
         if statuses
@@ -103,7 +104,7 @@ def _section(
         facts.append(("Usually takes", duration(sorted(took)[len(took) // 2]) or ""))
     if status.running:
         facts.append(("Running now", str(status.running)))
-    if status.snoozed_until and status.snoozed_until > now:
+    if status.snoozed_until and is_snoozed(status.snoozed_until, now):
         facts.append(("Snoozed until", when(status.snoozed_until) or ""))
     if status.alerts_pending:
         facts.append(("Alerts waiting", str(status.alerts_pending)))

@@ -10,7 +10,6 @@ from cronguard._options import parse_duration
 from cronguard.cli._say import on_terminal
 from cronguard.errors import ConfigError
 from cronguard.render import duration
-from cronguard.times import rfc3339
 
 _RECENT = timedelta(hours=20)
 
@@ -42,11 +41,6 @@ def distance(when: datetime, now: datetime) -> str:
 def span(seconds: float | None) -> str:
     """How long something took; ``-`` for None."""
     return duration(seconds) or "-"
-
-
-def utc(when: datetime | None) -> str | None:
-    """RFC 3339 with ``Z``, for JSON; None for None."""
-    return None if when is None else rfc3339(when)
 
 
 def to_span(_ctx: click.Context, _param: click.Parameter, value: str | None) -> timedelta | None:

@@ -21,7 +21,8 @@ from cronguard.cli._open import (
 from cronguard.cli._progress import progress
 from cronguard.cli._say import complain, emit, mark, plural, say
 from cronguard.cli._table import table
-from cronguard.cli._times import stamp, utc
+from cronguard.cli._times import stamp
+from cronguard.times import rfc3339_or_none
 
 if TYPE_CHECKING:
     from cronguard._check import Problem, Report
@@ -113,7 +114,7 @@ def _facts(problem: Problem) -> dict[str, Any]:
         "kind": problem.kind,
         "message": problem.message,
         "run_id": problem.run_id,
-        "since": utc(problem.since),
+        "since": rfc3339_or_none(problem.since),
         "snoozed": problem.snoozed,
     }
 

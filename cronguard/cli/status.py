@@ -22,6 +22,7 @@ from cronguard.cli._say import emit, plural, say
 from cronguard.cli._table import table
 from cronguard.cli._times import distance, stamp
 from cronguard.model import JobStatus
+from cronguard.policy import is_snoozed
 
 
 @click.command()
@@ -95,6 +96,6 @@ def _notes(status: JobStatus, now: datetime) -> list[str]:
         notes.append(f"{plural(status.alerts_pending, 'alert')} pending")
     if status.alerts_dead:
         notes.append(f"{plural(status.alerts_dead, 'alert')} given up (cronguard deliver --dead)")
-    if status.snoozed_until and status.snoozed_until > now:
+    if status.snoozed_until and is_snoozed(status.snoozed_until, now):
         notes.append(f"snoozed, wakes {distance(status.snoozed_until, now)}")
     return notes

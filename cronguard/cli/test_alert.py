@@ -22,9 +22,9 @@ from cronguard.cli._open import (
     store_on_demand,
 )
 from cronguard.cli._say import SettingsError, complain, emit, mark, say
-from cronguard.cli._times import utc
 from cronguard.errors import ConfigError, CronguardError
 from cronguard.model import DELIVERY_SECONDS, Alert, Delivery, JobStatus, Settlement
+from cronguard.times import rfc3339, rfc3339_or_none
 
 if TYPE_CHECKING:
     from cronguard._delivery import Attempt
@@ -168,8 +168,8 @@ def _delivery(channel: str, settings: Settings, about: JobStatus) -> Delivery:
         job=about.job,
         consecutive_failure_count=about.consecutive_failure_count,
         threshold=options.get("threshold"),
-        last_success_at=utc(about.last_success_at),
-        started_at=utc(datetime.now(UTC)),
+        last_success_at=rfc3339_or_none(about.last_success_at),
+        started_at=rfc3339(datetime.now(UTC)),
         host=current_owner().host,
         runbook=options.get("runbook"),
         test=True,

@@ -7,8 +7,8 @@ import click
 from cronguard.cli._open import json_option
 from cronguard.cli._say import emit, say
 from cronguard.cli._table import table
-from cronguard.cli._times import utc
 from cronguard.cli._vault import open_vault
+from cronguard.times import rfc3339_or_none
 
 
 @click.command()
@@ -35,8 +35,8 @@ def command(*, as_json: bool) -> None:
             secrets=[
                 {
                     "name": secret.name,
-                    "created_at": utc(secret.created_at),
-                    "updated_at": utc(secret.updated_at),
+                    "created_at": rfc3339_or_none(secret.created_at),
+                    "updated_at": rfc3339_or_none(secret.updated_at),
                 }
                 for secret in found
             ],

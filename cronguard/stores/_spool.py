@@ -29,7 +29,7 @@ from cronguard.model import (
     Settlement,
 )
 from cronguard.payload import build, build_overrun
-from cronguard.policy import decide, louder, overrun_alerts
+from cronguard.policy import decide, is_snoozed, louder, overrun_alerts
 from cronguard.stores import _sqlite_outbox as outbox
 from cronguard.stores._spooled_values import (
     outcome_of,
@@ -218,7 +218,7 @@ class Spool:
 
         def work(db: sqlite3.Connection) -> bool:
             state = _state(db, overrun.job) or known or JobState()
-            if not _is_snoozed(state, now):
+            if not is_snoozed(state.snoozed_until, now):
                 owed = []
                 for due in overrun_alerts(overrun, rules):
                     alert = build_overrun(
@@ -292,7 +292,7 @@ def _end(
         job=run.job,
         run_id=run.run_id,
         rules=rules,
-        snoozed=before is not None and _is_snoozed(before, now),
+        snoozed=before is not None and is_snoozed(before.snoozed_until, now),
         test_mode=run.test_mode,
         told=told,
     )
@@ -341,7 +341,3 @@ def _read(kind: Callable[[str], T], text: str) -> T | None:
         return kind(text)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def _is_snoozed(state: JobState, now: datetime) -> bool:
-    return state.snoozed_until is not None and state.snoozed_until > now

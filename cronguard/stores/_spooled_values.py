@@ -6,7 +6,7 @@ import json
 from typing import Any, NamedTuple
 
 from cronguard.model import AlertRule, Failure, JobState, Outcome, Owner, Run, Schedule
-from cronguard.times import moment, rfc3339
+from cronguard.times import moment, rfc3339, rfc3339_or_none
 
 
 def run_text(run: Run) -> str:
@@ -61,8 +61,8 @@ def state_text(state: JobState) -> str:
     """What is known of a job."""
     facts: dict[str, Any] = state._asdict() | {
         "announced": sorted(state.announced),
-        "last_success_at": rfc3339(state.last_success_at) if state.last_success_at else None,
-        "snoozed_until": rfc3339(state.snoozed_until) if state.snoozed_until else None,
+        "last_success_at": rfc3339_or_none(state.last_success_at),
+        "snoozed_until": rfc3339_or_none(state.snoozed_until),
     }
     return json.dumps(facts)
 

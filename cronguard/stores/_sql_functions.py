@@ -32,7 +32,7 @@ from cronguard.model import (
 )
 from cronguard.policy import DueAlert, louder, missed_alerts, overrun_alerts
 from cronguard.stores._sql_schema import SCHEMA_VERSION
-from cronguard.times import moment, rfc3339
+from cronguard.times import moment, rfc3339, rfc3339_or_none
 
 _PRUNE_STRETCH = 2_000
 
@@ -144,9 +144,9 @@ class FunctionStore:
             self._ask(
                 "cronguard_announce_missed",
                 job=missed.job,
-                judged_from=_text(missed.judged_from),
-                judged_until=_text(missed.judged_until),
-                seen_until=_text(missed.seen_until),
+                judged_from=rfc3339_or_none(missed.judged_from),
+                judged_until=rfc3339_or_none(missed.judged_until),
+                seen_until=rfc3339_or_none(missed.seen_until),
                 alerts=[_due(each) for each in missed_alerts(missed, rules)],
                 message=missed.message,
             )
@@ -208,7 +208,7 @@ class FunctionStore:
         return [_record(row) for row in self._ask("cronguard_history", job=job, limit=limit)]
 
     def snooze(self, job: str, until: datetime | None) -> bool:
-        return bool(self._ask("cronguard_snooze", job=job, until=until and rfc3339(until)))
+        return bool(self._ask("cronguard_snooze", job=job, until=rfc3339_or_none(until)))
 
     def prune(self, *, keep: timedelta, progress: Callable[[int, int], None] | None = None) -> int:
         plan = self._ask("cronguard_prune_plan")
@@ -309,10 +309,6 @@ def _plan(plan: Schedule) -> dict[str, Any]:
 
 def _due(due: DueAlert) -> dict[str, Any]:
     return {"key": due.key, "channel": due.channel, "threshold": due.threshold}
-
-
-def _text(when: datetime | None) -> str | None:
-    return None if when is None else rfc3339(when)
 
 
 def _state(row: dict[str, Any] | None) -> JobState | None:

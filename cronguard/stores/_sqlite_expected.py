@@ -22,10 +22,10 @@ from cronguard.model import (
     Watch,
 )
 from cronguard.payload import build_missed, build_overrun
-from cronguard.policy import louder, missed_alerts, overrun_alerts
+from cronguard.policy import is_snoozed, louder, missed_alerts, overrun_alerts
 from cronguard.stores import _sqlite_rows as rows
 from cronguard.stores._sqlite_outbox import enqueue
-from cronguard.times import moment, rfc3339
+from cronguard.times import moment, rfc3339, rfc3339_or_none
 
 _WATCH = """
     SELECT job, rules, schedule, timezone, grace, max_runtime, runbook, consecutive_failure_count,
@@ -129,7 +129,12 @@ def announce_overrun(
     """`cronguard.interfaces.Store.announce_overrun`, inside a transaction."""
     record = next(rows.records(db, "id = ?", (overrun.run_id,), limit=1), None)
     watch = _watch(db, overrun.job)
-    if record is None or record.status != "running" or watch is None or _is_snoozed(watch, now):
+    if (
+        record is None
+        or record.status != "running"
+        or watch is None
+        or is_snoozed(watch.snoozed_until, now)
+    ):
         return False
     news = []
     for due in overrun_alerts(overrun, rules):
@@ -157,13 +162,13 @@ def announce_missed(
     owed = missed_alerts(missed, rules)
     if watch is None or watch.judged_until != missed.judged_from:
         return False
-    if owed and _is_snoozed(watch, now):
+    if owed and is_snoozed(watch.snoozed_until, now):
         return False
     db.execute(
         "UPDATE cronguard_jobs SET judged_until = ?, seen_until = ? WHERE job = ?",
         (
             rfc3339(missed.judged_until),
-            rfc3339(missed.seen_until) if missed.seen_until else None,
+            rfc3339_or_none(missed.seen_until),
             missed.job,
         ),
     )
@@ -186,10 +191,6 @@ def forget(db: sqlite3.Connection, job: str) -> bool:
 def _watch(db: sqlite3.Connection, job: str) -> Watch | None:
     row = db.execute(f"{_WATCH} WHERE job = ?", (job,)).fetchone()
     return None if row is None else _read(row)
-
-
-def _is_snoozed(watch: Watch, now: datetime) -> bool:
-    return watch.snoozed_until is not None and watch.snoozed_until > now
 
 
 def _state(watch: Watch) -> JobState:

@@ -25,8 +25,8 @@ from cronguard.model import (
     Schedule,
     Started,
 )
-from cronguard.policy import Decision, crash, decide, finish_action, heard
-from cronguard.times import moment, rfc3339
+from cronguard.policy import Decision, crash, decide, finish_action, heard, is_snoozed
+from cronguard.times import moment, rfc3339, rfc3339_or_none
 
 STATE = """
     SELECT consecutive_failure_count, incident_id, announced, last_success_at, last_counted_run,
@@ -178,10 +178,6 @@ def state_of(row: Sequence[Any]) -> JobState:
     return JobState(row[0], row[1], announced, moment(row[3]), row[4], moment(row[5]))
 
 
-def _text(when: datetime | None) -> str | None:
-    return None if when is None else rfc3339(when)
-
-
 def is_due(db: sqlite3.Connection, job: str, now: datetime) -> bool:
     """Whether there is an alert of the job whose time has come."""
     return bool(
@@ -304,7 +300,7 @@ def _commit(
         job=run.job,
         run_id=run.run_id,
         rules=run.rules,
-        snoozed=before.snoozed_until is not None and before.snoozed_until > now,
+        snoozed=is_snoozed(before.snoozed_until, now),
         late=late,
         test_mode=run.test_mode,
         told=told,
@@ -326,7 +322,7 @@ def _commit(
                 ",".join(sorted(after.announced)) if after.announced else None,
                 finished_at
                 if after.last_success_at is outcome.finished_at
-                else _text(after.last_success_at),
+                else rfc3339_or_none(after.last_success_at),
                 after.last_counted_run,
                 run.job,
             ),

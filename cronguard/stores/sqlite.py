@@ -37,7 +37,7 @@ from cronguard.model import (
 from cronguard.stores import _sqlite_outbox as outbox
 from cronguard.stores import _sqlite_rows as rows
 from cronguard.stores._sqlite_file import SQLiteFile
-from cronguard.times import rfc3339
+from cronguard.times import rfc3339, rfc3339_or_none
 
 
 def _utc_now() -> datetime:
@@ -202,7 +202,7 @@ class SQLiteStore:
             return bool(
                 db.execute(
                     "UPDATE cronguard_jobs SET snoozed_until = ? WHERE job = ?",
-                    (rfc3339(until) if until else None, job),
+                    (rfc3339_or_none(until), job),
                 ).rowcount
             )
 

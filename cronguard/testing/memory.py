@@ -39,6 +39,7 @@ from cronguard.policy import (
     decide,
     finish_action,
     heard,
+    is_snoozed,
     louder,
     missed_alerts,
     overrun_alerts,
@@ -231,8 +232,7 @@ class MemoryStore:
             self._enqueue(due, alert, now)
 
     def _is_snoozed(self, job: str, now: datetime) -> bool:
-        until = self._states[job].snoozed_until
-        return until is not None and until > now
+        return is_snoozed(self._states[job].snoozed_until, now)
 
     def _enqueue(self, due: DueAlert, alert: Alert, now: datetime) -> None:
         if due.key not in self._outbox:
