@@ -17,13 +17,11 @@ _UNBOUNDED = frozenset({"migrate", "prune", "sweep", "watches"})
 
 
 def bounded_store(store: Store, timeout: float) -> Store:
-    """The store itself if it bounds its calls, else one whose every call ends within ``timeout``.
+    """A store like this one, whose every call ends within ``timeout`` seconds.
 
     Late answers are thrown away; every write of a store can be repeated. While several calls hang,
     further ones fail at once, so that a dead store costs its budget once and not at every run.
     """
-    if getattr(store, "bounded", False):
-        return store
     return cast("Store", _BoundedStore(store, timeout))
 
 

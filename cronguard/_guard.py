@@ -22,7 +22,14 @@ import wrapt
 
 from cronguard._async_record import end, start
 from cronguard._calls import call_async, call_plain
-from cronguard._options import JobOptions, check_job_name, check_options
+from cronguard._options import (
+    DEFAULT_GRACE,
+    DEFAULT_MAX_RUNTIME,
+    DEFAULT_THRESHOLD,
+    JobOptions,
+    check_job_name,
+    check_options,
+)
 from cronguard._recorder import Guarded, Recording, prepare
 from cronguard.errors import ConfigError, JobOverlap
 
@@ -74,14 +81,14 @@ def cron_guarded(func: Any = None, /, **options: Unpack[JobOptions]) -> Any:
 
 _DEFAULTS: dict[str, object] = {
     "job": None,
-    "threshold": 2,
+    "threshold": DEFAULT_THRESHOLD,
     "realert_every": None,
     "channels": None,
     "overlap": "skip",
-    "max_runtime": timedelta(minutes=30),
+    "max_runtime": timedelta(seconds=DEFAULT_MAX_RUNTIME),
     "schedule": None,
     "timezone": "UTC",
-    "grace": timedelta(minutes=5),
+    "grace": timedelta(seconds=DEFAULT_GRACE),
     "notify_recovery": False,
     "ignore": (),
     "runbook": None,

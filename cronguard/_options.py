@@ -71,8 +71,6 @@ def check_option(key: str, value: object, *, from_file: bool = False) -> object:
         meant = suggest(key, known) or f": use one of {', '.join(known)}"
         raise ConfigError(f"unknown option {show(key)}{meant}")
     if from_file:
-        if key == "job":
-            raise ConfigError("job cannot be set here: the table's own name is the job's")
         if key == "ignore":
             raise ConfigError(
                 "ignore lists exception classes, which a settings file cannot name: "
@@ -83,24 +81,18 @@ def check_option(key: str, value: object, *, from_file: bool = False) -> object:
     return CHECKS[key](key, value)
 
 
-def check_options(
-    given: Mapping[str, object], *, where: str = "", from_file: bool = False
-) -> dict[str, Any]:
+def check_options(given: Mapping[str, object], *, from_file: bool = False) -> dict[str, Any]:
     """Check the shape of a job's options and normalise them; only given ones come back.
 
     Durations become seconds, ``channels`` a tuple of names, ``ignore`` a tuple of types. A None
     that means "not given" is left out. ``from_file`` allows durations such as ``"30m"`` and refuses
-    ``ignore`` and ``job``. Raises ConfigError, one line that begins with ``where``.
+    ``ignore``. Raises ConfigError, one line.
     """
-    checked: dict[str, Any] = {}
-    for key, value in given.items():
-        if value is None and key in _NONE_IS_ABSENT:
-            continue
-        try:
-            checked[key] = check_option(key, value, from_file=from_file)
-        except ConfigError as error:
-            raise ConfigError(f"{where}: {error}" if where else str(error)) from None
-    return checked
+    return {
+        key: check_option(key, value, from_file=from_file)
+        for key, value in given.items()
+        if value is not None or key not in _NONE_IS_ABSENT
+    }
 
 
 def resolve_job(given: Mapping[str, Any], configured: Mapping[str, Any]) -> JobConfig:
@@ -108,11 +100,7 @@ def resolve_job(given: Mapping[str, Any], configured: Mapping[str, Any]) -> JobC
 
     Both are results of `check_options`; one of them must hold ``job``.
     """
-    merged = {
-        key: value
-        for key, value in {**configured, **_present(given)}.items()
-        if value is not None or key == "max_runtime"
-    }
+    merged: dict[str, Any] = {**_present(configured), **_present(given)}
     timezone = merged.pop("timezone", "UTC")
     grace = merged.pop("grace", DEFAULT_GRACE)
     cron = merged.pop("schedule", None)

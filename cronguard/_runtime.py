@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from cronguard import _log
 from cronguard._options import JobConfig, resolve_job
@@ -39,6 +39,7 @@ from cronguard.policy import OVERRUN_STEPS, overrun_step
 if TYPE_CHECKING:
     from cronguard._delivery import Courier
     from cronguard._recorder import Guarded, Recording, Unwritten
+    from cronguard._settings_types import Overrides
     from cronguard._workers import Bound
 
 _MOST_UNWRITTEN = 1_000
@@ -318,8 +319,25 @@ def current() -> Runtime:
     return runtime if runtime is not None else _build()
 
 
-def configure(**overrides: Any) -> None:
-    """Replace what `cronguard.configure` said before; the next run is recorded under it."""
+def configure(**overrides: Unpack[Overrides]) -> None:
+    """Say in code what settings say; the next run is recorded under it.
+
+    Goes before the environment and the settings file, and after a decorator's own options. Each
+    call replaces what the one before said; without arguments it takes everything back.
+
+    Args:
+        store: an address as in settings, or an open store.
+        channels: names of channels, and channel objects, which are used as they are for every try.
+        channel: name of a channel → its options; secrets by reference (``env:NAME``).
+        job: name of a job → its options, as in the settings file.
+        store_timeout: how long a call of the store may take; `timedelta` or seconds.
+        test_mode: end every run with a test alert.
+        redact: ``"scrub"``, ``"strict"``, or a function (text, error or None) → what may be shown.
+        redact_keep: words and sentences that are never masked, and ``re:`` patterns.
+
+    Raises:
+        ConfigError: a keyword is unknown, or a value has the wrong shape.
+    """
     global _overrides  # noqa: PLW0603  # the process's one configuration
     from cronguard._settings import check_overrides  # not on a run's path
 

@@ -5,10 +5,16 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 from cronguard.interfaces import Store
 from cronguard.model import SecretRef
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+    from cronguard.interfaces import Channel
 
 Redact: TypeAlias = Literal["strict", "scrub"] | Callable[[str, BaseException | None], str]
 """``strict``: type, code and place only. ``scrub``: the message too, masked. A callable gets the
@@ -18,6 +24,21 @@ DEFAULT_STORE_TIMEOUT = 2.0
 DEFAULT_REDACT: Literal["scrub"] = "scrub"
 _LINE = 500
 _NOTHING: Mapping[str, Any] = {}
+
+
+if TYPE_CHECKING:  # making the class costs a cron process more than all its other types here
+
+    class Overrides(TypedDict, total=False):
+        """The keywords of `cronguard.configure`. None is the same as leaving one out."""
+
+        store: str | Store | None
+        channels: Sequence[str | Channel] | None
+        channel: Mapping[str, Mapping[str, object]] | None
+        job: Mapping[str, Mapping[str, object]] | None
+        store_timeout: timedelta | float | None
+        test_mode: bool | None
+        redact: Redact | None
+        redact_keep: Sequence[str] | None
 
 
 def _repr(value: NamedTuple, *hidden: str) -> str:
