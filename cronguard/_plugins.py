@@ -277,6 +277,7 @@ def _own_distribution() -> str | None:
 
 
 def builtin_names(group: Group) -> list[str]:
+    """The names of cronguard's own, those that lack their extra too; reads no metadata."""
     from pkgutil import iter_modules  # only when plugins are listed
 
     package = sys.modules.get(group) or import_module(group)
@@ -294,12 +295,14 @@ def builtin_names(group: Group) -> list[str]:
 
 __all__ = [
     "CHANNELS",
+    "RULES",
     "SECRETS",
     "STORES",
     "Group",
     "MissingExtraError",
     "PluginInfo",
     "builtin",
+    "builtin_names",
     "describe",
     "fault",
     "foreign_names",

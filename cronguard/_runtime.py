@@ -64,8 +64,10 @@ class Runtime:
     """True for a runtime that `configure` does not replace: see `installed`."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
+        from cronguard._stores import dependable  # adapters come late
+
         self.settings = settings
-        self.store = _dependable(store, settings)
+        self.store = dependable(store, settings)
         self.channels = {channel.name: channel for channel in settings.channels}
         self.watchdog = Watchdog(self._beat, HEARTBEAT_SECONDS)
         self.exported = os.environ.get(RUN_VARIABLE)
@@ -293,14 +295,6 @@ class Runtime:
             self.store.close()
         except Exception as error:  # noqa: BLE001  # the process is ending; nothing may stop it
             _log.debug("the store could not be closed (%s)", type(error).__name__)
-
-
-def _dependable(store: Store, settings: Settings) -> Store:
-    if getattr(store, "bounded", False):
-        return store
-    from cronguard._stores import dependable  # not for a store that sees to it itself
-
-    return dependable(store, settings)
 
 
 # --- the process's one runtime --------------------------------------------------------------------

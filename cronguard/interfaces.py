@@ -2,6 +2,11 @@
 
 Each is found through an entry-point group (``cronguard.stores``, ``cronguard.channels``,
 ``cronguard.secrets``); cronguard's own are registered there like everybody else's.
+
+What a plugin may build on besides this module: `cronguard.model` and `cronguard.errors`; for a
+channel `cronguard.http`, `net`, `smtp`, `mail`, `render` and `stderr`; for a store
+`cronguard.policy` (the rules), `payload`, `ids` and `times`; for its tests `cronguard.testing`.
+Modules that begin with ``_`` are nobody's but cronguard's.
 """
 
 from __future__ import annotations
@@ -40,6 +45,11 @@ class Store(Protocol):
     repeated: the second time changes nothing and answers alike. Writes about one job happen one
     after another, in the order in which they commit: that order, never a clock, is what "previous
     run" means.
+
+    To be found by its scheme, a class has ``from_url(url, *, timeout)`` as well: it makes the store
+    of an address without touching file or network, and raises ConfigError for one that cannot be;
+    ``timeout`` is ``store_timeout`` in seconds. A store may say ``where`` its data is, in words
+    without credentials: one that is not ``bounded`` has its local spool by that name.
     """
 
     bounded: bool
@@ -204,7 +214,8 @@ class Channel(Protocol):
 
     A channel is built for one try and thrown away: ``Channel(**options)`` gets its options as
     text, secrets resolved, in the delivery thread. Threads, deadline, retries, redaction and the
-    outbox are cronguard's business.
+    outbox are cronguard's business. An object that is given to `cronguard.configure` is used for
+    every try, by several threads at once; its ``name``, if it has one, is the channel's.
     """
 
     OPTIONS: ClassVar[Sequence[Option]]

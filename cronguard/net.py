@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 ANSWER_BYTES = 64 * 1024
 """What is taken from one peer in all: nobody may talk for ever."""
-CHUNK = 4096
+_CHUNK = 4096
 
 
 def deadline_or_default(deadline: float | None) -> float:
@@ -142,7 +142,7 @@ class Connection:
     def recv(self, size: int) -> bytes:
         """What has come, at most ``size`` bytes; nothing at the end of the stream."""
         self._sock.settimeout(remaining(self._deadline))
-        data = self._sock.recv(min(size, CHUNK))
+        data = self._sock.recv(min(size, _CHUNK))
         self._left -= len(data)
         if self._left < 0:
             raise ChannelError("answer_too_long")
@@ -253,3 +253,18 @@ def _resolve(host: str, port: int, deadline: float) -> list[tuple[Any, Any, int,
     if isinstance(found, ChannelError):
         raise found
     return found
+
+
+__all__ = [
+    "ANSWER_BYTES",
+    "Connection",
+    "connect",
+    "deadline_or_default",
+    "error_code",
+    "is_link_local",
+    "is_loopback",
+    "remaining",
+    "sealed",
+    "tls_context",
+    "without_cause",
+]
