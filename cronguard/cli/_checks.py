@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from cronguard._settings_types import ChannelSettings, Loaded, Settings
     from cronguard.interfaces import Store
 
-_OLDEST_SQLITE = (3, 35, 0)
+_OLDEST_SQLITE = (3, 34, 0)
 
 
 class Check(NamedTuple):
@@ -77,7 +77,7 @@ def _software() -> Iterator[Check]:
         yield Check("sqlite", "error", "this Python has no sqlite3 module: use one that has it")
         return
     known = sqlite3.sqlite_version_info >= _OLDEST_SQLITE
-    needed = "" if known else "; version 3.35 or newer is needed: update SQLite or Python"
+    needed = "" if known else "; version 3.34 or newer is needed: update SQLite or Python"
     yield Check("sqlite", "ok" if known else "error", sqlite3.sqlite_version + needed)
 
 

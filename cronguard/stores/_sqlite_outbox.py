@@ -54,22 +54,23 @@ def claim(db: sqlite3.Connection, wanted: Wanted, now: datetime) -> list[Deliver
     until = rfc3339(now + timedelta(seconds=wanted.claim_for))
     marks = ", ".join("?" * len(wanted.channels))
     found = db.execute(
-        f"""UPDATE cronguard_alerts
-            SET state = 'pending', attempts = attempts + 1, claimed_until = ?, due_at = ?
-            WHERE alert_id IN (
-                SELECT alert_id FROM cronguard_alerts
-                WHERE state = ? AND channel IN ({marks}) AND (? IS NULL OR job = ?)
-                  AND (claimed_until IS NULL OR claimed_until <= ? OR claimed_until > ?)
-                  AND (? OR due_at <= ? OR due_at > ?)
-                ORDER BY created_at, rowid LIMIT ?)
-            RETURNING alert_id, job, channel, kind, attempts, payload, created_at, rowid""",  # noqa: S608  # only question marks are put in
+        f"""SELECT alert_id, job, channel, kind, attempts + 1, payload FROM cronguard_alerts
+            WHERE state = ? AND channel IN ({marks}) AND (? IS NULL OR job = ?)
+              AND (claimed_until IS NULL OR claimed_until <= ? OR claimed_until > ?)
+              AND (? OR due_at <= ? OR due_at > ?)
+            ORDER BY created_at, rowid LIMIT ?""",  # noqa: S608  # only question marks are put in
         (
-            *(until, until, wanted.state, *wanted.channels, wanted.job, wanted.job),
+            *(wanted.state, *wanted.channels, wanted.job, wanted.job),
             *(at, far, wanted.force, at, far, wanted.limit),
         ),
     ).fetchall()
-    found.sort(key=lambda row: row[6:])
-    return [Delivery(*row[:6]) for row in found]
+    db.executemany(
+        """UPDATE cronguard_alerts
+           SET state = 'pending', attempts = ?, claimed_until = ?, due_at = ?
+           WHERE alert_id = ?""",
+        [(attempt, until, until, alert_id) for alert_id, _, _, _, attempt, _ in found],
+    )
+    return [Delivery(*row) for row in found]
 
 
 def settle(
