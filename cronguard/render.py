@@ -28,6 +28,7 @@ _UNSAFE = re.compile(
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"  # tags and selectors that hide text
 )
 
+_UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
 Fact = tuple[str, str]
 
 
@@ -144,15 +145,9 @@ def duration(seconds: float | None) -> str | None:
     if seconds < 59.95:  # noqa: PLR2004
         return f"{seconds:.1f} s"
     whole = round(seconds)
-    for size, unit, smaller, small_unit in (
-        (86_400, "d", 3_600, "h"),
-        (3_600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
-        if whole >= size:
-            rest = whole % size // smaller
-            return f"{whole // size} {unit}" + (f" {rest} {small_unit}" if rest else "")
-    return f"{whole} s"
+    size, unit, smaller, small_unit = next(each for each in _UNITS if whole >= each[0])
+    rest = whole % size // smaller
+    return f"{whole // size} {unit}" + (f" {rest} {small_unit}" if rest else "")
 
 
 def lines(alert: Alert) -> list[str]:

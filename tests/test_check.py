@@ -12,7 +12,7 @@ import pytest
 from support.cli import Cli, Here
 from support.processes import Place
 
-from cronguard import guard
+from cronguard import _check, guard
 from cronguard._check import check
 from cronguard._delivery import Courier
 from cronguard._process import current_owner
@@ -284,8 +284,10 @@ def test_a_job_that_starts_again_is_well_again(store, clock):
     plan = {"nightly": {"schedule": "0 * * * *", "grace": 60.0}}
     assert look(store, clock, plan).ok
     clock.advance(3 * 3600)
-    assert [p.kind for p in look(store, clock, plan).problems] == ["missed"]
-    assert [p.kind for p in look(store, clock, plan).problems] == ["missed"]
+    for words in ("no run started at 2 of the times of 0 ", "no run started for 0 "):
+        (found,) = look(store, clock, plan).problems
+        assert (found.kind, found.since) == ("missed", clock() - timedelta(hours=1, seconds=1))
+        assert found.message.startswith(words)
     begin(store, clock)
     assert look(store, clock, plan).ok
 
@@ -294,10 +296,24 @@ def test_a_skipped_start_is_no_missed_one(store, clock):
     """The schedule came; the run before it was still going."""
     plan = {"nightly": {"schedule": "0 * * * *", "grace": 60.0}}
     look(store, clock, plan)
+    clock.advance(60)
     begin(store, clock, max_runtime=None)
     while clock().minute:
         clock.advance(60)
-    begin(store, clock)
+    skipped = begin(store, clock)
+    assert store.history("nightly")[0].run_id == skipped.run_id
+    clock.advance(120)
+    assert look(store, clock, plan).ok
+
+
+def test_many_starts_are_read_page_by_page(store, clock, monkeypatch):
+    """A job that ran more often than is read at once is judged by all of its starts."""
+    monkeypatch.setattr(_check, "_PAGE", 2)
+    plan = {"nightly": {"schedule": "0 * * * *", "grace": 60.0}}
+    look(store, clock, plan)
+    for _ in range(24):
+        clock.advance(600)
+        begin(store, clock, overlap="allow", max_runtime=None)
     clock.advance(120)
     assert look(store, clock, plan).ok
 

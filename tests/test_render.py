@@ -56,6 +56,9 @@ def test_last_success_is_a_time_or_never():
     """Null is "never", but without any memory of the job it is "unknown"."""
     assert render.last_success(FAILING._replace(last_success_at=None)) == "never"
     assert render.last_success(BARE) == "unknown"
+    assert render.last_success(BARE._replace(consecutive_failure_count=1)) == "never"
+    known = BARE._replace(last_success_at="2026-11-20T06:00:04Z")
+    assert render.last_success(known) == "2026-11-20 06:00:04 UTC"
     assert render.last_success(FAILING._replace(last_success_at="soon")) == "soon"
     in_oslo = FAILING._replace(last_success_at="2026-07-01T08:00:00+02:00")
     assert render.last_success(in_oslo) == "2026-07-01 06:00:00 UTC"
@@ -68,6 +71,12 @@ def test_a_test_says_so_everywhere(kind):
     assert render.title(alert).startswith("[TEST] ")
     assert "This is a test alert" in dict(render.facts(alert))["Note"]
     assert not render.is_bad(alert)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bad_news_is_told_from_good(kind):
+    """A recovery needs nobody to get up, nor does a test."""
+    assert render.is_bad(of_kind(kind)) == (kind not in ("recovered", "test"))
 
 
 def test_degraded_is_said():
@@ -84,6 +93,7 @@ def test_degraded_is_said():
         (0.0123, "12 ms"),
         (0.9996, "1.0 s"),
         (59.94, "59.9 s"),
+        (59.95, "1 min"),
         (59.96, "1 min"),
         (61.0, "1 min 1 s"),
         (3600.0, "1 h"),
@@ -106,6 +116,7 @@ def test_plain_neutralises():
     assert render.plain("naïve 北京 ‹…› 😀") == "naïve 北京 ‹…› 😀"
     assert render.plain("abcdef", 4) == "abc…"
     assert render.plain("abcd", 4) == "abcd"
+    assert render.plain("abcd", 1) == "…"
 
 
 @unhurried

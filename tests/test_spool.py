@@ -398,6 +398,52 @@ def test_a_spool_that_cannot_be_emptied_holds_up_nothing(host, remote, monkeypat
     assert [count for _, count in history(remote)] == [1, 2, 3, 0]
 
 
+def test_an_outcome_whose_start_was_kept_nowhere_is_told_whole(host, remote):
+    """Its row was never written, so it is inserted."""
+    remote.down()
+    run = Run(new_id(), "nightly", datetime.now(UTC), HERE, (TOLD,))
+    host.end(run, "failure", started=False)
+    remote.up()
+    assert host.store.replay() == 1
+    assert history(remote) == [("failure", 1)]
+
+
+def test_an_outcome_whose_row_was_pruned_meanwhile_changes_nothing(host, remote):
+    """The store knew of its start and has let go of it since; it does not come back."""
+    run, _ = host.begin()
+    remote.down()
+    host.end(run, "failure")
+    remote.up()
+    remote._rows.clear()
+    assert host.store.replay() == 1
+    assert history(remote) == []
+
+
+def test_what_was_learned_by_telling_counts_when_the_store_is_gone_again(host, remote):
+    """An incident that was announced from here is not announced again in the next outage."""
+    host.play("failure")
+    remote.down()
+    host.play("failure")
+    (alert,) = host.deliver()
+    remote.up()
+    host.store.replay()
+    remote.down()
+    run, started = host.begin()
+    assert (started.consecutive_failure_count, len(host.deliver())) == (2, 1)
+    assert host.end(run, "failure").consecutive_failure_count == 3
+    assert host.deliver() == [alert]
+
+
+def test_a_heartbeat_reaches_what_began_here(host, remote):
+    """While the store is out of reach a run of another space lives by the lease that is here."""
+    remote.down()
+    far, _ = host.begin(owner=THERE, lease=0.0)
+    with pytest.raises(StoreError):
+        host.store.heartbeat([far.run_id], lease=90.0)
+    host.begin()
+    assert host.store.waiting() == 0
+
+
 def raising(error):
     def work(*_args, **_keywords):
         raise error

@@ -138,7 +138,7 @@ class SpooledStore:
         except StoreError as error:
             trouble = self._noted(error)
         try:
-            finished = self._keep(run, outcome, started=started and not here, told=told)
+            finished = self._keep(run, outcome, started=started, told=told)
         except StoreError:
             raise trouble from None
         self._say_so(trouble)

@@ -795,7 +795,9 @@ class StoreContract:
         assert not self.store.settle_alert(first, Settlement("dead", "late"))
         assert self.store.settle_alert(second, Settlement("sent"))
         assert not self.store.settle_alert(second, Settlement("dead", "twice"))
-        assert [alert.state for alert in self.store.alerts()] == ["sent"]
+        (shown,) = self.store.alerts()
+        assert (shown.state, shown.attempts, shown.next_attempt_at) == ("sent", 2, None)
+        assert shown.settled_at is not None
 
     def test_a_failed_try_waits_for_its_back_off_unless_forced(self) -> None:
         """retry_in holds an alert back; force does not mind."""
@@ -803,7 +805,10 @@ class StoreContract:
         (claim,) = self.store.claim_alerts(channels=["told"])
         self.store.settle_alert(claim, Settlement("pending", "http_503", retry_in=60))
         assert not self.store.claim_alerts(channels=["told"])
-        assert self.store.alerts()[0].error_code == "http_503"
+        (shown,) = self.store.alerts()
+        assert (shown.state, shown.error_code, shown.settled_at) == ("pending", "http_503", None)
+        assert shown.next_attempt_at is not None
+        assert 59 < (shown.next_attempt_at - shown.created_at).total_seconds() < 3600
         (forced,) = self.store.claim_alerts(channels=["told"], force=True)
         self.store.settle_alert(forced, Settlement("pending", "http_503", retry_in=60))
         self.let_pass(61)
@@ -858,14 +863,17 @@ class StoreContract:
         """By name, with the last run that was not skipped, the streak and what is expected."""
         assert self.store.jobs() == []
         self.play("failure", job=self.OTHER)
-        self.play("success", schedule=Schedule("0 6 * * *", "Europe/Oslo", 60.0))
+        plan = Schedule("0 6 * * *", "Europe/Oslo", 60.0)
+        self.play("success", schedule=plan)
+        assert [status.schedule for status in self.store.jobs()] == [plan, None]
         running = self.run()
         self.start(running)
         self.start(self.run())
         mine, other = self.store.jobs()
         assert (mine.job, other.job) == (self.JOB, self.OTHER)
         assert (mine.running, mine.last_run and mine.last_run.run_id) == (1, running.run_id)
-        assert other.consecutive_failure_count == 1
+        assert (mine.last_success_at is None, other.last_success_at is None) == (False, True)
+        assert (other.consecutive_failure_count, other.running) == (1, 0)
 
     def test_prune_keeps_what_matters(self) -> None:
         """Ended runs go; the newest run, running ones and open alerts stay, the streak too."""
@@ -879,3 +887,17 @@ class StoreContract:
         assert self.shown(stuck).status == "running"
         assert len(self.store.alerts(state="pending")) == 1
         assert self.play("failure") == [4]
+
+    def test_prune_forgets_alerts_that_were_sent_long_ago(self) -> None:
+        """Whatever else has become of an alert, it stays to be seen."""
+        for job in (self.JOB, self.OTHER, "third"):
+            self.play("failure", "failure", job=job)
+        (sent,) = self.store.claim_alerts(channels=["told"], job=self.JOB)
+        (dead,) = self.store.claim_alerts(channels=["told"], job=self.OTHER)
+        self.store.settle_alert(sent, Settlement("sent"))
+        self.store.settle_alert(dead, Settlement("dead", "http_410"))
+        self.store.prune(keep=timedelta(days=1))
+        assert len(self.store.alerts()) == 3
+        self.let_pass(2 * 86400)
+        self.store.prune(keep=timedelta(days=1))
+        assert sorted(alert.state for alert in self.store.alerts()) == ["dead", "pending"]
