@@ -12,6 +12,8 @@ import cronguard.stores
 from cronguard.errors import StoreConfigError, StoreError
 from cronguard.ids import new_id
 from cronguard.model import Owner, Run
+from cronguard.stores._spool import Spool
+from cronguard.stores._sqlite_file import SCHEMA_VERSION
 from cronguard.stores.sqlite import SQLiteStore
 
 
@@ -93,3 +95,24 @@ def test_no_statement_needs_more_than_sqlite_3_34():
     for file in files:
         code = re.sub(r"\) -> ", "", file.read_text(encoding="utf-8"))
         assert not newer.search(code), file
+
+
+def test_the_spool_has_the_same_outbox_and_version(tmp_path):
+    """The same code works on both files: what is changed in one is changed in the other."""
+    store, spool = SQLiteStore(tmp_path / "log.db"), Spool(tmp_path / "spool.db")
+    start(store)
+    assert spool.alerts(None, None, 1) == []
+    store.close()
+    spool.close()
+    found = []
+    for path in (store.path, spool.path):
+        with sqlite3.connect(path) as db:
+            query = (
+                "SELECT sql FROM sqlite_master WHERE tbl_name = 'cronguard_alerts' ORDER BY name"
+            )
+            found.append(
+                (db.execute(query).fetchall(), db.execute("PRAGMA user_version").fetchone())
+            )
+        db.close()
+    assert found[0] == found[1]
+    assert found[0][1] == (SCHEMA_VERSION,)

@@ -1,5 +1,6 @@
 -- A cron_execution_logs from before cronguard: its rows are kept, get a job and words for their
--- status that cronguard knows, and the streak goes on from the newest. Nothing to do on a new one.
+-- status that cronguard knows, and the streak goes on from the newest. On a new one
+-- there is nothing to do but the end: rules and indexes that hold for either.
 
 -- Checks on the status that do not know cronguard's words.
 do $$
@@ -177,6 +178,7 @@ begin
     on conflict (job) do nothing;
 end $$;
 
+-- What holds for every row from now on, once the old ones keep to it.
 do $$
 begin
     alter table public.cron_execution_logs
@@ -209,7 +211,9 @@ end $$;
 -- What a start looks at: a handful of rows whatever the size of the log.
 create index if not exists cron_execution_logs_running
     on public.cron_execution_logs (job) where status = 'running';
+-- A job's runs in the order of starting: the newest, and what pruning keeps.
 create index if not exists cron_execution_logs_history on public.cron_execution_logs (job, seq);
+-- By the clock, as schedules are judged.
 create index if not exists cron_execution_logs_starts
     on public.cron_execution_logs (job, started_at);
 create index if not exists cronguard_alerts_open

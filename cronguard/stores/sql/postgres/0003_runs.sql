@@ -5,6 +5,7 @@ create or replace function public.cronguard_schema_version() returns integer
 language sql immutable set search_path = ''
 as $$ select 1 $$;
 
+-- Stops a client that is newer than these functions: its request may say what they do not know.
 create or replace function public.cronguard_expect(request jsonb) returns void
 language plpgsql set search_path = ''
 as $$
@@ -14,6 +15,7 @@ begin
     end if;
 end $$;
 
+-- Always UTC and always microseconds, as cronguard.times.rfc3339 writes it.
 create or replace function public.cronguard_rfc3339(moment timestamptz) returns text
 language sql stable set search_path = ''
 as $$ select to_char(moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') $$;
@@ -73,6 +75,7 @@ begin
     return _job;
 end $$;
 
+-- False if the run is there already.
 create or replace function public.cronguard_insert_running(request jsonb) returns boolean
 language plpgsql set search_path = ''
 as $$
@@ -122,7 +125,7 @@ begin
             'duration_seconds', facts -> 'duration',
             'host', run ->> 'host',
             'runbook', run ->> 'runbook',
-            'degraded', coalesce(facts -> 'degraded', 'false'::jsonb),
+            'degraded', false, -- a host that cannot reach this server decides for itself
             'test', kind = 'test'
         )::text,
         _now, _now

@@ -1,5 +1,6 @@
 -- What is shown, and housekeeping.
 
+-- One run as it is shown; null for none.
 create or replace function public.cronguard_run_shown(run public.cron_execution_logs)
 returns jsonb
 language sql stable set search_path = ''

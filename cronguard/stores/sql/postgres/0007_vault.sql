@@ -1,6 +1,7 @@
 -- Secrets in Supabase Vault: only names that begin with cronguard_, only for service_role and the
 -- owner. plpgsql looks at vault's objects when it runs, so this loads where Vault is absent.
 
+-- The name in a request, if it may be reached and there is a Vault at all.
 create or replace function public.cronguard_secret_name(request jsonb) returns text
 language plpgsql set search_path = ''
 as $$
@@ -90,6 +91,7 @@ begin
     );
 end $$;
 
+-- False if there was none.
 create or replace function public.cronguard_secret_unset(request jsonb) returns boolean
 language plpgsql set search_path = ''
 as $$

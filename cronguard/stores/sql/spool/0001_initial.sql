@@ -17,6 +17,7 @@ CREATE TABLE spool_jobs (
     state TEXT NOT NULL
 ) WITHOUT ROWID;
 
+-- Alerts that were decided here: the outbox of a SQLite store, column for column.
 CREATE TABLE cronguard_alerts (
     alert_id TEXT NOT NULL PRIMARY KEY,
     alert_key TEXT NOT NULL UNIQUE,

@@ -45,6 +45,7 @@ CREATE TABLE cronguard_jobs (
     seen_until TEXT
 ) WITHOUT ROWID;
 
+-- The outbox; the spool has one of the same form, since the same code works on both.
 CREATE TABLE cronguard_alerts (
     alert_id TEXT NOT NULL PRIMARY KEY,
     alert_key TEXT NOT NULL UNIQUE,
