@@ -126,7 +126,7 @@ def _missed(
     plan = watch.schedule
     if plan is None:
         return
-    missed = _schedule.judge(watch, _starts(store, watch), now)
+    missed = _schedule.judge(watch, _starts(store, watch, now), now)
     if missed is not None:
         store.announce_missed(missed, rules)
     starts = (status.last_run.started_at if status and status.last_run else None, watch.seen_until)
@@ -138,8 +138,8 @@ def _missed(
         yield Problem("missed", watch.job, text, since=late)
 
 
-def _starts(store: Store, watch: Watch) -> Iterator[datetime]:
-    after = _schedule.first_start(watch)
+def _starts(store: Store, watch: Watch, now: datetime) -> Iterator[datetime]:
+    after = _schedule.first_start(watch, now)
     while True:
         page = store.starts(watch.job, after=after, limit=_PAGE)
         yield from page

@@ -137,13 +137,13 @@ class Recording:
         if not self.live:
             return
         try:
-            outcome = self.judge(error)
+            outcome = self._judge(error)
         except BaseException:
-            self.commit(Outcome("failure" if error else "success", *self._ended()))
+            self.commit(Outcome("success" if error is None else "failure", *self._ended()))
             raise
         self.commit(outcome)
 
-    def judge(self, error: BaseException | None) -> Outcome:
+    def _judge(self, error: BaseException | None) -> Outcome:
         """The outcome, as of now. Raises as `end` does."""
         ended = self._ended()
         status: EndStatus = "success" if error is None else "failure"
@@ -172,8 +172,7 @@ class Recording:
 
     def end_as(self, status: EndStatus, failure: Failure | None = None) -> None:
         """The run ended in a way that no exception tells, such as a command's exit code."""
-        if self.live:
-            self.commit(Outcome(status, *self._ended(), failure))
+        self.commit(Outcome(status, *self._ended(), failure))
 
     def _commit(self, outcome: Outcome) -> None:
         runtime, run = self._runtime, self.run

@@ -49,9 +49,9 @@ def occurrences(plan: Schedule, after: datetime, until: datetime) -> Iterator[da
             yield moment
 
 
-def first_start(watch: Watch) -> datetime:
+def first_start(watch: Watch, now: datetime) -> datetime:
     """Runs that started later than this are to be judged."""
-    begin = watch.judged_until or datetime.now(UTC)
+    begin = watch.judged_until or now
     return watch.seen_until or begin - timedelta(seconds=EARLY_SECONDS)
 
 

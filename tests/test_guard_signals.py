@@ -355,3 +355,23 @@ def test_alarms_at_any_moment(tmp_path, ignored, alarms):
         assert not {"running", "skipped", "crashed"} & set(record.statuses("nightly"))
         assert len(record.statuses("nightly")) <= alarms + 1
         assert record.statuses("nightly").count("success") <= len(done)
+
+
+def test_struck_while_an_error_that_is_false_is_read(record, monkeypatch):
+    """An error is one whatever its truth value: the run failed, and the alarm goes on its way."""
+
+    class Nothing(Exception):  # noqa: N818  # a library may have such a one
+        def __bool__(self):
+            return False
+
+    def capture(_error):
+        raise HardLimit
+
+    @cron_guarded(job="nightly")
+    def job():
+        raise Nothing
+
+    monkeypatch.setattr(record.runtime, "capture", capture)
+    with pytest.raises(HardLimit):
+        job()
+    assert record.statuses("nightly") == ["failure"]

@@ -217,7 +217,7 @@ def test_judging_is_the_best_matching_and_the_same_at_any_pace(starts, grace, lo
     end = utc("2026-11-20T12:45")
     total = 0
     for now in [*looks, end]:
-        known = [s for s in starts if s > _schedule.first_start(watch) and s <= now]
+        known = [s for s in starts if s > _schedule.first_start(watch, now) and s <= now]
         found = judge(watch, known, now)
         if found:
             total += found.number

@@ -21,7 +21,6 @@ from cronguard.cli._open import (
     jobs_of,
     load_settings,
     spool_sentence,
-    spooled,
     store_file,
     store_on_demand,
 )
@@ -130,8 +129,8 @@ def _store(loaded: Loaded) -> Iterator[Check]:
                 yield _privacy(path)
     except StoreError as error:
         yield Check("store", "error", str(error))
-    if waiting := spooled(dependent):
-        yield Check("spool", "warning", spool_sentence(waiting, dependent))
+    if kept := spool_sentence(dependent):
+        yield Check("spool", "warning", kept)
     dependent.close()
     if settings.store is None and (name := ephemeral_place(os.environ)) is not None:
         yield Check("store", "warning", ephemeral_sentence(name))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cronguard._settings_types import Loaded, Settings
     from cronguard.interfaces import Store
     from cronguard.model import JobStatus
+    from cronguard.stores.spooled import SpooledStore
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -98,31 +99,38 @@ def is_there(store: Store) -> bool:
         return True  # it cannot be told; the store says why
 
 
-def spooled(store: Store) -> int:
-    """How many outcomes this host keeps for a store that was out of reach."""
-    waiting = getattr(store, "waiting", None)
+def _spooled(store: Store) -> tuple[SpooledStore | None, int]:
+    """The store, if it has a spool before it, and how many outcomes wait there."""
+    from cronguard.stores.spooled import SpooledStore
+
+    if not isinstance(store, SpooledStore):
+        return None, 0
     try:
-        return int(waiting()) if waiting else 0
+        return store, store.waiting()
     except StoreError:
-        return 0
+        return store, 0
 
 
-def spool_sentence(waiting: int, store: Store) -> str:
-    """Where they are, and when they go."""
-    path = getattr(store, "spool_path", "the local spool")
+def spool_sentence(store: Store) -> str | None:
+    """Where outcomes wait for a store that was out of reach, and when they go; None for none."""
+    spooled, waiting = _spooled(store)
+    if spooled is None or not waiting:
+        return None
     runs = "1 run waits" if waiting == 1 else f"{waiting:,} runs wait"
-    return f"{runs} in {path} to be recorded: the next run, check or deliver does it"
+    return f"{runs} in {spooled.spool_path} to be recorded: the next run, check or deliver does it"
 
 
 def replay(store: Store, *, quiet: bool = False) -> None:
     """Tell the store what this host has kept for it. Raises StoreError if it does not answer."""
-    if spooled(store):
-        from cronguard.cli._progress import progress
+    spooled, waiting = _spooled(store)
+    if spooled is None or not waiting:
+        return
+    from cronguard.cli._progress import progress
 
-        with progress("recording kept runs") as advance:
-            done = store.replay(advance)  # type: ignore[attr-defined]  # `spooled` found it
-        if not quiet:
-            say(f"Recorded {plural(done, 'run')} that had been kept here.")
+    with progress("recording kept runs") as advance:
+        done = spooled.replay(advance)
+    if not quiet:
+        say(f"Recorded {plural(done, 'run')} that had been kept here.")
 
 
 @contextmanager
@@ -131,7 +139,8 @@ def kept_alerts_sent(runtime: Runtime) -> Iterator[None]:
     try:
         yield
     except StoreError:
-        if getattr(runtime.store, "has_alerts", lambda: False)():
+        spooled, _ = _spooled(runtime.store)
+        if spooled is not None and spooled.has_alerts():
             with suppress(StoreError):
                 runtime.courier.deliver_all(force=False)
         raise

@@ -16,7 +16,6 @@ from cronguard.cli._open import (
     json_option,
     open_runtime,
     spool_sentence,
-    spooled,
 )
 from cronguard.cli._say import emit, plural, say
 from cronguard.cli._table import table
@@ -64,8 +63,8 @@ def command(jobs: tuple[str, ...], *, as_json: bool) -> None:
     _show(found)
     failing = sum(state(status) == "failing" for status in found)
     say(f"{plural(len(found), 'job')}, {failing} failing. Recorded in {place}.")
-    if waiting := spooled(runtime.store):
-        say(f"{spool_sentence(waiting, runtime.store)}.")
+    if kept := spool_sentence(runtime.store):
+        say(f"{kept}.")
 
 
 def _show(found: Sequence[JobStatus]) -> None:
