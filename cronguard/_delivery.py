@@ -245,13 +245,11 @@ class Courier:
                 self._settle(attempt.delivery, attempt.settlement)
             (report or _log_failure)(attempt)
 
-        own = None if lanes else Lanes(by_channel, self._try)
-        working = lanes or own
-        assert working is not None  # noqa: S101  # for mypy
+        working = Lanes(by_channel, self._try) if lanes is None else lanes
         for name, lane in by_channel.items():
             working.give(name, lane, send_by)
-        if own:
-            own.dismiss()
+        if lanes is None:
+            working.dismiss()
         while waiting:
             try:
                 attempt = working.results.get(timeout=_until(send_by))

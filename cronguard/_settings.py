@@ -42,6 +42,7 @@ from cronguard.model import AlertRule, SecretRef
 _VARIABLES = ("store", "channels", "store_timeout", "test_mode", "redact")
 _SUPABASE = ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY")
 _T = TypeVar("_T")
+_D = TypeVar("_D")
 
 
 def load_settings(
@@ -74,9 +75,8 @@ def _load(
     main: Path | None,
 ) -> Loaded:
     notes = Notes()
-    configured = Layer("configure()", overrides)
-    layers = [configured, _environment(environ)]
-    tables = [configured]
+    tables = [Layer("configure()", overrides)]
+    layers = [*tables, _environment(environ)]
     found = read_settings_file(notes, environ, cwd, main)
     file = found[0] if found else None
     if found:
@@ -85,21 +85,7 @@ def _load(
         _check_keys(notes, found[1])
     # what cannot be read may say so: rather too little is kept of a message than too much
     default_redact: Redact = "strict" if notes.problems and not found else DEFAULT_REDACT
-
-    def first(key: str, check: Callable[[Layer, Any], _T], default: _T) -> _T:
-        found: list[_T] = []
-        notes.sources[key] = "default"
-        for layer in layers:
-            if (value := layer.table.get(key)) is None:
-                continue
-            try:  # a value that is not used is looked at too: it may be a secret in a file
-                found.append(check(layer, value))
-            except ConfigError as error:
-                notes.problem(f"{layer.source(key)}: {error}")
-            else:
-                if len(found) == 1:
-                    notes.sources[key] = layer.source(key)
-        return found[0] if found else default
+    first = _Strongest(notes, layers)
 
     def redact_of(layer: Layer, value: object) -> Redact:
         try:
@@ -108,7 +94,7 @@ def _load(
             notes.problem(f"{layer.source('redact')}: {error}; until then it is 'strict'")
             return "strict"
 
-    def store_of(layer: Layer, value: object) -> str | SecretRef | Store | None:
+    def store_of(layer: Layer, value: object) -> str | SecretRef | Store:
         return check_store(layer, value, file.parent if layer.is_file and file else cwd)
 
     jobs = _jobs(notes, tables)
@@ -130,6 +116,29 @@ def _load(
     )
     _hint_at_supabase(notes, store, environ)
     return Loaded(settings, tuple(notes.problems), tuple(notes.warnings))
+
+
+class _Strongest:
+    """Called for a key: its value in the strongest of the ``layers`` that has a right one."""
+
+    def __init__(self, notes: Notes, layers: Sequence[Layer]) -> None:
+        self._notes = notes
+        self._layers = layers
+
+    def __call__(self, key: str, check: Callable[[Layer, Any], _T], default: _D) -> _T | _D:
+        found: list[_T] = []
+        self._notes.sources[key] = "default"
+        for layer in self._layers:
+            if (value := layer.table.get(key)) is None:
+                continue
+            try:  # a value that is not used is looked at too: it may be a secret in a file
+                found.append(check(layer, value))
+            except ConfigError as error:
+                self._notes.problem(f"{layer.source(key)}: {error}")
+            else:
+                if len(found) == 1:
+                    self._notes.sources[key] = layer.source(key)
+        return found[0] if found else default
 
 
 def check_overrides(**given: object) -> dict[str, Any]:

@@ -91,6 +91,7 @@ def decide(
     if nothing was counted since. ``snoozed`` is judged by the store, on its clock. ``told`` are
     channels that know of this outcome already.
     """
+    untold = [rule for rule in rules if rule.channel not in told] if told else rules
     due: list[DueAlert] = []
     if outcome.status == "cancelled":
         after, count = state, state.consecutive_failure_count
@@ -100,18 +101,7 @@ def decide(
             last = state.last_success_at or outcome.finished_at
             after = state._replace(last_success_at=max(last, outcome.finished_at))
         else:
-            due += [
-                DueAlert(
-                    "recovered",
-                    rule.channel,
-                    rule.threshold,
-                    f"{job}/{state.incident_id}/recovered/{rule.channel}",
-                )
-                for rule in rules
-                if rule.notify_recovery
-                and rule.channel in state.announced
-                and rule.channel not in told
-            ]
+            due += _recovered(state, job, untold)
             after = JobState(
                 last_success_at=outcome.finished_at,
                 last_counted_run=run_id,
@@ -119,36 +109,47 @@ def decide(
             )
     else:
         count = state.consecutive_failure_count + 1
-        incident = state.incident_id or run_id
-        announced = state.announced
-        if told:
-            announced = announced | {rule.channel for rule in rules if rule.channel in told}
-        for rule in rules:
-            if rule.channel in told:
-                continue
-            kind = _failure_kind(rule, count, told=rule.channel in announced)
-            if kind is None or snoozed:
-                continue
-            step = "failing" if kind == "failing" else str(count)
-            due.append(
-                DueAlert(
-                    kind, rule.channel, rule.threshold, f"{job}/{incident}/{step}/{rule.channel}"
-                )
-            )
-            announced = announced | {rule.channel}
         after = state._replace(
             consecutive_failure_count=count,
-            incident_id=incident,
-            announced=announced,
+            incident_id=state.incident_id or run_id,
+            announced=state.announced.union(rule.channel for rule in rules if rule.channel in told),
             last_counted_run=run_id,
         )
+        if not snoozed:
+            due += _failing(after, job, untold)
+            after = after._replace(announced=after.announced.union(each.channel for each in due))
     if test_mode:
         due += [
             DueAlert("test", rule.channel, rule.threshold, f"{job}/{run_id}/test/{rule.channel}")
-            for rule in rules
-            if rule.channel not in told
+            for rule in untold
         ]
     return Decision(after, count, () if snoozed else tuple(due))
+
+
+def _recovered(before: JobState, job: str, rules: Sequence[AlertRule]) -> list[DueAlert]:
+    """What is owed to those who were told of the incident that has ended."""
+    return [
+        DueAlert(
+            "recovered",
+            rule.channel,
+            rule.threshold,
+            f"{job}/{before.incident_id}/recovered/{rule.channel}",
+        )
+        for rule in rules
+        if rule.notify_recovery and rule.channel in before.announced
+    ]
+
+
+def _failing(after: JobState, job: str, rules: Sequence[AlertRule]) -> list[DueAlert]:
+    """What is owed for a failure that has been counted."""
+    count, due = after.consecutive_failure_count, []
+    for rule in rules:
+        kind = _failure_kind(rule, count, told=rule.channel in after.announced)
+        if kind is not None:
+            step = "failing" if kind == "failing" else str(count)
+            key = f"{job}/{after.incident_id}/{step}/{rule.channel}"
+            due.append(DueAlert(kind, rule.channel, rule.threshold, key))
+    return due
 
 
 def heard(state: JobState, run_id: str, told: Collection[str]) -> JobState:

@@ -8,7 +8,7 @@ from an outbox of the spool's own.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -29,7 +29,7 @@ from cronguard.model import (
     Settlement,
 )
 from cronguard.payload import build, build_overrun
-from cronguard.policy import decide, is_snoozed, louder, overrun_alerts
+from cronguard.policy import Decision, decide, is_snoozed, louder, overrun_alerts
 from cronguard.stores import _sqlite_outbox as outbox
 from cronguard.stores._spooled_values import (
     outcome_of,
@@ -298,19 +298,7 @@ def _end(
     )
     # A test that was sent from here is no news of the incident, and the store is to send no other.
     heard = {*told, *(due.channel for due in decision.alerts if due.kind != "test")}
-    thresholds = {rule.channel: rule.threshold for rule in run.rules}
-    owed = []
-    for due in decision.alerts:
-        alert = build(
-            due._replace(threshold=thresholds[due.channel]),
-            alert_id=new_id(),
-            run=run,
-            outcome=outcome,
-            before=before or JobState(),
-            count=decision.consecutive_failure_count if before else None,
-        )._replace(degraded=True)
-        owed.append(NewAlert(due.key, due.channel, alert))
-    outbox.enqueue(db, now, owed)
+    outbox.enqueue(db, now, _owed(run, outcome, before, decision))
     db.execute(
         """INSERT INTO spool (run_id, seq, job, run, outcome, started, told)
            VALUES (?, (SELECT coalesce(max(seq), 0) + 1 FROM spool), ?, ?, ?, ?, ?)
@@ -328,6 +316,23 @@ def _end(
             (run.job, state_text(decision.state)),
         )
     return Finished(decision.consecutive_failure_count, is_due(db, run.job, now))
+
+
+def _owed(
+    run: Run, outcome: Outcome, before: JobState | None, decision: Decision
+) -> Iterator[NewAlert]:
+    """The alerts of a decision that was made without the store; no streak where none was known."""
+    thresholds = {rule.channel: rule.threshold for rule in run.rules}
+    for due in decision.alerts:
+        alert = build(
+            due._replace(threshold=thresholds[due.channel]),
+            alert_id=new_id(),
+            run=run,
+            outcome=outcome,
+            before=before or JobState(),
+            count=decision.consecutive_failure_count if before else None,
+        )
+        yield NewAlert(due.key, due.channel, alert._replace(degraded=True))
 
 
 def _state(db: sqlite3.Connection, job: str) -> JobState | None:
