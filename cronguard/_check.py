@@ -14,6 +14,7 @@ from cronguard.interfaces import Store
 from cronguard.model import AlertRule, JobStatus, RunRecord, Watch
 from cronguard.policy import is_snoozed
 from cronguard.render import duration
+from cronguard.times import readable
 
 if TYPE_CHECKING:
     from cronguard._delivery import Attempt, Courier
@@ -152,7 +153,7 @@ def _failing(watch: Watch, rules: Sequence[AlertRule]) -> Iterator[Problem]:
     count = watch.consecutive_failure_count
     if count >= min((rule.threshold for rule in rules), default=DEFAULT_THRESHOLD):
         last = watch.last_success_at
-        worked = f"last worked at {last:%Y-%m-%d %H:%M:%S} UTC" if last else "never worked"
+        worked = f"last worked at {readable(last)}" if last else "never worked"
         yield Problem("failing", watch.job, f"{_in_a_row(count)}; {worked}", since=last)
 
 

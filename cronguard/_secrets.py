@@ -10,9 +10,10 @@ from cronguard.model import SecretRef
 
 SCHEMES = ("env", "vault")
 """Schemes of cronguard's own; others come from the entry-point group ``cronguard.secrets``."""
+DEPTH = 3
+"""How many references in a row are followed."""
 
 _CODES = ("secret_missing", "secret_unreadable")
-_DEPTH = 3
 _OWN_VAULT = "cronguard.secrets.vault"
 _LENGTH = 200
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
@@ -34,7 +35,7 @@ def resolve(ref: SecretRef, sources: Mapping[str, SecretSource]) -> str:
     """The secret behind a reference; read afresh each time.
 
     ``sources`` maps a scheme to where its secrets are read. An environment variable may hold a
-    reference in its turn (three in a row at most); what a vault holds is taken as it is. Raises
+    reference in its turn (`DEPTH` in a row at most); what a vault holds is taken as it is. Raises
     `SecretError` with the code ``secret_missing`` or ``secret_unreadable``, naming references only.
     """
     chain = [ref]
@@ -44,7 +45,7 @@ def resolve(ref: SecretRef, sources: Mapping[str, SecretSource]) -> str:
         if following is None:
             return value
         chain.append(following)
-        if len(chain) > _DEPTH:
+        if len(chain) > DEPTH:
             raise SecretError(
                 "secret_unreadable",
                 detail=f"{ref} leads from reference to reference: let it hold the secret itself",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from cronguard._secrets import parse_reference
+from cronguard._secrets import DEPTH, parse_reference
 from cronguard._words import suggest
 from cronguard.errors import ConfigError
 from cronguard.model import SecretRef
@@ -24,7 +24,6 @@ BUILTIN_SCHEMES = {
 
 _FORMS = "sqlite:///relative.db, sqlite:////absolute.db, supabase, postgresql://… or env:NAME"
 _EPHEMERAL = {"GITHUB_ACTIONS": "GitHub Actions", "KUBERNETES_SERVICE_HOST": "Kubernetes"}
-_DEPTH = 3
 _PERSISTENT_TEMP = Path("/var/tmp")  # noqa: S108  # survives a reboot; the folder is checked below
 
 
@@ -90,12 +89,12 @@ def parse_store(text: str) -> StoreTarget:
 
 
 def store_target(store: str | SecretRef, environ: Mapping[str, str]) -> StoreTarget:
-    """What to open: references to the environment followed, three in a row at most.
+    """What to open: references to the environment followed, `DEPTH` in a row at most.
 
     Raises ConfigError for an unset variable or a malformed value; quotes names, never values.
     """
     target = parse_store(store) if isinstance(store, str) else StoreTarget("env", store.name)
-    for _ in range(_DEPTH):
+    for _ in range(DEPTH):
         if target.scheme != "env":
             return target
         name = target.location

@@ -89,9 +89,12 @@ class Run(NamedTuple):
     overlap: Overlap = "skip"
     lease: float = LEASE_SECONDS
     max_runtime: float | None = None
+    """None for a run that may go on for ever."""
     schedule: Schedule | None = None
+    """None for a job whose start nobody expects, or whose settings say when (`Store.declare`)."""
     runbook: str | None = None
     test_mode: bool = False
+    """Whether a ``test`` alert is owed at its end, whatever that is."""
 
 
 class Outcome(NamedTuple):
@@ -112,6 +115,7 @@ class JobState(NamedTuple):
     announced: frozenset[str] = frozenset()
     """Channels that have been told of this incident."""
     last_success_at: datetime | None = None
+    """When the last successful run ended; None if none ever did."""
     last_counted_run: str | None = None
     """The run whose success, failure or crash was committed last."""
     snoozed_until: datetime | None = None
@@ -286,8 +290,11 @@ class AlertRecord(NamedTuple):
     attempts: int
     created_at: datetime
     next_attempt_at: datetime | None = None
+    """None once it is settled."""
     settled_at: datetime | None = None
+    """When it was sent or given up; None while it is pending."""
     error_code: str | None = None
+    """Of the last try; None if that went well, or there was none."""
 
 
 class SecretRef(NamedTuple):

@@ -7,10 +7,9 @@ Slack and the like, and cutting to a length, is each channel's own business.
 from __future__ import annotations
 
 import re
-from datetime import UTC
 
 from cronguard.model import Alert
-from cronguard.times import moment
+from cronguard.times import moment, readable
 
 ESCAPES = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # OSC: window titles, hyperlinks
@@ -130,10 +129,7 @@ def when(text: str | None) -> str | None:
         known = moment(text)
     except ValueError:
         known = None
-    if known is None:
-        return plain(text)
-    utc = known.astimezone(UTC) if known.tzinfo else known
-    return f"{utc:%Y-%m-%d %H:%M:%S} UTC"
+    return plain(text) if known is None else readable(known)
 
 
 def duration(seconds: float | None) -> str | None:

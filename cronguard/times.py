@@ -26,6 +26,12 @@ def rfc3339_or_none(when: datetime | None) -> str | None:
     return None if when is None else rfc3339(when)
 
 
+def readable(when: datetime) -> str:
+    """``2026-11-23 06:00:05 UTC``; a time without a zone is taken for UTC."""
+    utc = when.astimezone(UTC) if when.tzinfo else when
+    return f"{utc:%Y-%m-%d %H:%M:%S} UTC"
+
+
 def moment(text: str | None) -> datetime | None:
     """The inverse of `rfc3339_or_none`."""
     return None if text is None else datetime.fromisoformat(text)

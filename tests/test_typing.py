@@ -25,8 +25,7 @@ from cronguard.secrets.vault import VaultSecrets
 from cronguard.stores.postgres import PostgresStore
 from cronguard.stores.sqlite import SQLiteStore
 from cronguard.stores.supabase import SupabaseStore
-from cronguard.testing import MemoryStore, RecordingChannel
-from cronguard.testing.harness import Harness
+from cronguard.testing import Harness, MemoryStore, RecordingChannel
 
 
 @cron_guarded

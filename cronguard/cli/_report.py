@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from cronguard.cli._facts import error_text, state
@@ -12,6 +12,7 @@ from cronguard.interfaces import Store
 from cronguard.model import AlertRecord, JobStatus, RunRecord, Watch
 from cronguard.policy import is_snoozed
 from cronguard.render import duration, plain
+from cronguard.times import readable
 
 STRIP = 50
 """How many runs the strip of a job shows."""
@@ -146,4 +147,4 @@ def _alert(alert: AlertRecord) -> tuple[str, str, str, str, str]:
 
 def when(moment: datetime | None) -> str | None:
     """``2026-11-23 06:00:05 UTC``; None for None."""
-    return None if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return None if moment is None else readable(moment)

@@ -9,6 +9,7 @@ import click
 from cronguard.cli._open import find_job, job_argument, jobs_of, open_runtime
 from cronguard.cli._say import say
 from cronguard.cli._times import distance, to_moment, to_span
+from cronguard.times import readable
 
 
 @click.command()
@@ -40,4 +41,4 @@ def command(job: str, span: timedelta | None, until: datetime | None, *, off: bo
     if wakes is None:
         say(f"{job} alerts again.")
     else:
-        say(f"{job} will not alert until {wakes:%Y-%m-%d %H:%M:%S} UTC ({distance(wakes, now)}).")
+        say(f"{job} will not alert until {readable(wakes)} ({distance(wakes, now)}).")

@@ -49,12 +49,12 @@ def command() -> int:
 
 def _names(options: Iterable[object]) -> list[str]:
     """What the options name in the vault; an environment variable may name it for them."""
-    from cronguard._secrets import parse_reference
+    from cronguard._secrets import DEPTH, parse_reference
 
     found = []
     for option in options:
         ref = option if isinstance(option, SecretRef) else None
-        for _ in range(3):  # as many as are followed when sending
+        for _ in range(DEPTH):
             if ref is None or ref.scheme != "env":
                 break
             ref = parse_reference(os.environ.get(ref.name, ""))
