@@ -34,11 +34,6 @@ def debug(message: str, *values: object) -> None:
     _say(10, message, values)
 
 
-def info(message: str, *values: object) -> None:
-    """Worth knowing, nothing to do."""
-    _say(20, message, values)
-
-
 def warning(message: str, *values: object) -> None:
     """Somebody should look at this; the job is not affected."""
     _say(_WARNING, message, values)

@@ -21,7 +21,7 @@ from cronguard._setting_checks import (
     check_store_timeout,
     check_test_mode,
 )
-from cronguard._settings_channels import OWN_VARIABLES, ChannelLoader
+from cronguard._settings_channels import ChannelLoader
 from cronguard._settings_file import read_settings_file
 from cronguard._settings_types import (
     DEFAULT_REDACT,
@@ -309,7 +309,6 @@ _OFF = frozenset({"max_runtime"})
 """Options in which None says something."""
 
 __all__ = [
-    "OWN_VARIABLES",
     "ChannelSettings",
     "Loaded",
     "Settings",

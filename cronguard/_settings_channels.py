@@ -14,9 +14,9 @@ from cronguard._words import show, suggest
 from cronguard.errors import ConfigError, PluginError
 from cronguard.model import Option, SecretRef
 
-PREFIX = "CRONGUARD_"
-OWN_VARIABLES = frozenset(
-    PREFIX + name
+_PREFIX = "CRONGUARD_"
+_OWN_VARIABLES = frozenset(
+    _PREFIX + name
     for name in ("STORE", "CHANNELS", "CONFIG", "TEST_MODE", "STORE_TIMEOUT", "REDACT", "RUN")
 )
 _ALWAYS = ("console", "log")
@@ -45,10 +45,10 @@ class ChannelLoader:
         self._variables = {
             name: value.strip()
             for name, value in environ.items()
-            if name.startswith(PREFIX) and name not in OWN_VARIABLES and value.strip()
+            if name.startswith(_PREFIX) and name not in _OWN_VARIABLES and value.strip()
         }
         self._read: set[str] = set()
-        self._readable: set[str] = set(OWN_VARIABLES)
+        self._readable: set[str] = set(_OWN_VARIABLES)
         self._built: dict[str, ChannelSettings | None] = {}
         self._layers = [(layer, _tables(notes, layer)) for layer in layers]
         self._tables = dict.fromkeys(
@@ -118,7 +118,7 @@ class ChannelLoader:
         channel = _type_holder(name)
         if channel and channel not in _ALWAYS:
             return channel
-        words = name.removeprefix(PREFIX).lower().split("_")
+        words = name.removeprefix(_PREFIX).lower().split("_")
         own: str | None = None
         for end in range(len(words) - 1, 0, -1):
             channel = "-".join(words[:end])
@@ -300,12 +300,12 @@ class ChannelLoader:
 
 def variable(channel: str, option: str) -> str:
     """The environment variable that holds a channel's option."""
-    return f"{PREFIX}{channel}_{option}".upper().replace("-", "_")
+    return f"{_PREFIX}{channel}_{option}".upper().replace("-", "_")
 
 
 def _type_holder(name: str) -> str | None:
     """``oncall`` for CRONGUARD_ONCALL_TYPE, None for other variables."""
-    *words, last = name.removeprefix(PREFIX).lower().split("_")
+    *words, last = name.removeprefix(_PREFIX).lower().split("_")
     return "-".join(words) if words and last == "type" else None
 
 

@@ -164,3 +164,14 @@ def test_a_job_is_its_function_or_its_name(suite):
         """
     )
     suite.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+def test_runs_are_recorded_without_calling_anything(cronguard):
+    """Failures and successes, of a job that may not exist; the harness says how much it holds."""
+    cronguard.fail("nightly", times=3)
+    assert cronguard.streak("nightly") == 3
+    cronguard.succeed("nightly")
+    assert cronguard.streak("nightly") == 0
+    statuses = [run.status for run in cronguard.runs("nightly")]
+    assert statuses == ["failure"] * 3 + ["success"]
+    assert repr(cronguard) == "<cronguard in memory: 1 alerts>"
