@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cronguard.errors import StoreConfigError, StoreError
 from cronguard.interfaces import Store
@@ -34,6 +34,8 @@ from cronguard.stores._last_known import LastKnown
 
 if TYPE_CHECKING:
     from cronguard.stores._spool import Spool
+
+T = TypeVar("T")
 
 REPLAY_SECONDS = 0.4
 """How long a start or a finish may spend on what waits, before it goes to the end of the queue."""
@@ -95,54 +97,66 @@ class SpooledStore:
 
     def start_run(self, run: Run, *, is_dead: Callable[[Owner], bool]) -> Started:
         self._sweeper = (run.owner, is_dead)
-        trouble: StoreError
-        try:
-            self._ask_again()
-            if self._replay(REPLAY_SECONDS):
-                started = self.remote.start_run(run, is_dead=is_dead)
-                self._last_known.note(run.job, started.state, keep=False)
-                return started._replace(alerts_due=started.alerts_due or self._is_due(run.job))
-            trouble = StoreError("earlier runs still wait to be recorded", code="behind")
-        except StoreConfigError:
-            raise
-        except StoreError as error:
-            trouble = self._noted(error)
-        try:
+
+        def there() -> Started:
+            self._catch_up()
+            started = self.remote.start_run(run, is_dead=is_dead)
+            self._last_known.note(run.job, started.state, keep=False)
+            return started._replace(alerts_due=started.alerts_due or self._is_due(run.job))
+
+        def here(trouble: StoreError) -> Started:
             for gone in self._spool.dead(run.owner, is_dead) if self._has_spool() else ():
                 self._keep(gone, crash(datetime.now(UTC)), started=False)
             self._spool.begin(run)
             known = self._last_known.get(run.job)
+            self._say_so(trouble)
             count = known.consecutive_failure_count if known else 0
-            started = Started("running", count, None, self._is_due(run.job))
-        except StoreError:
-            raise trouble from None
-        self._say_so(trouble)
-        return started
+            return Started("running", count, None, self._is_due(run.job))
+
+        return self._there_or_here(there, here)
 
     def finish_run(
         self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str] = ()
     ) -> Finished:
+        began_here = self._began_here(run.run_id)
+
+        def there() -> Finished:
+            self._catch_up()
+            finished = self._finish(run, outcome, started=started and not began_here, told=told)
+            self._last_known.note(run.job, finished.state, keep=True)
+            if began_here:
+                self._drop(run.run_id)
+            return finished._replace(alerts_due=finished.alerts_due or self._is_due(run.job))
+
+        def here(trouble: StoreError) -> Finished:
+            finished = self._keep(run, outcome, started=started, told=told)
+            self._say_so(trouble)
+            return finished
+
+        return self._there_or_here(there, here)
+
+    def _there_or_here(self, there: Callable[[], T], here: Callable[[StoreError], T]) -> T:
+        """What the store answers; if it does not, or is not to be asked now, what this host does.
+
+        Raises StoreConfigError, and the store's trouble where this host cannot keep it either.
+        """
         trouble: StoreError
-        here = self._began_here(run.run_id)
         try:
             self._ask_again()
-            if self._replay(REPLAY_SECONDS):
-                finished = self._finish(run, outcome, started=started and not here, told=told)
-                self._last_known.note(run.job, finished.state, keep=True)
-                if here:
-                    self._drop(run.run_id)
-                return finished._replace(alerts_due=finished.alerts_due or self._is_due(run.job))
-            trouble = StoreError("earlier runs still wait to be recorded", code="behind")
+            return there()
         except StoreConfigError:
             raise
         except StoreError as error:
             trouble = self._noted(error)
         try:
-            finished = self._keep(run, outcome, started=started, told=told)
+            return here(trouble)
         except StoreError:
             raise trouble from None
-        self._say_so(trouble)
-        return finished
+
+    def _catch_up(self) -> None:
+        """Raises StoreError while the store has yet to be told what came before."""
+        if not self._replay(REPLAY_SECONDS):
+            raise StoreError("earlier runs still wait to be recorded", code="behind")
 
     def _finish(
         self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str]
@@ -165,22 +179,17 @@ class SpooledStore:
         self._replay(lease / 3)
 
     def announce_overrun(self, overrun: Overrun, rules: Sequence[AlertRule]) -> bool:
-        trouble: StoreError
-        try:
-            self._ask_again()
-            if not self._began_here(overrun.run_id):
-                return self.remote.announce_overrun(overrun, self._not_told(overrun, rules))
-            trouble = StoreError("the run is only known here", code="behind")
-        except StoreConfigError:
-            raise
-        except StoreError as error:
-            trouble = self._noted(error)
-        host = self._sweeper[0].host if self._sweeper else ""
-        try:
+        def there() -> bool:
+            if self._began_here(overrun.run_id):
+                raise StoreError("the run is only known here", code="behind")
+            return self.remote.announce_overrun(overrun, self._not_told(overrun, rules))
+
+        def here(_trouble: StoreError) -> bool:
             known = self._last_known.get(overrun.job)
+            host = self._sweeper[0].host if self._sweeper else ""
             return self._spool.announce_overrun(overrun, rules, known, host)
-        except StoreError:
-            raise trouble from None
+
+        return self._there_or_here(there, here)
 
     # --- what is expected -----------------------------------------------------------------------
 
