@@ -376,18 +376,17 @@ def _build() -> Runtime:
     with _lock:
         if _current is None:
             _hook()
-            composed = compose(_overrides, complain=_log.warning_once)
+            composed = compose(_overrides, _log.warning_once)
             _current = _current or composed  # type: ignore[redundant-expr]  # a signal handler may have been quicker
         return _current
 
 
-def compose(overrides: Mapping[str, Any], *, complain: Any = None) -> Runtime:
+def compose(overrides: Mapping[str, Any], say: Callable[..., None]) -> Runtime:
     """Settings and store as they stand now. Wrong settings are said, and what is valid is used."""
     from cronguard._store_url import ephemeral_place, ephemeral_sentence
     from cronguard._stores import default_store, open_store  # adapters come late
 
     loaded = load(overrides)
-    say = complain or (lambda *_: None)
     for problem in loaded.problems:
         say("cronguard settings: %s", problem)
     settings = loaded.settings

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, ClassVar, get_args
 
 from cronguard.errors import ChannelError
+from cronguard.interfaces import Channel
 from cronguard.model import Alert, AlertKind, Message, Option
 from cronguard.payload import encode
 
@@ -51,11 +51,11 @@ class ChannelContract:
 
     SECRETS: ClassVar[Sequence[str]] = ()
 
-    def make(self) -> Any:
+    def make(self) -> Channel:
         """A channel whose alerts arrive where `sent` looks."""
         raise NotImplementedError("return a channel built with your options")
 
-    def make_broken(self) -> Any:
+    def make_broken(self) -> Channel | None:
         """A channel whose `send` must fail, such as one whose endpoint is closed; None to leave
         the tests of failure out."""
         return None
@@ -156,10 +156,10 @@ def message(kind: AlertKind = "failing", *, bare: bool = False, **facts: Any) ->
     return Message(alert=alert, payload=encode(alert).encode())
 
 
-def deliver(channel: Any, letter: Message) -> None:
+def deliver(channel: Channel, letter: Message) -> None:
     """Send one message, waiting for an asynchronous channel."""
-    pending: Awaitable[None] | None = channel.send(letter)
-    if inspect.isawaitable(pending):
+    pending = channel.send(letter)
+    if isinstance(pending, Awaitable):  # many return something, and mean nothing by it
         import asyncio  # few channels are asynchronous
 
         async def finish() -> None:
