@@ -18,6 +18,7 @@ from cronguard._delivery import Courier
 from cronguard._process import current_owner
 from cronguard._runtime import Runtime, installed
 from cronguard._settings import ChannelSettings, Settings
+from cronguard.errors import ChannelError
 from cronguard.ids import new_id
 from cronguard.model import AlertRule, Outcome, Owner, Run, Schedule, Settlement
 from cronguard.stores.sqlite import SQLiteStore
@@ -194,6 +195,41 @@ def test_an_alert_that_does_not_go_out_is_a_problem(here):
     )
 
 
+def test_what_is_wrong_is_told_in_words(store, clock):
+    """How often it failed, since when, and what became of the alert."""
+    sick, gone = Courier(store, ("console",), lambda _name: Refusing(False)), Refusing(True)
+    run = begin(store, clock)
+    store.finish_run(run, Outcome("success", clock(), 1.0), started=True)
+    worked = clock()
+    for _ in range(3):
+        run = begin(store, clock, rules=(AlertRule("console", 3),))
+        store.finish_run(run, Outcome("failure", clock(), 1.0), started=True)
+
+    def told(courier):
+        found = check(store, courier, {}, rules_for=lambda _job: TOLD, now=clock())
+        return [(each.kind, each.message, each.since) for each in found.problems]
+
+    failing = ("failing", f"3 failures in a row; last worked at {worked:%F %T} UTC", worked)
+    waits = "an alert for console still waiting"
+    assert told(sick) == [failing, ("undelivered", waits, clock())]
+    dead = "an alert for console given up (cronguard deliver --dead tries again)"
+    assert told(Courier(store, ("console",), lambda _name: gone)) == [
+        failing,
+        ("undelivered", dead, clock()),
+    ]
+
+
+def test_an_alert_that_is_under_way_elsewhere_is_no_trouble_yet(store, clock):
+    """Another process has claimed it; after a minute it ought to have arrived."""
+    for _ in range(2):
+        run = begin(store, clock)
+        store.finish_run(run, Outcome("failure", clock(), 1.0), started=True)
+    store.claim_alerts(channels=("console",), claim_for=300)
+    assert [each.kind for each in look(store, clock).problems] == ["failing"]
+    clock.advance(61)
+    assert [each.kind for each in look(store, clock).problems] == ["failing", "undelivered"]
+
+
 # --- what it rests on -----------------------------------------------------------------------------
 
 
@@ -204,6 +240,16 @@ class Silent:
 
     def send(self, message):
         pass
+
+
+class Refusing(Silent):
+    """A channel that takes nothing, for now or for good."""
+
+    def __init__(self, permanent):
+        self.permanent = permanent
+
+    def send(self, message):
+        raise ChannelError("refused", permanent=self.permanent)
 
 
 @pytest.fixture

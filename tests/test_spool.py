@@ -505,6 +505,12 @@ def test_an_overrun_is_told_from_here(host, remote):
     (alert,) = host.deliver()
     assert (alert["kind"], alert["degraded"], alert["error_message"]) == ("overrun", True, "slow")
     assert (alert["consecutive_failure_count"], alert["host"]) == (1, "host")
+    other, _ = host.begin(job="other", max_runtime=1.0)
+    assert host.store.announce_overrun(Overrun(other.run_id, "other", 1, 1.5, "slow"), (TOLD,))
+    assert host.deliver()[-1]["consecutive_failure_count"] == 0
+    host.end(run, "failure")
+    assert host.store.announce_overrun(Overrun(run.run_id, "nightly", 2, 2.5, "slow"), (TOLD,))
+    assert [alert["consecutive_failure_count"] for alert in host.deliver()[2:]] == [2, 2]
 
 
 def test_an_overrun_told_from_here_is_not_told_again(host, remote):

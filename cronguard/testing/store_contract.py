@@ -212,6 +212,12 @@ class StoreContract:
         recovered = next(a for a in self.payloads(("told", "quiet")) if a["kind"] == "recovered")
         assert recovered["consecutive_failure_count"] == 0
 
+    def test_each_incident_has_a_recovery_of_its_own(self) -> None:
+        """Told every time, to those who were told of that incident."""
+        rules = (AlertRule("told", 2, None, notify_recovery=True),)
+        self.play(*(("failure", "failure", "failure", "success") * 3), rules=rules)
+        assert self.kinds() == ["failing", "recovered"] * 3
+
     def test_each_incident_is_announced_anew(self) -> None:
         """A success ends the incident."""
         self.play("failure", "failure", "success", "failure", "failure")
@@ -733,6 +739,8 @@ class StoreContract:
         again = self.run(rules=(*rules, AlertRule("third", 4)), test_mode=True)
         self.ended(again, told=("third", "pager"))
         assert next((a.kind, a.channel) for a in self.store.alerts()) == ("test", "told")
+        self.ended(self.run(rules=(AlertRule("pager", 1, 1),)), told=("pager",))
+        assert len(self.store.alerts()) == 2
 
     def ended(self, run: Run, told: tuple[str, ...] = ()) -> Finished:
         """A run whose start was never stored failed, and some were told of it."""
@@ -812,6 +820,8 @@ class StoreContract:
         (forced,) = self.store.claim_alerts(channels=["told"], force=True)
         self.store.settle_alert(forced, Settlement("pending", "http_503", retry_in=60))
         self.let_pass(61)
+        (free,) = self.store.claim_alerts(channels=["told"])
+        self.store.settle_alert(free, Settlement("pending", "http_503", retry_in=0.0))
         assert len(self.store.claim_alerts(channels=["told"])) == 1
 
     def test_dead_letters_stay_until_they_are_asked_for(self) -> None:
