@@ -175,7 +175,8 @@ def test_a_schedule_that_only_another_host_understands(store, clock):
 def test_what_is_snoozed_is_shown_and_no_trouble(here):
     """Somebody knows."""
     here.record("nightly", "failure", "failure")
-    assert here("check").returncode == 1
+    done = here("check")
+    assert (done.returncode, "1 job, 1 in trouble" in done.stdout) == (1, True)
     here("snooze", "nightly", "--for", "2h")
     done = here("check")
     assert done.returncode == 0
@@ -217,6 +218,29 @@ def test_what_is_wrong_is_told_in_words(store, clock):
         failing,
         ("undelivered", dead, clock()),
     ]
+
+
+def test_an_alert_is_tried_when_it_is_due_and_no_sooner(store, clock):
+    """A check every minute leaves the back-off to itself."""
+    for _ in range(2):
+        run = begin(store, clock)
+        store.finish_run(run, Outcome("failure", clock(), 1.0), started=True)
+    (claim,) = store.claim_alerts(channels=("console",))
+    store.settle_alert(claim, Settlement("pending", "http_503", retry_in=90.0))
+    assert look(store, clock).attempts == ()
+    clock.advance(91)
+    assert [each.settlement.state for each in look(store, clock).attempts] == ["sent"]
+
+
+def test_problems_are_sorted_by_job(store, clock):
+    """Not by what is wrong, so that each job is read about in one place."""
+    begin(store, clock, "a", max_runtime=60.0)
+    for _ in range(2):
+        run = begin(store, clock, "b")
+        store.finish_run(run, Outcome("failure", clock(), 1.0), started=True)
+    begin(store, clock, "c", max_runtime=60.0)
+    clock.advance(61)
+    assert [each.job for each in look(store, clock).problems] == ["a", "b", "c"]
 
 
 def test_an_alert_that_is_under_way_elsewhere_is_no_trouble_yet(store, clock):

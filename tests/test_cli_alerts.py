@@ -223,6 +223,30 @@ def test_many_alerts_watched_on_a_terminal(here, hook, monkeypatch):
     assert len(hook.received) == 21
 
 
+def test_of_many_alerts_each_that_failed_is_listed(here, monkeypatch):
+    """With why; and a sum."""
+    monkeypatch.setattr("cronguard.cli.deliver.on_terminal", lambda: True)
+    with serve(answers(503)) as server:
+        here.setenv("CRONGUARD_WEBHOOK_URL", server.url)
+        for number in range(21):
+            here.record(f"job{number}", "failure", "failure", rules=(AlertRule("webhook"),))
+        done = here("deliver")
+    assert done.returncode == 1
+    assert done.stdout.count("failing → webhook  stays pending, http_503") == 21
+    assert "Sent 0 of 21 alerts." in done.stdout
+
+
+def test_what_is_given_up_now_no_longer_waits(here):
+    """It is said; the exit code is about what is left to send, unless --dead was asked for."""
+    with serve(answers(410)) as server:
+        here.setenv("CRONGUARD_WEBHOOK_URL", server.url)
+        here.record("nightly", "failure", "failure", rules=(AlertRule("webhook"),))
+        done = here("deliver")
+        assert done.returncode == 0
+        assert "✗ nightly, failing → webhook  given up, http_410" in done.stdout
+        assert here("deliver", "--dead").returncode == 1
+
+
 def test_what_was_given_up_can_be_tried_again(here, hook):
     """Dead letters are left alone and count for nothing, unless --dead asks for them."""
     here.record("nightly", "failure", "failure", rules=(AlertRule("webhook"),))

@@ -399,6 +399,22 @@ def test_ctrl_c_as_asyncio_delivers_it_is_cancelled(record, ctrl_c):
     assert asyncio.run(returns()) == "result"
 
 
+def test_an_error_after_ctrl_c_is_a_failure(record, ctrl_c):
+    """What the function makes of the cancellation is its own; another error is no Ctrl-C."""
+
+    @cron_guarded
+    async def nightly():
+        asyncio.get_running_loop().call_later(0.01, press_ctrl_c)
+        try:
+            await sleeps()
+        except asyncio.CancelledError:
+            raise ValueError("while cleaning up") from None
+
+    with pytest.raises(ValueError, match="cleaning up"):
+        asyncio.run(nightly())
+    assert record.statuses("nightly") == ["failure"]
+
+
 @pytest.mark.parametrize("at", ["start", "finish"])
 def test_ctrl_c_while_the_store_is_slow_is_not_lost(ctrl_c, at):
     """It ends the program then, too."""

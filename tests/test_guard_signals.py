@@ -13,6 +13,7 @@ import pytest
 from support.record import StoreOf, failing_store, record, recording
 
 from cronguard import StoreError, cron_guarded, guard
+from cronguard._signals import raised_by_handler
 from cronguard.stores.sqlite import SQLiteStore
 
 __all__ = ["record"]
@@ -106,6 +107,41 @@ def strikes_in(place, handler, tmp_path):
         return datetime.now(UTC)
 
     return SQLiteStore(tmp_path / "runs.db", clock=clock)
+
+
+def forgetful(error):
+    """Handlers that no longer have what they were called with when they raise."""
+
+    def function(signum, frame):
+        del signum, frame
+        raise error
+
+    def behind(extra, signum, frame):
+        del extra, signum, frame
+        raise error
+
+    class Handler:
+        def method(self, signum, frame):
+            del signum, frame
+            raise error
+
+        def __call__(self, signum, frame):
+            del signum, frame
+            raise error
+
+    return [function, Handler().method, Handler(), functools.partial(behind, "extra")]
+
+
+@pytest.mark.parametrize("form", range(4), ids=["function", "method", "object", "partial"])
+def test_a_handler_is_known_by_its_code(form):
+    """Whatever has become of its arguments; and only while it is one."""
+    error = TimeLimit("over")
+    signal.signal(signal.SIGALRM, forgetful(error)[form])
+    with pytest.raises(TimeLimit):
+        signal.raise_signal(signal.SIGALRM)
+    assert raised_by_handler(error) is error
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    assert raised_by_handler(error) is None
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -47,8 +47,11 @@ def test_user_and_password_of_an_address_become_basic_authentication():
     """``https://user:password@host`` works as it does everywhere."""
     behave = hostile.answers()
     with hostile.serve(behave) as server:
-        post(server.url.replace("://", "://us%40er:pw@"), body=b"")
-    assert behave.received[0].headers["authorization"] == "Basic dXNAZXI6cHc="
+        address = server.url.replace("://", "://us%40er:pw@")
+        post(address, body=b"")
+        post(address, body=b"", headers={"Authorization": "Bearer token"})
+    found = [request.headers["authorization"] for request in behave.received]
+    assert found == ["Basic dXNAZXI6cHc=", "Bearer token"]
 
 
 @pytest.mark.alone

@@ -434,6 +434,21 @@ def test_what_was_learned_by_telling_counts_when_the_store_is_gone_again(host, r
     assert host.deliver() == [alert]
 
 
+def test_alerts_that_wait_here_are_due_at_the_next_run(host, remote):
+    """Down or up: the run that comes next is told that there is something to send."""
+    host.play("failure")
+    remote.down()
+    host.play("failure")
+    run, started = host.begin()
+    assert started.alerts_due
+    remote.up()
+    assert host.end(run, "success", started=False).alerts_due
+    run, started = host.begin()
+    assert started.alerts_due
+    host.deliver()
+    assert not host.end(run, "success").alerts_due
+
+
 def test_a_heartbeat_reaches_what_began_here(host, remote):
     """While the store is out of reach a run of another space lives by the lease that is here."""
     remote.down()

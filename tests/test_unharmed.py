@@ -109,6 +109,27 @@ def test_a_store_that_raises(caplog, error, bounded):
         assert str(error) in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("error", "fate"),
+    [
+        (
+            StoreError("away", code="away"),
+            "the end of nightly is kept until the store answers: away",
+        ),
+        (
+            StoreConfigError("no table", code="schema"),
+            "the end of nightly was not recorded: no table",
+        ),
+    ],
+    ids=["away", "wrong"],
+)
+def test_what_becomes_of_an_end_is_said_truly(caplog, error, fate):
+    """Kept only if waiting helps."""
+    with recording(store=failing_store(error, at="finish")), guard(job="nightly"):
+        pass
+    assert lines(caplog) == [fate]
+
+
 @pytest.mark.parametrize("error", [Odd(), SystemExit(3), KeyboardInterrupt()])
 def test_a_foreign_store_that_raises_what_is_no_exception(error):
     """Called in a thread of its own, it cannot end the program either."""

@@ -239,6 +239,16 @@ class StoreContract:
         assert self.store.snooze(self.JOB, None)
         self.play("failure")
         assert self.kinds() == ["failing"]
+
+    def test_a_snooze_is_over_when_its_time_is(self) -> None:
+        """Without anybody ending it."""
+        self.play("failure")
+        self.store.snooze(self.JOB, self.clock() + timedelta(hours=2))
+        self.play("failure")
+        assert self.kinds() == []
+        self.let_pass(2 * 3600)
+        self.play("failure")
+        assert self.kinds() == ["failing"]
         assert not self.store.snooze("unknown", None)
 
     def test_payload_has_every_fact(self) -> None:
@@ -419,6 +429,7 @@ class StoreContract:
         row = self.shown(gone)
         assert (row.status, row.consecutive_failure_count, row.duration) == ("crashed", 2, None)
         assert row.failure.error_type == "Crashed"
+        assert "the process ended before its run did" in row.failure.error_message
         (payload,) = self.payloads()
         assert (payload["run_id"], payload["error_type"]) == (gone.run_id, "Crashed")
         assert payload["started_at"] == "2026-01-01T00:02:00.000000Z"
@@ -765,7 +776,9 @@ class StoreContract:
         assert self.kinds() == []
         self.play("success")
         self.ended(run, told=("told",))
-        self.fail(2)
+        self.fail(1)
+        self.ended(run, told=("told",))
+        self.fail(1)
         assert self.kinds() == ["failing"]
 
     def test_who_was_told_of_a_success_is_told_of_the_next_incident(self) -> None:
@@ -854,9 +867,12 @@ class StoreContract:
         assert self.finish(run, "failure").alerts_due
         after = self.run()
         assert self.start(after).alerts_due
+        assert self.finish(after, "success").alerts_due
         (claim,) = self.store.claim_alerts(channels=["told"])
         self.store.settle_alert(claim, Settlement("sent"))
-        assert not self.finish(after, "success").alerts_due
+        last = self.run()
+        assert not self.start(last).alerts_due
+        assert not self.finish(last, "success").alerts_due
 
     # --- to be shown, and housekeeping ----------------------------------------------------------
 
