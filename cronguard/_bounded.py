@@ -7,11 +7,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
-from cronguard._workers import Bound, Failed, NoThread, Overdue
+from cronguard._workers import Bound, Busy, Failed, NoThread, Overdue
 from cronguard.errors import StoreError
 from cronguard.interfaces import Store
 
 _MOST_LATE = 3
+_MOST_AT_ONCE = 8
+"""Calls that one process makes at a time: each has a connection, and a server has few to give."""
 _UNBOUNDED = frozenset({"migrate", "prune", "sweep", "watches"})
 """Asked for by a person who waits; they may take their time."""
 
@@ -31,7 +33,7 @@ class _BoundedStore:
     def __init__(self, store: Store, timeout: float) -> None:
         self._store = store
         self._timeout = timeout
-        self._bound = Bound(_MOST_LATE)
+        self._bound = Bound(_MOST_LATE, _MOST_AT_ONCE)
 
     def __repr__(self) -> str:
         return repr(self._store)
@@ -54,6 +56,11 @@ class _BoundedStore:
         except Overdue:
             words = f"the store did not answer within {self._timeout:g} s"
             problem = StoreError(words, code="timeout")
+        except Busy:
+            words = (
+                f"the store's answers to {_MOST_AT_ONCE} other runs took all of {self._timeout:g} s"
+            )
+            problem = StoreError(words, code="busy")
         except NoThread:
             if threading.current_thread().daemon:  # nobody waits for this one to end
                 return method(*args, **keywords)

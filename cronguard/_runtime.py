@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 _MOST_UNWRITTEN = 1_000
 _CAPTURE_SECONDS = 1.0
+_REPLAY_SECONDS = 0.4
+"""How long a run may wait for what other runs could not write, and then spend on writing it."""
 RUN_VARIABLE = "CRONGUARD_RUN"
 """Set by ``cronguard run`` for its command: ``job run_id pid start-time`` of the run it is."""
 
@@ -74,6 +76,7 @@ class Runtime:
         """The run that our parent ``cronguard run`` records, if we are its command."""
         self._open: dict[int, Recording] = {}
         self._unwritten: dict[str, Unwritten] = {}
+        self._replaying = threading.Lock()
         self._complained: set[str] = set()
         self._replaced = False
         """Whether runs that are open here are the last ones."""
@@ -181,7 +184,8 @@ class Runtime:
         run, outcome, started, told = unwritten
         news: dict[str, Any] = {"told": frozenset(told)} if told else {}
         finished = self.store.finish_run(run, outcome, started=started, **news)
-        self.told_directly.discard(run.job)
+        if not self._unwritten.keys() - {run.run_id}:  # else the trouble is not over
+            self.told_directly.discard(run.job)
         return finished.alerts_due
 
     def keep(self, unwritten: Unwritten) -> None:
@@ -190,28 +194,44 @@ class Runtime:
         if len(self._unwritten) > _MOST_UNWRITTEN:
             self._unwritten.pop(next(iter(self._unwritten)), None)
 
-    def replay(self) -> bool:
-        """Write the outcomes that the store has not taken, in order; False if it still does not."""
-        for unwritten in list(self._unwritten.values()):
-            run = unwritten.run
-            trouble: Exception | None = None
-            alerts_due = False
-            try:
-                alerts_due = self._finish(unwritten)
-            except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
-                trouble = error
-            if trouble is not None:
-                struck = raised_by_handler(trouble)
-                if struck is not None:
-                    raise struck
-                if isinstance(trouble, StoreError) and not isinstance(trouble, StoreConfigError):
+    def replay(self, seconds: float = _REPLAY_SECONDS) -> bool:
+        """Write the outcomes that the store has not taken, in order; False if it still does not, or
+        if there was not the time."""
+        if not self._unwritten:
+            return True
+        give_up = time.monotonic() + seconds
+        held: list[bool] = []
+        try:
+            # One thread at a time, or many runs would all write what each of them could not. The
+            # lock is taken and noted in one step: see `SQLiteFile`.
+            held.extend(filter(None, map(self._replaying.acquire, (True,), (_REPLAY_SECONDS,))))
+            for unwritten in list(self._unwritten.values()) if held else ():
+                if time.monotonic() >= give_up or not self._rewrite(unwritten):
                     return False
-                _log.error_once(
-                    "a run of %s cannot be recorded (%s)", run.job, type(trouble).__name__
-                )
-            self._unwritten.pop(run.run_id, None)
-            if alerts_due:
-                self.courier.dispatch(run.job)
+            return bool(held)
+        finally:
+            if held:
+                self._replaying.release()
+
+    def _rewrite(self, unwritten: Unwritten) -> bool:
+        """Write one of them; False if the store still does not take it."""
+        run = unwritten.run
+        trouble: Exception | None = None
+        alerts_due = False
+        try:
+            alerts_due = self._finish(unwritten)
+        except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
+            trouble = error
+        if trouble is not None:
+            struck = raised_by_handler(trouble)
+            if struck is not None:
+                raise struck
+            if isinstance(trouble, StoreError) and not isinstance(trouble, StoreConfigError):
+                return False
+            _log.error_once("a run of %s cannot be recorded (%s)", run.job, type(trouble).__name__)
+        self._unwritten.pop(run.run_id, None)
+        if alerts_due:
+            self.courier.dispatch(run.job)
         return True
 
     def ping(self, job: Job, *, failed: bool) -> None:
@@ -291,7 +311,7 @@ class Runtime:
         if not self._open:
             self.watchdog.stop()
         try:
-            self.replay()
+            self.replay(math.inf)
             self.store.close()
         except Exception as error:  # noqa: BLE001  # the process is ending; nothing may stop it
             _log.debug("the store could not be closed (%s)", type(error).__name__)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any, TypeVar
@@ -28,6 +29,10 @@ class Overdue(Exception):  # noqa: N818  # a state of the call, told to the call
     """The call has not returned in time, or earlier ones of its kind still have not."""
 
 
+class Busy(Exception):  # noqa: N818  # likewise
+    """So many other calls are under way that this one's turn did not come in time."""
+
+
 class NoThread(Exception):  # noqa: N818  # likewise
     """No thread can be started now: the process is ending, or it is out of threads."""
 
@@ -41,17 +46,35 @@ class Failed(Exception):  # noqa: N818  # likewise
 
 
 class Bound:
-    """Calls of one kind. While ``most_late`` of them hang, further ones are given up at once."""
+    """Calls of one kind. While ``most_late`` of them hang, further ones are given up at once; while
+    ``at_once`` are waited for, further ones wait for their turn."""
 
-    def __init__(self, most_late: int) -> None:
+    def __init__(self, most_late: int, at_once: int = 1_000) -> None:
         self._most_late = most_late
         self._late: set[_Call] = set()
+        self._turns: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        for _ in range(at_once):
+            self._turns.put(True)
 
     def call(self, work: Callable[[], T], timeout: float) -> T:
-        """What ``work`` returns, in at most ``timeout`` seconds.
+        """What ``work`` returns, in at most ``timeout`` seconds, waiting for its turn included.
 
-        Raises `Failed`, `Overdue` or `NoThread`; the late answer of an overdue call is thrown away.
+        Raises `Failed`, `Overdue`, `Busy` or `NoThread`; the late answer of an overdue call is
+        thrown away.
         """
+        give_up = time.monotonic() + timeout
+        held: list[bool] = []
+        try:
+            # One step of the interpreter: a signal handler that raises loses no turn.
+            held.extend(map(self._turns.get, (True,), (timeout,)))
+            return self._call(work, max(0.0, give_up - time.monotonic()))
+        except queue.Empty:
+            raise Busy from None
+        finally:
+            for turn in held:
+                self._turns.put(turn)
+
+    def _call(self, work: Callable[[], T], timeout: float) -> T:
         if self._late:
             self._late = {call for call in self._late if call.is_under_way()}
             if len(self._late) >= self._most_late:

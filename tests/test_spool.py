@@ -26,6 +26,7 @@ from cronguard.model import (
     Schedule,
     Settlement,
 )
+from cronguard.stores import spooled
 from cronguard.stores._last_known import LastKnown
 from cronguard.stores._spool import Spool
 from cronguard.stores._spooled_values import (
@@ -393,8 +394,8 @@ def test_a_spool_that_cannot_be_emptied_holds_up_nothing(host, remote, monkeypat
         assert history(remote) == [("failure", 1), ("failure", 2), ("failure", 3)]
         assert len([said for said in host.said if "disk is full" in said]) == 1
     host.restart()
-    host.play("success")
     assert host.store.waiting() == 0
+    host.play("success")
     assert [count for _, count in history(remote)] == [1, 2, 3, 0]
 
 
@@ -457,6 +458,19 @@ def test_a_heartbeat_reaches_what_began_here(host, remote):
         host.store.heartbeat([far.run_id], lease=90.0)
     host.begin()
     assert host.store.waiting() == 0
+
+
+def test_the_living_are_not_judged_by_every_start(host, remote, monkeypatch):
+    """Hundreds may run at once while the store is away; each would judge all the others."""
+    monkeypatch.setattr(spooled, "_ALIVE_SECONDS", 3600.0)
+    judged = []
+    remote.down()
+    host.begin()
+    host.restart()
+    for _ in range(20):
+        run = Run(new_id(), "nightly", datetime.now(UTC), HERE, (TOLD,))
+        host.store.start_run(run, is_dead=judged.append)
+    assert len(judged) == 1
 
 
 def raising(error):

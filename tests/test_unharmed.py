@@ -14,7 +14,7 @@ import pytest
 from support.record import Gate, StoreOf, failing_store, record, recording, until
 
 from cronguard import _log, _runtime, cron_guarded, guard
-from cronguard._workers import Bound
+from cronguard._workers import Bound, Busy
 from cronguard.errors import ChannelError, StoreConfigError, StoreError
 from cronguard.testing import MemoryStore, RecordingChannel
 
@@ -285,6 +285,32 @@ def test_an_end_that_was_not_written_does_not_block_the_job():
         away.clear()
         assert job() is RESULT
         assert record.statuses("nightly") == ["success", "success"]
+
+
+def test_what_could_not_be_written_is_written_by_one_run():
+    """Of many that end when the store is back, each would do it all."""
+    away, written = [True], []
+
+    class Back(MemoryStore):
+        def finish_run(self, run, outcome, *, started, told=()):
+            if away:
+                raise StoreError("away")
+            written.append(run.run_id)
+            time.sleep(0.002)  # and others get their turn
+            return super().finish_run(run, outcome, started=started)
+
+    with recording(store=Back()) as record:
+        job = cron_guarded(job="nightly", overlap="allow")(returns)
+        for _ in range(20):
+            assert job() is RESULT
+        away.clear()
+        crowd = [threading.Thread(target=job) for _ in range(8)]
+        for each in crowd:
+            each.start()
+        for each in crowd:
+            each.join(60)
+        record.runtime.close()
+        assert len(written) == len(set(written)) == 28
 
 
 def test_a_run_that_can_never_be_written_does_not_stop_the_rest():
@@ -592,6 +618,39 @@ def test_a_crowd_leaves_few_threads():
     while sum(each.is_alive() for each in threads) > 6 and time.monotonic() < give_up:
         time.sleep(0.01)
     assert sum(each.is_alive() for each in threads) <= 6
+
+
+def test_a_crowd_takes_turns():
+    """A store's server has few connections to give: so many calls at once, no more."""
+    bound, under_way, most = Bound(most_late=1, at_once=3), [], []
+
+    def call():
+        under_way.append(True)
+        most.append(len(under_way))
+        time.sleep(0.002)  # and others come meanwhile
+        under_way.pop()
+
+    callers = [threading.Thread(target=bound.call, args=(call, 60)) for _ in range(20)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(60)
+    assert len(most) == 20
+    assert max(most) <= 3
+
+
+def test_a_turn_that_does_not_come_is_not_waited_for():
+    """Nor does the one who waited in vain count as one who hangs."""
+    bound, gate, answers = Bound(most_late=1, at_once=1), Gate(), []
+    first = threading.Thread(target=bound.call, args=(gate.wait, 60))
+    first.start()
+    assert gate.reached.wait(30)
+    with pytest.raises(Busy):
+        bound.call(lambda: answers.append("never"), 0.01)
+    gate.open()
+    first.join(60)
+    bound.call(lambda: answers.append("now"), 60)
+    assert answers == ["now"]
 
 
 def test_no_thread_can_be_started(monkeypatch):

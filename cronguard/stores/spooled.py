@@ -41,6 +41,9 @@ REPLAY_SECONDS = 0.4
 """How long a start or a finish may spend on what waits, before it goes to the end of the queue."""
 _QUIET_SECONDS = 5.0
 """A store that did not answer is not asked again for so long, so that a job waits for it once."""
+_ALIVE_SECONDS = 1.0
+"""Where all runs that began here were alive, they are not judged again for so long: there may be
+hundreds, and each that starts would judge them all."""
 _REFUSED = re.compile(r"2[23]\w{3}|PGRST1\d\d|54\w{3}")
 """Codes of a server that is well and will never take this row: data exceptions, limits."""
 
@@ -77,6 +80,7 @@ class SpooledStore:
         self._recorded: set[str] = set()
         """Runs that the store has been told of and that could not be taken out of the spool."""
         self._sweeper: tuple[Owner, Callable[[Owner], bool]] | None = None
+        self._swept = -_ALIVE_SECONDS
 
     def __repr__(self) -> str:
         return repr(self.remote)
@@ -105,7 +109,7 @@ class SpooledStore:
             return started._replace(alerts_due=started.alerts_due or self._is_due(run.job))
 
         def here(trouble: StoreError) -> Started:
-            for gone in self._spool.dead(run.owner, is_dead) if self._has_spool() else ():
+            for gone in self._dead():
                 self._keep(gone, crash(datetime.now(UTC)), started=False)
             self._spool.begin(run)
             known = self._last_known.get(run.job)
@@ -235,7 +239,7 @@ class SpooledStore:
             return True
         try:
             waiting = self.waiting()
-            dead = self._spool.dead(*self._sweeper) if self._sweeper else []
+            dead = self._dead()
         except StoreError as error:
             self._complain(f"the local spool cannot be read: {error}")
             return True
@@ -358,8 +362,20 @@ class SpooledStore:
 
     def close(self) -> None:
         self.remote.close()
+        for run_id in list(self._recorded):
+            self._drop(run_id)
         if "_spool" in self.__dict__:
             self._spool.close()
+
+    def _dead(self) -> list[Run]:
+        """Runs that began here and whose process is gone."""
+        now = time.monotonic()
+        if self._sweeper is None or not self._has_spool() or now - self._swept < _ALIVE_SECONDS:
+            return []
+        dead = self._spool.dead(*self._sweeper)
+        if not dead:
+            self._swept = now
+        return dead
 
     # --- helpers --------------------------------------------------------------------------------
 
@@ -398,6 +414,7 @@ class SpooledStore:
     def _drop(self, run_id: str) -> None:
         try:
             self._spool.drop(run_id)
+            self._recorded.discard(run_id)
         except StoreError as error:  # another process tells it once more, which changes nothing
             self._recorded.add(run_id)
             self._complain(f"the local spool cannot be written: {error}")
