@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
-from cronguard._plugins import SECRETS, builtin_names, load
+from cronguard._plugins import CHANNELS, SECRETS, builtin_names, load, options_of
 from cronguard._secrets import resolve
 from cronguard._settings import ChannelSettings
 from cronguard._words import show
 from cronguard.errors import CronguardError, PluginError
 from cronguard.interfaces import Channel, SecretSource
-from cronguard.model import Option, SecretRef
+from cronguard.model import SecretRef
 
 
 def build_channel(settings: ChannelSettings, store: Callable[[], object] | None = None) -> Channel:
@@ -22,13 +22,13 @@ def build_channel(settings: ChannelSettings, store: Callable[[], object] | None 
     """
     if settings.instance is not None:
         return cast("Channel", settings.instance)
-    kind = load("cronguard.channels", settings.type)
+    kind = load(CHANNELS, settings.type)
     sources = secret_sources(store)
     options = {
         name: resolve(value, sources) if isinstance(value, SecretRef) else value
         for name, value in settings.options.items()
     }
-    declared: Sequence[Option] = kind.OPTIONS  # type: ignore[attr-defined]  # _plugins saw to it
+    declared = options_of(kind)
     defaults = {each.name: each.default for each in declared if each.default is not None}
     try:
         return cast("Channel", kind(**{**defaults, **options}))

@@ -51,14 +51,14 @@ def related(
         seen.add(id(current))
         yield role, current
         if issubclass(type(current), BaseExceptionGroup):
-            waiting += [("member", member) for member in reversed(_members(current)[:limit])]
-        cause, role = _cause(current), "cause"
+            waiting.extend(("member", member) for member in reversed(_members(current)[:limit]))
+        cause = _cause(current)
         if cause is None and issubclass(type(reason := read(current, "reason")), BaseException):
             cause = reason  # urllib's URLError, urllib3's MaxRetryError
-        if cause is None and (suppressed or not _suppressed(current)):
-            cause, role = _context(current), "context"
         if cause is not None:
-            waiting.append((role, cause))
+            waiting.append(("cause", cause))
+        elif (suppressed or not _suppressed(current)) and (before := _context(current)) is not None:
+            waiting.append(("context", before))
 
 
 def error_code(error: BaseException) -> str | None:

@@ -77,6 +77,12 @@ def load(group: Group, name: str) -> type:
     return known
 
 
+def options_of(channel: type) -> Sequence[Option]:
+    """What a channel's class declares that it can be told, for a class that `load` returned."""
+    declared: Sequence[Option] = channel.OPTIONS  # type: ignore[attr-defined]  # see `fault`
+    return declared
+
+
 def builtin(group: Group, name: str) -> type | None:
     """The built-in of that name, or None; never reads package metadata.
 
@@ -309,4 +315,5 @@ __all__ = [
     "forget",
     "load",
     "names",
+    "options_of",
 ]

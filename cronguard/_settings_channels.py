@@ -329,8 +329,7 @@ def _free_name(name: str, taken: Mapping[str, object]) -> str:
 
 
 def _options(kind: type) -> dict[str, Option]:
-    declared: Sequence[Option] = kind.OPTIONS  # type: ignore[attr-defined]  # _plugins saw to it
-    return {option.name: option for option in declared}
+    return {option.name: option for option in _plugins.options_of(kind)}
 
 
 def _keys(options: Mapping[str, Option]) -> tuple[str, ...]:

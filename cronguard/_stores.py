@@ -6,7 +6,7 @@ import os
 from typing import cast
 
 from cronguard import _log
-from cronguard._plugins import load
+from cronguard._plugins import STORES, load
 from cronguard._settings import Settings
 from cronguard._store_url import default_store_path, store_target
 from cronguard.errors import ConfigError
@@ -26,7 +26,7 @@ def open_store(settings: Settings) -> Store:
     if not isinstance(setting, str | SecretRef):
         return setting
     target = store_target(setting, os.environ)
-    kind = load("cronguard.stores", target.plugin)
+    kind = load(STORES, target.plugin)
     url = f"sqlite:///{target.location}" if target.plugin == "sqlite" else target.location
     return cast("Store", kind.from_url(url, timeout=settings.store_timeout))  # type: ignore[attr-defined]  # a store class's duty
 
@@ -80,5 +80,5 @@ def default_store(settings: Settings) -> Store:
         raise ConfigError(
             f"no place for the database ({type(error).__name__}): set HOME or CRONGUARD_STORE"
         ) from None
-    kind = load("cronguard.stores", "sqlite")
+    kind = load(STORES, "sqlite")
     return cast("Store", kind(path, timeout=settings.store_timeout))

@@ -98,10 +98,10 @@ def _ready(channel: ChannelSettings, info: PluginInfo | None, settings: Settings
 
 
 def _unused(info: PluginInfo) -> dict[str, Any]:
-    from cronguard._plugins import CHANNELS, load
+    from cronguard._plugins import CHANNELS, load, options_of
     from cronguard._settings_channels import variable
 
-    declared = [] if info.error else load(CHANNELS, info.name).OPTIONS  # type: ignore[attr-defined]  # a channel's duty
+    declared = [] if info.error else options_of(load(CHANNELS, info.name))
     return {
         "name": info.name,
         "type": info.name,

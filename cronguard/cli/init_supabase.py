@@ -58,14 +58,14 @@ def command(legacy_job: str | None, db_url: str | None, *, only_print: bool, app
 
 
 def _apply(db_url: str | None, legacy_job: str | None) -> int:
-    from cronguard._plugins import load
+    from cronguard._plugins import STORES, load
 
     url = _dereferenced(db_url)
     if not url:
         raise click.UsageError(
             f"--apply needs a database: set {DATABASE_VARIABLE} to the project's connection string"
         )
-    store = load("cronguard.stores", "postgres").from_url(url)  # type: ignore[attr-defined]  # a store class's duty
+    store = load(STORES, "postgres").from_url(url)  # type: ignore[attr-defined]  # a store class's duty
     try:
         if store.migrate(legacy_job):
             say(f"{store.where}: tables and functions made or brought up to date.")
@@ -118,11 +118,11 @@ def _look_at_project() -> int:
     """Say whether the project that the environment names is up to date; 1 if it could not tell."""
     if not os.environ.get("SUPABASE_URL", "").strip():
         return 0
-    from cronguard._plugins import load
+    from cronguard._plugins import STORES, load
     from cronguard.stores._sql_schema import SCHEMA_VERSION
 
     try:
-        store = load("cronguard.stores", "supabase")()
+        store = load(STORES, "supabase")()
         try:
             version = store.schema_version()
         finally:
