@@ -47,21 +47,25 @@ class Failed(Exception):  # noqa: N818  # likewise
 
 class Bound:
     """Calls of one kind. While ``most_late`` of them hang, further ones are given up at once; while
-    ``at_once`` are waited for, further ones wait for their turn."""
+    ``at_once`` are waited for, further ones wait for their turn (None: any number may be)."""
 
-    def __init__(self, most_late: int, at_once: int = 1_000) -> None:
+    def __init__(self, most_late: int, at_once: int | None = None) -> None:
         self._most_late = most_late
         self._late: set[_Call] = set()
-        self._turns: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        for _ in range(at_once):
-            self._turns.put(True)
+        self._turns: queue.SimpleQueue[bool] | None = None
+        if at_once is not None:
+            self._turns = queue.SimpleQueue()
+            for _ in range(at_once):
+                self._turns.put(True)
 
     def call(self, work: Callable[[], T], timeout: float) -> T:
         """What ``work`` returns, in at most ``timeout`` seconds, waiting for its turn included.
 
-        Raises `Failed`, `Overdue`, `Busy` or `NoThread`; the late answer of an overdue call is
-        thrown away.
+        Raises `Failed`, `Overdue`, `NoThread` or, with ``at_once``, `Busy`; the late answer of an
+        overdue call is thrown away.
         """
+        if self._turns is None:
+            return self._call(work, timeout)
         give_up = time.monotonic() + timeout
         held: list[bool] = []
         try:
