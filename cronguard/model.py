@@ -24,7 +24,8 @@ LEASE_SECONDS = 90.0
 LONGEST_LEASE = 3600.0
 """A lease that ends later than this was written by a clock that has been put back, and is over."""
 LONGEST_PAUSE = 26 * 3600.0
-"""Likewise for claims and back-offs of alerts."""
+"""Likewise for claims and back-offs of alerts; and for those of an alert that was itself enqueued
+more than `LONGEST_LEASE` from now."""
 HEARTBEAT_SECONDS = 30.0
 """How often a process renews the leases of its runs."""
 DELIVERY_SECONDS = 5.0

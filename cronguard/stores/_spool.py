@@ -40,7 +40,7 @@ from cronguard.stores._spooled_values import (
     state_text,
 )
 from cronguard.stores._sqlite_file import SQLiteFile
-from cronguard.stores._sqlite_rows import has_expired, is_due
+from cronguard.stores._sqlite_rows import has_expired
 from cronguard.times import moment, rfc3339
 
 T = TypeVar("T")
@@ -232,7 +232,7 @@ class Spool:
                     )._replace(degraded=True)
                     owed.append(NewAlert(due.key, due.channel, alert))
                 outbox.enqueue(db, now, owed)
-            return is_due(db, overrun.job, now)
+            return outbox.is_due(db, overrun.job, now)
 
         return self._file.write(work)
 
@@ -249,7 +249,7 @@ class Spool:
 
     def is_due(self, job: str) -> bool:
         """Whether an alert of the job waits here."""
-        return self._file.read(lambda db: is_due(db, job, self._clock()))
+        return self._file.read(lambda db: outbox.is_due(db, job, self._clock()))
 
     def claim(self, wanted: outbox.Wanted) -> list[Delivery]:
         """As `Store.claim_alerts`."""
@@ -284,7 +284,7 @@ def _end(
     before = _state(db, run.job) or known
     if row is not None and row[0] is not None:  # it has been kept already
         count = before.consecutive_failure_count if before else None
-        return Finished(count, is_due(db, run.job, now))
+        return Finished(count, outbox.is_due(db, run.job, now))
     rules = run.rules if before else tuple(rule._replace(threshold=1) for rule in run.rules)
     decision = decide(
         before or JobState(),
@@ -315,7 +315,7 @@ def _end(
             " ON CONFLICT (job) DO UPDATE SET state = excluded.state",
             (run.job, state_text(decision.state)),
         )
-    return Finished(decision.consecutive_failure_count, is_due(db, run.job, now))
+    return Finished(decision.consecutive_failure_count, outbox.is_due(db, run.job, now))
 
 
 def _owed(

@@ -24,7 +24,7 @@ from cronguard.model import (
 from cronguard.payload import build_missed, build_overrun
 from cronguard.policy import is_snoozed, louder, missed_alerts, overrun_alerts
 from cronguard.stores import _sqlite_rows as rows
-from cronguard.stores._sqlite_outbox import enqueue
+from cronguard.stores._sqlite_outbox import enqueue, is_due
 from cronguard.times import moment, rfc3339, rfc3339_or_none
 
 _WATCH = """
@@ -151,7 +151,7 @@ def announce_overrun(
         )
         news.append(NewAlert(due.key, due.channel, alert))
     enqueue(db, now, news)
-    return rows.is_due(db, overrun.job, now)
+    return is_due(db, overrun.job, now)
 
 
 def announce_missed(

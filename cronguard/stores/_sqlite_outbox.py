@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from cronguard.model import (
+    LONGEST_LEASE,
     LONGEST_PAUSE,
     AlertRecord,
     Delivery,
@@ -48,20 +49,39 @@ def enqueue(db: sqlite3.Connection, now: datetime, alerts: Iterable[NewAlert]) -
     )
 
 
+def _over(column: str) -> str:
+    """The condition that a pause is over, `_now` its values: its end has come, or was written by a
+    clock that has been put back since."""
+    return f"({column} <= ? OR {column} > ? OR (created_at > ? AND {column} >= created_at))"
+
+
+def _now(now: datetime) -> tuple[str, str, str]:
+    later = (now + timedelta(seconds=seconds) for seconds in (0, LONGEST_PAUSE, LONGEST_LEASE))
+    at, far, ahead = map(rfc3339, later)
+    return at, far, ahead
+
+
+def is_due(db: sqlite3.Connection, job: str, now: datetime) -> bool:
+    """Whether there is an alert of the job whose time has come."""
+    query = (
+        f"SELECT 1 FROM cronguard_alerts WHERE job = ? AND state = 'pending' AND {_over('due_at')}"  # noqa: S608  # a constant of this module
+    )
+    return db.execute(query, (job, *_now(now))).fetchone() is not None
+
+
 def claim(db: sqlite3.Connection, wanted: Wanted, now: datetime) -> list[Delivery]:
     """Take what is due; oldest first."""
-    at, far = rfc3339(now), rfc3339(now + timedelta(seconds=LONGEST_PAUSE))
     until = rfc3339(now + timedelta(seconds=wanted.claim_for))
     marks = ", ".join("?" * len(wanted.channels))
     found = db.execute(
         f"""SELECT alert_id, job, channel, kind, attempts + 1, payload FROM cronguard_alerts
             WHERE state = ? AND channel IN ({marks}) AND (? IS NULL OR job = ?)
-              AND (claimed_until IS NULL OR claimed_until <= ? OR claimed_until > ?)
-              AND (? OR due_at <= ? OR due_at > ?)
+              AND (claimed_until IS NULL OR {_over("claimed_until")})
+              AND (? OR {_over("due_at")})
             ORDER BY created_at, rowid LIMIT ?""",  # noqa: S608  # only question marks are put in
         (
             *(wanted.state, *wanted.channels, wanted.job, wanted.job),
-            *(at, far, wanted.force, at, far, wanted.limit),
+            *(*_now(now), wanted.force, *_now(now), wanted.limit),
         ),
     ).fetchall()
     db.executemany(

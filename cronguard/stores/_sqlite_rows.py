@@ -26,6 +26,7 @@ from cronguard.model import (
     Started,
 )
 from cronguard.policy import Decision, crash, decide, finish_action, heard, is_snoozed
+from cronguard.stores._sqlite_outbox import is_due
 from cronguard.times import moment, rfc3339, rfc3339_or_none
 
 STATE = """
@@ -176,16 +177,6 @@ def state_of(row: Sequence[Any]) -> JobState:
     if row[2]:
         announced = frozenset(row[2].split(","))
     return JobState(row[0], row[1], announced, moment(row[3]), row[4], moment(row[5]))
-
-
-def is_due(db: sqlite3.Connection, job: str, now: datetime) -> bool:
-    """Whether there is an alert of the job whose time has come."""
-    return bool(
-        db.execute(
-            "SELECT 1 FROM cronguard_alerts WHERE job = ? AND state = 'pending' AND due_at <= ?",
-            (job, rfc3339(now)),
-        ).fetchone()
-    )
 
 
 @lru_cache(maxsize=64)

@@ -357,7 +357,7 @@ class MemoryStore:
 
     def _due(self, job: str, now: datetime) -> bool:
         return any(
-            out.state == "pending" and out.delivery.job == job and out.due_at <= now
+            out.state == "pending" and out.delivery.job == job and not _holds(out.due_at, out, now)
             for out in self._outbox.values()
         )
 
@@ -378,9 +378,9 @@ class MemoryStore:
                 wanted = out.state == state and out.delivery.channel in channels
                 if not wanted or (job is not None and out.delivery.job != job):
                     continue
-                if _is_to_come(out.claimed_until, now, LONGEST_PAUSE):
+                if _holds(out.claimed_until, out, now):
                     continue
-                if not force and _is_to_come(out.due_at, now, LONGEST_PAUSE):
+                if not force and _holds(out.due_at, out, now):
                     continue
                 if len(claimed) == limit:
                     break
@@ -497,6 +497,13 @@ class MemoryStore:
 def _is_to_come(moment: datetime | None, now: datetime, longest: float) -> bool:
     """Later than now; no further off than any that was written by a clock that is right."""
     return moment is not None and now < moment <= now + timedelta(seconds=longest)
+
+
+def _holds(moment: datetime | None, out: _Outgoing, now: datetime) -> bool:
+    """Whether an alert is left alone until then: not by a clock that has been put back since."""
+    if moment is None or not _is_to_come(moment, now, LONGEST_PAUSE):
+        return False
+    return moment < out.created_at or not now + timedelta(seconds=LONGEST_LEASE) < out.created_at
 
 
 def _shown(out: _Outgoing) -> AlertRecord:

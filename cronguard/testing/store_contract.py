@@ -473,6 +473,24 @@ class StoreContract:
         (again,) = self.store.claim_alerts(channels=["told"])
         assert again.alert_id == claimed.alert_id
 
+    def test_a_clock_that_was_hours_ahead_holds_up_no_alert(self) -> None:
+        """As where a machine took its clock's local time for UTC: a claim or a back-off written
+        then is over, the next run brings the news, and what is written now counts."""
+        self.fail(2)
+        (claimed,) = self.store.claim_alerts(channels=["told"])
+        self.let_pass(-5 * 3600)
+        run = self.run()
+        assert self.start(run).alerts_due
+        (again,) = self.store.claim_alerts(channels=["told"])
+        assert again.alert_id == claimed.alert_id
+        assert self.store.claim_alerts(channels=["told"], force=True) == []
+        self.store.settle_alert(again, Settlement("pending", "http_503", 60.0))
+        assert not self.finish(run, "failure").alerts_due
+        assert self.store.claim_alerts(channels=["told"]) == []
+        self.let_pass(61)
+        assert self.start(self.run()).alerts_due
+        assert len(self.store.claim_alerts(channels=["told"])) == 1
+
     def test_a_heartbeat_keeps_a_run_alive(self) -> None:
         """Renewed leases count from now."""
         far = self.run(owner=THERE)

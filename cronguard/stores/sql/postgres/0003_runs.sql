@@ -372,7 +372,8 @@ begin
         'held_by', case when _status = 'skipped' then _holder end,
         'alerts_due', exists (
             select 1 from public.cronguard_alerts
-            where job = _job.job and state = 'pending' and due_at <= clock_timestamp()
+            where job = _job.job and state = 'pending'
+                and public.cronguard_is_over(due_at, created_at)
         ),
         'state', public.cronguard_job_state(_job)
     );
@@ -444,7 +445,8 @@ begin
         'consecutive_failure_count', _count,
         'alerts_due', exists (
             select 1 from public.cronguard_alerts
-            where job = _job.job and state = 'pending' and due_at <= clock_timestamp()
+            where job = _job.job and state = 'pending'
+                and public.cronguard_is_over(due_at, created_at)
         ),
         'state', public.cronguard_job_state(_job)
     );

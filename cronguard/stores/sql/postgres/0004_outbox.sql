@@ -1,14 +1,20 @@
 -- The outbox: claim, settle.
 
+-- Whether a claim or a back-off is over: its end has come, or it is further off than any is, or it
+-- belongs to an alert of the future. Those were written before this server's clock was put back.
+create or replace function public.cronguard_is_over(until timestamptz, created timestamptz)
+returns boolean
+language sql stable set search_path = ''
+as $$
+    select until <= clock_timestamp() or until > clock_timestamp() + interval '26 hours'
+        or created > clock_timestamp() + interval '1 hour' and until >= created
+$$;
+
 -- Take alerts that are due, oldest first, so that nobody else sends them meanwhile.
 create or replace function public.cronguard_claim_alerts(request jsonb) returns jsonb
 language plpgsql set search_path = ''
 as $$
 declare
-    _now constant timestamptz := clock_timestamp();
-    -- No claim or back-off is this long: one that ends later was written before this server's
-    -- clock was put back.
-    _far constant timestamptz := clock_timestamp() + interval '26 hours';
     _until constant timestamptz := clock_timestamp()
         + make_interval(secs => (request ->> 'claim_for')::double precision);
     _claimed jsonb;
@@ -19,8 +25,8 @@ begin
         where state = request ->> 'state' and state <> 'sent'
             and request -> 'channels' ? channel
             and (request ->> 'job' is null or job = request ->> 'job')
-            and (claimed_until is null or claimed_until <= _now or claimed_until > _far)
-            and ((request ->> 'force')::boolean or due_at <= _now or due_at > _far)
+            and (claimed_until is null or public.cronguard_is_over(claimed_until, created_at))
+            and ((request ->> 'force')::boolean or public.cronguard_is_over(due_at, created_at))
         order by seq
         limit (request ->> 'limit')::integer
         for update skip locked

@@ -157,7 +157,8 @@ begin
     end loop;
     return exists (
         select 1 from public.cronguard_alerts
-        where job = _job.job and state = 'pending' and due_at <= clock_timestamp()
+        where job = _job.job and state = 'pending'
+                and public.cronguard_is_over(due_at, created_at)
     );
 end $$;
 
