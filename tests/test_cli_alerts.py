@@ -204,8 +204,11 @@ def test_what_cannot_be_sent_stays(here):
     """Exit 1 if something is left, for channels that are set up here and for those that are not."""
     with serve(answers(503)) as server:
         here.setenv("CRONGUARD_WEBHOOK_URL", server.url)
-        rules = (AlertRule("webhook"), AlertRule("pager"))
+        rules = (AlertRule("webhook"), AlertRule("pager"), AlertRule("gone"))
         here.record("nightly", "failure", "failure", rules=rules)
+        with here.store() as store:
+            (claim,) = store.claim_alerts(channels=["gone"])
+            store.settle_alert(claim, Settlement("dead", "http_410"))
         done = here("deliver")
     assert done.returncode == 1
     assert "✗ nightly, failing → webhook  stays pending, http_503" in done.stdout

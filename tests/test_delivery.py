@@ -298,6 +298,22 @@ def test_a_channel_that_cannot_be_built(error):
     assert office.state()[0][0] == "pending"
 
 
+def test_a_vault_out_of_reach_is_told_of_where_we_are_once():
+    """At the first try; each further one only tries the channel again."""
+
+    def build(name):
+        raise SecretError("secret_unreadable")
+
+    office = Office(a=RecordingChannel())
+    console = RecordingChannel()
+    office.courier = Courier(office.store, office.channels, build, lambda name: console)
+    office.fail()
+    for _ in range(3):
+        office.courier.deliver_all()
+    assert office.state()[0][:2] == ("pending", "secret_unreadable")
+    assert len(console.messages) == 1
+
+
 @pytest.mark.parametrize("payload", ["{", "[]", "null", '{"job": "x"}', ""])
 def test_a_payload_that_is_damaged_is_given_up(payload):
     """Sending it again cannot work."""
@@ -459,6 +475,7 @@ def test_a_store_that_cannot_claim_is_told_of(caplog, error):
     office.courier.dispatch("nightly")
     office.wait()
     assert "stay pending" in caplog.text
+    assert ("away" in caplog.text) == isinstance(error, StoreError)
     assert "hunter2" not in caplog.text
     assert "Traceback" not in caplog.text
 

@@ -9,11 +9,13 @@ import threading
 import time
 import traceback
 import warnings
+from contextlib import suppress
 
 import pytest
 from support.record import Gate, StoreOf, record, recording, until
 
-from cronguard import cron_guarded
+from cronguard import cron_guarded, guard
+from cronguard._recorder import _open_runs
 
 __all__ = ["record"]
 
@@ -408,6 +410,49 @@ def test_side_by_side_the_second_is_skipped(record):
 
     assert asyncio.run(main()) == [None, None, None]
     assert sorted(record.statuses("nightly")) == ["skipped"] * 3 + ["success"]
+
+
+def test_the_first_call_may_be_the_skipped_one(record):
+    """Behind another decorator it cannot be told what a call would have returned: inside a loop it
+    is something to await, elsewhere None."""
+    job = cron_guarded(job="nightly")(wrapped_by_another)
+
+    async def main():
+        return await job(1)
+
+    elsewhere, holder = contextvars.Context(), guard(job="nightly")
+    elsewhere.run(holder.__enter__)
+    assert asyncio.run(main()) is None
+    assert job(1) is None
+    elsewhere.run(holder.__exit__, None, None, None)
+    assert asyncio.run(main()) == 1
+    assert record.statuses("nightly").count("skipped") == 2
+
+
+@pytest.mark.parametrize("error", [None, ValueError("x")], ids=["success", "failure"])
+@pytest.mark.parametrize("shape", ["async def", "def that returns a coroutine"])
+def test_nothing_of_a_run_stays_in_its_context(record, shape, error):
+    """Neither a run that is over nor what it holds is kept alive by the task that ran it."""
+
+    @cron_guarded(job="nightly")
+    async def nightly():
+        if error:
+            raise error
+
+    @cron_guarded(job="nightly")
+    def returning():
+        async def work():
+            if error:
+                raise error
+
+        return work()
+
+    async def main():
+        with suppress(ValueError):
+            await (nightly if shape == "async def" else returning)()
+        return _open_runs.get()
+
+    assert asyncio.run(main()) == ()
 
 
 def test_a_returned_coroutine_is_a_run_before_it_is_awaited(record):

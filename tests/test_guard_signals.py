@@ -144,6 +144,27 @@ def test_a_handler_is_known_by_its_code(form):
     assert raised_by_handler(error) is None
 
 
+def test_a_method_that_gives_way_is_known_by_what_it_was_given():
+    """Another handler stands in its place when it raises, and it names none of its arguments."""
+    error = TimeLimit("over")
+
+    class Handler:
+        def method(self, *given):
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            raise error
+
+        def anything(*given):  # the form
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            raise error
+
+    for handler in (Handler().method, Handler().anything):
+        signal.signal(signal.SIGALRM, handler)
+        with pytest.raises(TimeLimit):
+            signal.raise_signal(signal.SIGALRM)
+        assert raised_by_handler(error) is error
+        error.__traceback__ = None
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
     "place", ["memory start", "memory finish", "sqlite start", "sqlite finish"]

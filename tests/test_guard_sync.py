@@ -12,6 +12,7 @@ import pytest
 from support.record import record, recording
 
 from cronguard import ConfigError, cron_guarded, guard
+from cronguard._recorder import _open_runs
 
 __all__ = ["record"]
 
@@ -28,6 +29,38 @@ def raised_by(function, *args):
     with pytest.raises(BaseException) as caught:  # noqa: PT011  # whatever it is
         function(*args)
     return caught.value
+
+
+# --- runs inside runs ----------------------------------------------------------------------------
+
+
+def test_the_same_job_further_inside_counts_once(record):
+    """Also with another job between."""
+
+    @cron_guarded
+    def outer(depth):
+        return inner(depth)
+
+    @cron_guarded
+    def inner(depth):
+        return outer(depth - 1) if depth else "result"
+
+    assert outer(3) == "result"
+    assert (record.statuses("outer"), record.statuses("inner")) == (["success"], ["success"])
+
+
+@pytest.mark.parametrize("error", [None, Broken("x")], ids=["success", "failure"])
+def test_nothing_of_a_run_stays_in_its_context(record, error):
+    """A run that is over is not kept alive by the thread that ran it."""
+
+    @cron_guarded
+    def nightly():
+        if error:
+            raise error
+
+    with contextlib.suppress(Broken):
+        nightly()
+    assert _open_runs.get() == ()
 
 
 # --- results and exceptions ----------------------------------------------------------------------

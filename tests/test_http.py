@@ -313,6 +313,7 @@ def test_retry_after_reads_seconds_and_dates():
     assert retry_after({"retry-after": "9" * 40}) == 86_400
     for text in ("", "soon", "-5", "1.5e9", "Wed, 99 Foo 2026"):
         assert retry_after({"retry-after": text}) is None
+    assert retry_after({"retry-after": past.removesuffix("GMT") + "-0000"}) == 0
     assert retry_after({}) is None
 
 

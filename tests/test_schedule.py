@@ -48,12 +48,20 @@ def test_a_daily_job_is_due_once_every_day_of_the_year(zone, at, seconds):
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_what_runs_every_ten_minutes_runs_on(zone):
+@pytest.mark.parametrize("seconds", ["", "0 "], ids=["minutes", "seconds"])
+def test_what_runs_every_ten_minutes_runs_on(zone, seconds):
     """Six an hour of real time, whatever the wall clock does."""
-    begin = utc("2026-01-01T00:00")
-    found = list(occurrences(Schedule("*/10 * * * *", zone), begin, begin + timedelta(days=365)))
-    assert len(found) == 365 * 144
-    assert {later - former for former, later in pairwise(found)} == {timedelta(minutes=10)}
+    plan = Schedule(f"{seconds}*/10 * * * *", zone)
+    days = [utc("2026-01-01T00:00") + timedelta(days=n) for n in range(366)]
+    offsets = [day.astimezone(ZoneInfo(zone)).utcoffset() for day in days]
+    changes = [
+        day for day, now, then in zip(days, offsets, offsets[1:], strict=False) if now != then
+    ]
+    assert len(changes) == (0 if zone == "UTC" else 2)
+    for day in [*changes, days[0]]:
+        found = list(occurrences(plan, day - timedelta(days=1), day + timedelta(days=2)))
+        assert len(found) == 3 * 144
+        assert {later - former for former, later in pairwise(found)} == {timedelta(minutes=10)}
 
 
 def test_month_ends():

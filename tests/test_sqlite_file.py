@@ -13,7 +13,7 @@ from cronguard.errors import StoreConfigError, StoreError
 from cronguard.ids import new_id
 from cronguard.model import Owner, Run
 from cronguard.stores._spool import Spool
-from cronguard.stores._sqlite_file import SCHEMA_VERSION
+from cronguard.stores._sqlite_file import SCHEMA_VERSION, SQLiteFile
 from cronguard.stores.sqlite import SQLiteStore
 
 
@@ -70,6 +70,15 @@ def test_a_damaged_file_is_kept(tmp_path):
         start(store)
     store.close()
     assert path.read_bytes() == b"not a database " * 1000
+
+
+def test_migrating_says_whether_there_was_anything_to_do(tmp_path):
+    """Of a file that is open, that is as it should be, and that is new."""
+    file = SQLiteFile(tmp_path / "runs.db", 1.0)
+    assert [file.migrate(), file.migrate()] == [True, False]
+    file.close()
+    assert not file.migrate()
+    file.close()
 
 
 def test_closing_leaves_one_file(tmp_path):
