@@ -306,7 +306,7 @@ def _end(
                outcome = excluded.outcome, told = excluded.told""",
         (
             *(run.run_id, run.job, run_text(run._replace(test_mode=False))),
-            *(outcome_text(outcome), started and row is None, ",".join(sorted(heard)) or None),
+            *(outcome_text(outcome), started, ",".join(sorted(heard)) or None),
         ),
     )
     if before is not None or outcome.status != "cancelled":  # of which nothing can be learned
