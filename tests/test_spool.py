@@ -26,7 +26,7 @@ from cronguard.model import (
     Schedule,
     Settlement,
 )
-from cronguard.stores import spooled
+from cronguard.stores import _spool, spooled
 from cronguard.stores._last_known import LastKnown
 from cronguard.stores._spool import Spool
 from cronguard.stores._spooled_values import (
@@ -676,6 +676,21 @@ def test_a_long_queue_does_not_delay_a_job(host, remote, monkeypatch):
     assert host.store.replay(lambda done, total: told.append((done, total))) == 21
     assert told[-1] == (21, 21)
     assert [count for _, count in history(remote)] == list(range(1, 22))
+
+
+def test_a_long_queue_is_not_read_by_every_run(host, remote, monkeypatch):
+    """What a run costs while the store is away does not grow with how long it has been."""
+    remote.down()
+    host.play(*["success"] * 30)
+    read = []
+
+    def reads(text):
+        read.append(text)
+        return run_of(text)
+
+    monkeypatch.setattr(_spool, "run_of", reads)
+    host.play("success")
+    assert len(read) <= 3
 
 
 def test_a_slow_store_is_not_asked_twice_by_one_start(host, remote, monkeypatch):

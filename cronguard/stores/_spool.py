@@ -160,7 +160,13 @@ class Spool:
         found = self._file.read(lambda db: db.execute(query).fetchall())
         return sum(run_id not in besides for (run_id,) in found)
 
-    def entries(self, *, after: int = 0) -> list[Entry]:
+    def waits(self, *, besides: Collection[str] = ()) -> bool:
+        """Whether any does; costs the same however many do."""
+        query = "SELECT run_id FROM spool WHERE seq > 0 ORDER BY seq LIMIT ?"
+        found = self._file.read(lambda db: db.execute(query, (len(besides) + 1,)).fetchall())
+        return any(run_id not in besides for (run_id,) in found)
+
+    def entries(self, *, after: int = 0, limit: int = _PAGE) -> list[Entry]:
         """The first outcomes that wait after a place in the queue, in the order in which they must
         be told.
 
@@ -170,7 +176,7 @@ class Spool:
             lambda db: db.execute(
                 "SELECT run_id, seq, run, outcome, started, told FROM spool WHERE seq > ?"
                 " ORDER BY seq LIMIT ?",
-                (after, _PAGE),
+                (after, limit),
             ).fetchall()
         )
         entries, damaged = [], []
@@ -182,18 +188,20 @@ class Spool:
             channels = frozenset(told.split(",") if told else ())
             entries.append(Entry(seq, run, outcome, bool(started), channels))
         if damaged:
-            query = "UPDATE spool SET seq = -seq WHERE run_id = ? AND seq > 0"
-            self._file.write(lambda db: db.executemany(query, damaged))
-            return entries or self.entries(after=after)
+            self._file.write(lambda db: _set_aside(db, damaged))
+            return entries or self.entries(after=after, limit=limit)
         return entries
 
     def drop(self, run_id: str) -> None:
         """The store has it now."""
 
         def work(db: sqlite3.Connection) -> None:
+            jobs = db.execute("SELECT job FROM spool WHERE run_id = ?", (run_id,)).fetchall()
             db.execute("DELETE FROM spool WHERE run_id = ?", (run_id,))
-            db.execute(
-                "DELETE FROM spool_jobs WHERE job NOT IN (SELECT job FROM spool WHERE seq > 0)"
+            db.executemany(
+                "DELETE FROM spool_jobs WHERE job = ?1"
+                " AND NOT EXISTS (SELECT 1 FROM spool WHERE job = ?1 AND seq > 0)",
+                jobs,
             )
             outbox.prune(db, rfc3339(self._clock() - _KEPT))
 
@@ -268,6 +276,11 @@ class Spool:
     def alerts(self, state: DeliveryState | None, job: str | None, limit: int) -> list[AlertRecord]:
         """As `Store.alerts`."""
         return self._file.read(lambda db: outbox.alerts(db, state, job, limit))
+
+
+def _set_aside(db: sqlite3.Connection, run_ids: Sequence[tuple[str]]) -> None:
+    db.executemany("UPDATE spool SET seq = -seq WHERE run_id = ? AND seq > 0", run_ids)
+    db.execute("DELETE FROM spool_jobs WHERE job NOT IN (SELECT job FROM spool WHERE seq > 0)")
 
 
 def _end(

@@ -238,7 +238,7 @@ class SpooledStore:
         if not self._has_spool():
             return True
         try:
-            waiting = self.waiting()
+            waiting = self._spool.waits(besides=self._recorded)
             dead = self._dead()
         except StoreError as error:
             self._complain(f"the local spool cannot be read: {error}")
@@ -250,7 +250,7 @@ class SpooledStore:
         deadline = time.monotonic() + seconds
         try:
             self._tell_all(deadline, lambda _done: None)
-            if self.waiting():
+            if self._spool.waits(besides=self._recorded):
                 return False
             for run in dead:
                 if time.monotonic() >= deadline:
@@ -262,7 +262,9 @@ class SpooledStore:
 
     def _tell_all(self, deadline: float | None, progress: Callable[[int], None]) -> int:
         done = after = 0
-        while entries := self._spool.entries(after=after):
+        page = {"limit": 1}  # most often the store still does not answer
+        while entries := self._spool.entries(after=after, **page):
+            page = {}
             for after, run, outcome, started, told in entries:  # noqa: B007  # where to go on
                 if deadline is not None and time.monotonic() >= deadline:
                     return done

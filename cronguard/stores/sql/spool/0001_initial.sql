@@ -10,6 +10,8 @@ CREATE TABLE spool (
     told TEXT,               -- channels told of the outcome from here, with commas between
     lease_expires_at TEXT
 );
+CREATE INDEX spool_job ON spool (job);
+CREATE INDEX spool_running ON spool (run_id) WHERE seq IS NULL;
 
 -- Jobs as they stand here, for as long as outcomes of theirs wait.
 CREATE TABLE spool_jobs (
