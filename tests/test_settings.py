@@ -334,6 +334,24 @@ def test_cronguard_config_names_the_file(tmp_path, load):
     assert load(env={"CRONGUARD_CONFIG": " "}).settings.store_timeout == 6.0
 
 
+def test_a_named_file_is_a_file_as_any(tmp_path, load):
+    """Its durations may be words, its paths begin beside it, and it may hold no secret."""
+    other = tmp_path / "conf" / "prod.toml"
+    other.parent.mkdir()
+    other.write_text(
+        "store = 'sqlite:///runs.db'\n[job.a]\nmax_runtime = '2h'\n"
+        "[channel.webhook]\nurl = 'https://hooks.example/hunter2'\n"
+    )
+    loaded = load(
+        env={"CRONGUARD_CONFIG": str(other), "CRONGUARD_WEBHOOK_URL": "https://a.example/"}
+    )
+    assert loaded.settings.store == f"sqlite:///{other.parent / 'runs.db'}"
+    assert loaded.settings.jobs["a"]["max_runtime"] == 7200.0
+    (problem,) = loaded.problems
+    assert problem.startswith("prod.toml [channel.webhook]: ")
+    assert "hunter2" not in problem
+
+
 def test_a_named_file_that_cannot_be_used_is_said(tmp_path, load):
     """A wrong CRONGUARD_CONFIG is a problem, and no other file is read instead."""
     (tmp_path / "plain.toml").write_text("a = !")

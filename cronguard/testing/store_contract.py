@@ -799,6 +799,16 @@ class StoreContract:
         self.fail(1)
         assert self.kinds() == ["failing"]
 
+    def test_who_was_told_of_how_an_incident_began_is_not_told_of_it_again(self) -> None:
+        """However many failures have been counted since."""
+        rules = (AlertRule("told", 3),)
+        first = self.run(rules=rules)
+        self.ended(first)
+        self.fail(1, rules=rules)
+        self.ended(first, told=("told",))
+        self.fail(2, rules=rules)
+        assert self.kinds() == []
+
     def test_who_was_told_of_a_success_is_told_of_the_next_incident(self) -> None:
         """A run counted crashed that had succeeded after all, while others failed: telling of its
         success is no news of their failures."""
