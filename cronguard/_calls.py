@@ -30,7 +30,7 @@ def call_plain(guarded: Guarded, *, wraps_async: bool) -> Callable[..., Any]:
             recording.enter()
             result = wrapped(*args, **kwargs)
             recording.leave()
-            if recording.live and _is_coroutine(result):
+            if result is not None and recording.live and _is_coroutine(result):
                 returns_coroutine = True
                 return _later(recording, result)
             recording.end(None)

@@ -187,7 +187,7 @@ class Runtime:
         run, outcome, started, told = unwritten
         news: dict[str, Any] = {"told": frozenset(told)} if told else {}
         finished = self.store.finish_run(run, outcome, started=started, **news)
-        if not self._unwritten.keys() - {run.run_id}:  # else the trouble is not over
+        if self.told_directly and not self._unwritten.keys() - {run.run_id}:  # trouble is over
             self.told_directly.discard(run.job)
         return finished.alerts_due
 

@@ -146,7 +146,8 @@ class SQLiteFile:
             if _file_at(number) != file:
                 _lost[file] = self.connection
                 self.connection = None
-        _refuse_lost(self._opened and self._opened[1], self.path)
+        if _lost:
+            _refuse_lost(self._opened and self._opened[1], self.path)
         return self.connection
 
     def _open(self) -> sqlite3.Connection:
