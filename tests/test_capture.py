@@ -408,7 +408,7 @@ class Text(str):
     __slots__ = ()
 
 
-class Named(ValueError):
+class NamedError(ValueError):
     pass
 
 
@@ -440,8 +440,8 @@ def test_plain_errors_are_read_at_once(error):
         ValueError([]),
         ValueError("x" * 10_001),
         FileNotFoundError(2, "No such file or directory", Text("/tmp/x")),
-        Named("no answer"),
-        arisen_from(Named()),
+        NamedError("no answer"),
+        arisen_from(NamedError()),
         noted(ValueError("no answer")),
         ExceptionGroup("some", [ValueError()]),
         type("Exception", (Exception,), {})(),
