@@ -14,18 +14,24 @@ GEVENT = """
     monkey.patch_all()
     import gevent, time
 
+    ended = []
+
     @cron_guarded(threshold=1, overlap="allow")
     def nightly(number):
         gevent.sleep(0.01)
+        while number % 2 and len(ended) < 2:  # a success in between would begin another incident
+            gevent.sleep(0.01)
         if number % 2:
             raise ValueError
         return number
 
     def call(number):
         try:
-            return nightly(number)
+            result = nightly(number)
         except ValueError:
             return "failed"
+        ended.append(number)
+        return result
 
     @cron_guarded
     def slow():
