@@ -199,8 +199,8 @@ class Spool:
             jobs = db.execute("SELECT job FROM spool WHERE run_id = ?", (run_id,)).fetchall()
             db.execute("DELETE FROM spool WHERE run_id = ?", (run_id,))
             db.executemany(
-                "DELETE FROM spool_jobs WHERE job = ?1"
-                " AND NOT EXISTS (SELECT 1 FROM spool WHERE job = ?1 AND seq > 0)",
+                "DELETE FROM spool_jobs WHERE job = ? AND NOT EXISTS"
+                " (SELECT 1 FROM spool WHERE spool.job = spool_jobs.job AND seq > 0)",
                 jobs,
             )
             outbox.prune(db, rfc3339(self._clock() - _KEPT))
