@@ -60,6 +60,9 @@ def _after_in_child() -> None:
         spec = getattr(sys.modules.get(name), "__spec__", None)
         if getattr(spec, "_initializing", False):
             del sys.modules[name]
+    for name, reference in list(_locks().items()):
+        if getattr(reference(), "owner", None) is None:  # being taken or given back just then
+            _locks().pop(name, None)
 
 
 def _imports() -> list[str]:

@@ -210,6 +210,28 @@ def test_a_store_object_is_not_shared_with_a_child(place):
     assert place.rows("PRAGMA integrity_check") == [("ok",)]
 
 
+def test_a_child_imports_what_a_thread_was_about_to_import(place):
+    """Forked between two steps of Python's own lock, which then names no owner."""
+    code = """
+        import importlib._bootstrap, os, signal, threading
+        import cronguard._forks
+
+        cronguard._forks.watch()
+        lock = importlib._bootstrap._get_module_lock("colorsys")
+        thread = threading.Thread(target=lock.lock.acquire)
+        thread.start()
+        thread.join()
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(30)
+            import colorsys
+            os._exit(0)
+        print(os.waitpid(pid, 0)[1])
+        """
+    done = place.run(code)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
 def test_a_child_never_waits_for_a_thread_that_it_does_not_have(place):
     """Forked while one is inside SQLite, and another importing, it does both freely."""
     code = """
