@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 from collections.abc import Callable, Sequence
 
 from cronguard import _log
-from cronguard._error_code import error_code, exit_name, related
+from cronguard._error_code import error_code, exit_name
 from cronguard._error_place import error_location
 from cronguard._error_type import error_type
 from cronguard._mask import clean
 from cronguard._settings_types import Redact
 from cronguard.model import Failure
-
-_PLAIN = (str, bytes, int, float, bool, type(None))
-_SHORT = 10_000
-_BUILT_IN = {
-    kind
-    for kind in vars(builtins).values()
-    if isinstance(kind, type) and issubclass(kind, BaseException)
-} - {BaseExceptionGroup, ExceptionGroup}
 
 
 def capture(
@@ -37,24 +28,6 @@ def capture(
         error_message=None if redact == "strict" else _message(error, "", redact, keep),
         error_location=_attempt(error_location, error),
     )
-
-
-def is_plain(error: BaseException) -> bool:
-    """Whether to read it runs no code but Python's and ours, and little of that.
-
-    So it is with built-in errors that hold but short texts and numbers, and arose from such.
-    """
-    size = 0
-    for _, each in related(error, suppressed=True):
-        if type(each) not in _BUILT_IN or vars(each):
-            return False
-        values = [*each.args]
-        if isinstance(each, OSError):
-            values += [each.filename, each.filename2]
-        if not all(type(value) in _PLAIN for value in values):
-            return False
-        size += sum(len(value) for value in values if isinstance(value, str | bytes))
-    return size < _SHORT
 
 
 def load(redact: Redact) -> None:

@@ -134,16 +134,13 @@ class Runtime:
     def capture(self, error: BaseException) -> Failure:
         """What is kept of an error, redacted as the settings say.
 
-        Somebody else's code may run here, the error's own, a redactor or an expression of
-        `redact_keep`: it gets its time in a thread, and where it does not come back, the message is
-        left out.
+        Somebody else's code runs here, the error's own and perhaps a redactor: it gets its time in
+        a thread, and where it does not come back, the message is left out.
         """
-        from cronguard._capture import capture, is_plain, load  # only when a job fails
+        from cronguard._capture import capture, load  # only when a job fails
         from cronguard._workers import Failed, NoThread, Overdue  # likewise
 
         redact = self.settings.redact
-        if isinstance(redact, str) and not self.settings.redact_keep and is_plain(error):
-            return capture(error, redact=redact)  # a thread would cost more than all the rest
         load(redact)
         forms: tuple[Redact, ...] = (redact, "strict")
         for form in forms:

@@ -19,7 +19,7 @@ import urllib.error
 import httpx
 import pytest
 
-from cronguard._capture import capture, capture_output, exit_failure, is_plain
+from cronguard._capture import capture, capture_output, exit_failure
 from cronguard._mask import MASK
 
 
@@ -394,60 +394,3 @@ def test_strict_is_light():
     )
     assert done.stdout.splitlines()[1] == "[]"
     assert "<string>:5 in <module>" in done.stdout
-
-
-def arisen_from(cause):
-    error = ValueError("no answer")
-    error.__cause__ = cause
-    return error
-
-
-class Text(str):
-    """A text with a mind of its own."""
-
-    __slots__ = ()
-
-
-class NamedError(ValueError):
-    pass
-
-
-def noted(error):
-    error.add_note(Text("a note"))
-    return error
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        ValueError("no answer"),
-        KeyError(5, None, 2.5, True, b"x"),
-        FileNotFoundError(2, "No such file or directory", "/tmp/x"),
-        SystemExit(3),
-        arisen_from(arisen_from(TimeoutError())),
-    ],
-    ids=repr,
-)
-def test_plain_errors_are_read_at_once(error):
-    """Built in, with plain values, as is what they arose from: nobody else's code runs."""
-    assert is_plain(error)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        ValueError(Text("no answer")),
-        ValueError([]),
-        ValueError("x" * 10_001),
-        FileNotFoundError(2, "No such file or directory", Text("/tmp/x")),
-        NamedError("no answer"),
-        arisen_from(NamedError()),
-        noted(ValueError("no answer")),
-        ExceptionGroup("some", [ValueError()]),
-        type("Exception", (Exception,), {})(),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-def test_other_errors_get_their_time_in_a_thread(error):
-    """Code of theirs may run when they are read, or they are long."""
-    assert not is_plain(error)
