@@ -2,8 +2,9 @@
 
 Nearly every lock of ours is made anew in a child. What cannot be are Python's own locks, one for
 each module that is being imported: a child that imports the same module would wait for ever for a
-thread that it does not have. So a fork waits a moment for imports of our threads to end, and a
-child forgets those that were under way all the same, to import the modules afresh.
+thread that it does not have. Ours come late, in threads of ours and in those that run a guarded
+function for the first time. So a fork waits a moment for them to end, and a child forgets those
+that were under way all the same, to import the modules afresh.
 """
 
 from __future__ import annotations
@@ -19,14 +20,13 @@ _PATIENCE = 1.0
 _END_PATIENCE = 0.05
 _PREFIX = "cronguard-"
 """How the names of our threads begin."""
-_ours: set[int | None] = set()
 _hooked = False
 
 
 def watch() -> None:
     """From now on, in this process and in those that it forks.
 
-    To be called before a thread is started in which something may be imported.
+    To be called before anything of ours is imported late.
     """
     global _hooked  # noqa: PLW0603  # once a process tree
     if not _hooked and hasattr(os, "register_at_fork"):
@@ -46,33 +46,29 @@ def wait_for_end(thread: threading.Thread) -> None:
 
 
 def _before() -> None:
-    _ours.clear()
-    _ours.update(t.ident for t in threading.enumerate() if t.name.startswith(_PREFIX))
-    _ours.discard(threading.get_ident())
+    """Wait for imports of our threads, and for those of our modules, whoever asked for them."""
+    ours = {t.ident for t in threading.enumerate() if t.name.startswith(_PREFIX)}
     give_up = time.monotonic() + _PATIENCE
-    while _ours and _imports() and time.monotonic() < give_up:
+    ours.discard(None)  # not started yet
+    while time.monotonic() < give_up and any(
+        owner in ours or name.startswith("cronguard.") for name, owner in _held_by_others()
+    ):
         time.sleep(0.001)
 
 
 def _after_in_child() -> None:
-    for name in _imports():
+    for name, owner in _held_by_others():
         _locks().pop(name, None)
         spec = getattr(sys.modules.get(name), "__spec__", None)
-        if getattr(spec, "_initializing", False):
+        if owner is not None and getattr(spec, "_initializing", False):
             del sys.modules[name]
-    for name, reference in list(_locks().items()):
-        if getattr(reference(), "owner", None) is None:  # being taken or given back just then
-            _locks().pop(name, None)
 
 
-def _imports() -> list[str]:
-    """The modules that threads of ours are importing."""
-    found = []
-    for name, reference in list(_locks().items()):
-        owner = getattr(reference(), "owner", None)
-        if owner is not None and owner in _ours:
-            found.append(name)
-    return found
+def _held_by_others() -> list[tuple[str, int | None]]:
+    """Modules that other threads are importing, and which; None: it takes the lock just now."""
+    me = threading.get_ident()
+    owners = ((name, getattr(lock(), "owner", None)) for name, lock in _locks().copy().items())
+    return [(name, owner) for name, owner in owners if owner != me]
 
 
 def _locks() -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from cronguard import _log
+from cronguard._forks import watch as watch_forks
 from cronguard._options import JobConfig, resolve_job
 from cronguard._settings import (
     ChannelSettings,
@@ -448,6 +449,7 @@ def _hook() -> None:
         Finalize(None, _at_exit, exitpriority=0)
     if _hooked:
         return
+    watch_forks()
     import atexit  # not at import
 
     _hooked = True

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from textwrap import dedent
 
 import pytest
 from support.hostile import answers, serve
@@ -230,6 +231,63 @@ def test_a_child_imports_what_a_thread_was_about_to_import(place):
         """
     done = place.run(code)
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
+SLOW_IMPORT = """
+    import os, signal, sys, threading, time
+    import cronguard._forks
+
+    importing, forked = threading.Event(), threading.Event()
+
+    class Slow:
+        def find_spec(self, name, path, target=None):
+            if name == SLOW and threading.current_thread() is not threading.main_thread():
+                importing.set()
+                forked.wait(30)
+
+    sys.meta_path.insert(0, Slow())
+    thread = threading.Thread(target=cron_guarded(job="nightly")(lambda: None))
+    """
+
+
+def test_a_child_imports_what_a_first_guarded_run_was_importing(place):
+    """In a thread of the program's own, which would not have imported it but for us."""
+    code = """
+        cronguard._forks._PATIENCE = 0  # that import is never done
+        thread.start()
+        importing.wait(30)
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(30)
+            import sqlite3
+            assert sqlite3.connect(":memory:").execute("SELECT 1").fetchone() == (1,)
+            cron_guarded(job="child")(lambda: None)()
+            os._exit(0)
+        forked.set()
+        thread.join()
+        print(os.waitpid(pid, 0)[1])
+        """
+    done = place.run("SLOW = 'sqlite3.dbapi2'\n" + dedent(SLOW_IMPORT) + dedent(code))
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+    assert (place.statuses("nightly"), place.statuses("child")) == (["success"], ["success"])
+
+
+def test_a_fork_waits_for_a_first_guarded_run_to_import_what_it_needs(place):
+    """So that a child seldom finds anything half imported."""
+    code = """
+        cronguard._forks._PATIENCE = 60
+        nap = time.sleep  # is what a fork that waits does
+        cronguard._forks.time.sleep = lambda seconds: (forked.set(), nap(seconds))
+        thread.start()
+        importing.wait(30)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if "cronguard.stores.sqlite" in sys.modules else 1)
+        thread.join()
+        print(os.waitpid(pid, 0)[1], forked.is_set())
+        """
+    done = place.run("SLOW = 'sqlite3.dbapi2'\n" + dedent(SLOW_IMPORT) + dedent(code))
+    assert (done.returncode, done.stdout) == (0, "0 True\n"), done.stderr
 
 
 def test_a_child_never_waits_for_a_thread_that_it_does_not_have(place):
