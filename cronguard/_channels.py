@@ -8,13 +8,14 @@ from typing import cast
 from cronguard._plugins import CHANNELS, SECRETS, builtin_names, load, options_of
 from cronguard._secrets import resolve
 from cronguard._settings import ChannelSettings
+from cronguard._stores import without_spool
 from cronguard._words import show
 from cronguard.errors import CronguardError, PluginError
-from cronguard.interfaces import Channel, SecretSource
+from cronguard.interfaces import Channel, SecretSource, Store
 from cronguard.model import SecretRef
 
 
-def build_channel(settings: ChannelSettings, store: Callable[[], object] | None = None) -> Channel:
+def build_channel(settings: ChannelSettings, store: Callable[[], Store] | None = None) -> Channel:
     """The channel with its secrets resolved.
 
     ``store`` opens the store of these settings, for secrets that are kept there. Raises
@@ -48,18 +49,18 @@ def build_channel(settings: ChannelSettings, store: Callable[[], object] | None 
     )
 
 
-def resolve_secret(ref: SecretRef, store: Callable[[], object] | None = None) -> str:
+def resolve_secret(ref: SecretRef, store: Callable[[], Store] | None = None) -> str:
     """The secret behind a reference, as `build_channel` reads one. Raises `SecretError`."""
     return resolve(ref, secret_sources(store))
 
 
-def secret_sources(store: Callable[[], object] | None = None) -> Mapping[str, SecretSource]:
+def secret_sources(store: Callable[[], Store] | None = None) -> Mapping[str, SecretSource]:
     """Scheme → source; each is loaded when a reference of its scheme is read."""
     return _Sources(store)
 
 
 class _Sources(Mapping[str, SecretSource]):
-    def __init__(self, store: Callable[[], object] | None) -> None:
+    def __init__(self, store: Callable[[], Store] | None) -> None:
         self._store = store
 
     def __getitem__(self, scheme: str) -> SecretSource:
@@ -68,8 +69,9 @@ class _Sources(Mapping[str, SecretSource]):
         except PluginError:
             raise KeyError(scheme) from None
         from_store = getattr(kind, "from_store", None)
-        made = from_store(self._store()) if from_store and self._store else kind()
-        return cast("SecretSource", made)
+        if from_store is None or self._store is None:
+            return cast("SecretSource", kind())
+        return cast("SecretSource", from_store(without_spool(self._store())))
 
     def __iter__(self) -> Iterator[str]:
         return iter(builtin_names(SECRETS))

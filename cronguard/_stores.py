@@ -59,6 +59,13 @@ def dependable(store: Store, settings: Settings) -> Store:
     )
 
 
+def without_spool(store: Store) -> Store:
+    """The store itself, where `dependable` put this host's spool before it."""
+    from cronguard.stores.spooled import SpooledStore
+
+    return store.remote if isinstance(store, SpooledStore) else store
+
+
 def _place(settings: Settings) -> str:
     """The store's address without user and password; empty for an object that nobody can name."""
     if not isinstance(settings.store, str | SecretRef):

@@ -5,8 +5,14 @@ from support import distributions
 from support.cli import Cli
 from support.hostile import answers, serve
 
+from cronguard._channels import resolve_secret
+from cronguard._settings import Settings
+from cronguard._stores import dependable
+from cronguard.cli._open import store_file
+from cronguard.model import SecretRef
+from cronguard.stores.spooled import SpooledStore
 from cronguard.stores.sqlite import SQLiteStore
-from cronguard.testing import StoreContract
+from cronguard.testing import MemoryStore, StoreContract
 
 STORE = '''
 """A log in the attic: any path under one folder."""
@@ -88,6 +94,23 @@ def test_secrets_of_ones_own(cli, tmp_path):
     done = cli("test-alert")
     assert done.returncode == 1
     assert "file:hook" in done.stdout
+
+
+def test_what_a_store_has_besides_a_stores_duties(tmp_path):
+    """Its vault and its file are found behind the local spool, too."""
+
+    class Remote(MemoryStore):
+        bounded = False
+        path = tmp_path / "log.db"
+
+        def get_secret(self, name):
+            return f"what {name} hides"
+
+    store = dependable(Remote(), Settings())
+    assert isinstance(store, SpooledStore)
+    hidden = resolve_secret(SecretRef("vault", "cronguard_hook"), lambda: store)
+    assert hidden == "what cronguard_hook hides"
+    assert store_file(store) == tmp_path / "log.db"
 
 
 class TestAtticStore(StoreContract):

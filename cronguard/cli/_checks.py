@@ -104,12 +104,12 @@ def _also_in(pyproject: Path) -> bool:
 
 def _store(loaded: Loaded) -> Iterator[Check]:
     from cronguard._store_url import ephemeral_place, ephemeral_sentence
-    from cronguard._stores import dependable, open_store
+    from cronguard._stores import dependable, open_store, without_spool
 
     settings = loaded.settings
     try:
         dependent = dependable(open_store(settings), settings)
-        store = getattr(dependent, "remote", dependent)  # looking replays nothing
+        store = without_spool(dependent)  # looking replays nothing
     except CronguardError as error:
         yield Check("store", "error", str(error))
         return

@@ -79,7 +79,9 @@ def _right_settings() -> Settings:
 
 def store_file(store: Store) -> Path | None:
     """The file that a store keeps its data in; None if it is none that we know of."""
-    path = getattr(store, "path", None)
+    from cronguard._stores import without_spool
+
+    path = getattr(without_spool(store), "path", None)
     return path if isinstance(path, Path) else None
 
 

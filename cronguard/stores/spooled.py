@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import re
-import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime
-from functools import cached_property
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cronguard.errors import StoreConfigError, StoreError
 from cronguard.interfaces import Store
@@ -21,16 +17,21 @@ from cronguard.model import (
     DeliveryState,
     Finished,
     JobStatus,
+    Missed,
     Outcome,
     Overrun,
     Owner,
     Run,
     RunRecord,
+    Schedule,
     Settlement,
     Started,
+    Watch,
 )
 from cronguard.policy import crash
 from cronguard.stores._last_known import LastKnown
+from cronguard.stores._replay import Replay
+from cronguard.stores._spool_on_demand import SpoolOnDemand
 
 if TYPE_CHECKING:
     from cronguard.stores._spool import Spool
@@ -44,8 +45,6 @@ _QUIET_SECONDS = 5.0
 _ALIVE_SECONDS = 1.0
 """Where all runs that began here were alive, they are not judged again for so long: there may be
 hundreds, and each that starts would judge them all."""
-_REFUSED = re.compile(r"2[23]\w{3}|PGRST1\d\d|54\w{3}")
-"""Codes of a server that is well and will never take this row: data exceptions, limits."""
 
 
 class SpooledStore:
@@ -72,30 +71,17 @@ class SpooledStore:
     ) -> None:
         self.remote = remote
         self.spool_path = path
+        self._spool = SpoolOnDemand(path)
         self._last_known = LastKnown(path.with_suffix(".known"))
         self._complain = complain
-        self._replaying = threading.Lock()
+        self._replay = Replay(remote, self._spool, self._last_known, complain)
         self._quiet_until = 0.0
         self._claimed_here: set[str] = set()
-        self._recorded: set[str] = set()
-        """Runs that the store has been told of and that could not be taken out of the spool."""
         self._sweeper: tuple[Owner, Callable[[Owner], bool]] | None = None
         self._swept = -_ALIVE_SECONDS
 
     def __repr__(self) -> str:
         return repr(self.remote)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.remote, name)  # what this host has no part in
-
-    @cached_property
-    def _spool(self) -> Spool:
-        from cronguard.stores._spool import Spool  # most hosts never need one
-
-        return Spool(self.spool_path)
-
-    def _has_spool(self) -> bool:
-        return os.path.lexists(self.spool_path)
 
     # --- runs -----------------------------------------------------------------------------------
 
@@ -111,7 +97,7 @@ class SpooledStore:
         def here(trouble: StoreError) -> Started:
             for gone in self._dead():
                 self._keep(gone, crash(datetime.now(UTC)), started=False)
-            self._spool.begin(run)
+            self._spool.made.begin(run)
             known = self._last_known.get(run.job)
             self._say_so(trouble)
             count = known.consecutive_failure_count if known else 0
@@ -122,14 +108,14 @@ class SpooledStore:
     def finish_run(
         self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str] = ()
     ) -> Finished:
-        began_here = self._began_here(run.run_id)
+        began_here = self._kept(lambda spool: spool.began_here(run.run_id), otherwise=False)
 
         def there() -> Finished:
             self._catch_up()
-            finished = self._finish(run, outcome, started=started and not began_here, told=told)
-            self._last_known.note(run.job, finished.state, keep=True)
+            heard = started and not began_here
+            finished = self._replay.finish(run, outcome, started=heard, told=told)
             if began_here:
-                self._drop(run.run_id)
+                self._replay.drop(run.run_id)
             return finished._replace(alerts_due=finished.alerts_due or self._is_due(run.job))
 
         def here(trouble: StoreError) -> Finished:
@@ -159,39 +145,34 @@ class SpooledStore:
 
     def _catch_up(self) -> None:
         """Raises StoreError while the store has yet to be told what came before."""
-        if not self._replay(REPLAY_SECONDS):
+        if not self._replay.within(REPLAY_SECONDS, self._dead):
             raise StoreError("earlier runs still wait to be recorded", code="behind")
-
-    def _finish(
-        self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str]
-    ) -> Finished:
-        news: dict[str, Any] = {"told": told} if told else {}
-        return self.remote.finish_run(run, outcome, started=started, **news)
 
     def _keep(
         self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str] = ()
     ) -> Finished:
         known = self._last_known.get(run.job)
-        return self._spool.end(run, outcome, started=started, known=known, told=told)
+        return self._spool.made.end(run, outcome, started=started, known=known, told=told)
 
     def heartbeat(self, run_ids: Sequence[str], *, lease: float) -> None:
         try:
             self.remote.heartbeat(run_ids, lease=lease)
         finally:
-            if self._has_spool():
-                self._spool.renew(run_ids, lease=lease)
-        self._replay(lease / 3)
+            if spool := self._spool.found:
+                spool.renew(run_ids, lease=lease)
+        self._replay.within(lease / 3, self._dead)
 
     def announce_overrun(self, overrun: Overrun, rules: Sequence[AlertRule]) -> bool:
         def there() -> bool:
-            if self._began_here(overrun.run_id):
+            if self._kept(lambda spool: spool.began_here(overrun.run_id), otherwise=False):
                 raise StoreError("the run is only known here", code="behind")
-            return self.remote.announce_overrun(overrun, self._not_told(overrun, rules))
+            untold = self._kept(lambda spool: spool.not_told(overrun, rules), otherwise=rules)
+            return self.remote.announce_overrun(overrun, untold)
 
         def here(_trouble: StoreError) -> bool:
             known = self._last_known.get(overrun.job)
             host = self._sweeper[0].host if self._sweeper else ""
-            return self._spool.announce_overrun(overrun, rules, known, host)
+            return self._spool.made.announce_overrun(overrun, rules, known, host)
 
         return self._there_or_here(there, here)
 
@@ -201,9 +182,10 @@ class SpooledStore:
         """As `Store.sweep`; of those that began here unseen by the store, too."""
         self.replay()
         found = []
-        for run in self._spool.dead(owner, is_dead) if self._has_spool() else ():
+        spool = self._spool.found
+        for run in spool.dead(owner, is_dead) if spool else ():
             gone = crash(datetime.now(UTC))
-            finished = self._tell(run, gone, started=False, told=frozenset())
+            finished = self._replay.tell(run, gone, started=False, told=frozenset())
             if finished is not None:
                 found.append(_record(run, gone, finished))
         return found + self.remote.sweep(owner, is_dead=is_dead)
@@ -211,99 +193,39 @@ class SpooledStore:
     def starts(self, job: str, *, after: datetime, limit: int = 10_000) -> list[datetime]:
         """As `Store.starts`; also of runs that the store has not heard of yet."""
         found = set(self.remote.starts(job, after=after, limit=limit))
-        if self._has_spool():
-            found.update(self._spool.starts(job, after))
+        if spool := self._spool.found:
+            found.update(spool.starts(job, after))
         return sorted(found)[:limit]
 
     # --- what waits -----------------------------------------------------------------------------
 
     def waiting(self) -> int:
         """How many outcomes are kept here that the store has yet to be told."""
-        return self._spool.waiting(besides=self._recorded) if self._has_spool() else 0
+        return self._replay.waiting()
 
     def has_alerts(self) -> bool:
         """Whether alerts that were decided here wait to be sent."""
-        return self._has_spool() and bool(self._spool.alerts("pending", None, 1))
+        spool = self._spool.found
+        return spool is not None and bool(spool.alerts("pending", None, 1))
 
     def replay(self, progress: Callable[[int, int], None] | None = None) -> int:
         """Tell the store everything that waits; how many outcomes. Raises StoreError."""
-        total = self.waiting()
-        if not total:
-            return 0
-        with self._replaying:
-            return self._tell_all(None, lambda done: progress(done, total) if progress else None)
-
-    def _replay(self, seconds: float) -> bool:
-        """Whether nothing waits any more, and time is left. Raises what the store raises."""
-        if not self._has_spool():
-            return True
-        try:
-            waiting = self._spool.waits(besides=self._recorded)
-            dead = self._dead()
-        except StoreError as error:
-            self._complain(f"the local spool cannot be read: {error}")
-            return True
-        if not waiting and not dead:
-            return True
-        if not self._replaying.acquire(blocking=False):
-            return False  # another thread is at it; whoever comes now comes later
-        deadline = time.monotonic() + seconds
-        try:
-            self._tell_all(deadline, lambda _done: None)
-            if self._spool.waits(besides=self._recorded):
-                return False
-            for run in dead:
-                if time.monotonic() >= deadline:
-                    return False
-                self._tell(run, crash(datetime.now(UTC)), started=False, told=frozenset())
-        finally:
-            self._replaying.release()
-        return time.monotonic() < deadline  # or the store would let us wait once more
-
-    def _tell_all(self, deadline: float | None, progress: Callable[[int], None]) -> int:
-        done = after = 0
-        page = {"limit": 1}  # most often the store still does not answer
-        while entries := self._spool.entries(after=after, **page):
-            page = {}
-            for after, run, outcome, started, told in entries:  # noqa: B007  # where to go on
-                if deadline is not None and time.monotonic() >= deadline:
-                    return done
-                self._tell(run, outcome, started=started, told=told)
-                done += 1
-                progress(done)
-        return done
-
-    def _tell(
-        self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str]
-    ) -> Finished | None:
-        """Tell the store of an outcome; None if it refuses it for good, or was told before."""
-        if run.run_id in self._recorded:
-            return None
-        finished = None
-        try:
-            finished = self._finish(run, outcome, started=started, told=told)
-        except StoreError as error:
-            if isinstance(error, StoreConfigError) or not _REFUSED.fullmatch(error.code):
-                raise
-            self._complain(f"a run of {run.job} was refused and is left out: {error}")
-        else:
-            self._last_known.note(run.job, finished.state, keep=True)
-        self._drop(run.run_id)
-        return finished
+        return self._replay.all(progress)
 
     def forget(self, job: str) -> bool:
         """As `Store.forget`; what waits is told before, or it would bring the job back."""
         self.replay()
         was_known = self.remote.forget(job)
         self._last_known.forget(job)
-        if self._has_spool():
-            self._spool.forget(job)
+        if spool := self._spool.found:
+            spool.forget(job)
         return was_known
 
     def jobs(self) -> list[JobStatus]:
         """As `Store.jobs`; alerts that wait here, or were given up, are counted too."""
         found = list(self.remote.jobs())
-        here = self._spool.counts() if self._has_spool() else {}
+        spool = self._spool.found
+        here = spool.counts() if spool else {}
         return [
             status._replace(
                 alerts_pending=status.alerts_pending + here.get((status.job, "pending"), 0),
@@ -325,10 +247,10 @@ class SpooledStore:
         claim_for: float = 10.0,
     ) -> list[Delivery]:
         here: list[Delivery] = []
-        if channels and self._has_spool():
+        if channels and (spool := self._spool.found):
             from cronguard.stores._sqlite_outbox import Wanted  # as the spool itself
 
-            here = self._spool.claim(Wanted(tuple(channels), job, force, state, limit, claim_for))
+            here = spool.claim(Wanted(tuple(channels), job, force, state, limit, claim_for))
             self._claimed_here.update(delivery.alert_id for delivery in here)
         if here and time.monotonic() < self._quiet_until:
             return here
@@ -350,34 +272,45 @@ class SpooledStore:
 
     def settle_alert(self, delivery: Delivery, settlement: Settlement) -> bool:
         if delivery.alert_id in self._claimed_here:
-            return self._spool.settle(delivery, settlement)
+            return self._spool.made.settle(delivery, settlement)
         return self.remote.settle_alert(delivery, settlement)
 
     def alerts(
         self, *, state: DeliveryState | None = None, job: str | None = None, limit: int = 100
     ) -> list[AlertRecord]:
         found = list(self.remote.alerts(state=state, job=job, limit=limit))
-        if self._has_spool():
-            found += self._spool.alerts(state, job, limit)
+        if spool := self._spool.found:
+            found += spool.alerts(state, job, limit)
             found.sort(key=lambda alert: alert.created_at, reverse=True)
         return found[:limit]
 
     def close(self) -> None:
         self.remote.close()
-        for run_id in list(self._recorded):
-            self._drop(run_id)
-        if "_spool" in self.__dict__:
-            self._spool.close()
+        self._replay.drop_recorded()
+        self._spool.close()
 
-    def _dead(self) -> list[Run]:
-        """Runs that began here and whose process is gone."""
-        now = time.monotonic()
-        if self._sweeper is None or not self._has_spool() or now - self._swept < _ALIVE_SECONDS:
-            return []
-        dead = self._spool.dead(*self._sweeper)
-        if not dead:
-            self._swept = now
-        return dead
+    # --- what this host has no part in ----------------------------------------------------------
+
+    def declare(self, job: str, schedule: Schedule) -> None:
+        self.remote.declare(job, schedule)
+
+    def watches(self) -> list[Watch]:
+        return self.remote.watches()
+
+    def announce_missed(self, missed: Missed, rules: Sequence[AlertRule]) -> bool:
+        return self.remote.announce_missed(missed, rules)
+
+    def history(self, job: str, *, limit: int = 20) -> list[RunRecord]:
+        return self.remote.history(job, limit=limit)
+
+    def snooze(self, job: str, until: datetime | None) -> bool:
+        return self.remote.snooze(job, until)
+
+    def unlock(self, job: str) -> int:
+        return self.remote.unlock(job)
+
+    def prune(self, *, keep: timedelta, progress: Callable[[int, int], None] | None = None) -> int:
+        return self.remote.prune(keep=keep, progress=progress)
 
     # --- helpers --------------------------------------------------------------------------------
 
@@ -395,31 +328,27 @@ class SpooledStore:
         if trouble.code not in ("quiet", "behind"):
             self._complain(f"runs are kept in {self.spool_path} until the store answers: {trouble}")
 
-    def _began_here(self, run_id: str) -> bool:
-        try:
-            return self._has_spool() and self._spool.began_here(run_id)
-        except StoreError:
-            return False
-
-    def _not_told(self, overrun: Overrun, rules: Sequence[AlertRule]) -> Sequence[AlertRule]:
-        try:
-            return self._spool.not_told(overrun, rules) if self._has_spool() else rules
-        except StoreError:
-            return rules
+    def _dead(self) -> list[Run]:
+        """Runs that began here and whose process is gone."""
+        now = time.monotonic()
+        spool = self._spool.found
+        if self._sweeper is None or spool is None or now - self._swept < _ALIVE_SECONDS:
+            return []
+        dead = spool.dead(*self._sweeper)
+        if not dead:
+            self._swept = now
+        return dead
 
     def _is_due(self, job: str) -> bool:
-        try:
-            return self._has_spool() and self._spool.is_due(job)
-        except StoreError:
-            return False
+        return self._kept(lambda spool: spool.is_due(job), otherwise=False)
 
-    def _drop(self, run_id: str) -> None:
+    def _kept(self, ask: Callable[[Spool], T], *, otherwise: T) -> T:
+        """What the spool says; ``otherwise`` where there is none, or it cannot be read."""
         try:
-            self._spool.drop(run_id)
-            self._recorded.discard(run_id)
-        except StoreError as error:  # another process tells it once more, which changes nothing
-            self._recorded.add(run_id)
-            self._complain(f"the local spool cannot be written: {error}")
+            spool = self._spool.found
+            return ask(spool) if spool else otherwise
+        except StoreError:
+            return otherwise
 
 
 def _record(run: Run, outcome: Outcome, finished: Finished) -> RunRecord:

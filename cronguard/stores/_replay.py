@@ -1,0 +1,137 @@
+"""What waits in a host's spool is told to the store: in its order, each outcome once."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from cronguard.errors import StoreConfigError, StoreError
+from cronguard.interfaces import Store
+from cronguard.model import Finished, Outcome, Run
+from cronguard.policy import crash
+from cronguard.stores._last_known import LastKnown
+from cronguard.stores._spool_on_demand import SpoolOnDemand
+
+_REFUSED = re.compile(r"2[23]\w{3}|PGRST1\d\d|54\w{3}")
+"""Codes of a server that is well and will never take this row: data exceptions, limits."""
+
+
+class Replay:
+    """Tells ``remote`` what ``spool`` keeps for it; what it answers is noted in ``last_known``."""
+
+    def __init__(
+        self,
+        remote: Store,
+        spool: SpoolOnDemand,
+        last_known: LastKnown,
+        complain: Callable[[str], None],
+    ) -> None:
+        self._remote = remote
+        self._spool = spool
+        self._last_known = last_known
+        self._complain = complain
+        self._going_on = threading.Lock()
+        self._recorded: set[str] = set()
+        """Runs that the store has been told of and that could not be taken out of the spool."""
+
+    def waiting(self) -> int:
+        """How many outcomes the store has yet to be told."""
+        spool = self._spool.found
+        return spool.waiting(besides=self._recorded) if spool else 0
+
+    def all(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Tell everything that waits; how many outcomes. Raises StoreError."""
+        total = self.waiting()
+        if not total:
+            return 0
+        with self._going_on:
+            return self._tell_waiting(
+                None, lambda done: progress(done, total) if progress else None
+            )
+
+    def within(self, seconds: float, dead: Callable[[], Sequence[Run]]) -> bool:
+        """Tell what waits, then that the ``dead`` crashed, for so long.
+
+        True if nothing waits any more and time is left. Raises what the store raises.
+        """
+        spool = self._spool.found
+        if spool is None:
+            return True
+        try:
+            waiting = spool.waits(besides=self._recorded)
+            gone = dead()
+        except StoreError as error:
+            self._complain(f"the local spool cannot be read: {error}")
+            return True
+        if not waiting and not gone:
+            return True
+        if not self._going_on.acquire(blocking=False):
+            return False  # another thread is at it; whoever comes now comes later
+        deadline = time.monotonic() + seconds
+        try:
+            self._tell_waiting(deadline, lambda _done: None)
+            if spool.waits(besides=self._recorded):
+                return False
+            for run in gone:
+                if time.monotonic() >= deadline:
+                    return False
+                self.tell(run, crash(datetime.now(UTC)), started=False, told=frozenset())
+        finally:
+            self._going_on.release()
+        return time.monotonic() < deadline  # or the store would let us wait once more
+
+    def _tell_waiting(self, deadline: float | None, progress: Callable[[int], None]) -> int:
+        done = after = 0
+        page = {"limit": 1}  # most often the store still does not answer
+        while entries := self._spool.made.entries(after=after, **page):
+            page = {}
+            for after, run, outcome, started, told in entries:  # noqa: B007  # where to go on
+                if deadline is not None and time.monotonic() >= deadline:
+                    return done
+                self.tell(run, outcome, started=started, told=told)
+                done += 1
+                progress(done)
+        return done
+
+    def tell(
+        self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str]
+    ) -> Finished | None:
+        """Tell of one outcome; None if the store refuses it for good, or was told before."""
+        if run.run_id in self._recorded:
+            return None
+        finished = None
+        try:
+            finished = self.finish(run, outcome, started=started, told=told)
+        except StoreError as error:
+            if isinstance(error, StoreConfigError) or not _REFUSED.fullmatch(error.code):
+                raise
+            self._complain(f"a run of {run.job} was refused and is left out: {error}")
+        self.drop(run.run_id)
+        return finished
+
+    def finish(
+        self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str]
+    ) -> Finished:
+        """`Store.finish_run`; what the store answers is noted, for other processes too."""
+        news: dict[str, Any] = {"told": told} if told else {}
+        finished = self._remote.finish_run(run, outcome, started=started, **news)
+        self._last_known.note(run.job, finished.state, keep=True)
+        return finished
+
+    def drop(self, run_id: str) -> None:
+        """The store has been told of this run."""
+        try:
+            self._spool.made.drop(run_id)
+            self._recorded.discard(run_id)
+        except StoreError as error:  # another process tells it once more, which changes nothing
+            self._recorded.add(run_id)
+            self._complain(f"the local spool cannot be written: {error}")
+
+    def drop_recorded(self) -> None:
+        """Try once more to take out what could not be taken out before."""
+        for run_id in list(self._recorded):
+            self.drop(run_id)
