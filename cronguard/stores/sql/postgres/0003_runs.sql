@@ -313,6 +313,16 @@ begin
     return _holder;
 end $$;
 
+-- A run that is open, for its own process space to tell whether its process is alive.
+create or replace function public.cronguard_suspect(run public.cron_execution_logs) returns jsonb
+language sql stable set search_path = ''
+as $$
+    select jsonb_build_object(
+        'run_id', run.run_id, 'host', run.host, 'pid', run.pid,
+        'space', run.process_space, 'process_started', run.process_started
+    )
+$$;
+
 -- Record that a run begins, or that it was skipped. Where runs of the job are open in the caller's
 -- own process space, it alone can tell whether they are alive: then nothing is written, the answer
 -- is {"suspects": [...]}, and the caller comes back with "dead": [run ids].
@@ -322,27 +332,19 @@ as $$
 declare
     _job public.cronguard_jobs;
     _run_id constant uuid := (request ->> 'run_id')::uuid;
-    _row record;
     _holder uuid;
-    _suspects jsonb := '[]';
+    _suspects jsonb;
     _status text := 'running';
 begin
     perform public.cronguard_expect(request);
     _job := public.cronguard_lock_job(request);
 
     if not request ? 'dead' then
-        for _row in
-            select run_id, host, pid, process_space, process_started
-            from public.cron_execution_logs
-            where job = _job.job and status = 'running' and run_id <> _run_id
-                and process_space = request ->> 'space'
-        loop
-            _suspects := _suspects || jsonb_build_object(
-                'run_id', _row.run_id, 'host', _row.host, 'pid', _row.pid,
-                'space', _row.process_space, 'process_started', _row.process_started
-            );
-        end loop;
-        if _suspects <> '[]' then
+        select jsonb_agg(public.cronguard_suspect(r)) into _suspects
+        from public.cron_execution_logs r
+        where job = _job.job and status = 'running' and run_id <> _run_id
+            and process_space = request ->> 'space';
+        if _suspects is not null then
             return jsonb_build_object('suspects', _suspects);
         end if;
     end if;
@@ -370,11 +372,7 @@ begin
         'status', _status,
         'consecutive_failure_count', _job.consecutive_failure_count,
         'held_by', case when _status = 'skipped' then _holder end,
-        'alerts_due', exists (
-            select 1 from public.cronguard_alerts
-            where job = _job.job and state = 'pending'
-                and public.cronguard_is_over(due_at, created_at)
-        ),
+        'alerts_due', public.cronguard_has_due(_job.job),
         'state', public.cronguard_job_state(_job)
     );
 end $$;
@@ -443,11 +441,7 @@ begin
     select * into _job from public.cronguard_jobs where job = _job.job;
     return jsonb_build_object(
         'consecutive_failure_count', _count,
-        'alerts_due', exists (
-            select 1 from public.cronguard_alerts
-            where job = _job.job and state = 'pending'
-                and public.cronguard_is_over(due_at, created_at)
-        ),
+        'alerts_due', public.cronguard_has_due(_job.job),
         'state', public.cronguard_job_state(_job)
     );
 end $$;

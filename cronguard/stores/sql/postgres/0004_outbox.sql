@@ -1,4 +1,4 @@
--- The outbox: claim, settle.
+-- The outbox: what is due, claim, settle.
 
 -- Whether a claim or a back-off is over: its end has come, or it is further off than any is, or it
 -- belongs to an alert of the future. Those were written before this server's clock was put back.
@@ -9,6 +9,18 @@ as $$
     select until <= clock_timestamp() or until > clock_timestamp() + interval '26 hours'
         or created > clock_timestamp() + interval '1 hour' and until >= created
 $$;
+
+-- Whether there is an alert of the job whose time has come.
+create or replace function public.cronguard_has_due(of_job text) returns boolean
+language plpgsql stable set search_path = ''
+as $$
+begin
+    return exists (
+        select 1 from public.cronguard_alerts
+        where job = of_job and state = 'pending'
+            and public.cronguard_is_over(due_at, created_at)
+    );
+end $$;
 
 -- Take alerts that are due, oldest first, so that nobody else sends them meanwhile.
 create or replace function public.cronguard_claim_alerts(request jsonb) returns jsonb

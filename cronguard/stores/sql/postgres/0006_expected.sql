@@ -17,11 +17,8 @@ begin
     from public.cronguard_jobs j join public.cron_execution_logs r on r.job = j.job
     where r.status = 'running';
     if not request ? 'dead' then
-        select jsonb_agg(jsonb_build_object(
-            'run_id', run_id, 'host', host, 'pid', pid,
-            'space', process_space, 'process_started', process_started
-        ))
-        into _suspects from public.cron_execution_logs
+        select jsonb_agg(public.cronguard_suspect(r)) into _suspects
+        from public.cron_execution_logs r
         where run_id = any (_before) and status = 'running'
             and process_space = request ->> 'space';
         if _suspects is not null then
@@ -155,11 +152,7 @@ begin
             )
         );
     end loop;
-    return exists (
-        select 1 from public.cronguard_alerts
-        where job = _job.job and state = 'pending'
-                and public.cronguard_is_over(due_at, created_at)
-    );
+    return public.cronguard_has_due(_job.job);
 end $$;
 
 -- Note until when a job has been judged and enqueue its missed alerts; false if somebody else has
