@@ -13,7 +13,7 @@ from cronguard.ids import new_id
 from cronguard.model import AlertRule, Failure, JobState, Outcome, Owner, Run
 from cronguard.payload import build, encode
 from cronguard.policy import decide
-from cronguard.stores._sql_functions import _outcome, _run
+from cronguard.stores._sql_values import outcome_json, run_json
 from cronguard.stores.postgres import PostgresStore
 
 CHANNELS = ("slack", "pager", "mail.team")
@@ -87,7 +87,7 @@ def db(database):
 def test_every_decision_is_the_same_in_sql(db, case):
     """State, count, alerts, keys and payloads, field for field, equal policy.decide's."""
     state, run, outcome, snoozed, late, told = case
-    request = _run(run) | ({"told": told} if told else {})
+    request = run_json(run) | ({"told": told} if told else {})
     db.execute("delete from cronguard_alerts where true")
     db.execute("delete from cron_execution_logs where true")
     db.execute("delete from cronguard_jobs where true")
@@ -103,11 +103,11 @@ def test_every_decision_is_the_same_in_sql(db, case):
             datetime.now(UTC) + timedelta(hours=1) if snoozed else None,
         ),
     )
-    db.execute("select cronguard_insert_running(%s)", (Jsonb(_run(run)),))
+    db.execute("select cronguard_insert_running(%s)", (Jsonb(run_json(run)),))
 
     count = db.execute(
         "select cronguard_commit(j, %s, %s, %s) from cronguard_jobs j",
-        (Jsonb(request), Jsonb(_outcome(outcome)), late),
+        (Jsonb(request), Jsonb(outcome_json(outcome)), late),
     ).fetchone()[0]
 
     expected = decide(

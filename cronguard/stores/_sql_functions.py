@@ -15,9 +15,7 @@ from cronguard.model import (
     AlertRule,
     Delivery,
     DeliveryState,
-    Failure,
     Finished,
-    JobState,
     JobStatus,
     Missed,
     Outcome,
@@ -30,8 +28,18 @@ from cronguard.model import (
     Started,
     Watch,
 )
-from cronguard.policy import DueAlert, louder, missed_alerts, overrun_alerts
+from cronguard.policy import louder, missed_alerts, overrun_alerts
 from cronguard.stores._sql_schema import SCHEMA_VERSION
+from cronguard.stores._sql_values import (
+    due_json,
+    outcome_json,
+    plan_json,
+    record_of,
+    run_json,
+    state_of,
+    status_of,
+    watch_of,
+)
 from cronguard.times import moment, rfc3339, rfc3339_or_none
 
 _PRUNE_STRETCH = 2_000
@@ -63,13 +71,13 @@ class FunctionStore:
     # --- runs -----------------------------------------------------------------------------------
 
     def start_run(self, run: Run, *, is_dead: Callable[[Owner], bool]) -> Started:
-        answer = self._judging("cronguard_start_run", _run(run), is_dead)
+        answer = self._judging("cronguard_start_run", run_json(run), is_dead)
         return Started(
             answer["status"],
             answer["consecutive_failure_count"],
             answer["held_by"],
             answer["alerts_due"],
-            _state(answer.get("state")),
+            state_of(answer.get("state")),
         )
 
     def _judging(
@@ -92,14 +100,14 @@ class FunctionStore:
     def finish_run(
         self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str] = ()
     ) -> Finished:
-        request = _run(run)
+        request = run_json(run)
         request["started"] = started
-        request["outcome"] = _outcome(outcome)
+        request["outcome"] = outcome_json(outcome)
         if told:
             request["told"] = sorted(told)
         answer = self._call("cronguard_finish_run", request)
         return Finished(
-            answer["consecutive_failure_count"], answer["alerts_due"], _state(answer.get("state"))
+            answer["consecutive_failure_count"], answer["alerts_due"], state_of(answer.get("state"))
         )
 
     def heartbeat(self, run_ids: Sequence[str], *, lease: float) -> None:
@@ -113,13 +121,13 @@ class FunctionStore:
     def sweep(self, owner: Owner, *, is_dead: Callable[[Owner], bool]) -> list[RunRecord]:
         request = {"schema": SCHEMA_VERSION, "space": owner.space}
         answer = self._judging("cronguard_sweep", request, is_dead)
-        return [_record(row) for row in answer["crashed"]]
+        return [record_of(row) for row in answer["crashed"]]
 
     def declare(self, job: str, schedule: Schedule) -> None:
-        self._ask("cronguard_declare", job=job, plan=_plan(schedule))
+        self._ask("cronguard_declare", job=job, plan=plan_json(schedule))
 
     def watches(self) -> list[Watch]:
-        return [_watch(row) for row in self._ask("cronguard_watches")]
+        return [watch_of(row) for row in self._ask("cronguard_watches")]
 
     def starts(self, job: str, *, after: datetime, limit: int = 10_000) -> list[datetime]:
         found = self._ask("cronguard_starts", job=job, after=rfc3339(after), limit=limit)
@@ -131,7 +139,7 @@ class FunctionStore:
                 "cronguard_announce_overrun",
                 run_id=overrun.run_id,
                 alerts=[
-                    {**_due(each), "louder": louder(overrun, each.channel)}
+                    {**due_json(each), "louder": louder(overrun, each.channel)}
                     for each in overrun_alerts(overrun, rules)
                 ],
                 elapsed=round(overrun.elapsed, 6),
@@ -147,7 +155,7 @@ class FunctionStore:
                 judged_from=rfc3339_or_none(missed.judged_from),
                 judged_until=rfc3339_or_none(missed.judged_until),
                 seen_until=rfc3339_or_none(missed.seen_until),
-                alerts=[_due(each) for each in missed_alerts(missed, rules)],
+                alerts=[due_json(each) for each in missed_alerts(missed, rules)],
                 message=missed.message,
             )
         )
@@ -202,10 +210,10 @@ class FunctionStore:
     # --- to be shown, and housekeeping ----------------------------------------------------------
 
     def jobs(self) -> list[JobStatus]:
-        return [_status(row) for row in self._ask("cronguard_status")]
+        return [status_of(row) for row in self._ask("cronguard_status")]
 
     def history(self, job: str, *, limit: int = 20) -> list[RunRecord]:
-        return [_record(row) for row in self._ask("cronguard_history", job=job, limit=limit)]
+        return [record_of(row) for row in self._ask("cronguard_history", job=job, limit=limit)]
 
     def snooze(self, job: str, until: datetime | None) -> bool:
         return bool(self._ask("cronguard_snooze", job=job, until=rfc3339_or_none(until)))
@@ -269,130 +277,3 @@ class FunctionStore:
             )
             for row in self._ask("cronguard_secrets")
         ]
-
-
-# --- to JSON and back -----------------------------------------------------------------------------
-
-
-def _run(run: Run) -> dict[str, Any]:
-    owner, plan = run.owner, run.schedule
-    return {
-        "schema": SCHEMA_VERSION,
-        "run_id": run.run_id,
-        "job": run.job,
-        "started_at": rfc3339(run.started_at),
-        "host": _clean(owner.host),
-        "pid": owner.pid,
-        "space": owner.space,
-        "process_started": owner.started,
-        "overlap": run.overlap,
-        "lease": run.lease,
-        "rules": [
-            {
-                "channel": rule.channel,
-                "threshold": rule.threshold,
-                "realert_every": rule.realert_every,
-                "notify_recovery": rule.notify_recovery,
-            }
-            for rule in run.rules
-        ],
-        "max_runtime": run.max_runtime,
-        "schedule": plan and _plan(plan),
-        "runbook": run.runbook,
-        "test_mode": run.test_mode,
-    }
-
-
-def _plan(plan: Schedule) -> dict[str, Any]:
-    return {"cron": plan.cron, "timezone": plan.timezone, "grace": plan.grace}
-
-
-def _due(due: DueAlert) -> dict[str, Any]:
-    return {"key": due.key, "channel": due.channel, "threshold": due.threshold}
-
-
-def _state(row: dict[str, Any] | None) -> JobState | None:
-    if row is None:
-        return None
-    return JobState(
-        row["consecutive_failure_count"],
-        row["incident_id"],
-        frozenset(row["announced"]),
-        moment(row["last_success_at"]),
-        row["last_counted_run"],
-        moment(row["snoozed_until"]),
-    )
-
-
-def _watch(row: dict[str, Any]) -> Watch:
-    plan = row["schedule"]
-    return Watch(
-        job=row["job"],
-        rules=tuple(AlertRule(**rule) for rule in row["rules"]),
-        schedule=Schedule(**plan) if plan else None,
-        max_runtime=row["max_runtime"],
-        runbook=row["runbook"],
-        consecutive_failure_count=row["consecutive_failure_count"],
-        last_success_at=moment(row["last_success_at"]),
-        snoozed_until=moment(row["snoozed_until"]),
-        judged_until=moment(row["judged_until"]),
-        seen_until=moment(row["seen_until"]),
-        running=tuple(_record(each) for each in row["running"]),
-    )
-
-
-def _outcome(outcome: Outcome) -> dict[str, Any]:
-    failure = outcome.failure
-    request: dict[str, Any] = {
-        "status": outcome.status,
-        "finished_at": rfc3339(outcome.finished_at),
-        "duration": None if outcome.duration is None else round(outcome.duration, 6),
-    }
-    if failure is not None:
-        request["error_type"] = _clean(failure.error_type)
-        request["error_code"] = _clean(failure.error_code)
-        request["error_message"] = _clean(failure.error_message)
-        request["error_location"] = _clean(failure.error_location)
-    return request
-
-
-def _clean(text: str | None) -> str | None:
-    """Without what PostgreSQL's text cannot hold: NUL and half surrogate pairs."""
-    if text is None or (text.isascii() and "\0" not in text):
-        return text
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
-
-
-def _record(row: dict[str, Any]) -> RunRecord:
-    failure = None
-    if row["error_type"] is not None:
-        failure = Failure(
-            row["error_type"], row["error_code"], row["error_message"], row["error_location"]
-        )
-    return RunRecord(
-        run_id=row["run_id"],
-        job=row["job"],
-        status=row["status"],
-        started_at=datetime.fromisoformat(row["started_at"]),
-        finished_at=moment(row["finished_at"]),
-        duration=row["duration"],
-        consecutive_failure_count=row["consecutive_failure_count"],
-        failure=failure,
-        host=row["host"],
-        pid=row["pid"],
-    )
-
-
-def _status(row: dict[str, Any]) -> JobStatus:
-    last, cron = row["last_run"], row["schedule"]
-    return JobStatus(
-        job=row["job"],
-        consecutive_failure_count=row["consecutive_failure_count"],
-        last_run=_record(last) if last else None,
-        last_success_at=moment(row["last_success_at"]),
-        running=row["running"],
-        snoozed_until=moment(row["snoozed_until"]),
-        schedule=Schedule(cron, row["timezone"], row["grace"]) if cron else None,
-        alerts_pending=row["alerts_pending"],
-        alerts_dead=row["alerts_dead"],
-    )

@@ -1,0 +1,153 @@
+"""What goes to SQL functions as JSON, and what they answer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from cronguard.model import (
+    AlertRule,
+    Failure,
+    JobState,
+    JobStatus,
+    Outcome,
+    Run,
+    RunRecord,
+    Schedule,
+    Watch,
+)
+from cronguard.policy import DueAlert
+from cronguard.stores._sql_schema import SCHEMA_VERSION
+from cronguard.times import moment, rfc3339
+
+
+def run_json(run: Run) -> dict[str, Any]:
+    """A run, with everything that a start or a finish says of it."""
+    owner, plan = run.owner, run.schedule
+    return {
+        "schema": SCHEMA_VERSION,
+        "run_id": run.run_id,
+        "job": run.job,
+        "started_at": rfc3339(run.started_at),
+        "host": _clean(owner.host),
+        "pid": owner.pid,
+        "space": owner.space,
+        "process_started": owner.started,
+        "overlap": run.overlap,
+        "lease": run.lease,
+        "rules": [
+            {
+                "channel": rule.channel,
+                "threshold": rule.threshold,
+                "realert_every": rule.realert_every,
+                "notify_recovery": rule.notify_recovery,
+            }
+            for rule in run.rules
+        ],
+        "max_runtime": run.max_runtime,
+        "schedule": plan and plan_json(plan),
+        "runbook": run.runbook,
+        "test_mode": run.test_mode,
+    }
+
+
+def plan_json(plan: Schedule) -> dict[str, Any]:
+    """A schedule."""
+    return {"cron": plan.cron, "timezone": plan.timezone, "grace": plan.grace}
+
+
+def due_json(due: DueAlert) -> dict[str, Any]:
+    """An alert that is owed."""
+    return {"key": due.key, "channel": due.channel, "threshold": due.threshold}
+
+
+def state_of(row: dict[str, Any] | None) -> JobState | None:
+    """A job's state; None from functions that do not tell it."""
+    if row is None:
+        return None
+    return JobState(
+        row["consecutive_failure_count"],
+        row["incident_id"],
+        frozenset(row["announced"]),
+        moment(row["last_success_at"]),
+        row["last_counted_run"],
+        moment(row["snoozed_until"]),
+    )
+
+
+def watch_of(row: dict[str, Any]) -> Watch:
+    """What is expected of a job."""
+    plan = row["schedule"]
+    return Watch(
+        job=row["job"],
+        rules=tuple(AlertRule(**rule) for rule in row["rules"]),
+        schedule=Schedule(**plan) if plan else None,
+        max_runtime=row["max_runtime"],
+        runbook=row["runbook"],
+        consecutive_failure_count=row["consecutive_failure_count"],
+        last_success_at=moment(row["last_success_at"]),
+        snoozed_until=moment(row["snoozed_until"]),
+        judged_until=moment(row["judged_until"]),
+        seen_until=moment(row["seen_until"]),
+        running=tuple(record_of(each) for each in row["running"]),
+    )
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """How a run ended."""
+    failure = outcome.failure
+    request: dict[str, Any] = {
+        "status": outcome.status,
+        "finished_at": rfc3339(outcome.finished_at),
+        "duration": None if outcome.duration is None else round(outcome.duration, 6),
+    }
+    if failure is not None:
+        request["error_type"] = _clean(failure.error_type)
+        request["error_code"] = _clean(failure.error_code)
+        request["error_message"] = _clean(failure.error_message)
+        request["error_location"] = _clean(failure.error_location)
+    return request
+
+
+def _clean(text: str | None) -> str | None:
+    """Without what PostgreSQL's text cannot hold: NUL and half surrogate pairs."""
+    if text is None or (text.isascii() and "\0" not in text):
+        return text
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def record_of(row: dict[str, Any]) -> RunRecord:
+    """A row of the log."""
+    failure = None
+    if row["error_type"] is not None:
+        failure = Failure(
+            row["error_type"], row["error_code"], row["error_message"], row["error_location"]
+        )
+    return RunRecord(
+        run_id=row["run_id"],
+        job=row["job"],
+        status=row["status"],
+        started_at=datetime.fromisoformat(row["started_at"]),
+        finished_at=moment(row["finished_at"]),
+        duration=row["duration"],
+        consecutive_failure_count=row["consecutive_failure_count"],
+        failure=failure,
+        host=row["host"],
+        pid=row["pid"],
+    )
+
+
+def status_of(row: dict[str, Any]) -> JobStatus:
+    """A job at a glance."""
+    last, cron = row["last_run"], row["schedule"]
+    return JobStatus(
+        job=row["job"],
+        consecutive_failure_count=row["consecutive_failure_count"],
+        last_run=record_of(last) if last else None,
+        last_success_at=moment(row["last_success_at"]),
+        running=row["running"],
+        snoozed_until=moment(row["snoozed_until"]),
+        schedule=Schedule(cron, row["timezone"], row["grace"]) if cron else None,
+        alerts_pending=row["alerts_pending"],
+        alerts_dead=row["alerts_dead"],
+    )
