@@ -8,12 +8,11 @@ from an outbox of the spool's own.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from cronguard.ids import new_id
 from cronguard.model import (
     AlertRecord,
     AlertRule,
@@ -21,29 +20,19 @@ from cronguard.model import (
     DeliveryState,
     Finished,
     JobState,
-    NewAlert,
     Outcome,
     Overrun,
     Owner,
     Run,
     Settlement,
 )
-from cronguard.payload import build, build_overrun
-from cronguard.policy import Decision, decide, is_snoozed, louder, overrun_alerts
+from cronguard.policy import louder, overrun_alerts
+from cronguard.stores import _spool_decisions as decisions
 from cronguard.stores import _sqlite_outbox as outbox
-from cronguard.stores._spooled_values import (
-    outcome_of,
-    outcome_text,
-    run_of,
-    run_text,
-    state_of,
-    state_text,
-)
+from cronguard.stores._spooled_values import outcome_of, readable, run_of, run_text
 from cronguard.stores._sqlite_file import SQLiteFile
 from cronguard.stores._sqlite_rows import has_expired
 from cronguard.times import moment, rfc3339
-
-T = TypeVar("T")
 
 _KEPT = timedelta(days=30)
 _PAGE = 100
@@ -110,7 +99,7 @@ class Spool:
         while no outcome of the job waits here. With no known state, any failure is announced.
         """
         return self._file.write(
-            lambda db: _end(
+            lambda db: decisions.end(
                 db, run, outcome, self._clock(), started=started, known=known, told=told
             )
         )
@@ -134,7 +123,7 @@ class Spool:
         found = self._file.read(lambda db: db.execute(query).fetchall())
         gone = []
         for text, until in found:
-            run = _read(run_of, text)
+            run = readable(run_of, text)
             if run is None:
                 continue
             here = run.owner.space is not None and run.owner.space == owner.space
@@ -151,7 +140,7 @@ class Spool:
         """When runs of the job started, later than ``after``, that the store may not know of."""
         query = "SELECT run FROM spool WHERE job = ?"
         found = self._file.read(lambda db: db.execute(query, (job,)).fetchall())
-        runs = [_read(run_of, text) for (text,) in found]
+        runs = [readable(run_of, text) for (text,) in found]
         return [run.started_at for run in runs if run is not None and run.started_at > after]
 
     def waiting(self, *, besides: Collection[str] = ()) -> int:
@@ -181,7 +170,7 @@ class Spool:
         )
         entries, damaged = [], []
         for run_id, seq, begun, ended, started, told in found:
-            run, outcome = _read(run_of, begun), _read(outcome_of, ended)
+            run, outcome = readable(run_of, begun), readable(outcome_of, ended)
             if run is None or outcome is None:
                 damaged.append((run_id,))
                 continue
@@ -222,27 +211,11 @@ class Spool:
         self, overrun: Overrun, rules: Sequence[AlertRule], known: JobState | None, host: str
     ) -> bool:
         """As `Store.announce_overrun`; what the store would say is not asked."""
-        now = self._clock()
-
-        def work(db: sqlite3.Connection) -> bool:
-            state = _state(db, overrun.job) or known or JobState()
-            if not is_snoozed(state.snoozed_until, now):
-                owed = []
-                for due in overrun_alerts(overrun, rules):
-                    alert = build_overrun(
-                        due,
-                        overrun,
-                        alert_id=new_id(),
-                        started_at=now - timedelta(seconds=overrun.elapsed),
-                        host=host,
-                        state=state,
-                        runbook=None,
-                    )._replace(degraded=True)
-                    owed.append(NewAlert(due.key, due.channel, alert))
-                outbox.enqueue(db, now, owed)
-            return outbox.is_due(db, overrun.job, now)
-
-        return self._file.write(work)
+        return self._file.write(
+            lambda db: decisions.announce_overrun(
+                db, overrun, rules, self._clock(), known=known, host=host
+            )
+        )
 
     def not_told(self, overrun: Overrun, rules: Sequence[AlertRule]) -> list[AlertRule]:
         """Those whose channels have had neither this news of the run nor a later one from here."""
@@ -281,81 +254,3 @@ class Spool:
 def _set_aside(db: sqlite3.Connection, run_ids: Sequence[tuple[str]]) -> None:
     db.executemany("UPDATE spool SET seq = -seq WHERE run_id = ? AND seq > 0", run_ids)
     db.execute("DELETE FROM spool_jobs WHERE job NOT IN (SELECT job FROM spool WHERE seq > 0)")
-
-
-def _end(
-    db: sqlite3.Connection,
-    run: Run,
-    outcome: Outcome,
-    now: datetime,
-    *,
-    started: bool,
-    known: JobState | None,
-    told: Collection[str],
-) -> Finished:
-    row = db.execute("SELECT seq, started FROM spool WHERE run_id = ?", (run.run_id,)).fetchone()
-    before = _state(db, run.job) or known
-    if row is not None and row[0] is not None:  # it has been kept already
-        count = before.consecutive_failure_count if before else None
-        return Finished(count, outbox.is_due(db, run.job, now))
-    rules = run.rules if before else tuple(rule._replace(threshold=1) for rule in run.rules)
-    decision = decide(
-        before or JobState(),
-        outcome,
-        job=run.job,
-        run_id=run.run_id,
-        rules=rules,
-        snoozed=before is not None and is_snoozed(before.snoozed_until, now),
-        test_mode=run.test_mode,
-        told=told,
-    )
-    # A test that was sent from here is no news of the incident, and the store is to send no other.
-    heard = {*told, *(due.channel for due in decision.alerts if due.kind != "test")}
-    outbox.enqueue(db, now, _owed(run, outcome, before, decision))
-    db.execute(
-        """INSERT INTO spool (run_id, seq, job, run, outcome, started, told)
-           VALUES (?, (SELECT coalesce(max(seq), 0) + 1 FROM spool), ?, ?, ?, ?, ?)
-           ON CONFLICT (run_id) DO UPDATE SET seq = excluded.seq, run = excluded.run,
-               outcome = excluded.outcome, told = excluded.told""",
-        (
-            *(run.run_id, run.job, run_text(run._replace(test_mode=False))),
-            *(outcome_text(outcome), started, ",".join(sorted(heard)) or None),
-        ),
-    )
-    if before is not None or outcome.status != "cancelled":  # of which nothing can be learned
-        db.execute(
-            "INSERT INTO spool_jobs (job, state) VALUES (?, ?)"
-            " ON CONFLICT (job) DO UPDATE SET state = excluded.state",
-            (run.job, state_text(decision.state)),
-        )
-    return Finished(decision.consecutive_failure_count, outbox.is_due(db, run.job, now))
-
-
-def _owed(
-    run: Run, outcome: Outcome, before: JobState | None, decision: Decision
-) -> Iterator[NewAlert]:
-    """The alerts of a decision that was made without the store; no streak where none was known."""
-    thresholds = {rule.channel: rule.threshold for rule in run.rules}
-    for due in decision.alerts:
-        alert = build(
-            due._replace(threshold=thresholds[due.channel]),
-            alert_id=new_id(),
-            run=run,
-            outcome=outcome,
-            before=before or JobState(),
-            count=decision.consecutive_failure_count if before else None,
-        )
-        yield NewAlert(due.key, due.channel, alert._replace(degraded=True))
-
-
-def _state(db: sqlite3.Connection, job: str) -> JobState | None:
-    row = db.execute("SELECT state FROM spool_jobs WHERE job = ?", (job,)).fetchone()
-    return _read(state_of, row[0]) if row else None
-
-
-def _read(kind: Callable[[str], T], text: str) -> T | None:
-    """What was kept as text; None if it cannot be read any more."""
-    try:
-        return kind(text)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None

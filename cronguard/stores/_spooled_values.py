@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 from cronguard.model import AlertRule, Failure, JobState, Outcome, Owner, Run, Schedule
 from cronguard.times import moment, rfc3339, rfc3339_or_none
+
+T = TypeVar("T")
 
 
 def run_text(run: Run) -> str:
@@ -78,6 +81,14 @@ def state_of(text: str) -> JobState:
         facts["last_counted_run"],
         moment(facts["snoozed_until"]),
     )
+
+
+def readable(kind: Callable[[str], T], text: str) -> T | None:
+    """What was kept as text; None if it cannot be read any more."""
+    try:
+        return kind(text)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _known(kind: type[NamedTuple], facts: dict[str, Any]) -> dict[str, Any]:
