@@ -1,0 +1,23 @@
+"""The promises of `cronguard.interfaces.Store`, as tests. Subclass, give `make_store`, run pytest.
+
+They are written against the protocol alone, so they run unchanged on every store.
+"""
+
+from __future__ import annotations
+
+from cronguard.testing.store_contract._alerts import Alerts
+from cronguard.testing.store_contract._crashes import Crashes
+from cronguard.testing.store_contract._expected import Expected
+from cronguard.testing.store_contract._outbox import Outbox
+from cronguard.testing.store_contract._overlaps import Overlaps
+from cronguard.testing.store_contract._repeats import Repeats
+from cronguard.testing.store_contract._shown import Shown
+from cronguard.testing.store_contract._streak import Streak
+from cronguard.testing.store_contract._told import Told
+
+
+class StoreContract(Streak, Alerts, Repeats, Overlaps, Crashes, Expected, Told, Outbox, Shown):
+    """Subclass it, return your store from `make_store`; give `JOB` a prefix if tests share it."""
+
+
+__all__ = ["StoreContract"]

@@ -1,0 +1,74 @@
+"""The store contract on who was told without the store."""
+
+from __future__ import annotations
+
+from cronguard.model import AlertRule, Finished, Outcome, Run
+from cronguard.testing.store_contract._case import FAILURE, TOLD, StoreCase
+
+
+class Told(StoreCase):
+    """Channels that were told of an outcome without the store."""
+
+    def test_what_was_told_without_the_store_is_not_told_again(self) -> None:
+        """Not by the finish that brings it, not by the failures after it, for those channels."""
+        rules = (TOLD, AlertRule("pager"))
+        first, second, third = (self.run(rules=rules, overlap="allow") for _ in range(3))
+        self.ended(first, told=("told",))
+        assert self.kinds() == []
+        self.ended(second)
+        assert [(a.kind, a.channel) for a in self.store.alerts()] == [("failing", "pager")]
+        self.ended(third)
+        assert len(self.kinds()) == 1
+        again = self.run(rules=(*rules, AlertRule("third", 4)), test_mode=True)
+        self.ended(again, told=("third", "pager"))
+        assert next((a.kind, a.channel) for a in self.store.alerts()) == ("test", "told")
+        self.ended(self.run(rules=(AlertRule("pager", 1, 1),)), told=("pager",))
+        assert len(self.store.alerts()) == 2
+
+    def ended(self, run: Run, told: tuple[str, ...] = ()) -> Finished:
+        """A run whose start was never stored failed, and some were told of it."""
+        outcome = Outcome("failure", run.started_at, 0.0, FAILURE)
+        return self.store.finish_run(run, outcome, started=False, told=told)
+
+    def test_telling_comes_too_late_for_nobody(self) -> None:
+        """A finish that was stored after all: what it enqueued for those told is not sent."""
+        rules = (TOLD._replace(threshold=1), AlertRule("pager", 1))
+        run = self.run(rules=rules)
+        self.ended(run)
+        self.ended(run, told=("told",))
+        assert [a.channel for a in self.store.alerts(state="pending")] == ["pager"]
+        assert self.store.watches()[0].consecutive_failure_count == 1
+
+    def test_who_was_told_of_a_committed_outcome_is_not_told_of_its_incident_again(self) -> None:
+        """Below the threshold too; but of the next incident."""
+        run = self.run()
+        self.ended(run)
+        self.ended(run, told=("told",))
+        self.fail(3)
+        assert self.kinds() == []
+        self.play("success")
+        self.ended(run, told=("told",))
+        self.fail(1)
+        self.ended(run, told=("told",))
+        self.fail(1)
+        assert self.kinds() == ["failing"]
+
+    def test_who_was_told_of_how_an_incident_began_is_not_told_of_it_again(self) -> None:
+        """However many failures have been counted since."""
+        rules = (AlertRule("told", 3),)
+        first = self.run(rules=rules)
+        self.ended(first)
+        self.fail(1, rules=rules)
+        self.ended(first, told=("told",))
+        self.fail(2, rules=rules)
+        assert self.kinds() == []
+
+    def test_who_was_told_of_a_success_is_told_of_the_next_incident(self) -> None:
+        """A run counted crashed that had succeeded after all, while others failed: telling of its
+        success is no news of their failures."""
+        gone, after = self._crash()
+        late = Outcome("success", gone.started_at, 1.0)
+        self.store.finish_run(gone, late, started=True, told=("told",))
+        self.finish(after, "failure")
+        self.fail(1)
+        assert self.kinds() == ["failing"]
