@@ -287,7 +287,7 @@ def test_a_handler_may_run_guarded_jobs(tmp_path, place, job):
 
 @pytest.mark.parametrize("place", ["sqlite start", "sqlite finish"])
 def test_a_handler_that_finds_the_file_in_use_is_let_through(tmp_path, place):
-    """The file is ours to wait for, in vain, but only so long; what was not written comes later."""
+    """It does not wait for what it interrupts; what was not written comes later."""
     seen = []
 
     def handler(signum, frame):
@@ -295,7 +295,7 @@ def test_a_handler_that_finds_the_file_in_use_is_let_through(tmp_path, place):
             seen.append(True)
 
     store = strikes_in(place, handler, tmp_path)
-    store._file._timeout = 0.1
+    store._file._timeout = 60
     start = time.monotonic()
     with recording(store=store) as record:
         job = cron_guarded(job="nightly")(lambda: "result")
@@ -304,7 +304,7 @@ def test_a_handler_that_finds_the_file_in_use_is_let_through(tmp_path, place):
         assert job() == "result"
         assert record.statuses("nightly") == ["success"] * 2
         assert record.statuses("other") == ["success"]
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30
 
 
 def test_a_handler_may_build_what_is_being_built(tmp_path, monkeypatch):

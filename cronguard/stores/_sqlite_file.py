@@ -35,6 +35,8 @@ class SQLiteFile:
         self._timeout = timeout
         self._schema = _SQL / schema
         self.lock = threading.Lock()
+        self.holder: int | None = None
+        """The thread that holds the lock."""
         self.connection: sqlite3.Connection | None = None
         self._opened: tuple[int, tuple[int, int]] | None = None
         """The connection's file descriptor and which file that is, where both are known."""
@@ -103,17 +105,24 @@ class SQLiteFile:
                     return result
         finally:
             if held:
-                self.lock.release()
+                self._give_back()
 
     def _take(self, held: list[bool]) -> None:
         """Wait for our turn; ``held`` is filled when it has come.
 
         Both happen in one step of the interpreter. A signal handler may raise between any two, and
-        a lock that nobody knows to be taken would never be given back.
+        a lock that nobody knows to be taken would never be given back. Nor is there anything to
+        wait for where this very thread holds it: a signal handler or a finalizer stands in its way.
         """
-        held.extend(filter(None, map(self.lock.acquire, (True,), (self._timeout,))))
+        if self.holder != threading.get_ident():
+            held.extend(filter(None, map(self.lock.acquire, (True,), (self._timeout,))))
         if not held:
             raise StoreError(f"{self.path} is busy in this process", code="busy")
+        self.holder = threading.get_ident()
+
+    def _give_back(self) -> None:
+        self.holder = None
+        self.lock.release()
 
     def _rollback(self) -> None:
         if self.connection is not None and self.connection.in_transaction:
@@ -132,7 +141,7 @@ class SQLiteFile:
             raise _translate_os(error, self.path) from None
         finally:
             if held:
-                self.lock.release()
+                self._give_back()
 
     def own(self) -> sqlite3.Connection | None:
         """The connection, if there is one. Raises StoreError if somebody has closed its file.

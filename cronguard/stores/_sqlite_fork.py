@@ -25,9 +25,10 @@ _PATIENCE = 3.0
 
 
 class Forkable(Protocol):
-    """A file whose ``lock`` is held by whoever is inside SQLite."""
+    """A file whose ``lock`` is held by whoever is inside SQLite, the thread ``holder``."""
 
     lock: threading.Lock
+    holder: int | None
     connection: sqlite3.Connection | None
 
     def own(self) -> sqlite3.Connection | None:
@@ -74,7 +75,7 @@ def _after_in_parent() -> None:
 def _after_in_child() -> None:
     _held.clear()
     for file in list(_files):
-        file.lock = threading.Lock()
+        file.lock, file.holder = threading.Lock(), None
         if file.connection is not None:  # a thread that has hung inside SQLite all the while
             _inherited.append(file.connection)  # kept: closing it would meddle with the parent's
             file.connection = None
