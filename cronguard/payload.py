@@ -7,8 +7,8 @@ from datetime import datetime
 
 from cronguard.errors import ChannelError
 from cronguard.ids import new_id
-from cronguard.model import Alert, Delivery, JobState, Missed, Outcome, Overrun, Run
-from cronguard.policy import DueAlert
+from cronguard.model import Alert, Delivery, JobState, Missed, NewAlert, Outcome, Overrun, Run
+from cronguard.policy import Decision, DueAlert
 from cronguard.times import rfc3339, rfc3339_or_none
 
 _FIELDS = frozenset(Alert._fields)
@@ -48,6 +48,27 @@ def build(
         runbook=run.runbook,
         test=due.kind == "test",
     )
+
+
+def build_owed(
+    decision: Decision, *, run: Run, outcome: Outcome, before: JobState
+) -> list[NewAlert]:
+    """The alerts that a decision owes, for a store to enqueue; arguments as for `build`."""
+    return [
+        NewAlert(
+            due.key,
+            due.channel,
+            build(
+                due,
+                alert_id=new_id(),
+                run=run,
+                outcome=outcome,
+                before=before,
+                count=decision.consecutive_failure_count,
+            ),
+        )
+        for due in decision.alerts
+    ]
 
 
 def build_overrun(

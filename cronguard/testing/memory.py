@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,6 @@ from datetime import UTC, datetime, timedelta
 from cronguard.ids import new_id
 from cronguard.model import (
     LONGEST_LEASE,
-    LONGEST_PAUSE,
-    Alert,
     AlertKind,
     AlertRecord,
     AlertRule,
@@ -22,6 +19,7 @@ from cronguard.model import (
     JobState,
     JobStatus,
     Missed,
+    NewAlert,
     Outcome,
     Overrun,
     Owner,
@@ -32,9 +30,8 @@ from cronguard.model import (
     Started,
     Watch,
 )
-from cronguard.payload import build, build_missed, build_overrun, encode
+from cronguard.payload import build_missed, build_overrun, build_owed
 from cronguard.policy import (
-    DueAlert,
     crash,
     decide,
     finish_action,
@@ -44,6 +41,7 @@ from cronguard.policy import (
     missed_alerts,
     overrun_alerts,
 )
+from cronguard.testing._memory_outbox import MemoryOutbox, is_to_come
 
 
 @dataclass(slots=True)
@@ -52,17 +50,6 @@ class _Row:
     record: RunRecord
     lease_until: datetime | None = None
     holds: bool = False
-
-
-@dataclass(slots=True)
-class _Outgoing:
-    delivery: Delivery
-    state: DeliveryState
-    created_at: datetime
-    due_at: datetime
-    claimed_until: datetime | None = None
-    settled_at: datetime | None = None
-    error_code: str | None = None
 
 
 class MemoryStore:
@@ -80,7 +67,7 @@ class MemoryStore:
         self._states: dict[str, JobState] = {}
         self._watches: dict[str, Watch] = {}
         self._declared: dict[str, Schedule] = {}
-        self._outbox: dict[str, _Outgoing] = {}
+        self._outbox = MemoryOutbox()
 
     def __repr__(self) -> str:
         return f"<MemoryStore of {len(self._rows)} runs>"
@@ -115,7 +102,7 @@ class MemoryStore:
                 "skipped" if skipped else "running",
                 count,
                 holder if skipped else None,
-                self._due(run.job, now),
+                self._outbox.is_due(run.job, now),
             )
 
     def _register(self, run: Run, now: datetime) -> None:
@@ -145,7 +132,7 @@ class MemoryStore:
             if owner.space is not None and owner.space == run.owner.space:
                 dead = is_dead(owner)
             else:
-                dead = not _is_to_come(row.lease_until, now, LONGEST_LEASE)
+                dead = not is_to_come(row.lease_until, now, LONGEST_LEASE)
             if dead:
                 gone = run._replace(run_id=row.run.run_id, owner=owner)
                 gone = gone._replace(started_at=row.run.started_at, test_mode=False)
@@ -162,10 +149,8 @@ class MemoryStore:
             row = self._rows.get(run.run_id)
             existing = row.record.status if row else None
             action = finish_action(existing, outcome.status, started=started)
-            for out in self._outbox.values() if told else ():
-                about = json.loads(out.delivery.payload)["run_id"]
-                if (about, out.state) == (run.run_id, "pending") and out.delivery.channel in told:
-                    out.state, out.settled_at = "sent", now
+            if told:
+                self._outbox.settle_told(run.run_id, told, now)
             if row is not None and run.job not in self._states:
                 self._register(run, now)
             if action == "insert":
@@ -187,7 +172,7 @@ class MemoryStore:
                 row.record = row.record._replace(failure=outcome.failure or row.record.failure)
             elif action != "ignore":
                 self._commit(run, outcome, now, late=action == "revise", told=told)
-            return Finished(row.record.consecutive_failure_count, self._due(run.job, now))
+            return Finished(row.record.consecutive_failure_count, self._outbox.is_due(run.job, now))
 
     def _commit(
         self,
@@ -220,25 +205,10 @@ class MemoryStore:
             consecutive_failure_count=decision.consecutive_failure_count,
             failure=outcome.failure,
         )
-        for due in decision.alerts:
-            alert = build(
-                due,
-                alert_id=new_id(),
-                run=run,
-                outcome=outcome,
-                before=before,
-                count=decision.consecutive_failure_count,
-            )
-            self._enqueue(due, alert, now)
+        self._outbox.enqueue(now, build_owed(decision, run=run, outcome=outcome, before=before))
 
     def _is_snoozed(self, job: str, now: datetime) -> bool:
         return is_snoozed(self._states[job].snoozed_until, now)
-
-    def _enqueue(self, due: DueAlert, alert: Alert, now: datetime) -> None:
-        if due.key not in self._outbox:
-            known = (alert.alert_id, alert.job, due.channel, due.kind)
-            delivery = Delivery(*known, 0, encode(alert))
-            self._outbox[due.key] = _Outgoing(delivery, "pending", now, now)
 
     def heartbeat(self, run_ids: Sequence[str], *, lease: float) -> None:
         with self._lock:
@@ -308,7 +278,7 @@ class MemoryStore:
             if self._is_snoozed(overrun.job, now):
                 return False
             for due in overrun_alerts(overrun, rules):
-                if not any(key in self._outbox for key in louder(overrun, due.channel)):
+                if not self._outbox.knows_any(louder(overrun, due.channel)):
                     alert = build_overrun(
                         due,
                         overrun,
@@ -318,8 +288,8 @@ class MemoryStore:
                         state=self._states[overrun.job],
                         runbook=self._watches[overrun.job].runbook,
                     )
-                    self._enqueue(due, alert, now)
-            return self._due(overrun.job, now)
+                    self._outbox.enqueue(now, [NewAlert(due.key, due.channel, alert)])
+            return self._outbox.is_due(overrun.job, now)
 
     def announce_missed(self, missed: Missed, rules: Sequence[AlertRule]) -> bool:
         with self._lock:
@@ -341,25 +311,17 @@ class MemoryStore:
                     state=self._states[missed.job],
                     runbook=watch.runbook,
                 )
-                self._enqueue(due, alert, now)
+                self._outbox.enqueue(now, [NewAlert(due.key, due.channel, alert)])
             return True
 
     def forget(self, job: str) -> bool:
         with self._lock:
-            for key, out in list(self._outbox.items()):
-                if out.delivery.job == job and out.state != "sent":
-                    del self._outbox[key]
+            self._outbox.forget(job)
             self._watches.pop(job, None)
             self._declared.pop(job, None)
             return self._states.pop(job, None) is not None
 
     # --- the outbox -----------------------------------------------------------------------------
-
-    def _due(self, job: str, now: datetime) -> bool:
-        return any(
-            out.state == "pending" and out.delivery.job == job and not _holds(out.due_at, out, now)
-            for out in self._outbox.values()
-        )
 
     def claim_alerts(
         self,
@@ -372,39 +334,19 @@ class MemoryStore:
         claim_for: float = 10.0,
     ) -> list[Delivery]:
         with self._lock:
-            now = self._clock()
-            claimed: list[Delivery] = []
-            for out in self._outbox.values():
-                wanted = out.state == state and out.delivery.channel in channels
-                if not wanted or (job is not None and out.delivery.job != job):
-                    continue
-                if _holds(out.claimed_until, out, now):
-                    continue
-                if not force and _holds(out.due_at, out, now):
-                    continue
-                if len(claimed) == limit:
-                    break
-                out.state = "pending"
-                out.claimed_until = out.due_at = now + timedelta(seconds=claim_for)
-                out.delivery = out.delivery._replace(attempt=out.delivery.attempt + 1)
-                claimed.append(out.delivery)
-            return claimed
+            return self._outbox.claim(
+                self._clock(),
+                channels=channels,
+                job=job,
+                force=force,
+                state=state,
+                limit=limit,
+                claim_for=claim_for,
+            )
 
     def settle_alert(self, delivery: Delivery, settlement: Settlement) -> bool:
         with self._lock:
-            now = self._clock()
-            for out in self._outbox.values():
-                if out.delivery.alert_id != delivery.alert_id:
-                    continue
-                if out.state != "pending" or out.delivery.attempt != delivery.attempt:
-                    return False
-                out.state = settlement.state
-                out.error_code = settlement.error_code
-                out.claimed_until = None
-                out.due_at = now + timedelta(seconds=settlement.retry_in or 0)
-                out.settled_at = None if settlement.state == "pending" else now
-                return True
-            return False
+            return self._outbox.settle(delivery, settlement, self._clock())
 
     # --- to be shown ----------------------------------------------------------------------------
 
@@ -423,15 +365,12 @@ class MemoryStore:
             running=sum(record.status == "running" for record in shown),
             snoozed_until=state.snoozed_until,
             schedule=self._watches[job].schedule,
-            alerts_pending=self._count(job, "pending"),
-            alerts_dead=self._count(job, "dead"),
+            alerts_pending=self._outbox.count(job, "pending"),
+            alerts_dead=self._outbox.count(job, "dead"),
         )
 
     def _newest(self, job: str) -> list[RunRecord]:
         return [row.record for row in reversed(self._rows.values()) if row.run.job == job]
-
-    def _count(self, job: str, state: DeliveryState) -> int:
-        return sum(out.state == state and out.delivery.job == job for out in self._outbox.values())
 
     def history(self, job: str, *, limit: int = 20) -> list[RunRecord]:
         with self._lock:
@@ -441,21 +380,12 @@ class MemoryStore:
         self, *, state: DeliveryState | None = None, job: str | None = None, limit: int = 100
     ) -> list[AlertRecord]:
         with self._lock:
-            return [
-                _shown(out)
-                for out in reversed(self._outbox.values())
-                if (state is None or out.state == state)
-                and (job is None or out.delivery.job == job)
-            ][:limit]
+            return self._outbox.records(state, job)[:limit]
 
     def payloads(self, kind: AlertKind | None = None) -> list[str]:
         """The frozen payloads decided so far, oldest first; None for every kind."""
         with self._lock:
-            return [
-                out.delivery.payload
-                for out in self._outbox.values()
-                if kind is None or out.delivery.kind == kind
-            ]
+            return self._outbox.payloads(kind)
 
     # --- housekeeping ---------------------------------------------------------------------------
 
@@ -483,39 +413,10 @@ class MemoryStore:
             ]
             for run_id in gone:
                 del self._rows[run_id]
-            for key, out in list(self._outbox.items()):
-                if out.state == "sent" and out.settled_at and out.settled_at < before:
-                    del self._outbox[key]
+            self._outbox.prune(before)
             if progress:
                 progress(len(gone), len(gone))
             return len(gone)
 
     def close(self) -> None:
         """Nothing to let go of."""
-
-
-def _is_to_come(moment: datetime | None, now: datetime, longest: float) -> bool:
-    """Later than now; no further off than any that was written by a clock that is right."""
-    return moment is not None and now < moment <= now + timedelta(seconds=longest)
-
-
-def _holds(moment: datetime | None, out: _Outgoing, now: datetime) -> bool:
-    """Whether an alert is left alone until then: not by a clock that has been put back since."""
-    if moment is None or not _is_to_come(moment, now, LONGEST_PAUSE):
-        return False
-    return moment < out.created_at or not now + timedelta(seconds=LONGEST_LEASE) < out.created_at
-
-
-def _shown(out: _Outgoing) -> AlertRecord:
-    return AlertRecord(
-        alert_id=out.delivery.alert_id,
-        job=out.delivery.job,
-        channel=out.delivery.channel,
-        kind=out.delivery.kind,
-        state=out.state,
-        attempts=out.delivery.attempt,
-        created_at=out.created_at,
-        next_attempt_at=out.due_at if out.state == "pending" else None,
-        settled_at=out.settled_at,
-        error_code=out.error_code,
-    )
