@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from cronguard import __version__
 from cronguard._codes import explain
+from cronguard.cli._kept import spool_sentence
 from cronguard.cli._open import (
     describe_store,
     is_there,
     jobs_of,
     load_settings,
-    spool_sentence,
     store_file,
     store_on_demand,
 )

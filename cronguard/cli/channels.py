@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cronguard.cli._open import json_option, load_settings
+from cronguard.cli._arguments import json_option
+from cronguard.cli._open import load_settings
 from cronguard.cli._say import complain, emit, say
 from cronguard.cli._table import table
 from cronguard.model import SecretRef

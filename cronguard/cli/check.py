@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cronguard.cli._arguments import json_option, quiet_option
 from cronguard.cli._attempts import sent
-from cronguard.cli._open import (
-    describe_store,
-    is_there,
-    json_option,
-    kept_alerts_sent,
-    load_settings,
-    open_runtime,
-    quiet_option,
-    replay,
-)
+from cronguard.cli._kept import kept_alerts_sent, replay
+from cronguard.cli._open import describe_store, is_there, load_settings, open_runtime
 from cronguard.cli._progress import progress
 from cronguard.cli._say import complain, emit, mark, plural, say
 from cronguard.cli._table import table

@@ -6,16 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cronguard.cli._arguments import complete_jobs, find_job
 from cronguard.cli._attempts import sent, why
-from cronguard.cli._open import (
-    complete_jobs,
-    find_job,
-    jobs_of,
-    kept_alerts_sent,
-    load_settings,
-    open_runtime,
-    replay,
-)
+from cronguard.cli._kept import kept_alerts_sent, replay
+from cronguard.cli._open import jobs_of, load_settings, open_runtime
 from cronguard.cli._progress import progress
 from cronguard.cli._say import complain, mark, on_terminal, plural, say
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cronguard.cli._open import json_option
+from cronguard.cli._arguments import json_option
 from cronguard.cli._say import emit, mark, plural, say
 from cronguard.cli._table import table
 

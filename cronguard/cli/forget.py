@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
-from cronguard.cli._open import find_job, job_argument, jobs_of, open_runtime, replay
+from cronguard.cli._arguments import find_job, job_argument
+from cronguard.cli._kept import replay
+from cronguard.cli._open import jobs_of, open_runtime
 from cronguard.cli._say import complain, plural, say
 
 

@@ -6,16 +6,9 @@ from datetime import UTC, datetime
 
 import click
 
+from cronguard.cli._arguments import find_job, job_argument, json_option, up_to
 from cronguard.cli._facts import error_text, run_facts
-from cronguard.cli._open import (
-    find_job,
-    is_there,
-    job_argument,
-    jobs_of,
-    json_option,
-    open_runtime,
-    up_to,
-)
+from cronguard.cli._open import is_there, jobs_of, open_runtime
 from cronguard.cli._say import emit, say
 from cronguard.cli._table import table
 from cronguard.cli._times import span, stamp

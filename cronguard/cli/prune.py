@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import click
 
-from cronguard.cli._open import jobs_of, open_store, quiet_option
+from cronguard.cli._arguments import quiet_option
+from cronguard.cli._open import jobs_of, open_store
 from cronguard.cli._progress import progress
 from cronguard.cli._say import plural, say
 from cronguard.cli._times import to_span

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import click
 
-from cronguard.cli._open import json_option, load_settings
+from cronguard.cli._arguments import json_option
+from cronguard.cli._open import load_settings
 from cronguard.cli._say import CommandError, complain, emit, say
 
 _NOTHING = "nothing came on standard input: pipe messages in; see cronguard redact-check --help"

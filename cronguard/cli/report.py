@@ -10,14 +10,8 @@ from pathlib import Path
 
 import click
 
-from cronguard.cli._open import (
-    describe_store,
-    find_job,
-    job_argument,
-    jobs_of,
-    open_runtime,
-    up_to,
-)
+from cronguard.cli._arguments import find_job, job_argument, up_to
+from cronguard.cli._open import describe_store, jobs_of, open_runtime
 from cronguard.cli._report import Report, collect
 from cronguard.cli._say import CommandError, plural, say
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cronguard.cli._open import complete_channels, complete_jobs
+from cronguard.cli._arguments import complete_channels, complete_jobs
 from cronguard.errors import ConfigError
 
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from cronguard.cli._open import find_job, job_argument, jobs_of, open_runtime
+from cronguard.cli._arguments import find_job, job_argument
+from cronguard.cli._open import jobs_of, open_runtime
 from cronguard.cli._say import say
 from cronguard.cli._times import distance, to_moment, to_span
 from cronguard.times import readable

@@ -7,16 +7,10 @@ from datetime import UTC, datetime
 
 import click
 
+from cronguard.cli._arguments import find_job, job_argument, json_option
 from cronguard.cli._facts import job_facts, state
-from cronguard.cli._open import (
-    describe_store,
-    find_job,
-    job_argument,
-    jobs_of,
-    json_option,
-    open_runtime,
-    spool_sentence,
-)
+from cronguard.cli._kept import spool_sentence
+from cronguard.cli._open import describe_store, jobs_of, open_runtime
 from cronguard.cli._say import emit, plural, say
 from cronguard.cli._table import table
 from cronguard.cli._times import distance, stamp

@@ -10,17 +10,9 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from cronguard.cli._arguments import complete_channels, complete_jobs, json_option, no_such_job
 from cronguard.cli._attempts import attempt_facts, sent, why
-from cronguard.cli._open import (
-    complete_channels,
-    complete_jobs,
-    jobs_of,
-    json_option,
-    load_settings,
-    no_such_job,
-    open_runtime,
-    store_on_demand,
-)
+from cronguard.cli._open import jobs_of, load_settings, open_runtime, store_on_demand
 from cronguard.cli._say import SettingsError, complain, emit, mark, say
 from cronguard.errors import ConfigError, CronguardError
 from cronguard.model import DELIVERY_SECONDS, Alert, Delivery, JobStatus, Settlement

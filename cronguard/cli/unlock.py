@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from cronguard.cli._open import find_job, job_argument, jobs_of, open_runtime
+from cronguard.cli._arguments import find_job, job_argument
+from cronguard.cli._open import jobs_of, open_runtime
 from cronguard.cli._say import plural, say
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cronguard.cli._open import json_option
+from cronguard.cli._arguments import json_option
 from cronguard.cli._say import emit, say
 from cronguard.cli._table import table
 from cronguard.cli._vault import open_vault

@@ -1,0 +1,84 @@
+"""Arguments and options that several commands take: jobs by name, how much, and in which form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from cronguard.cli._say import CommandError
+from cronguard.errors import CronguardError
+
+if TYPE_CHECKING:
+    from cronguard.model import JobStatus
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def complete_jobs(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
+    """Names of jobs, for the shell. Silent when they cannot be had."""
+    from cronguard.cli._open import jobs_of, load_settings, open_store
+
+    try:
+        settings = load_settings().settings
+        store = open_store(settings)
+        known = {*settings.jobs, *(status.job for status in jobs_of(store))}
+        store.close()
+    except CronguardError:
+        return []
+    return sorted(name for name in known if name.startswith(incomplete))
+
+
+def complete_channels(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
+    """Names of channels, for the shell."""
+    from cronguard.cli._open import load_settings
+
+    names = (channel.name for channel in load_settings().settings.channels)
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def job_argument(*, many: bool = False, required: bool = True) -> Callable[[F], F]:
+    """The ``JOB`` argument of a command, completed by the shell."""
+    return click.argument(
+        "jobs" if many else "job",
+        metavar="[JOB]..." if many else "JOB",
+        nargs=-1 if many else 1,
+        required=required and not many,
+        shell_complete=complete_jobs,
+    )
+
+
+def up_to(most: int) -> Callable[[click.Context, click.Parameter, int], int]:
+    """The callback of an option that takes a whole number from 1 to ``most``."""
+
+    def check(_ctx: click.Context, _param: click.Parameter, value: int) -> int:
+        if not 1 <= value <= most:
+            raise click.BadParameter(f"{value} is not a whole number from 1 to {most:,}")
+        return value
+
+    return check
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+quiet_option = click.option(
+    "-q", "--quiet", is_flag=True, help="Print errors only: cron mails every line."
+)
+
+
+def find_job(statuses: Sequence[JobStatus], name: str) -> JobStatus:
+    """The job of that name. Raises `CommandError` with the nearest name if there is none."""
+    for status in statuses:
+        if status.job == name:
+            return status
+    raise CommandError(no_such_job(name, [status.job for status in statuses]))
+
+
+def no_such_job(name: str, known: Iterable[str]) -> str:
+    """One line for a job that nobody has heard of."""
+    from cronguard._words import show, suggest
+
+    names = list(known)
+    hint = "see cronguard status" if names else "no job has run yet; see cronguard run --help"
+    return f"there is no job {show(name)}{suggest(name, names)}: {hint}"

@@ -1,0 +1,62 @@
+"""What this host keeps for a store that was out of reach: said, told to the store, sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from cronguard.cli._say import plural, say
+from cronguard.errors import StoreError
+
+if TYPE_CHECKING:
+    from cronguard._runtime import Runtime
+    from cronguard.interfaces import Store
+    from cronguard.stores.spooled import SpooledStore
+
+
+def _spooled(store: Store) -> tuple[SpooledStore | None, int]:
+    """The store, if it has a spool before it, and how many outcomes wait there."""
+    from cronguard.stores.spooled import SpooledStore
+
+    if not isinstance(store, SpooledStore):
+        return None, 0
+    try:
+        return store, store.waiting()
+    except StoreError:
+        return store, 0
+
+
+def spool_sentence(store: Store) -> str | None:
+    """Where outcomes wait for a store that was out of reach, and when they go; None for none."""
+    spooled, waiting = _spooled(store)
+    if spooled is None or not waiting:
+        return None
+    runs = "1 run waits" if waiting == 1 else f"{waiting:,} runs wait"
+    return f"{runs} in {spooled.spool_path} to be recorded: the next run, check or deliver does it"
+
+
+def replay(store: Store, *, quiet: bool = False) -> None:
+    """Tell the store what this host has kept for it. Raises StoreError if it does not answer."""
+    spooled, waiting = _spooled(store)
+    if spooled is None or not waiting:
+        return
+    from cronguard.cli._progress import progress
+
+    with progress("recording kept runs") as advance:
+        done = spooled.replay(advance)
+    if not quiet:
+        say(f"Recorded {plural(done, 'run')} that had been kept here.")
+
+
+@contextmanager
+def kept_alerts_sent(runtime: Runtime) -> Iterator[None]:
+    """If the store does not answer meanwhile, at least send what this host has decided itself."""
+    try:
+        yield
+    except StoreError:
+        spooled, _ = _spooled(runtime.store)
+        if spooled is not None and spooled.has_alerts():
+            with suppress(StoreError):
+                runtime.courier.deliver_all(force=False)
+        raise
