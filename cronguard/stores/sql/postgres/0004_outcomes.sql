@@ -1,0 +1,222 @@
+-- How a run ended: the streak and the alerts owed. The rule is cronguard/policy.py; one test runs on
+-- both.
+
+-- One outbox row. Deciding twice enqueues once: a known key is left alone.
+create or replace function public.cronguard_enqueue(
+    key text, kind text, channel text, run jsonb, facts jsonb
+) returns void
+language plpgsql set search_path = ''
+as $$
+declare
+    _alert_id constant uuid := gen_random_uuid();
+    _now constant timestamptz := clock_timestamp();
+begin
+    insert into public.cronguard_alerts
+        (alert_id, alert_key, job, run_id, channel, kind, payload, due_at, created_at)
+    values (
+        _alert_id, key, run ->> 'job', (run ->> 'run_id')::uuid, channel, kind,
+        json_build_object(
+            'schema', 'cronguard.alert/1',
+            'alert_id', _alert_id,
+            'kind', kind,
+            'job', run ->> 'job',
+            'run_id', run ->> 'run_id',
+            'consecutive_failure_count', facts -> 'consecutive_failure_count',
+            'threshold', facts -> 'threshold',
+            'error_type', facts -> 'error_type',
+            'error_code', facts -> 'error_code',
+            'error_message', facts -> 'error_message',
+            'error_location', facts -> 'error_location',
+            'last_success_at', facts -> 'last_success_at',
+            'started_at', run ->> 'started_at',
+            'finished_at', facts -> 'finished_at',
+            'duration_seconds', facts -> 'duration',
+            'host', run ->> 'host',
+            'runbook', run ->> 'runbook',
+            'degraded', false, -- a host that cannot reach this server decides for itself
+            'test', kind = 'test'
+        )::text,
+        _now, _now
+    )
+    on conflict (alert_key) do nothing;
+end $$;
+
+-- What a host goes on with should this server be out of reach.
+create or replace function public.cronguard_job_state(job public.cronguard_jobs) returns jsonb
+language sql stable set search_path = ''
+as $$
+    select jsonb_build_object(
+        'consecutive_failure_count', job.consecutive_failure_count,
+        'incident_id', job.incident_id,
+        'announced', job.announced,
+        'last_success_at', public.cronguard_rfc3339(job.last_success_at),
+        'last_counted_run', job.last_counted_run,
+        'snoozed_until', public.cronguard_rfc3339(job.snoozed_until)
+    )
+$$;
+
+-- Write an outcome, the job's new state and the alerts owed: cronguard.policy.decide, in SQL.
+-- The job's row must be locked. "late": the success of a run that had been counted as crashed.
+create or replace function public.cronguard_commit(
+    before public.cronguard_jobs, run jsonb, outcome jsonb, late boolean
+) returns integer
+language plpgsql set search_path = ''
+as $$
+declare
+    _run_id constant uuid := (run ->> 'run_id')::uuid;
+    _status constant text := outcome ->> 'status';
+    _finished constant timestamptz := (outcome ->> 'finished_at')::timestamptz;
+    _snoozed constant boolean := coalesce(before.snoozed_until > clock_timestamp(), false);
+    _after public.cronguard_jobs := before;
+    _count integer;
+    _over integer;
+    _told boolean;
+    _rule jsonb;
+    _facts jsonb;
+begin
+    if _status = 'cancelled' then
+        _count := before.consecutive_failure_count;
+    elsif _status = 'success' then
+        _count := 0;
+        if late and before.last_counted_run is distinct from _run_id then
+            _after.last_success_at := greatest(before.last_success_at, _finished);
+        else
+            _after.last_success_at := _finished;
+            _after.consecutive_failure_count := 0;
+            _after.incident_id := null;
+            _after.announced := '{}';
+            _after.last_counted_run := _run_id;
+        end if;
+    else
+        _count := before.consecutive_failure_count + 1;
+        _after.consecutive_failure_count := _count;
+        _after.incident_id := coalesce(before.incident_id, _run_id);
+        _after.last_counted_run := _run_id;
+        -- Channels that this host has told of the outcome already.
+        select before.announced || coalesce(array_agg(each.value ->> 'channel'), '{}')
+            into _after.announced
+            from jsonb_array_elements(run -> 'rules') as each
+            where run -> 'told' ? (each.value ->> 'channel')
+                and not (each.value ->> 'channel') = any (before.announced);
+    end if;
+
+    update public.cron_execution_logs set
+        status = _status,
+        finished_at = _finished,
+        duration_ms = (outcome ->> 'duration')::numeric * 1000,
+        consecutive_failure_count = _count,
+        error_type = outcome ->> 'error_type',
+        error_code = outcome ->> 'error_code',
+        error_message = outcome ->> 'error_message',
+        error_location = outcome ->> 'error_location',
+        holds_lease = false
+    where run_id = _run_id;
+
+    _facts := outcome || jsonb_build_object(
+        'consecutive_failure_count', _count,
+        'last_success_at', case when _status = 'success' then outcome ->> 'finished_at'
+            else public.cronguard_rfc3339(before.last_success_at) end
+    );
+    for _rule in select * from jsonb_array_elements(run -> 'rules') loop
+        continue when _snoozed or _status = 'cancelled'
+            or run -> 'told' ? (_rule ->> 'channel');
+        _facts := jsonb_set(_facts, '{threshold}', _rule -> 'threshold');
+        _told := (_rule ->> 'channel') = any (_after.announced);
+        if _status = 'success' then
+            -- A late success that ends no incident has not emptied the list of channels told.
+            if (_rule ->> 'notify_recovery')::boolean and _after.incident_id is null
+                and (_rule ->> 'channel') = any (before.announced)
+            then
+                perform public.cronguard_enqueue(
+                    format('%s/%s/recovered/%s', before.job, before.incident_id,
+                        _rule ->> 'channel'),
+                    'recovered', _rule ->> 'channel', run, _facts
+                );
+            end if;
+            continue;
+        end if;
+        _over := _count - (_rule ->> 'threshold')::integer;
+        if _over >= 0 and not _told then
+            perform public.cronguard_enqueue(
+                format('%s/%s/failing/%s', before.job, _after.incident_id, _rule ->> 'channel'),
+                'failing', _rule ->> 'channel', run, _facts
+            );
+            _after.announced := _after.announced || (_rule ->> 'channel');
+        elsif _over > 0 and _over % nullif((_rule ->> 'realert_every')::integer, 0) = 0 then
+            perform public.cronguard_enqueue(
+                format('%s/%s/%s/%s', before.job, _after.incident_id, _count, _rule ->> 'channel'),
+                'still_failing', _rule ->> 'channel', run, _facts
+            );
+        end if;
+    end loop;
+    if (run ->> 'test_mode')::boolean and not _snoozed then
+        for _rule in select * from jsonb_array_elements(run -> 'rules') loop
+            continue when run -> 'told' ? (_rule ->> 'channel');
+            perform public.cronguard_enqueue(
+                format('%s/%s/test/%s', before.job, run ->> 'run_id', _rule ->> 'channel'),
+                'test', _rule ->> 'channel', run,
+                jsonb_set(_facts, '{threshold}', _rule -> 'threshold')
+            );
+        end loop;
+    end if;
+
+    if _after is distinct from before then
+        update public.cronguard_jobs set
+            consecutive_failure_count = _after.consecutive_failure_count,
+            incident_id = _after.incident_id,
+            announced = _after.announced,
+            last_success_at = _after.last_success_at,
+            last_counted_run = _after.last_counted_run
+        where job = before.job;
+    end if;
+    return _count;
+end $$;
+
+-- Count the job's dead runs; the run that still holds the job, null if none does. The job's row must
+-- be locked. "dead" in the request are those of the caller's own process space.
+create or replace function public.cronguard_sweep_job(held public.cronguard_jobs, request jsonb)
+returns uuid
+language plpgsql set search_path = ''
+as $$
+declare
+    _job public.cronguard_jobs := held;
+    _run_id constant uuid := (request ->> 'run_id')::uuid;
+    _now constant timestamptz := clock_timestamp();
+    _row record;
+    _dead boolean;
+    _holder uuid;
+begin
+    for _row in
+        select run_id, started_at, host, process_space, holds_lease, lease_expires_at
+        from public.cron_execution_logs
+        where job = _job.job and status = 'running' and run_id is distinct from _run_id
+        order by seq
+    loop
+        if _row.process_space = request ->> 'space' then
+            _dead := request -> 'dead' ? _row.run_id::text;
+        else
+            -- Further off than any lease reaches: written before this server's clock was put back.
+            _dead := _row.lease_expires_at is null or _row.lease_expires_at <= _now
+                or _row.lease_expires_at > _now + interval '1 hour';
+        end if;
+        if _dead then
+            perform public.cronguard_commit(
+                _job,
+                request || jsonb_build_object(
+                    'run_id', _row.run_id, 'host', _row.host, 'test_mode', false,
+                    'started_at', public.cronguard_rfc3339(_row.started_at)
+                ),
+                jsonb_build_object(
+                    'status', 'crashed', 'finished_at', public.cronguard_rfc3339(_now),
+                    'error_type', 'Crashed', 'error_message',
+                    'the process ended before its run did (killed or lost power?)'
+                ),
+                false
+            );
+            select * into _job from public.cronguard_jobs where job = _job.job;
+        elsif _row.holds_lease then
+            _holder := _row.run_id;
+        end if;
+    end loop;
+    return _holder;
+end $$;
