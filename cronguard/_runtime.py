@@ -447,6 +447,10 @@ def _hook() -> None:
         from multiprocessing.util import Finalize  # what its parent has registered, it leaves out
 
         Finalize(None, _at_exit, exitpriority=0)
+    if "celery" in sys.modules:
+        from cronguard._celery import watch as watch_celery  # few programs have it
+
+        watch_celery()
     if _hooked:
         return
     watch_forks()

@@ -314,6 +314,41 @@ def test_celery(celery):
         wait_until(celery, lambda: "broken is failing: 2 failures in a row" in said(celery))
 
 
+LAST_TASK = """
+import os, threading
+from celery.concurrency.prefork import process_destructor
+from cronguard import configure, cron_guarded
+
+class Slow:
+    OPTIONS = {}
+    def send(self, message):
+        threading.Event().wait(0.5)
+        os.write(1, message.alert.kind.encode())
+
+configure(channels=[Slow()])
+
+@cron_guarded(threshold=1)
+def only():
+    raise ValueError
+
+child = os.fork()
+if child == 0:
+    try:
+        only()
+    except ValueError:
+        process_destructor(os.getpid(), 0)  # what a child of the pool does, and then:
+        os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+def test_a_celery_child_waits_for_its_last_alert(tmp_path):
+    """With one task a child, each alert is that of a child about to end by `os._exit`."""
+    place = Place(tmp_path)
+    done = place.run(LAST_TASK)
+    assert (done.returncode, done.stdout) == (0, "failing"), done.stderr
+
+
 def is_over(place, job):
     """Whether the job's one run has ended, or its process has."""
     ((status, pid),) = place.rows("SELECT status, pid FROM cron_execution_logs WHERE job = ?", job)
