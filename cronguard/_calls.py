@@ -35,8 +35,11 @@ def call_plain(guarded: Guarded, *, wraps_async: bool) -> Callable[..., Any]:
                 return _later(recording, result)
             recording.end(None)
         except BaseException as error:
-            recording.leave()
-            recording.end(error)
+            try:
+                recording.close(error)
+            except BaseException:
+                recording.close(error)  # a signal may have struck before that was done
+                raise
             raise
         return result
 

@@ -269,8 +269,11 @@ class guard:  # noqa: N801  # used like a function: ``with guard(job="…")``
         trace: TracebackType | None,
     ) -> None:
         recording = self._closed()
-        recording.leave()
-        recording.end(error)
+        try:
+            recording.close(error)
+        except BaseException:
+            recording.close(error)  # a signal may have struck before that was done
+            raise
 
     async def __aenter__(self) -> GuardedRun:
         recording = prepare(self._guarded)

@@ -129,6 +129,11 @@ class Recording:
         else:  # another guard of this context was entered later and is still open
             _open_runs.set(tuple(other for other in now_open if other is not self))
 
+    def close(self, error: BaseException | None) -> None:
+        """`leave` and `end`. What has been done already is not done again."""
+        self.leave()
+        self.end(error)
+
     def end(self, error: BaseException | None) -> None:
         """The function returned (None) or raised: judge and commit.
 

@@ -69,19 +69,26 @@ class Replay:
             return True
         if not waiting and not gone:
             return True
-        if not self._going_on.acquire(blocking=False):
-            return False  # another thread is at it; whoever comes now comes later
         deadline = time.monotonic() + seconds
+        held: list[bool] = []
         try:
-            self._tell_waiting(deadline, lambda _done: None)
-            if spool.waits(besides=self._recorded):
-                return False
-            for run in gone:
-                if time.monotonic() >= deadline:
-                    return False
-                self.tell(run, crash(datetime.now(UTC)), started=False, told=frozenset())
+            # If another thread is at it, whoever comes now comes later. The lock is taken and noted
+            # in one step: see `SQLiteFile`.
+            held.extend(filter(None, map(self._going_on.acquire, (False,))))
+            return bool(held) and self._tell_until(deadline, gone)
         finally:
-            self._going_on.release()
+            if held:
+                self._going_on.release()
+
+    def _tell_until(self, deadline: float, gone: Sequence[Run]) -> bool:
+        """As `within`, in our turn."""
+        self._tell_waiting(deadline, lambda _done: None)
+        if self._spool.made.waits(besides=self._recorded):
+            return False
+        for run in gone:
+            if time.monotonic() >= deadline:
+                return False
+            self.tell(run, crash(datetime.now(UTC)), started=False, told=frozenset())
         return time.monotonic() < deadline  # or the store would let us wait once more
 
     def _tell_waiting(self, deadline: float | None, progress: Callable[[int], None]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import sqlite3
@@ -20,6 +21,7 @@ T = TypeVar("T")
 SCHEMA_VERSION = 1
 """The last number of the files in each of the folders below."""
 _FIRST_NAP, _LONGEST_NAP, _SHORT_NAP = 0.004, 0.1, 0.001
+_NOTHING_THERE = {errno.EBADF, errno.ENOENT, errno.ENOTDIR}
 _SQL = Path(__file__).parent / "sql"
 
 
@@ -68,6 +70,17 @@ class SQLiteFile:
             return before < SCHEMA_VERSION
 
     def _transaction(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` in a transaction, in our turn."""
+        held: list[bool] = []
+        try:
+            self._take(held)
+            return self._repeated(begin, work)
+        finally:
+            if held:
+                self.holder = None
+                self.lock.release()
+
+    def _repeated(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` in a transaction; again from the start if another writer is in the way.
 
         Long naps keep many writers out of each other's way; whoever has waited for half of its
@@ -75,54 +88,48 @@ class SQLiteFile:
         """
         give_up: float | None = None
         nap = _FIRST_NAP
-        held: list[bool] = []
-        try:
-            self._take(held)
-            while True:
-                try:
-                    db = self.own() or self._open()
-                    db.execute(begin)
-                    result = work(db)
-                    db.execute("COMMIT")
-                except sqlite3.Error as error:
-                    self._rollback()
-                    if not _is_busy(error):
-                        raise _translate(error, self.path) from None
-                    now = time.monotonic()
-                    give_up = give_up or now + self._timeout
-                    if now >= give_up:
-                        raise _translate(error, self.path) from None
-                    time.sleep(random.uniform(nap / 2, nap))  # noqa: S311  # not a secret
-                    late = give_up - now < self._timeout / 2
-                    nap = _SHORT_NAP if late else min(nap * 2, _LONGEST_NAP)
-                except OSError as error:
-                    self._rollback()
-                    raise _translate_os(error, self.path) from None
-                except BaseException:
-                    self._rollback()
-                    raise
-                else:
-                    return result
-        finally:
-            if held:
-                self._give_back()
+        while True:
+            try:
+                db = self.own() or self._open()
+                db.execute(begin)
+                result = work(db)
+                db.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._rollback()
+                if not _is_busy(error):
+                    raise _translate(error, self.path) from None
+                now = time.monotonic()
+                give_up = give_up or now + self._timeout
+                if now >= give_up:
+                    raise _translate(error, self.path) from None
+                time.sleep(random.uniform(nap / 2, nap))  # noqa: S311  # not a secret
+                late = give_up - now < self._timeout / 2
+                nap = _SHORT_NAP if late else min(nap * 2, _LONGEST_NAP)
+            except OSError as error:
+                self._rollback()
+                raise _translate_os(error, self.path) from None
+            except BaseException:
+                self._rollback()
+                raise
+            else:
+                return result
 
     def _take(self, held: list[bool]) -> None:
         """Wait for our turn; ``held`` is filled when it has come.
 
         Both happen in one step of the interpreter. A signal handler may raise between any two, and
-        a lock that nobody knows to be taken would never be given back. Nor is there anything to
-        wait for where this very thread holds it: a signal handler or a finalizer stands in its way.
+        a lock that nobody knows to be taken would never be given back. Nor may there be a function or
+        a loop of ours in what gives it back: the one can be struck before it begins, and what is
+        raised at a jump passes the ``try`` by since 3.12.
+
+        There is nothing to wait for where this very thread holds the file: a signal handler or a
+        finalizer stands in its way.
         """
         if self.holder != threading.get_ident():
             held.extend(filter(None, map(self.lock.acquire, (True,), (self._timeout,))))
         if not held:
             raise StoreError(f"{self.path} is busy in this process", code="busy")
         self.holder = threading.get_ident()
-
-    def _give_back(self) -> None:
-        self.holder = None
-        self.lock.release()
 
     def _rollback(self) -> None:
         if self.connection is not None and self.connection.in_transaction:
@@ -141,7 +148,8 @@ class SQLiteFile:
             raise _translate_os(error, self.path) from None
         finally:
             if held:
-                self._give_back()
+                self.holder = None
+                self.lock.release()
 
     def own(self) -> sqlite3.Connection | None:
         """The connection, if there is one. Raises StoreError if somebody has closed its file.
@@ -202,7 +210,9 @@ def _file_at(where: int | Path) -> tuple[int, int] | None:
     """Which file is open there, or is there; None for none."""
     try:
         found = os.stat(where)  # noqa: PTH116  # a number, at every transaction
-    except OSError:
+    except OSError as error:
+        if error.errno not in _NOTHING_THERE:
+            raise  # such as the time limit of the program, struck just now
         return None
     return found.st_dev, found.st_ino
 
@@ -318,8 +328,6 @@ def _translate(error: sqlite3.Error, path: Path) -> StoreError:
 
 
 def _translate_os(error: OSError, path: Path) -> StoreError:
-    import errno  # rare path
-
     name = errno.errorcode.get(error.errno or 0, "EIO")
     in_the_way = next(filter(os.path.isfile, path.parents), "a part of its path")
     code, why = {
