@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
+import builtins
+import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from cronguard import _log
-from cronguard._error_code import error_code, exit_name
+from cronguard._error_code import error_code, exit_name, related
 from cronguard._error_place import error_location
 from cronguard._error_type import error_type
 from cronguard._mask import clean
 from cronguard._settings_types import Redact
+from cronguard._signals import attempt
 from cronguard.model import Failure
+
+_MADE_AT_RUN_TIME = 1 << 9
+"""``Py_TPFLAGS_HEAPTYPE``."""
+_BUILT_IN = {
+    kind
+    for kind in vars(builtins).values()
+    if type(kind) is type
+    and issubclass(kind, BaseException)
+    and not kind.__flags__ & _MADE_AT_RUN_TIME
+    and kind.__basicsize__ == BaseException.__basicsize__
+} - {RecursionError}
+"""What is a name and arguments, no more. To read a RecursionError takes room on the stack."""
+_PLAIN = (str, int, float, bool, type(None))
+_MOST_ARGUMENTS = 8
+_MOST_BYTES = 1_000
 
 
 def capture(
@@ -23,18 +41,33 @@ def capture(
     message, the traceback or the chain of causes (the error's own ``str()`` apart).
     """
     return Failure(
-        error_type=_attempt(error_type, error) or "BaseException",
-        error_code=_attempt(error_code, error),
+        error_type=attempt(error_type, error) or "BaseException",
+        error_code=attempt(error_code, error),
         error_message=None if redact == "strict" else _message(error, "", redact, keep),
-        error_location=_attempt(error_location, error),
+        error_location=attempt(error_location, error),
     )
+
+
+def is_plain(error: BaseException) -> bool:
+    """Whether to read it runs no code but Python's and ours, and takes no time to speak of.
+
+    So it is with built-in errors that hold but short texts and numbers, and arose from such.
+    """
+    for _, each in related(error, suppressed=True):
+        if type(each) not in _BUILT_IN or len(each.args) > _MOST_ARGUMENTS:
+            return False
+        if type(vars(each)) is not dict or vars(each):
+            return False
+        for value in each.args:
+            if type(value) not in _PLAIN or sys.getsizeof(value) > _MOST_BYTES:
+                return False
+    return True
 
 
 def load(redact: Redact) -> None:
     """Load now what a first `capture` would load, so that its time is the error's own."""
     if redact == "scrub":
-        with contextlib.suppress(Exception):
-            from cronguard import _redact  # noqa: F401  # strict does without
+        attempt(import_module, "cronguard._redact")  # strict does without
 
 
 def capture_output(
@@ -53,46 +86,45 @@ def exit_failure(code: int) -> Failure:
     return capture_output("", code)
 
 
-def _attempt(part: Callable[[BaseException], str | None], error: BaseException) -> str | None:
-    try:
-        return part(error)
-    except BaseException:  # noqa: BLE001  # an exception class can be as hostile as it likes
-        return None
-
-
 def _message(
     error: BaseException | None, output: str, redact: Redact, keep: Sequence[str]
 ) -> str | None:
     """What may be shown of the error or, if there is none, of the command's output."""
-    try:
-        from cronguard import _redact  # strict does without
 
-        if callable(redact):
-            return _custom(redact, output if error is None else _redact.text_of(error), error)
-        if error is None:
-            return _redact.redact_output(output, keep=keep)
-        return _redact.redact_error(error, keep=keep)
-    except BaseException as failure:  # noqa: BLE001  # an exception class can be hostile
-        _log.warning_once("redaction failed with %s: the message is left out", _name_of(failure))
-        return None
+    def failed(trouble: BaseException) -> None:
+        name = _name_of(trouble)
+        _log.warning_once("redaction failed with %s: the message is left out", name)
+
+    return attempt(_shown, error, output, redact, keep, failed=failed)
+
+
+def _shown(
+    error: BaseException | None, output: str, redact: Redact, keep: Sequence[str]
+) -> str | None:
+    from cronguard import _redact  # strict does without
+
+    if callable(redact):
+        return _custom(redact, output if error is None else _redact.text_of(error), error)
+    if error is None:
+        return _redact.redact_output(output, keep=keep)
+    return _redact.redact_error(error, keep=keep)
 
 
 def _name_of(failure: BaseException) -> str:
-    return _attempt(error_type, failure) or "an error"
+    return attempt(error_type, failure) or "an error"
 
 
 def _custom(
     redact: Callable[[str, BaseException | None], object], text: str, error: BaseException | None
 ) -> str | None:
     """The callable's answer, cleaned and capped; None, as with ``strict``, if it gave none."""
-    try:
-        answer = redact(text, error)
-    except BaseException as failure:  # noqa: BLE001  # somebody else's code
-        problem = f"raised {_name_of(failure)}"
-    else:
-        if isinstance(answer, str):
-            return clean(answer) or None
-        problem = f"returned {type(answer).__name__} instead of str"
+    raised: list[str] = []
+    answer = attempt(redact, text, error, failed=lambda trouble: raised.append(_name_of(trouble)))
+    if isinstance(answer, str):
+        return clean(answer) or None
+    problem = (
+        f"raised {raised[0]}" if raised else f"returned {type(answer).__name__} instead of str"
+    )
     _log.warning_once(
         "redact callable %s %s: only type, code and place of errors are kept; see redact in the"
         " settings",

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
 
+from cronguard._signals import attempt
+
 Role: TypeAlias = Literal["error", "cause", "context", "member"]
 
 _cause: Any = BaseException.__dict__["__cause__"].__get__
@@ -108,10 +110,7 @@ def own_code(error: BaseException) -> str | None:
 
 def read(holder: object, name: str) -> object:
     """The attribute, or None if there is none or it cannot be read."""
-    try:
-        return getattr(holder, name, None)
-    except BaseException:  # noqa: BLE001  # a property may raise what it likes
-        return None
+    return attempt(getattr, holder, name, None)
 
 
 def _number(value: object) -> int | None:

@@ -10,6 +10,7 @@ from types import CodeType, FrameType, TracebackType
 from typing import Any
 
 from cronguard._mask import MASK
+from cronguard._signals import attempt
 
 _MAX_FRAMES = 20_000
 _MAX_REMEMBERED = 2_000
@@ -160,10 +161,7 @@ def _relative(path: str, module: object) -> str:
 
 
 def _bases() -> list[str]:
-    try:
-        here = os.getcwd()  # noqa: PTH109  # pathlib costs
-    except OSError:
-        here = ""
+    here = attempt(os.getcwd) or ""  # it may be gone
     path: list[object] = [here, *sys.path]
     entries = [entry for entry in path if isinstance(entry, str)]
     bases = [_slashed(entry).rstrip("/") for entry in entries]

@@ -8,6 +8,7 @@ a mask. Work is bounded by looking at the first few thousand characters only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from cronguard._error_code import Role, read, related
 from cronguard._error_type import error_type
@@ -16,6 +17,7 @@ from cronguard._redact_code import code_text
 from cronguard._redact_known import Known, keep_of
 from cronguard._redact_message import redact_message
 from cronguard._redact_vocabulary import vocabulary
+from cronguard._signals import attempt
 from cronguard.render import ESCAPES
 
 _MOST_RELATED = 6
@@ -61,10 +63,8 @@ def _redactor(errors: Sequence[BaseException], keep: Sequence[str]) -> _Redactor
 
 def text_of(error: BaseException) -> str:
     """``str(error)`` whatever its class does, with a bound on its length."""
-    try:
-        return str.__getitem__(str(error), slice(MOST_CHARACTERS + 1))
-    except BaseException:  # noqa: BLE001  # somebody else's __str__
-        return ""
+    text = attempt(str, error)
+    return "" if text is None else str.__getitem__(text, slice(MOST_CHARACTERS + 1))
 
 
 class _Redactor:
@@ -93,10 +93,10 @@ class _Redactor:
 
     def notes(self, error: BaseException) -> list[str]:
         """The error's notes, each redacted."""
-        try:
-            notes: list[object] = [*list.__getitem__(error.__notes__, slice(_MOST_NOTES))]
-        except Exception:  # noqa: BLE001  # most errors have none, and some have something else
-            return []
+        found: Any = read(error, "__notes__")
+        if not issubclass(type(found), list):
+            return []  # most errors have none, and some have something else
+        notes: list[object] = list.__getitem__(found, slice(_MOST_NOTES))
         return [f"note: {self.text(note)}" for note in notes if isinstance(note, str)]
 
     def text(self, raw: str) -> str:

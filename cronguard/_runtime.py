@@ -135,17 +135,20 @@ class Runtime:
     def capture(self, error: BaseException) -> Failure:
         """What is kept of an error, redacted as the settings say.
 
-        Somebody else's code runs here, the error's own and perhaps a redactor: it gets its time in
-        a thread, and where it does not come back, the message is left out.
+        Somebody else's code may run here, the error's own, a redactor or an expression of
+        `redact_keep`: it gets its time in a thread, and where it does not come back, the message is
+        left out. Raises only what a signal handler of the program raises meanwhile.
         """
-        from cronguard._capture import capture, load  # only when a job fails
+        from cronguard._capture import capture, is_plain, load  # only when a job fails
         from cronguard._workers import Failed, NoThread, Overdue  # likewise
 
-        redact = self.settings.redact
+        redact, keep = self.settings.redact, self.settings.redact_keep
+        if not callable(redact) and not keep and is_plain(error):
+            return capture(error, redact=redact)  # a thread would cost more than all the rest
         load(redact)
         forms: tuple[Redact, ...] = (redact, "strict")
         for form in forms:
-            work = partial(capture, error, redact=form, keep=self.settings.redact_keep)
+            work = partial(capture, error, redact=form, keep=keep)
             try:
                 return self._captures.call(work, _CAPTURE_SECONDS)
             except NoThread:
@@ -206,13 +209,17 @@ class Runtime:
             # One thread at a time, or many runs would all write what each of them could not. The
             # lock is taken and noted in one step: see `SQLiteFile`.
             held.extend(filter(None, map(self._replaying.acquire, (True,), (_REPLAY_SECONDS,))))
-            for unwritten in list(self._unwritten.values()) if held else ():
-                if time.monotonic() >= give_up or not self._rewrite(unwritten):
-                    return False
-            return bool(held)
+            return bool(held) and self._rewrite_all(give_up)
         finally:
             if held:
                 self._replaying.release()
+
+    def _rewrite_all(self, give_up: float) -> bool:
+        """As `replay`, in our turn. Apart, since it loops: see `SQLiteFile`."""
+        for unwritten in list(self._unwritten.values()):
+            if time.monotonic() >= give_up or not self._rewrite(unwritten):
+                return False
+        return True
 
     def _rewrite(self, unwritten: Unwritten) -> bool:
         """Write one of them; False if the store still does not take it."""

@@ -10,12 +10,47 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # not in its type stubs
 import signal
 import sys
+from collections.abc import Callable
 from itertools import pairwise
-from types import CodeType, FrameType
-from typing import Any
+from types import CodeType, FrameType, TracebackType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _VARARGS = 0x04
 """``inspect.CO_VARARGS``."""
+
+
+def attempt(
+    work: Callable[..., T], *args: Any, failed: Callable[[BaseException], object] | None = None
+) -> T | None:
+    """What somebody else's code answers; None if it raises, which ``failed`` is told.
+
+    What a signal handler of the program raises meanwhile goes on its way.
+    """
+    struck: BaseException | None = None
+    answer, trouble = _answer_or_trouble(work, args)
+    if trouble is None:
+        return answer
+    try:
+        struck = raised_by_handler(trouble)
+        if struck is not None:
+            raise struck
+        if failed is not None:
+            failed(trouble)
+        return None
+    finally:
+        trouble = struck = None  # else they hold on to this frame, and it to them
+
+
+def _answer_or_trouble(
+    work: Callable[..., T], args: tuple[Any, ...]
+) -> tuple[T | None, BaseException | None]:
+    """One of the two."""
+    try:
+        return work(*args), None
+    except BaseException as error:  # noqa: BLE001  # judged by whoever asked, outside the clause
+        return None, error
 
 
 def raised_by_handler(error: BaseException) -> BaseException | None:
@@ -36,6 +71,8 @@ def raised_by_handler(error: BaseException) -> BaseException | None:
             frame = trace.tb_frame
             if frame.f_code in handlers or _was_given(frame, frame.f_back):
                 return found
+            if trace.tb_next is None and _is_ctrl_c(found, trace):
+                return found
             trace = trace.tb_next
         found = found.__cause__ or found.__context__
     return None
@@ -55,6 +92,15 @@ def interrupted_by_ctrl_c() -> bool:
 def _handler(number: int) -> Any:
     """`signal.getsignal`, which before 3.12 asks the handler for its ``repr``, without that."""
     return _signal.getsignal(number)
+
+
+def _is_ctrl_c(error: BaseException, innermost: TracebackType) -> bool:
+    """Whether Python's own handler of SIGINT raised it: it has no frame, and no ``raise``."""
+    if type(error) is not KeyboardInterrupt:
+        return False
+    from opcode import opmap  # rare path
+
+    return innermost.tb_frame.f_code.co_code[innermost.tb_lasti] != opmap["RAISE_VARARGS"]
 
 
 def _was_given(frame: FrameType, interrupted: FrameType | None) -> bool:

@@ -18,8 +18,9 @@ import urllib.error
 
 import httpx
 import pytest
+from support.record import recording
 
-from cronguard._capture import capture, capture_output, exit_failure
+from cronguard._capture import capture, capture_output, exit_failure, is_plain
 from cronguard._mask import MASK
 
 
@@ -394,3 +395,117 @@ def test_strict_is_light():
     )
     assert done.stdout.splitlines()[1] == "[]"
     assert "<string>:5 in <module>" in done.stdout
+
+
+def arisen_from(cause):
+    error = ValueError("no answer")
+    error.__cause__ = cause
+    return error
+
+
+def seen_after(context):
+    error = ValueError("no answer")
+    error.__context__ = context
+    error.__suppress_context__ = True
+    return error
+
+
+class Text(str):
+    """A text with a mind of its own."""
+
+    __slots__ = ()
+
+
+class NamedError(ValueError):
+    pass
+
+
+class Attributes(dict):
+    """Attributes with a mind of their own."""
+
+
+def holding(attributes):
+    error = ValueError("no answer")
+    error.__dict__ = attributes
+    return error
+
+
+def noted(error):
+    error.add_note("a note")
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("no answer"),
+        KeyError(5, None, 2.5, True),
+        ZeroDivisionError(),
+        arisen_from(arisen_from(TypeError("no number"))),
+    ],
+    ids=repr,
+)
+def test_plain_errors_are_read_at_once(error):
+    """Built in, with plain arguments, as is what they arose from: nobody else's code runs."""
+    assert is_plain(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError(Text("no answer")),
+        ValueError([]),
+        ValueError("x" * 1_001),
+        ValueError(10**3_000),
+        ValueError(*range(9)),
+        holding({"code": Text("23505")}),
+        holding(Attributes()),
+        noted(ValueError("no answer")),
+        NamedError("no answer"),
+        FileNotFoundError(2, "No such file or directory"),
+        UnicodeDecodeError("utf-8", b"x", 0, 1, "odd"),
+        SystemExit(3),
+        ImportError("no such module", name="x"),
+        SyntaxError("odd"),
+        RecursionError("too deep"),
+        ExceptionGroup("some", [ValueError()]),
+        BaseExceptionGroup("some", [ValueError()]),
+        type("ValueError", (ValueError,), {"__module__": "builtins"})(),
+        arisen_from(NamedError()),
+        seen_after(NamedError()),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_other_errors_get_their_time_in_a_thread(error):
+    """Code of theirs may run when they are read, or they are long, or hold what may be replaced."""
+    assert not is_plain(error)
+
+
+def test_what_a_program_adds_to_the_builtins_is_not_plain():
+    """Nor what it puts in the place of one of them."""
+    code = """
+import builtins
+class ValueError(ValueError): pass
+builtins.ValueError = builtins.OddError = ValueError
+from cronguard._capture import is_plain
+print(is_plain(ValueError()), is_plain(KeyError()))
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
+
+
+def test_only_our_own_redaction_is_done_at_once():
+    """An expression may take for ever, and a function is somebody else's: both get a thread."""
+    waited = []
+    for settings in ({"redact": lambda text, _: text}, {"redact_keep": ("re:x+",)}, {}):
+        with recording(**settings) as record:
+            call = record.runtime._captures.call
+
+            def counted(work, timeout, call=call):
+                waited.append(timeout)
+                return call(work, timeout)
+
+            record.runtime._captures.call = counted
+            record.runtime.capture(ValueError("no answer"))
+    assert len(waited) == 2

@@ -4,16 +4,30 @@ What they raise must reach the program, whatever we were doing; what they call m
 """
 
 import functools
+import gc
+import os
 import random
 import signal
 import time
+import weakref
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from support.record import StoreOf, failing_store, record, recording
 
-from cronguard import StoreError, cron_guarded, guard
-from cronguard._signals import raised_by_handler
+from cronguard import (
+    StoreError,
+    _capture,
+    _error_code,
+    _error_place,
+    _redact,
+    _workers,
+    cron_guarded,
+    guard,
+)
+from cronguard._recorder import Recording
+from cronguard._signals import attempt, raised_by_handler
 from cronguard.stores.sqlite import SQLiteStore
 
 __all__ = ["record"]
@@ -163,6 +177,43 @@ def test_a_method_that_gives_way_is_known_by_what_it_was_given():
             signal.raise_signal(signal.SIGALRM)
         assert raised_by_handler(error) is error
         error.__traceback__ = None
+
+
+def test_ctrl_c_is_known_by_its_having_no_raise():
+    """Python's own handler has no frame; a KeyboardInterrupt that somebody raises is not it."""
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    with pytest.raises(KeyboardInterrupt) as struck:
+        signal.raise_signal(signal.SIGALRM)
+    assert raised_by_handler(struck.value) is struck.value
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        interrupt()
+    assert raised_by_handler(raised.value) is None
+    assert raised_by_handler(KeyboardInterrupt()) is None
+
+
+def test_what_failed_is_not_held_on_to():
+    """What an attempt's error has passed through is let go of at once, as after any ``except``."""
+
+    class Large:
+        pass
+
+    held = []
+
+    def fail():
+        large = Large()
+        held.append(weakref.ref(large))
+        raise ValueError
+
+    gc.disable()
+    try:
+        assert attempt(fail) is None
+        assert held[0]() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -376,42 +427,208 @@ def ignored(monkeypatch):
     found.clear()
 
 
+@pytest.fixture
+def struck():
+    """How many signals have come, counted by the interpreter: Ctrl-C's own handler cannot tell."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    yield lambda: len(os.read(reader, 1 << 16))
+    signal.set_wakeup_fd(-1)
+    os.close(reader)
+    os.close(writer)
+
+
+STORMS = {"goes well": (None, TimeLimit), "fails": (ValueError("no luck"), TimeLimit)}
+STORMS["fails, the alarm looks like the disk's trouble"] = (ValueError("no luck"), TimeoutError)
+STORMS["fails, with Ctrl-C"] = (KeyError("no luck", 5), KeyboardInterrupt)
+
+
+@pytest.mark.parametrize("storm", STORMS)
 @pytest.mark.parametrize(
     "alarms", [300, pytest.param(20_000, marks=pytest.mark.soak)], ids=["few", "many"]
 )
-def test_alarms_at_any_moment(tmp_path, ignored, alarms):
+def test_alarms_at_any_moment(tmp_path, ignored, struck, alarms, storm):
     """Each reaches the program exactly once, no run stays open, and the job still runs."""
     chance = random.Random()
-    struck, caught, done = [], [], []
+    error, limit = STORMS[storm]
+    caught, others, done = [], [], []
 
     def handler(signum, frame):
-        struck.append(True)
-        raise TimeLimit
+        raise limit
 
-    signal.signal(signal.SIGALRM, handler)
+    ctrl_c = limit is KeyboardInterrupt
+    signal.signal(signal.SIGALRM, signal.default_int_handler if ctrl_c else handler)
     with recording(store=SQLiteStore(tmp_path / "runs.db")) as record:
 
         @cron_guarded(threshold=1_000_000)
         def nightly():
             done.append(True)
+            if error is not None:
+                raise error.with_traceback(None)
 
-        nightly()
+        def call():
+            try:
+                nightly()
+            except (ValueError, KeyError) as raised:
+                others.append(raised)
+
+        call()
         for _ in range(alarms):
             try:
                 try:
                     signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-6, 6e-4))
-                    nightly()
+                    call()
                 finally:
                     signal.setitimer(signal.ITIMER_REAL, 0)
-            except TimeLimit:
+            except limit:
                 caught.append(True)
             assert not record.runtime._open
-        assert len(struck) == len(caught) + len(ignored)
+        assert struck() == len(caught) + len(ignored)
         assert len(caught) > alarms // 20
+        assert all(raised is error for raised in others)
         assert record.runtime.replay()
         assert not {"running", "skipped", "crashed"} & set(record.statuses("nightly"))
         assert len(record.statuses("nightly")) <= alarms + 1
-        assert record.statuses("nightly").count("success") <= len(done)
+        assert record.statuses("nightly").count("success") <= (0 if error else len(done))
+
+
+@pytest.mark.parametrize("face", ["decorator", "context manager"])
+def test_struck_when_the_function_has_failed(record, monkeypatch, face):
+    """Between the function's error and our judging it: the run ends all the same."""
+    leave = Recording.leave
+
+    def struck(self):
+        strike()
+        leave(self)
+
+    @cron_guarded
+    def nightly():
+        raise ValueError
+
+    def body():
+        with guard(job="nightly"):
+            raise ValueError
+
+    strike = alarm(raising(TimeLimit())["function"])
+    monkeypatch.setattr(Recording, "leave", struck)
+    with pytest.raises(TimeLimit):
+        (nightly if face == "decorator" else body)()
+    assert not record.runtime._open
+    assert record.statuses("nightly") == ["failure"]
+
+
+def test_a_time_limit_is_not_taken_for_a_closed_file(tmp_path, monkeypatch):
+    """A TimeoutError that strikes in the look at our own file says nothing about the file."""
+    stat = os.stat
+
+    def struck(*args, **keywords):
+        strike()
+        return stat(*args, **keywords)
+
+    store = SQLiteStore(tmp_path / "runs.db")
+    with recording(store=store) as record:
+        nightly = cron_guarded(job="nightly")(lambda: "result")
+        assert nightly() == "result"
+        strike = alarm(raising(TimeoutError())["function"])
+        monkeypatch.setattr(os, "stat", struck)
+        with pytest.raises(TimeoutError):
+            nightly()
+        assert nightly() == "result"
+        assert record.statuses("nightly") == ["success", "failure", "success"]
+
+
+OUR_OS = SimpleNamespace(**vars(os))
+"""Struck in this, nobody else is."""
+
+
+class TestWhileAnErrorIsRead:
+    """Whatever catches the troubles of reading lets through what a handler raises."""
+
+    @pytest.fixture(params=[TimeLimit, TimeoutError, HardLimit, SystemExit, KeyboardInterrupt])
+    def limit(self, request):
+        """What the alarm raises: as a program's own handler does, or as Ctrl-C."""
+        return request.param
+
+    @pytest.fixture
+    def strike(self, limit):
+        """Makes the alarm strike, once."""
+        own = raising(limit("time is up"))["function"]
+        return alarm(signal.default_int_handler if limit is KeyboardInterrupt else own)
+
+    def is_let_through(self, record, limit, error):
+        """At once, by a run that has ended; the job can run again."""
+
+        @cron_guarded(job="nightly")
+        def job():
+            raise error
+
+        with pytest.raises(limit):
+            job()
+        assert not record.runtime._open
+        with pytest.raises(type(error)) as caught:
+            job()
+        assert caught.value is error
+        assert record.statuses("nightly") == ["failure"] * 2
+
+    @pytest.mark.parametrize(
+        ("where", "name"),
+        [
+            (_capture, "error_type"),
+            (_capture, "error_code"),
+            (_capture, "error_location"),
+            (_redact, "redact_error"),
+            (_redact, "redact_message"),
+            (_error_code, "getattr"),
+            (OUR_OS, "getcwd"),
+        ],
+        ids=lambda value: getattr(value, "__name__", value),
+    )
+    def test_a_plain_error(self, record, monkeypatch, limit, strike, where, name):  # noqa: PLR0917
+        """It is read where it was raised, by nobody's code but ours: wherever that is."""
+        work = getattr(where, name, getattr)
+
+        def struck(*args, **keywords):
+            strike()
+            return work(*args, **keywords)
+
+        monkeypatch.setattr(_error_place, "os", OUR_OS)
+        _error_place._shown.clear()
+        monkeypatch.setattr(where, name, struck, raising=False)
+        self.is_let_through(record, limit, ValueError("no luck"))
+
+    def test_what_reads_it_is_loaded(self, record, monkeypatch, limit, strike):
+        """In the program's own thread, before another one reads an error that is not plain."""
+        work = _capture.import_module
+
+        def struck(name):
+            strike()
+            return work(name)
+
+        monkeypatch.setattr(_capture, "import_module", struck)
+        self.is_let_through(record, limit, OSError(2, "no such file"))
+
+    @pytest.mark.parametrize("place", ["__str__", "sqlstate", "__notes__", "redactor"])
+    def test_where_no_thread_can_be_had(self, monkeypatch, limit, strike, place):
+        """Somebody else's code runs where it was raised."""
+
+        def no_thread():
+            raise _workers.NoThread
+
+        def read(self):
+            if place == self:
+                strike()
+            return "anything"
+
+        class OwnError(Exception):
+            __str__ = lambda self: read("__str__")  # noqa: E731
+            sqlstate = property(lambda self: read("sqlstate"))
+            __notes__ = property(lambda self: read("__notes__"))
+
+        monkeypatch.setattr(_workers, "_worker", no_thread)
+        redact = (lambda text, error: read("redactor")) if place == "redactor" else "scrub"
+        with recording(redact=redact) as record:
+            self.is_let_through(record, limit, OwnError())
 
 
 def test_struck_while_an_error_that_is_false_is_read(record, monkeypatch):
