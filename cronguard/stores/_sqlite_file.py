@@ -118,9 +118,9 @@ class SQLiteFile:
         """Wait for our turn; ``held`` is filled when it has come.
 
         Both happen in one step of the interpreter. A signal handler may raise between any two, and
-        a lock that nobody knows to be taken would never be given back. Nor may there be a function or
-        a loop of ours in what gives it back: the one can be struck before it begins, and what is
-        raised at a jump passes the ``try`` by since 3.12.
+        a lock that nobody knows to be taken would never be given back. Nor may a function of ours
+        give it back, which can be struck before it begins, or a loop stand in that ``try``: what is
+        raised at a jump passes it by since 3.12.
 
         There is nothing to wait for where this very thread holds the file: a signal handler or a
         finalizer stands in its way.
