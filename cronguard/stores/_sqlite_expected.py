@@ -25,6 +25,7 @@ from cronguard.payload import build_missed, build_overrun
 from cronguard.policy import is_snoozed, louder, missed_alerts, overrun_alerts
 from cronguard.stores import _sqlite_rows as rows
 from cronguard.stores._sqlite_outbox import enqueue, is_due
+from cronguard.stores._sqlite_shown import records
 from cronguard.times import moment, rfc3339, rfc3339_or_none
 
 _WATCH = """
@@ -48,7 +49,7 @@ def sweep(
     db: sqlite3.Connection, owner: Owner, now: datetime, dead: AbstractSet[Owner]
 ) -> list[RunRecord]:
     """`cronguard.interfaces.Store.sweep`, inside a transaction; ``dead`` are known to be."""
-    running = list(rows.records(db, "status = 'running'", (), limit=-1))
+    running = list(records(db, "status = 'running'", (), limit=-1))
     for job in sorted({record.job for record in running}):
         row = db.execute(rows.STATE, (None, job)).fetchone()
         if row is None:
@@ -59,7 +60,7 @@ def sweep(
         run = Run("", job, now, owner, rows.rules_of(rules), runbook=runbook)
         rows.sweep_job(db, run, rows.state_of(row), now, dead)
     crashed = (
-        next(rows.records(db, "id = ? AND status = 'crashed'", (record.run_id,), limit=1), None)
+        next(records(db, "id = ? AND status = 'crashed'", (record.run_id,), limit=1), None)
         for record in reversed(running)
     )
     return [record for record in crashed if record is not None]
@@ -92,7 +93,7 @@ def declare(db: sqlite3.Connection, job: str, plan: Schedule, now: datetime) -> 
 def watches(db: sqlite3.Connection) -> list[Watch]:
     """`cronguard.interfaces.Store.watches`."""
     running: dict[str, list[RunRecord]] = {}
-    for record in rows.records(db, "status = 'running'", (), limit=-1):
+    for record in records(db, "status = 'running'", (), limit=-1):
         running.setdefault(record.job, []).insert(0, record)
     found = (_read(row) for row in db.execute(f"{_WATCH} ORDER BY job").fetchall())
     return [watch._replace(running=tuple(running.get(watch.job, ()))) for watch in found]
@@ -127,7 +128,7 @@ def announce_overrun(
     db: sqlite3.Connection, overrun: Overrun, rules: Sequence[AlertRule], now: datetime
 ) -> bool:
     """`cronguard.interfaces.Store.announce_overrun`, inside a transaction."""
-    record = next(rows.records(db, "id = ?", (overrun.run_id,), limit=1), None)
+    record = next(records(db, "id = ?", (overrun.run_id,), limit=1), None)
     watch = _watch(db, overrun.job)
     if (
         record is None

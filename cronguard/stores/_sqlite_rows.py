@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from cronguard.ids import new_id
 from cronguard.model import (
     LONGEST_LEASE,
     AlertRule,
     Failure,
     Finished,
     JobState,
-    JobStatus,
-    NewAlert,
     Outcome,
     Owner,
     Run,
-    RunRecord,
-    Schedule,
     Started,
 )
 from cronguard.policy import Decision, crash, decide, finish_action, heard, is_snoozed
-from cronguard.stores._sqlite_outbox import is_due
+from cronguard.stores._sqlite_outbox import enqueue, is_due
 from cronguard.times import moment, rfc3339, rfc3339_or_none
 
 STATE = """
@@ -72,8 +67,6 @@ _REGISTER_ANEW = """
     UPDATE cronguard_jobs SET schedule = ?, timezone = ?, grace = ?, max_runtime = ?, rules = ?,
         runbook = ?, judged_until = coalesce(?, judged_until), seen_until = ?
     WHERE job = ?"""
-_RECORD = """id, job, status, started_at, finished_at, duration_ms, consecutive_failure_count,
-    error_type, error_code, error_message, error_location, host, pid"""
 
 
 def start_unopposed(db: sqlite3.Connection, run: Run, now: datetime) -> Started | None:
@@ -319,33 +312,10 @@ def _commit(
             ),
         )
     if decision.alerts:
-        _enqueue(db, run, outcome, before, decision, now)
+        from cronguard.payload import build_owed  # only when somebody is told
+
+        enqueue(db, now, build_owed(decision, run=run, outcome=outcome, before=before))
     return decision
-
-
-def _enqueue(  # noqa: PLR0917  # the parts of one decision
-    db: sqlite3.Connection,
-    run: Run,
-    outcome: Outcome,
-    before: JobState,
-    decision: Decision,
-    now: datetime,
-) -> None:
-    from cronguard.payload import build  # only when somebody is told
-    from cronguard.stores._sqlite_outbox import enqueue  # likewise
-
-    owed = []
-    for due in decision.alerts:
-        alert = build(
-            due,
-            alert_id=new_id(),
-            run=run,
-            outcome=outcome,
-            before=before,
-            count=decision.consecutive_failure_count,
-        )
-        owed.append(NewAlert(due.key, due.channel, alert))
-    enqueue(db, now, owed)
 
 
 def _error(failure: Failure | None) -> tuple[str | None, ...]:
@@ -371,95 +341,3 @@ def _fill(db: sqlite3.Connection, run: Run, outcome: Outcome) -> int | None:
         "SELECT consecutive_failure_count FROM cron_execution_logs WHERE id = ?", (run.run_id,)
     ).fetchone()[0]
     return count
-
-
-def jobs(db: sqlite3.Connection) -> list[JobStatus]:
-    """`cronguard.interfaces.Store.jobs`."""
-    found = db.execute(
-        """SELECT job, consecutive_failure_count, last_success_at, snoozed_until, schedule,
-                  timezone, grace,
-                  (SELECT count(*) FROM cron_execution_logs r INDEXED BY cron_execution_logs_running
-                   WHERE r.job = j.job AND r.status = 'running'),
-                  (SELECT count(*) FROM cronguard_alerts a
-                   WHERE a.job = j.job AND a.state = 'pending'),
-                  (SELECT count(*) FROM cronguard_alerts a
-                   WHERE a.job = j.job AND a.state = 'dead')
-           FROM cronguard_jobs j ORDER BY job"""
-    ).fetchall()
-    return [
-        JobStatus(
-            job=row[0],
-            consecutive_failure_count=row[1],
-            last_run=next(records(db, "job = ? AND status <> 'skipped'", (row[0],), limit=1), None),
-            last_success_at=moment(row[2]),
-            running=row[7],
-            snoozed_until=moment(row[3]),
-            schedule=Schedule(row[4], row[5], row[6]) if row[4] else None,
-            alerts_pending=row[8],
-            alerts_dead=row[9],
-        )
-        for row in found
-    ]
-
-
-def records(
-    db: sqlite3.Connection, where: str, values: tuple[Any, ...], *, limit: int
-) -> Iterator[RunRecord]:
-    """Rows that match, newest first."""
-    for row in db.execute(
-        f"SELECT {_RECORD} FROM cron_execution_logs WHERE {where} ORDER BY rowid DESC LIMIT ?",  # noqa: S608  # constants of this package
-        (*values, limit),
-    ):
-        yield RunRecord(
-            run_id=row[0],
-            job=row[1],
-            status=row[2],
-            started_at=datetime.fromisoformat(row[3]),
-            finished_at=moment(row[4]),
-            duration=None if row[5] is None else row[5] / 1000,
-            consecutive_failure_count=row[6],
-            failure=Failure(*row[7:11]) if row[7] else None,
-            host=row[11],
-            pid=row[12],
-        )
-
-
-def prune_plan(db: sqlite3.Connection) -> tuple[int, frozenset[int]]:
-    """The last rowid, and the rows that outlive any pruning: each job's newest run and success."""
-    last: int = db.execute("SELECT coalesce(max(rowid), 0) FROM cron_execution_logs").fetchone()[0]
-    kept: set[int] = set()
-    for (job,) in db.execute("SELECT job FROM cronguard_jobs").fetchall():
-        for condition in ("1", "status = 'success'"):
-            newest = db.execute(
-                f"SELECT rowid FROM cron_execution_logs WHERE job = ? AND {condition}"  # noqa: S608  # constants of this loop
-                " ORDER BY rowid DESC LIMIT 1",
-                (job,),
-            ).fetchone()
-            if newest:
-                kept.add(newest[0])
-    return last, frozenset(kept)
-
-
-class PruneBatch(NamedTuple):
-    """A stretch of rowids, so that pruning a large log never holds the lock for long."""
-
-    first: int
-    before: str
-    kept: frozenset[int]
-
-    @property
-    def last(self) -> int:
-        """The last rowid of the stretch."""
-        return self.first + 4_999
-
-    def delete(self, db: sqlite3.Connection) -> int:
-        """Delete what has ended before the date; returns how many runs."""
-        found = db.execute(
-            """SELECT rowid FROM cron_execution_logs
-               WHERE rowid BETWEEN ? AND ? AND status <> 'running'
-                 AND coalesce(finished_at, started_at) < ?""",
-            (self.first, self.last, self.before),
-        ).fetchall()
-        gone = [row for row in found if row[0] not in self.kept]
-        db.executemany("DELETE FROM cron_execution_logs WHERE rowid = ?", gone)
-        return len(gone)

@@ -192,10 +192,14 @@ class SQLiteStore:
     # --- to be shown, and housekeeping ----------------------------------------------------------
 
     def jobs(self) -> list[JobStatus]:
-        return self._file.read(rows.jobs)
+        from cronguard.stores._sqlite_shown import jobs  # not on a run's path
+
+        return self._file.read(jobs)
 
     def history(self, job: str, *, limit: int = 20) -> list[RunRecord]:
-        return self._file.read(lambda db: list(rows.records(db, "job = ?", (job,), limit=limit)))
+        from cronguard.stores._sqlite_shown import records  # not on a run's path
+
+        return self._file.read(lambda db: list(records(db, "job = ?", (job,), limit=limit)))
 
     def snooze(self, job: str, until: datetime | None) -> bool:
         def work(db: sqlite3.Connection) -> bool:
@@ -209,11 +213,13 @@ class SQLiteStore:
         return self._file.write(work)
 
     def prune(self, *, keep: timedelta, progress: Callable[[int, int], None] | None = None) -> int:
+        from cronguard.stores import _sqlite_shown as shown  # not on a run's path
+
         before = rfc3339(self._clock() - keep)
-        last, kept = self._file.read(rows.prune_plan)
+        last, kept = self._file.read(shown.prune_plan)
         deleted = done = 0
         while done < last:
-            batch = rows.PruneBatch(done + 1, before, kept)
+            batch = shown.PruneBatch(done + 1, before, kept)
             deleted += self._file.write(batch.delete)
             done = min(batch.last, last)
             if progress:

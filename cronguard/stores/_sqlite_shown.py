@@ -1,0 +1,106 @@
+"""What is shown of jobs and runs in SQLite, and what pruning deletes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from cronguard.model import Failure, JobStatus, RunRecord, Schedule
+from cronguard.times import moment
+
+_RECORD = """id, job, status, started_at, finished_at, duration_ms, consecutive_failure_count,
+    error_type, error_code, error_message, error_location, host, pid"""
+
+
+def jobs(db: sqlite3.Connection) -> list[JobStatus]:
+    """`cronguard.interfaces.Store.jobs`."""
+    found = db.execute(
+        """SELECT job, consecutive_failure_count, last_success_at, snoozed_until, schedule,
+                  timezone, grace,
+                  (SELECT count(*) FROM cron_execution_logs r INDEXED BY cron_execution_logs_running
+                   WHERE r.job = j.job AND r.status = 'running'),
+                  (SELECT count(*) FROM cronguard_alerts a
+                   WHERE a.job = j.job AND a.state = 'pending'),
+                  (SELECT count(*) FROM cronguard_alerts a
+                   WHERE a.job = j.job AND a.state = 'dead')
+           FROM cronguard_jobs j ORDER BY job"""
+    ).fetchall()
+    return [
+        JobStatus(
+            job=row[0],
+            consecutive_failure_count=row[1],
+            last_run=next(records(db, "job = ? AND status <> 'skipped'", (row[0],), limit=1), None),
+            last_success_at=moment(row[2]),
+            running=row[7],
+            snoozed_until=moment(row[3]),
+            schedule=Schedule(row[4], row[5], row[6]) if row[4] else None,
+            alerts_pending=row[8],
+            alerts_dead=row[9],
+        )
+        for row in found
+    ]
+
+
+def records(
+    db: sqlite3.Connection, where: str, values: tuple[Any, ...], *, limit: int
+) -> Iterator[RunRecord]:
+    """Rows that match, newest first."""
+    for row in db.execute(
+        f"SELECT {_RECORD} FROM cron_execution_logs WHERE {where} ORDER BY rowid DESC LIMIT ?",  # noqa: S608  # constants of this package
+        (*values, limit),
+    ):
+        yield RunRecord(
+            run_id=row[0],
+            job=row[1],
+            status=row[2],
+            started_at=datetime.fromisoformat(row[3]),
+            finished_at=moment(row[4]),
+            duration=None if row[5] is None else row[5] / 1000,
+            consecutive_failure_count=row[6],
+            failure=Failure(*row[7:11]) if row[7] else None,
+            host=row[11],
+            pid=row[12],
+        )
+
+
+def prune_plan(db: sqlite3.Connection) -> tuple[int, frozenset[int]]:
+    """The last rowid, and the rows that outlive any pruning: each job's newest run and success."""
+    last: int = db.execute("SELECT coalesce(max(rowid), 0) FROM cron_execution_logs").fetchone()[0]
+    kept: set[int] = set()
+    for (job,) in db.execute("SELECT job FROM cronguard_jobs").fetchall():
+        for condition in ("1", "status = 'success'"):
+            newest = db.execute(
+                f"SELECT rowid FROM cron_execution_logs WHERE job = ? AND {condition}"  # noqa: S608  # constants of this loop
+                " ORDER BY rowid DESC LIMIT 1",
+                (job,),
+            ).fetchone()
+            if newest:
+                kept.add(newest[0])
+    return last, frozenset(kept)
+
+
+class PruneBatch(NamedTuple):
+    """A stretch of rowids, so that pruning a large log never holds the lock for long."""
+
+    first: int
+    before: str
+    kept: frozenset[int]
+
+    @property
+    def last(self) -> int:
+        """The last rowid of the stretch."""
+        return self.first + 4_999
+
+    def delete(self, db: sqlite3.Connection) -> int:
+        """Delete what has ended before the date; returns how many runs."""
+        found = db.execute(
+            """SELECT rowid FROM cron_execution_logs
+               WHERE rowid BETWEEN ? AND ? AND status <> 'running'
+                 AND coalesce(finished_at, started_at) < ?""",
+            (self.first, self.last, self.before),
+        ).fetchall()
+        gone = [row for row in found if row[0] not in self.kept]
+        db.executemany("DELETE FROM cron_execution_logs WHERE rowid = ?", gone)
+        return len(gone)
