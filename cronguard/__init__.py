@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cronguard._composition import configure
     from cronguard._guard import GuardedRun, cron_guarded, guard
-    from cronguard._runtime import configure
     from cronguard.errors import (
         ChannelError,
         ConfigError,
@@ -47,7 +47,7 @@ __all__ = [
 
 _HOMES = {
     "GuardedRun": "_guard",
-    "configure": "_runtime",
+    "configure": "_composition",
     "cron_guarded": "_guard",
     "guard": "_guard",
 }

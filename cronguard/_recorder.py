@@ -14,9 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cronguard import _log
+from cronguard._composition import current
 from cronguard._outcome import end_status
 from cronguard._process import current_owner, is_dead
-from cronguard._runtime import current
 from cronguard._signals import raised_by_handler
 from cronguard.errors import CronguardError, StoreConfigError, StoreError
 from cronguard.ids import new_id

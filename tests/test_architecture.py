@@ -28,7 +28,7 @@ LEVELS = (
     set(),  # everything that is not named here
     set(ADAPTERS),
     {"cronguard._channels", "cronguard._stores", "cronguard._lanes"},
-    {"cronguard._delivery", "cronguard._runtime"},
+    {"cronguard._delivery", "cronguard._runtime", "cronguard._composition"},
     {
         "cronguard._recorder",
         "cronguard._async_record",

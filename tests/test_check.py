@@ -14,9 +14,10 @@ from support.processes import Place
 
 from cronguard import _check, guard
 from cronguard._check import check
+from cronguard._composition import installed
 from cronguard._delivery import Courier
 from cronguard._process import current_owner
-from cronguard._runtime import Runtime, installed
+from cronguard._runtime import Runtime
 from cronguard._settings import ChannelSettings, Settings
 from cronguard.errors import ChannelError
 from cronguard.ids import new_id

@@ -360,7 +360,7 @@ def test_a_handler_that_finds_the_file_in_use_is_let_through(tmp_path, place):
 
 def test_a_handler_may_build_what_is_being_built(tmp_path, monkeypatch):
     """The very first run is being set up when a handler wants one as well."""
-    from cronguard import _runtime
+    from cronguard import _composition
 
     built = []
 
@@ -369,7 +369,7 @@ def test_a_handler_may_build_what_is_being_built(tmp_path, monkeypatch):
             pass
 
     strike = alarm(handler)
-    compose = _runtime.compose
+    compose = _composition.compose
 
     def composing(*args, **kwargs):
         strike()
@@ -377,11 +377,11 @@ def test_a_handler_may_build_what_is_being_built(tmp_path, monkeypatch):
         return compose(*args, **kwargs)
 
     monkeypatch.setenv("CRONGUARD_STORE", f"sqlite:///{tmp_path / 'runs.db'}")
-    monkeypatch.setattr(_runtime, "compose", composing)
-    monkeypatch.setattr(_runtime, "_current", None)
+    monkeypatch.setattr(_composition, "compose", composing)
+    monkeypatch.setattr(_composition, "_current", None)
     assert cron_guarded(job="nightly")(lambda: "result")() == "result"
     assert built
-    store = _runtime.current().store
+    store = _composition.current().store
     assert [run.status for job in ("nightly", "other") for run in store.history(job)] == [
         "success"
     ] * 2

@@ -23,7 +23,7 @@ MOST = 2.5
 JOB = """
     import sys, time
     {imports}
-    from cronguard._runtime import current
+    from cronguard._composition import current
     current()  # what opening a store's library takes is not what is measured
 
     @cron_guarded(job="nightly", threshold=2)

@@ -13,7 +13,7 @@ import time
 import pytest
 from support.record import Gate, StoreOf, failing_store, record, recording, until
 
-from cronguard import _log, _runtime, cron_guarded, guard
+from cronguard import _composition, _log, _runtime, cron_guarded, guard
 from cronguard._workers import Bound, Busy
 from cronguard.errors import ChannelError, StoreConfigError, StoreError
 from cronguard.testing import MemoryStore, RecordingChannel
@@ -415,13 +415,13 @@ def test_cronguards_own_parts_may_fail(monkeypatch, caplog, where):
     def fail(*args, **kwargs):
         raise RuntimeError("secret=hunter2")
 
-    home = _recorder if where == "current_owner" else _runtime
+    home = {"current_owner": _recorder, "rules_for": _runtime}.get(where, _composition)
     monkeypatch.setattr(home, where, fail)
-    monkeypatch.setattr(_runtime, "_current", None)
+    monkeypatch.setattr(_composition, "_current", None)
     if where == "rules_for":
-        monkeypatch.setattr(_runtime, "compose", lambda *_, **__: recorded().runtime)
+        monkeypatch.setattr(_composition, "compose", lambda *_, **__: recorded().runtime)
     elif where == "current_owner":
-        monkeypatch.setattr(_runtime, "_current", recorded().runtime)
+        monkeypatch.setattr(_composition, "_current", recorded().runtime)
     check_unharmed()
     assert len(lines(caplog)) == 1
     assert "not recording nightly" in lines(caplog)[0]
@@ -450,11 +450,11 @@ def test_a_store_that_cannot_be_opened_gives_way_to_the_default(monkeypatch, tmp
     )
     monkeypatch.setenv("CRONGUARD_STORE", "odd://user:hunter2@host")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(_runtime, "_current", None)
+    monkeypatch.setattr(_composition, "_current", None)
     check_unharmed()
     assert (tmp_path / "cronguard" / "cronguard.db").exists()
     assert "hunter2" not in caplog.text
-    _runtime.current().store.close()
+    _composition.current().store.close()
 
 
 class Hostile(Exception):  # noqa: N818  # as above

@@ -6,7 +6,8 @@ import threading
 import pytest
 
 from cronguard import guard
-from cronguard._runtime import Runtime, installed
+from cronguard._composition import installed
+from cronguard._runtime import Runtime
 from cronguard._settings import ChannelSettings, Settings
 from cronguard._watchdog import Watchdog
 from cronguard.errors import StoreError

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cronguard._composition import current
 from cronguard._recorder import Guarded, Recording, exported, prepare
-from cronguard._runtime import RUN_VARIABLE, current
+from cronguard._runtime import RUN_VARIABLE
 from cronguard.cli._child import Child, Ended, take_standard_streams
 from cronguard.cli._say import complain
 from cronguard.cli._stderr import Relay

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def load_settings() -> Loaded:
     """The settings and what is wrong with them."""
-    from cronguard._runtime import load, overrides
+    from cronguard._composition import load, overrides
 
     return load(overrides())
 

@@ -6,10 +6,11 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from cronguard._composition import installed
 from cronguard._delivery import Courier
 from cronguard._options import JobConfig, check_options
 from cronguard._recorder import Guarded, prepare
-from cronguard._runtime import Runtime, installed
+from cronguard._runtime import Runtime
 from cronguard._settings import ChannelSettings, Settings
 from cronguard.errors import ConfigError
 from cronguard.model import Alert, Failure, RunRecord, Settlement

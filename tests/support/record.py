@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from cronguard._runtime import Runtime, installed
+from cronguard._composition import installed
+from cronguard._runtime import Runtime
 from cronguard._settings import ChannelSettings, Settings
 from cronguard.testing import MemoryStore, RecordingChannel
 

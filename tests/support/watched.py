@@ -36,7 +36,7 @@ from sentry_sdk.integrations.modules import ModulesIntegration
 from sentry_sdk.scrubber import EventScrubber
 from sentry_sdk.transport import Transport
 
-from cronguard import _runtime, cron_guarded
+from cronguard import _composition, cron_guarded
 from cronguard.channels import email_postmark, email_resend
 from cronguard.cli import main as command_line
 
@@ -144,10 +144,11 @@ def show(folder, error):
 
 def objects():
     """What cronguard's objects say of themselves, and what they would take along in a pickle."""
-    runtime = _runtime.current()
+    runtime = _composition.current()
     settings = runtime.settings
     said = [
-        repr(each) for each in (job, runtime, settings, *settings.channels, _runtime.overrides())
+        repr(each)
+        for each in (job, runtime, settings, *settings.channels, _composition.overrides())
     ]
     said += [repr(vars(each)) for each in (job, runtime, runtime.courier)]
     said += [f"{runtime.store!r} {runtime.store}"]

@@ -1,0 +1,197 @@
+"""The one composition root: settings → store, channels, delivery, watchdog, for this process.
+
+Built at the first guarded run, never at import, and again after a fork. `configure` before that
+run, or between runs, changes what is built.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from cronguard import _log
+from cronguard._forks import watch as watch_forks
+from cronguard._runtime import Runtime
+from cronguard._settings import Loaded, load_settings
+from cronguard.errors import CronguardError
+
+if TYPE_CHECKING:
+    from cronguard._settings_types import Overrides
+
+_lock = threading.RLock()  # a signal handler may run a guarded job while it is held
+_current: Runtime | None = None
+_overrides: Mapping[str, Any] = {}
+_inherited: list[Runtime] = []
+_paused: Runtime | None = None
+_hooked = False
+
+
+def current() -> Runtime:
+    """The runtime, built on first use."""
+    runtime = _current
+    return runtime if runtime is not None else _build()
+
+
+def configure(**overrides: Unpack[Overrides]) -> None:
+    """Say in code what settings say; the next run is recorded under it.
+
+    Goes before the environment and the settings file, and after a decorator's own options. Each
+    call replaces what the one before said; without arguments it takes everything back.
+
+    Args:
+        store: an address as in settings, or an open store.
+        channels: names of channels, and channel objects, which are used as they are for every try.
+        channel: name of a channel → its options; secrets by reference (``env:NAME``).
+        job: name of a job → its options, as in the settings file.
+        store_timeout: how long a call of the store may take; `timedelta` or seconds.
+        test_mode: end every run with a test alert.
+        redact: ``"scrub"``, ``"strict"``, or a function (text, error or None) → what may be shown.
+        redact_keep: words and sentences that are never masked, and ``re:`` patterns.
+
+    Raises:
+        ConfigError: a keyword is unknown, or a value has the wrong shape.
+    """
+    global _overrides  # noqa: PLW0603  # the process's one configuration
+    from cronguard._settings import check_overrides  # not on a run's path
+
+    checked = check_overrides(**overrides)
+    with _lock:
+        _overrides = checked
+    reset()
+
+
+def overrides() -> Mapping[str, Any]:
+    """What `configure` was told last."""
+    return _overrides
+
+
+def reset() -> None:
+    """Close the runtime; the next run builds a new one."""
+    global _current  # the process's one runtime
+    with _lock:
+        if _current is not None and _current.pinned:
+            return
+        runtime, _current = _current, None
+    if runtime is not None:
+        runtime.close()
+
+
+@contextlib.contextmanager
+def installed(runtime: Runtime) -> Iterator[Runtime]:
+    """Let every guarded run use this runtime meanwhile, whatever `configure` says."""
+    global _current  # noqa: PLW0603  # the process's one runtime
+    runtime.pinned = True
+    with _lock:
+        before, _current = _current, runtime
+    try:
+        yield runtime
+    finally:
+        with _lock:
+            _current = before
+
+
+def _build() -> Runtime:
+    global _current  # noqa: PLW0603  # the process's one runtime
+    with _lock:
+        if _current is None:
+            _hook()
+            composed = compose(_overrides, _log.warning_once)
+            _current = _current or composed  # type: ignore[redundant-expr]  # a signal handler may have been quicker
+        return _current
+
+
+def compose(overrides: Mapping[str, Any], say: Callable[..., None]) -> Runtime:
+    """Settings and store as they stand now. Wrong settings are said, and what is valid is used."""
+    from cronguard._store_url import ephemeral_place, ephemeral_sentence
+    from cronguard._stores import default_store, open_store  # adapters come late
+
+    loaded = load(overrides)
+    for problem in loaded.problems:
+        say("cronguard settings: %s", problem)
+    settings = loaded.settings
+    if settings.store is None and (place := ephemeral_place(os.environ)) is not None:
+        say("%s", ephemeral_sentence(place))
+    try:
+        store = open_store(settings)
+    except Exception as error:  # noqa: BLE001  # a store's own code may raise anything
+        own = isinstance(error, CronguardError)
+        problem = str(error) if own else f"the store cannot be opened ({type(error).__name__})"
+        say("cronguard settings: %s; using the default store", problem)
+        store = default_store(settings)
+    return Runtime(settings, store)
+
+
+def load(overrides: Mapping[str, Any]) -> Loaded:
+    """The settings as this process would find them, with what is wrong about them."""
+    return load_settings(overrides, environ=os.environ, cwd=_cwd(), main=_main_script())
+
+
+def _cwd() -> Path | None:
+    try:
+        return Path.cwd()
+    except OSError:
+        return None
+
+
+def _main_script() -> Path | None:
+    path = getattr(sys.modules.get("__main__"), "__file__", None)
+    return Path(path) if path and isinstance(path, str | os.PathLike) else None
+
+
+def _hook() -> None:
+    global _hooked  # noqa: PLW0603  # once a process tree
+    multiprocessing = sys.modules.get("multiprocessing")
+    if multiprocessing is not None and multiprocessing.parent_process() is not None:
+        from multiprocessing.util import Finalize  # what its parent has registered, it leaves out
+
+        Finalize(None, _at_exit, exitpriority=0)
+    if "celery" in sys.modules:
+        from cronguard._celery import watch as watch_celery  # few programs have it
+
+        watch_celery()
+    if _hooked:
+        return
+    watch_forks()
+    import atexit  # not at import
+
+    _hooked = True
+    atexit.register(_at_exit)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork
+        )
+
+
+def _at_exit() -> None:
+    runtime = _current
+    if runtime is not None:
+        runtime.close()
+
+
+def _before_fork() -> None:
+    """Since 3.12 a process that forks is warned of its threads, ours included."""
+    global _paused  # noqa: PLW0603  # until the fork is done
+    _paused = _current if _current is not None and _current.watchdog.pause() else None
+
+
+def _after_fork_in_parent() -> None:
+    if _paused is not None:
+        _paused.watchdog.ensure()
+
+
+def _after_fork() -> None:
+    """A child shares neither threads nor locks nor connections with its parent.
+
+    The parent's objects are kept, unused: closing an inherited SQLite connection here would drop
+    locks that the parent holds.
+    """
+    global _current, _lock, _paused  # noqa: PLW0603  # the child's own
+    _lock, _paused = threading.RLock(), None
+    if _current is not None:
+        _inherited.append(_current)
+        _current = None
