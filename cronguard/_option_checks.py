@@ -21,6 +21,8 @@ _CHANNEL_LENGTH = 64
 _LONGEST = 10 * 366 * 86400.0
 _LARGEST = 1_000_000
 _RUNBOOK_LENGTH = 2000
+_KEY_ENDS = ("token", "secret", "password", "passwd", "apikey", "accesskey", "signature")
+_KEY_NAMES = frozenset({"auth", "sig", "pwd"})
 _SHORT = 100
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _NICKNAMES = {
@@ -220,6 +222,7 @@ def _runbook(key: str, value: object) -> str:
         try:
             url = urlsplit(value)
             plain = url.username is None and url.password is None and bool(url.hostname)
+            plain = plain and not _holds_key(url.query) and not _holds_key(url.fragment)
         except ValueError:
             plain = False
         else:
@@ -229,6 +232,15 @@ def _runbook(key: str, value: object) -> str:
         f"{key} is {show(value)}: give an https:// link without a user, a password or a key, "
         "since it is shown in alerts"
     )
+
+
+def _holds_key(parameters: str) -> bool:
+    """Whether one of ``a=1&b=2`` is named as what lets its bearer in."""
+    for parameter in parameters.replace(";", "&").split("&"):
+        name, _, value = parameter.lower().replace("-", "").replace("_", "").partition("=")
+        if value and (name.endswith(_KEY_ENDS) or name in _KEY_NAMES):
+            return True
+    return False
 
 
 CHECKS: dict[str, Callable[[str, object], object]] = {

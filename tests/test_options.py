@@ -82,6 +82,9 @@ def message(given_options, **keywords):
         ({"runbook": "https://wiki.example/a\nb"}, "https://"),
         ({"runbook": "https://anna:geheim@wiki.example/"}, "https://"),
         ({"runbook": SLACK}, "https://"),
+        ({"runbook": "https://wiki.example/x?id=1&access_token=geheim"}, "https://"),
+        ({"runbook": "https://wiki.example/x?api-key=geheim#top"}, "https://"),
+        ({"runbook": "https://wiki.example/x#sig=geheim"}, "https://"),
         ({"runbook": 3}, "runbook is 3"),
         ({"schedule": "0 25 * * *"}, "schedule is '0 25 * * *'"),
         ({"schedule": "0 0 30 2 *"}, "ever comes due"),
@@ -155,7 +158,7 @@ def test_options_are_normalised_and_only_given_ones_come_back():
             "grace": 0,
             "channels": ["slack", "pager", "slack"],
             "ignore": KeyError,
-            "runbook": "https://wiki.example/runbooks/1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d?x=1#top",
+            "runbook": "https://wiki.example/runbooks/1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d?design=1&token=#top",
             "schedule": " 0  6 * * mon ",
             "timezone": "Europe/Oslo",
         }
@@ -165,7 +168,7 @@ def test_options_are_normalised_and_only_given_ones_come_back():
         "grace": 0.0,
         "channels": ("slack", "pager"),
         "ignore": (KeyError,),
-        "runbook": "https://wiki.example/runbooks/1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d?x=1#top",
+        "runbook": "https://wiki.example/runbooks/1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d?design=1&token=#top",
         "schedule": "0 6 * * mon",
         "timezone": "Europe/Oslo",
     }
