@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
+from cronguard._signals import raised_by_handler
 from cronguard._workers import Bound, Busy, Failed, NoThread, Overdue
 from cronguard.errors import StoreError
 from cronguard.interfaces import Store
@@ -33,6 +33,7 @@ class _BoundedStore:
     def __init__(self, store: Store, timeout: float) -> None:
         self._store = store
         self._timeout = timeout
+        self._within = getattr(store, "within", None)
         self._bound = Bound(_MOST_LATE, _MOST_AT_ONCE)
 
     def __repr__(self) -> str:
@@ -42,17 +43,14 @@ class _BoundedStore:
         found = getattr(self._store, name)
         if name in _UNBOUNDED or not callable(found):
             return found
-        return partial(self._call, found)
+        return partial(self._call, name)
 
-    def _call(self, method: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
+    def _call(self, name: str, *args: Any, **keywords: Any) -> Any:
         problem: BaseException
         try:
-            return self._bound.call(partial(method, *args, **keywords), self._timeout)
+            return self._bound.turn(partial(self._make, name, args, keywords), self._timeout)
         except Failed as failed:
-            error = failed.error
-            kind = type(error).__name__
-            told = isinstance(error, StoreError)
-            problem = error if told else StoreError(f"the store failed with {kind}")
+            problem = failed.error
         except Overdue:
             words = f"the store did not answer within {self._timeout:g} s"
             problem = StoreError(words, code="timeout")
@@ -63,6 +61,18 @@ class _BoundedStore:
             problem = StoreError(words, code="busy")
         except NoThread:
             if threading.current_thread().daemon:  # nobody waits for this one to end
-                return method(*args, **keywords)
+                return getattr(self._store, name)(*args, **keywords)
             problem = StoreError("no thread could be started for the store", code="no_thread")
+        except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
+            problem = error
+        if not isinstance(problem, StoreError):
+            struck = raised_by_handler(problem)
+            problem = struck or StoreError(f"the store failed with {type(problem).__name__}")
         raise problem
+
+    def _make(self, name: str, args: Any, keywords: Any, seconds: float) -> Any:
+        """Make a call: here, if the store can end it in time by itself, else in a thread."""
+        if self._within is None:
+            work = partial(getattr(self._store, name), *args, **keywords)
+            return self._bound.aside(work, seconds)
+        return getattr(self._within(seconds, self._bound.aside), name)(*args, **keywords)

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextvars import Context, copy_context
+from functools import partial
 from typing import Any, TypeVar
 
 from cronguard._forks import wait_for_end
@@ -61,28 +62,39 @@ class Bound:
     def call(self, work: Callable[[], T], timeout: float) -> T:
         """What ``work`` returns, in at most ``timeout`` seconds, waiting for its turn included.
 
-        Raises `Failed`, `Overdue`, `NoThread` or, with ``at_once``, `Busy`; the late answer of an
-        overdue call is thrown away.
+        Raises what `turn` and `aside` do.
         """
-        if self._turns is None:
-            return self._call(work, timeout)
+        return self.turn(partial(self.aside, work), timeout)
+
+    def turn(self, work: Callable[[float], T], timeout: float) -> T:
+        """What ``work`` returns, called here with the seconds that are left when its turn comes.
+
+        Raises `Overdue` while too many hang and, with ``at_once``, `Busy`.
+        """
         give_up = time.monotonic() + timeout
         held: list[bool] = []
         try:
-            # One step of the interpreter: a signal handler that raises loses no turn.
-            held.extend(map(self._turns.get, (True,), (timeout,)))
-            return self._call(work, max(0.0, give_up - time.monotonic()))
-        except queue.Empty:
-            raise Busy from None
+            if self._turns is not None:
+                try:
+                    # One step of the interpreter: a signal handler that raises loses no turn.
+                    held.extend(map(self._turns.get, (True,), (timeout,)))
+                except queue.Empty:
+                    raise Busy from None
+            if self._late:
+                self._late = {call for call in self._late if call.is_under_way()}
+                if len(self._late) >= self._most_late:
+                    raise Overdue
+            return work(max(0.0, give_up - time.monotonic()))
         finally:
-            for turn in held:
-                self._turns.put(turn)
+            if self._turns is not None and held:
+                self._turns.put(True)
 
-    def _call(self, work: Callable[[], T], timeout: float) -> T:
-        if self._late:
-            self._late = {call for call in self._late if call.is_under_way()}
-            if len(self._late) >= self._most_late:
-                raise Overdue
+    def aside(self, work: Callable[[], T], timeout: float) -> T:
+        """What ``work`` returns, called in a thread; to be asked for in a turn.
+
+        Raises `Failed`, `NoThread` or `Overdue`: it then counts as one that hangs until it ends,
+        and its answer is thrown away.
+        """
         worker = _worker()
         call = _Call(work, copy_context(), worker.thread)
         worker.inbox.put(call)

@@ -55,7 +55,12 @@ class Store(Protocol):
     bounded: bool
     """True if every call returns within ``store_timeout`` by itself. Otherwise cronguard makes the
     call in a thread of its own and walks away when time is up; the call must then be safe to
-    complete late."""
+    complete late.
+
+    A thread costs a call some 60 µs. A store that can do without has ``within(seconds, aside)`` as
+    well: itself, for one call that ends in time, on the thread that asks. Only what nothing can
+    interrupt (a name to be looked up, a handshake) it has made in a thread, by ``aside(work,
+    seconds)``, and lets through what that raises."""
 
     def start_run(self, run: Run, *, is_dead: Callable[[Owner], bool]) -> Started:
         """Record that a run begins, or that it was skipped.

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
+import select
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import psycopg
-from psycopg import generators
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus
 
 from cronguard.errors import ConfigError, StoreConfigError, StoreError
+from cronguard.stores._postgres_link import Link, Overdue, code_of
 from cronguard.stores._sql_errors import store_error
 from cronguard.stores._sql_functions import FunctionStore
 from cronguard.stores._sql_schema import migration_sql
@@ -24,24 +23,22 @@ from cronguard.stores._sql_schema import migration_sql
 _MOST_IDLE = 4
 _TRIES = 3
 _COLLISIONS = ("40001", "40P01")
-_BOOL, _VOID = 16, 2278
-"""PostgreSQL's own numbers of the types that functions answer with and that are not JSON."""
 
 
 class PostgresStore(FunctionStore):
     """A `cronguard.interfaces.Store` in a PostgreSQL database that ``cronguard init`` prepared.
 
     ``url`` is what libpq takes (``postgresql://user:password@host:5432/database``). ``timeout``, in
-    seconds, bounds connecting and unanswered packets; cronguard bounds each call as a whole. Two
+    seconds, bounds connecting and unanswered packets; `within` bounds a call as a whole. Two
     statements a run, each its own transaction: nothing is prepared, set or held between them, so
     that a transaction-mode pooler does as well as the server.
     """
 
     def __init__(self, url: str, *, timeout: float = 2.0) -> None:
         self._parameters = _parameters(url, timeout)
-        self._idle: deque[psycopg.Connection[Any]] = deque()
-        self._inherited: list[object] = []
-        self._pid = os.getpid()
+        self._idle: deque[Link] = deque()
+        self._give_up = math.inf
+        self._aside: Callable[[Callable[[], None], float], None] = lambda work, _seconds: work()
 
     @classmethod
     def from_url(cls, url: str, *, timeout: float = 2.0) -> PostgresStore:
@@ -67,6 +64,21 @@ class PostgresStore(FunctionStore):
         self._execute(partial(_script, text=text.encode()))
         return before < self.schema_version()
 
+    if hasattr(select, "poll"):  # on Windows each call has a thread
+
+        def within(
+            self, seconds: float, aside: Callable[[Callable[[], None], float], None]
+        ) -> PostgresStore:
+            """This store, for one call; see `cronguard.interfaces.Store.bounded`.
+
+            Once there is a connection, libpq never blocks: we wait for its socket, and no longer
+            than there is time.
+            """
+            store = object.__new__(type(self))
+            store.__dict__.update(self.__dict__)
+            store._give_up, store._aside = time.monotonic() + seconds, aside
+            return store
+
     def close(self) -> None:
         while self._idle:
             self._idle.pop().close()
@@ -74,55 +86,67 @@ class PostgresStore(FunctionStore):
     # --- one call -------------------------------------------------------------------------------
 
     def _call(self, function: str, request: dict[str, Any]) -> Any:
-        return self._execute(partial(_asked, function=function, request=request))
+        return self._execute(lambda link: link.ask(function, request, self._give_up))
 
-    def _execute(self, work: Callable[[psycopg.Connection[Any]], Any]) -> Any:
+    def _execute(self, work: Callable[[Link], Any]) -> Any:
         """What ``work`` returns, done again where that is sound.
 
         Every write may be repeated: once more on a new connection if the one that was kept turns
         out to be dead, and a few times if other writers were in the way.
         """
         for attempt in range(_TRIES):
-            connection, kept = self._connection()
+            link = self._link()
             try:
-                answer = work(connection)
+                answer = work(link)
             except psycopg.Error as error:
-                code = _code(error)
+                code, overdue = code_of(error), isinstance(error, Overdue)
+            except BaseException:
+                link.close()
+                raise
             else:
-                if len(self._idle) < _MOST_IDLE:
-                    self._idle.append(connection)
-                else:
-                    connection.close()
+                link.kept = True
+                self._keep(link)
                 return answer
-            dead = connection.closed or connection.broken
-            connection.close()
-            if not (kept and dead) and code not in _COLLISIONS:
+            if overdue:
+                self._aside(link.see_out, 0.0)
                 break
-            if kept and dead:
+            dead = link.closed or link.broken
+            link.close()
+            if not (link.kept and dead) and code not in _COLLISIONS:
+                break
+            if link.kept and dead:
                 self.close()
             elif attempt == _TRIES - 1:
                 break
         raise self._error(code)
 
-    def _connection(self) -> tuple[psycopg.Connection[Any], bool]:
-        """A connection that nobody uses, and whether it was kept from an earlier call."""
-        if self._pid != os.getpid():
-            # After a fork: the parent's connections are its own; closing them here would end them.
-            self._inherited.extend(self._idle)
-            self._idle.clear()
-            self._pid = os.getpid()
+    def _link(self) -> Link:
+        """A connection that nobody uses."""
+        while True:
+            try:
+                link = self._idle.pop()
+            except IndexError:
+                link = None
+            if link is None:
+                self._aside(self._connect, max(0.0, self._give_up - time.monotonic()))
+            elif link.pid == os.getpid():
+                return link
+
+    def _connect(self) -> None:
         try:
-            return self._idle.pop(), True
-        except IndexError:
-            pass
-        try:
-            return (
-                psycopg.connect(autocommit=True, prepare_threshold=None, **self._parameters),
-                False,
-            )
+            link = Link.connect(autocommit=True, prepare_threshold=None, **self._parameters)
         except psycopg.Error as error:
-            code = _code(error)
+            code = code_of(error)
+        else:
+            self._keep(link)  # where it is found, be it by a later call
+            return
         raise self._error(code)
+
+    def _keep(self, link: Link) -> None:
+        if len(self._idle) < _MOST_IDLE:
+            self._idle.append(link)
+        else:
+            link.close()
 
     def _error(self, code: str) -> StoreError | StoreConfigError:
         return store_error(code, where=self.where, kind="postgres")
@@ -150,54 +174,3 @@ def _parameters(url: str, timeout: float) -> dict[str, Any]:
 def _script(connection: psycopg.Connection[Any], *, text: bytes) -> None:
     """Run statements, in one transaction."""
     connection.execute(text)
-
-
-def _asked(connection: psycopg.Connection[Any], *, function: str, request: dict[str, Any]) -> Any:
-    """What one of the migration's functions answers: without a cursor, which would cost as much
-    time as all the rest."""
-    pgconn = connection.pgconn
-    if request:
-        arguments = [json.dumps(request).encode()]
-        pgconn.send_query_params(f"select public.{function}($1::jsonb)".encode(), arguments)
-    else:
-        pgconn.send_query_params(f"select public.{function}()".encode(), None)
-    (result,) = connection.wait(generators.execute(pgconn))
-    if result.status != ExecStatus.TUPLES_OK:
-        raise error_from_result(result)
-    value, kind = result.get_value(0, 0), result.ftype(0)
-    if value is None or kind == _VOID:
-        return None
-    return value == b"t" if kind == _BOOL else json.loads(value)
-
-
-_SAID = (
-    # (what libpq says where it has no code to give, the code it stands for)
-    ("password authentication failed", "28P01"),
-    ("no password supplied", "28P01"),
-    ("no pg_hba.conf entry", "28000"),
-    ("does not exist", "3D000"),
-    ("too many connections", "53300"),
-    ("remaining connection slots", "53300"),
-    ("no more connections allowed", "53300"),
-    ("starting up", "57P03"),
-    ("shutting down", "57P01"),
-    ("connection refused", "refused"),
-    ("no such file or directory", "refused"),
-    ("timeout", "timeout"),
-    ("timed out", "timeout"),
-    ("could not translate host name", "dns"),
-    ("name or service not known", "dns"),
-    ("failed to resolve host", "dns"),
-    ("certificate", "tls"),
-    ("ssl", "tls"),
-    ("closed", "closed"),
-    ("terminat", "closed"),
-)
-
-
-def _code(error: psycopg.Error) -> str:
-    """The SQLSTATE, or a word for a connection that failed without one."""
-    if error.sqlstate:
-        return error.sqlstate
-    said = str(error).lower()
-    return next((code for text, code in _SAID if text in said), "unreachable")

@@ -245,6 +245,50 @@ def smtp_drips_its_banner(connection, stop):
     _drip(connection, stop, b"x")
 
 
+def postgres(then):
+    """A PostgreSQL server, up to the first query: its answer is what ``then`` makes of it."""
+
+    def behave(connection, stop):
+        connection.recv(65536)
+        connection.sendall(PG_GREETING)
+        then(connection, stop)
+
+    return behave
+
+
+PG_GREETING = (
+    b"R\0\0\0\x08\0\0\0\0"  # no password wanted
+    b"K\0\0\0\x0c\0\0\0\x01\0\0\0\x01"  # the key to cancel with
+    b"Z\0\0\0\x05I"
+)
+
+
+def pg_drips_a_row(connection, stop):
+    """An answer that grows by a byte now and then: it is to be a million long."""
+    connection.recv(65536)
+    connection.sendall(b"T\0\x0f\x42\x40")
+    _drip(connection, stop, b"\0")
+
+
+def pg_drips_notices(connection, stop):
+    """Whole messages, one after the other, none of which is an answer."""
+    connection.recv(65536)
+    _drip(connection, stop, b"N\0\0\0\x0cSNOTICE\0\0")
+
+
+def pg_stops_midway(connection, stop):
+    """Half of a message, and nothing more."""
+    connection.recv(65536)
+    connection.sendall(b"T\0\0\0\x20\0")
+    stop.wait()
+
+
+def pg_floods(connection, stop):
+    """Notices as fast as they are taken."""
+    connection.recv(65536)
+    _flood(connection, stop, b"N\0\0\0\x0cSNOTICE\0\0" * 5000)
+
+
 def refusing_port():
     """A loopback port on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -1,0 +1,268 @@
+"""A call to PostgreSQL is made where it is asked for, and ends in time whatever the server does."""
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from urllib.parse import urlsplit
+
+import pytest
+from support import hostile
+from support.forwarder import Forwarder
+from support.processes import Place
+from support.record import recording
+
+from cronguard import StoreError, cron_guarded
+from cronguard._bounded import bounded_store
+from cronguard._workers import Bound
+from cronguard.stores.postgres import PostgresStore
+
+HANG = 60
+"""Seconds after which a call counts as one that never ends."""
+
+
+def store_at(server, timeout):
+    """A store whose server is one of `support.hostile`."""
+    url = f"postgresql://u:p@127.0.0.1:{server.port}/x?sslmode=disable&gssencmode=disable"
+    return bounded_store(PostgresStore(url), timeout)
+
+
+@pytest.fixture
+def aside(monkeypatch):
+    """What was asked of threads: the names of the functions."""
+    asked, make = [], Bound.aside
+
+    def heard(bound, work, timeout):
+        asked.append(work.__name__)
+        return make(bound, work, timeout)
+
+    monkeypatch.setattr(Bound, "aside", heard)
+    return asked
+
+
+def ended(call):
+    """The error that a call ends with; the test fails if it does not end."""
+    found = []
+
+    def make():
+        try:
+            found.append(call())
+        except StoreError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    thread.join(HANG)
+    assert found, "it hangs"
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        hostile.never_answers,
+        hostile.never_reads,
+        hostile.pg_drips_a_row,
+        hostile.pg_drips_notices,
+        hostile.pg_floods,
+        hostile.pg_stops_midway,
+    ],
+)
+def test_a_server_that_does_not_answer(then, aside):
+    """Not even with bytes that keep coming, or with a request that it does not take."""
+    with hostile.serve(hostile.postgres(then)) as server:
+        store = store_at(server, 0.3)
+        error = ended(lambda: store.history("x" * 20_000_000))
+        assert (type(error), error.code) == (StoreError, "timeout")
+        assert "did not answer within 0.3 s" in str(error)
+    assert aside == ["_connect", "see_out"]
+
+
+def test_a_server_that_greets_nobody(aside):
+    """What comes before there is a connection may block in libpq: it has a thread."""
+    with hostile.serve(hostile.never_answers) as server:
+        error = ended(store_at(server, 0.3).jobs)
+    assert (aside, error.code) == (["_connect"], "timeout")
+
+
+def test_a_late_answer_is_not_the_next_ones(database):
+    """It is on its way while the next call is made, on another connection."""
+    way = Forwarder(urlsplit(database.url).port)
+    url = database.url.replace(f":{way.upstream}/", f":{way.port}/")
+    store, patient = (bounded_store(PostgresStore(url), seconds) for seconds in (0.5, 60))
+    patient._store._idle = store._store._idle
+    assert patient.jobs() == []
+    way.stop()
+    assert ended(store.schema_version).code == "timeout"
+    way.process.send_signal(signal.SIGCONT)
+    assert [patient.jobs() for _ in range(5)] == [[]] * 5
+    store.close()
+    way.close()
+
+
+def test_calls_that_hang_are_few(database):
+    """Each would leave the server with a backend that waits: three, and then none is begun."""
+    patient = PostgresStore(database.url)
+    store = bounded_store(PostgresStore(database.url), 0.5)
+    with recording(patient):
+        cron_guarded(job="nightly")(lambda: None)()
+    with database.admin() as db, db.transaction():
+        db.execute("select 1 from cronguard_jobs for update")
+        codes = [ended(lambda: store.snooze("nightly", None)).code for _ in range(8)]
+        (waiting,) = db.execute(
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+            " and datname = %s and application_name = 'cronguard'",
+            (database.name,),
+        ).fetchone()
+    assert codes == ["timeout"] * 8
+    assert 1 <= waiting <= 3
+    give_up = time.monotonic() + HANG
+    while (told := ended(lambda: store.snooze("nightly", None))) is not True:
+        assert time.monotonic() < give_up, told
+    store.close()
+    patient.close()
+
+
+def test_once_connected_no_thread_is_asked(database, aside):
+    """Neither by plain functions nor, on top of their own, by coroutines."""
+
+    @cron_guarded
+    def nightly():
+        pass
+
+    @cron_guarded
+    async def hourly():
+        pass
+
+    with recording(PostgresStore(database.url)) as record:
+        for _ in range(3):
+            nightly()
+            asyncio.run(hourly())
+        assert record.statuses("nightly") == record.statuses("hourly") == ["success"] * 3
+    assert aside == ["_connect"]
+
+
+class TimeLimit(Exception):  # noqa: N818  # the program's
+    """As a scheduler's."""
+
+
+@pytest.mark.parametrize("kind", [TimeLimit, TimeoutError, KeyboardInterrupt])
+def test_what_a_signal_handler_raises_ends_the_wait(kind):
+    """It comes out as it is, at once, and the connection is not used again; nor is another one made
+    to cancel the query."""
+    asked = threading.Event()
+
+    def then(connection, stop):
+        connection.recv(65536)
+        asked.set()
+        stop.wait()
+
+    error, before = kind("over"), signal.getsignal(signal.SIGALRM)
+
+    def handler(signum, frame):
+        raise error
+
+    def strike():
+        assert asked.wait(HANG)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+
+    signal.signal(signal.SIGALRM, handler)
+    try:
+        with hostile.serve(hostile.postgres(then)) as server:
+            store = store_at(server, HANG)
+            striker = threading.Thread(target=strike)
+            striker.start()
+            begun = time.monotonic()
+            with pytest.raises(kind) as caught:
+                store.jobs()
+            assert time.monotonic() - begun < HANG
+            striker.join()
+            assert caught.value is error
+            assert not store._store._idle
+            assert server.connections == 1
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+FORKS = """
+    import os, signal, sys, threading, psycopg
+    from cronguard import StoreError
+    from cronguard._bounded import bounded_store
+    from cronguard.stores.postgres import PostgresStore
+
+    url = sys.argv[1]
+    store = bounded_store(PostgresStore(url), 30.0)
+    store.jobs()
+    (link,) = store._store._idle
+    children = []
+
+    def handler(signum, frame):
+        children.append(os.fork())
+        if children != [0]:
+            os.waitpid(children[0], 0)  # the answer is there first for the child
+
+    signal.signal(signal.SIGALRM, handler)
+    with psycopg.connect(url) as db:
+        db.execute("lock table cronguard_jobs")
+        threading.Timer(0.5, db.rollback).start()
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        try:
+            print(store.jobs() == [], flush=True)
+        except StoreError as error:
+            print(error.code, flush=True)
+        if 0 in children:
+            store.close()
+            os._exit(0)
+    assert store.jobs() == []
+    assert list(store._store._idle) == [link]
+    store.close()
+    """
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_does_not_read_its_parents_answer(database, tmp_path):
+    """Forked by a signal handler in the middle of the wait, it is on the parent's connection."""
+    place = Place(tmp_path)
+    place.environ["PYTHONWARNINGS"] = ""
+    done = place.run(FORKS, database.url)
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split()) == ["True", "connection_closed"]
+
+
+GEVENT = """
+    import sys
+    {early}
+    import psycopg
+    from cronguard.stores.postgres import PostgresStore
+    from cronguard._bounded import bounded_store
+
+    url = sys.argv[1]
+    store = bounded_store(PostgresStore(url), 30.0)
+    store.jobs()
+    {late}
+    import gevent
+
+    db = psycopg.connect(url)
+    db.execute("lock table cronguard_jobs")
+    calls = [gevent.spawn(store.jobs) for _ in range(2)]
+    gevent.sleep(0.2)  # they are waiting, and we are not
+    print([call.ready() for call in calls])
+    db.rollback()
+    gevent.joinall(calls)
+    print([call.value for call in calls])
+    db.close()
+    store.close()
+    """
+PATCH = "from gevent import monkey; monkey.patch_all()"
+
+
+@pytest.mark.parametrize("when", ["early", "late"])
+def test_greenlets_go_on_meanwhile(when, database, tmp_path):
+    """Whether gevent patched before psycopg was there, or after."""
+    pytest.importorskip("gevent")
+    place = Place(tmp_path)
+    place.environ["PYTHONWARNINGS"] = ""
+    code = GEVENT.format(**{"early": "", "late": "", when: PATCH})
+    done = place.run(code, database.url)
+    assert (done.returncode, done.stdout) == (0, "[False, False]\n[[], []]\n"), done.stderr
