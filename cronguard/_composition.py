@@ -29,6 +29,7 @@ _overrides: Mapping[str, Any] = {}
 _inherited: list[Runtime] = []
 _paused: Runtime | None = None
 _hooked = False
+_watchdog_hooked = False
 
 
 def current() -> Runtime:
@@ -101,6 +102,7 @@ def _build() -> Runtime:
         if _current is None:
             _hook()
             composed = compose(_overrides, _log.warning_once)
+            _hook_watchdog()
             _current = _current or composed  # type: ignore[redundant-expr]  # a signal handler may have been quicker
         return _current
 
@@ -162,9 +164,18 @@ def _hook() -> None:
     _hooked = True
     atexit.register(_at_exit)
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork
-        )
+        os.register_at_fork(after_in_child=_after_fork)
+
+
+def _hook_watchdog() -> None:
+    """After the store's own hooks, or the file would be held while a thread ends or begins.
+
+    Under gevent other greenlets go on meanwhile, and would wait for it.
+    """
+    global _watchdog_hooked  # noqa: PLW0603  # once a process tree
+    if not _watchdog_hooked and hasattr(os, "register_at_fork"):
+        _watchdog_hooked = True
+        os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)
 
 
 def _at_exit() -> None:

@@ -83,6 +83,45 @@ def test_greenlets_that_come_late(tmp_path):
     assert sorted(place.statuses()) == ["failure"] * 3 + ["success"] * 2
 
 
+FORKS_LATE = """
+    @cron_guarded(overlap="allow")
+    def nightly():
+        pass
+
+    nightly()
+    from gevent import monkey
+    monkey.patch_all()
+    import gevent, os, time
+
+    def call():
+        for _ in range(50):
+            nightly()
+            gevent.sleep(0.001)
+
+    def fork():
+        for _ in range(10):
+            if (child := os.fork()) == 0:
+                os._exit(0)
+            os.waitpid(child, 0)
+            gevent.sleep(0.005)
+
+    begun = time.monotonic()
+    gevent.joinall([gevent.spawn(call) for _ in range(3)] + [gevent.spawn(fork)])
+    print(time.monotonic() - begun < 25)
+    """
+
+
+def test_greenlets_that_come_late_and_fork(tmp_path):
+    """A fork, such as any subprocess of gevent's is, lets no other greenlet run in the middle of
+    it: that would wait for a file that only the forking one can give back."""
+    pytest.importorskip("gevent")
+    place = Place(tmp_path)
+    place.environ |= {"PYTHONWARNINGS": "ignore", "CRONGUARD_STORE_TIMEOUT": "30"}
+    done = place.run(FORKS_LATE)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+    assert place.statuses() == ["success"] * 151
+
+
 def test_greenlets(tmp_path):
     """Runs side by side in one thread, gevent's time-out in a run, and an alert."""
     pytest.importorskip("gevent")

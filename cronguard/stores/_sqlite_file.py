@@ -37,6 +37,7 @@ class SQLiteFile:
         self._timeout = timeout
         self._schema = _SQL / schema
         self.lock = threading.Lock()
+        self._sleep = time.sleep  # of gevent if the lock is, since it lets other greenlets run
         self.holder: int | None = None
         """The thread that holds the lock."""
         self.connection: sqlite3.Connection | None = None
@@ -102,7 +103,7 @@ class SQLiteFile:
                 give_up = give_up or now + self._timeout
                 if now >= give_up:
                     raise _translate(error, self.path) from None
-                time.sleep(random.uniform(nap / 2, nap))  # noqa: S311  # not a secret
+                self._sleep(random.uniform(nap / 2, nap))  # noqa: S311  # not a secret
                 late = give_up - now < self._timeout / 2
                 nap = _SHORT_NAP if late else min(nap * 2, _LONGEST_NAP)
             except OSError as error:
