@@ -83,13 +83,13 @@ async def _aside(work: Callable[[], None]) -> BaseException | None:
 
     loop = asyncio.get_running_loop()
     done = loop.create_future()
-    thread = threading.Thread(
-        target=contextvars.copy_context().run,
-        args=(_work_and_tell, work, loop, done),
-        name="cronguard-record",
-        daemon=True,
-    )
     try:
+        thread = threading.Thread(
+            target=contextvars.copy_context().run,
+            args=(_work_and_tell, work, loop, done),
+            name="cronguard-record",
+            daemon=True,  # which a subinterpreter may refuse
+        )
         thread.start()
     except RuntimeError:
         work()

@@ -38,13 +38,13 @@ class Watchdog:
             return
         self.stop()  # should a signal have struck while one was being started
         self._stopped, self._bell = threading.Event(), threading.Event()
-        self._thread = threading.Thread(
-            target=self._watch,
-            args=(self._stopped, self._bell),
-            name="cronguard-watchdog",
-            daemon=True,
-        )
         try:
+            self._thread = threading.Thread(
+                target=self._watch,
+                args=(self._stopped, self._bell),
+                name="cronguard-watchdog",
+                daemon=True,  # which a subinterpreter may refuse
+            )
             self._thread.start()
         except RuntimeError:
             _log.warning_once(

@@ -485,17 +485,18 @@ def test_many_tasks_lose_nothing(record):
     assert sorted(record.statuses("nightly")) == ["failure"] * 50 + ["success"] * 50
 
 
-def test_no_thread_no_harm(record, monkeypatch):
-    """Where no thread can be started, the store is asked from the loop."""
+@pytest.mark.parametrize("what", ["__init__", "start"])
+def test_no_thread_no_harm(record, monkeypatch, what):
+    """Where no thread can be started, or made as in a subinterpreter, the loop asks the store."""
 
-    def refuse(thread):
+    def refuse(*args, **options):
         raise RuntimeError("can't start new thread")
 
     @cron_guarded
     async def nightly():
         return 5
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(threading.Thread, what, refuse)
     assert asyncio.run(nightly()) == 5
     assert record.statuses("nightly") == ["success"]
 

@@ -653,13 +653,17 @@ def test_a_turn_that_does_not_come_is_not_waited_for():
     assert answers == ["now"]
 
 
-def test_no_thread_can_be_started(monkeypatch):
-    """No watchdog, no delivery, no patience for others' code; the runs are recorded."""
+@pytest.mark.parametrize("what", ["__init__", "start"])
+def test_no_thread_can_be_started(monkeypatch, what):
+    """No watchdog, no delivery, no patience for others' code; the runs are recorded.
 
-    def refuse(thread):
-        raise RuntimeError("can't start new thread")
+    A subinterpreter refuses daemons before they are to start.
+    """
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    def refuse(*args, **options):
+        raise RuntimeError("daemon threads are disabled in this (sub)interpreter")
+
+    monkeypatch.setattr(threading.Thread, what, refuse)
     with recording(redact=shouts) as record:
         check_unharmed(threshold=1)
         assert record.statuses("nightly") == ["success"] * 2 + ["failure"] * 3
