@@ -35,6 +35,7 @@ class Forwarder:
     def stop(self):
         """The process is stopped: the kernel still takes connections, nobody answers."""
         self.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)  # each of its threads has
 
     def swallow(self):
         """Connections are taken and read from, and never answered."""
