@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cronguard import _log
@@ -141,22 +140,25 @@ class Recording:
         """
         if not self.live:
             return
+        if error is None:
+            self.end_as("success")
+            return
         try:
             outcome = self._judge(error)
         except BaseException:
-            self.commit(Outcome("success" if error is None else "failure", *self._ended()))
+            self.end_as("failure")
             raise
         self.commit(outcome)
 
-    def _judge(self, error: BaseException | None) -> Outcome:
+    def _judge(self, error: BaseException) -> Outcome:
         """The outcome, as of now. Raises as `end` does."""
         ended = self._ended()
-        status: EndStatus = "success" if error is None else "failure"
+        status: EndStatus = "failure"
         failure = None
         trouble: Exception | None = None
         try:
             status = end_status(error, self.job.config.ignore if self.job else ())
-            if status == "failure" and error is not None and self._runtime is not None:
+            if status == "failure" and self._runtime is not None:
                 failure = self._runtime.capture(error)
         except Exception as problem:  # noqa: BLE001  # judged below, where its context can be seen
             trouble = problem
@@ -173,7 +175,7 @@ class Recording:
     def commit(self, outcome: Outcome) -> None:
         """Hand the outcome to the store. Raises as `end` does."""
         if self.live:
-            self._attempt("end", partial(self._commit, outcome))
+            self._attempt("end", self._commit, outcome)
 
     def end_as(self, status: EndStatus, failure: Failure | None = None) -> None:
         """The run ended in a way that no exception tells, such as a command's exit code."""
@@ -209,10 +211,10 @@ class Recording:
         if outcome.status != "cancelled" and run.owner.pid == current_owner().pid:
             runtime.ping(self.job, failed=outcome.status != "success")
 
-    def _attempt(self, what: str, work: Callable[[], None]) -> None:
+    def _attempt(self, what: str, work: Callable[..., None], *args: Any) -> None:
         trouble: Exception | None = None
         try:
-            work()
+            work(*args)
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
             trouble = error
         if trouble is not None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cronguard import _log
 from cronguard._options import JobConfig, resolve_job
@@ -152,10 +152,7 @@ class Runtime:
         """A run has started; its lease is renewed from now on."""
         self._open[id(recording)] = recording
         run = recording.run
-        if run is None or run.max_runtime is None:
-            self.watchdog.ensure()
-        else:
-            self.watchdog.ensure(run.max_runtime)
+        self.watchdog.ensure((run and run.max_runtime) or math.inf)
 
     def closed(self, recording: Recording) -> None:
         """A run has ended; its lease is left alone."""
@@ -175,8 +172,7 @@ class Runtime:
 
     def _finish(self, unwritten: Unwritten) -> bool:
         run, outcome, started, told = unwritten
-        news: dict[str, Any] = {"told": frozenset(told)} if told else {}
-        finished = self.store.finish_run(run, outcome, started=started, **news)
+        finished = self.store.finish_run(run, outcome, started=started, told=frozenset(told))
         if self.told_directly and not self._unwritten.keys() - {run.run_id}:  # trouble is over
             self.told_directly.discard(run.job)
         return finished.alerts_due

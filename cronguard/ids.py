@@ -9,7 +9,11 @@ import time
 def new_id() -> str:
     """A version 7 uuid as text: its first 48 bits are the time, so that an index on it grows at
     one end and stays fast at any size (RFC 9562, section 5.7)."""
-    when = f"{time.time_ns() // 1_000_000:012x}"
-    chance = os.urandom(10).hex()
-    variant = "89ab"[int(chance[3], 16) & 3]  # two of its four bits are given
-    return f"{when[:8]}-{when[8:]}-7{chance[:3]}-{variant}{chance[4:7]}-{chance[7:19]}"
+    when, chance = time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big")
+    return "%08x-%04x-7%03x-%04x-%012x" % (  # noqa: UP031  # the quickest of all forms
+        when >> 16,
+        when & 0xFFFF,
+        chance >> 68,
+        chance >> 48 & 0x3FFF | 0x8000,  # two of its bits are given
+        chance & 0xFFFF_FFFF_FFFF,
+    )

@@ -520,18 +520,18 @@ def test_struck_when_the_function_has_failed(record, monkeypatch, face):
 
 def test_a_time_limit_is_not_taken_for_a_closed_file(tmp_path, monkeypatch):
     """A TimeoutError that strikes in the look at our own file says nothing about the file."""
-    stat = os.stat
+    look = os.fstat
 
-    def struck(*args, **keywords):
+    def struck(number):
         strike()
-        return stat(*args, **keywords)
+        return look(number)
 
     store = SQLiteStore(tmp_path / "runs.db")
     with recording(store=store) as record:
         nightly = cron_guarded(job="nightly")(lambda: "result")
         assert nightly() == "result"
         strike = alarm(raising(TimeoutError())["function"])
-        monkeypatch.setattr(os, "stat", struck)
+        monkeypatch.setattr(os, "fstat", struck)
         with pytest.raises(TimeoutError):
             nightly()
         assert nightly() == "result"

@@ -147,7 +147,7 @@ def test_a_store_that_answers_nonsense(answer):
         def start_run(self, run, *, is_dead):
             return answer
 
-        def finish_run(self, run, outcome, *, started):
+        def finish_run(self, run, outcome, *, started, told=()):
             return answer
 
     with recording(store=Nonsense()):
@@ -318,7 +318,7 @@ def test_a_run_that_can_never_be_written_does_not_stop_the_rest():
     bad = []
 
     class Choosy(MemoryStore):
-        def finish_run(self, run, outcome, *, started):
+        def finish_run(self, run, outcome, *, started, told=()):
             if run.run_id in bad:
                 raise UnicodeError
             return super().finish_run(run, outcome, started=started)

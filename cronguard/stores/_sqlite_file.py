@@ -21,7 +21,6 @@ T = TypeVar("T")
 SCHEMA_VERSION = 1
 """The last number of the files in each of the folders below."""
 _FIRST_NAP, _LONGEST_NAP, _SHORT_NAP = 0.004, 0.1, 0.001
-_NOTHING_THERE = {errno.EBADF, errno.ENOENT, errno.ENOTDIR}
 _SQL = Path(__file__).parent / "sql"
 
 
@@ -126,11 +125,12 @@ class SQLiteFile:
         There is nothing to wait for where this very thread holds the file: a signal handler or a
         finalizer stands in its way.
         """
-        if self.holder != threading.get_ident():
+        me = threading.get_ident()
+        if self.holder != me:
             held.extend(filter(None, map(self.lock.acquire, (True,), (self._timeout,))))
         if not held:
             raise StoreError(f"{self.path} is busy in this process", code="busy")
-        self.holder = threading.get_ident()
+        self.holder = me
 
     def _rollback(self) -> None:
         if self.connection is not None and self.connection.in_transaction:
@@ -161,7 +161,7 @@ class SQLiteFile:
         """
         if self.connection is not None and self._opened is not None:
             number, file = self._opened
-            if _file_at(number) != file:
+            if _file_of(number) != file:
                 _lost[file] = self.connection
                 self.connection = None
         if _lost:
@@ -188,7 +188,7 @@ class SQLiteFile:
         except BaseException:
             connection.close()
             raise
-        file = _file_at(number)
+        file = _file_of(number)
         self._opened = (number, file) if file and file == _file_at(self.path) else None
         self.connection = connection
         return connection
@@ -207,13 +207,22 @@ def _refuse_lost(file: tuple[int, int] | None, path: Path) -> None:
         )
 
 
-def _file_at(where: int | Path) -> tuple[int, int] | None:
-    """Which file is open there, or is there; None for none."""
+def _file_of(number: int) -> tuple[int, int] | None:
+    """Which file is open under the number; None for none."""
     try:
-        found = os.stat(where)  # noqa: PTH116  # a number, at every transaction
+        found = os.fstat(number)
     except OSError as error:
-        if error.errno not in _NOTHING_THERE:
+        if error.errno != errno.EBADF:
             raise  # such as the time limit of the program, struck just now
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Which file is there; None for none."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino
 

@@ -12,7 +12,6 @@ from typing import Any
 from cronguard.model import (
     LONGEST_LEASE,
     AlertRule,
-    Failure,
     Finished,
     JobState,
     Outcome,
@@ -67,6 +66,10 @@ _REGISTER_ANEW = """
     UPDATE cronguard_jobs SET schedule = ?, timezone = ?, grace = ?, max_runtime = ?, rules = ?,
         runbook = ?, judged_until = coalesce(?, judged_until), seen_until = ?
     WHERE job = ?"""
+
+
+_NO_FAILURE = (None, None, None, None)
+_UNCOUNTED = ("ignore", "fill")
 
 
 def start_unopposed(db: sqlite3.Connection, run: Run, now: datetime) -> Started | None:
@@ -130,24 +133,27 @@ def finish(
         row = db.execute(STATE, (run.run_id, run.job)).fetchone()
     due = bool(row[7]) and is_due(db, run.job, now)
     action = finish_action(row[6], outcome.status, started=started)
-    if action in ("ignore", "fill") and told:
-        after = heard(state_of(row), run.run_id, told)
-        db.execute(
-            "UPDATE cronguard_jobs SET announced = ? WHERE job = ?",
-            (",".join(sorted(after.announced)) or None, run.job),
-        )
-    if action == "ignore":
-        shown = db.execute(
-            "SELECT consecutive_failure_count FROM cron_execution_logs WHERE id = ?",
-            (run.run_id,),
-        ).fetchone()
-        return Finished(shown[0] if shown else None, due)
-    if action == "fill":
-        return Finished(_fill(db, run, outcome), due)
+    if action in _UNCOUNTED:
+        if told:
+            after = heard(state_of(row), run.run_id, told)
+            db.execute(
+                "UPDATE cronguard_jobs SET announced = ? WHERE job = ?",
+                (",".join(sorted(after.announced)) or None, run.job),
+            )
+        count = _count(db, run) if action == "ignore" else _fill(db, run, outcome)
+        return Finished(count, due)
     if action == "insert":
         _insert_running(db, run, now)
     decision = _commit(db, run, outcome, state_of(row), now, late=action == "revise", told=told)
     return Finished(decision.consecutive_failure_count, due or bool(decision.alerts))
+
+
+def _count(db: sqlite3.Connection, run: Run) -> int | None:
+    """What the run's row shows; None if there is none."""
+    shown = db.execute(
+        "SELECT consecutive_failure_count FROM cron_execution_logs WHERE id = ?", (run.run_id,)
+    ).fetchone()
+    return shown[0] if shown else None
 
 
 def settle_told(db: sqlite3.Connection, run_id: str, told: Collection[str], now: datetime) -> None:
@@ -211,14 +217,9 @@ def _register(db: sqlite3.Connection, run: Run, now: datetime) -> None:
 
 def _insert_running(db: sqlite3.Connection, run: Run, now: datetime) -> bool:
     """False if the run is there already."""
-    owner = run.owner
+    until = rfc3339(now + timedelta(seconds=run.lease))
     inserted = db.execute(
-        _INSERT_RUNNING,
-        (
-            *(run.run_id, run.job, rfc3339(run.started_at)),
-            *(owner.host, owner.pid, owner.space, owner.started),
-            rfc3339(now + timedelta(seconds=run.lease)),
-        ),
+        _INSERT_RUNNING, (run.run_id, run.job, rfc3339(run.started_at), *run.owner, until)
     )
     return inserted.rowcount == 1
 
@@ -295,7 +296,7 @@ def _commit(
     if outcome.failure is None and not late:
         db.execute(_END_WELL, (*ended, run.run_id))
     else:
-        db.execute(_END_RUN, (*ended, *_error(outcome.failure), run.run_id))
+        db.execute(_END_RUN, (*ended, *(outcome.failure or _NO_FAILURE), run.run_id))
     after = decision.state
     if after is not before:
         db.execute(
@@ -318,26 +319,12 @@ def _commit(
     return decision
 
 
-def _error(failure: Failure | None) -> tuple[str | None, ...]:
-    if failure is None:
-        return None, None, None, None
-    return (
-        failure.error_type,
-        failure.error_code,
-        failure.error_message,
-        failure.error_location,
-    )
-
-
 def _fill(db: sqlite3.Connection, run: Run, outcome: Outcome) -> int | None:
     """Say why a run that was counted as crashed failed; the count on its row stays."""
     if outcome.failure is not None:
         db.execute(
             """UPDATE cron_execution_logs SET error_type = ?, error_code = ?, error_message = ?,
                    error_location = ? WHERE id = ?""",
-            (*_error(outcome.failure), run.run_id),
+            (*outcome.failure, run.run_id),
         )
-    count: int | None = db.execute(
-        "SELECT consecutive_failure_count FROM cron_execution_logs WHERE id = ?", (run.run_id,)
-    ).fetchone()[0]
-    return count
+    return _count(db, run)

@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from cronguard.errors import ConfigError
@@ -39,9 +40,7 @@ from cronguard.stores import _sqlite_rows as rows
 from cronguard.stores._sqlite_file import SQLiteFile
 from cronguard.times import rfc3339, rfc3339_or_none
 
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
+_utc_now: Callable[[], datetime] = partial(datetime.now, UTC)
 
 
 class SQLiteStore:
