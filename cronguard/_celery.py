@@ -9,19 +9,26 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from cronguard.model import DELIVERY_SECONDS
 
 
-def watch() -> None:
-    """Be called when a child ends, in this process and in those that it forks."""
+def watch(at_exit: Callable[[], None]) -> None:
+    """When a child ends, wait and call ``at_exit``; in this process and in those that it forks."""
     signals = sys.modules.get("celery.signals")
-    if signals is not None:
-        signals.worker_process_shutdown.connect(_before_exit, weak=False, dispatch_uid=__name__)
+    if signals is None:
+        return
+
+    def before_exit(**_: object) -> None:
+        _wait()
+        at_exit()
+
+    signals.worker_process_shutdown.connect(before_exit, weak=False, dispatch_uid=__name__)
 
 
-def _before_exit(**_: object) -> None:
-    """Wait as the interpreter would: for threads of ours that are no daemons."""
+def _wait() -> None:
+    """As the interpreter would, for threads of ours that are no daemons."""
     give_up = time.monotonic() + DELIVERY_SECONDS
     for thread in threading.enumerate():
         if thread.name.startswith("cronguard-") and not thread.daemon:

@@ -155,7 +155,7 @@ def _hook() -> None:
     if "celery" in sys.modules:
         from cronguard._celery import watch as watch_celery  # few programs have it
 
-        watch_celery()
+        watch_celery(_at_exit)
     if _hooked:
         return
     watch_forks()

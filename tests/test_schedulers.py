@@ -349,6 +349,36 @@ def test_a_celery_child_waits_for_its_last_alert(tmp_path):
     assert (done.returncode, done.stdout) == (0, "failing"), done.stderr
 
 
+LAST_TASK_UNWRITTEN = """
+import os, sqlite3
+from celery.concurrency.prefork import process_destructor
+
+@cron_guarded
+def only():
+    pass
+
+with guard(job="earlier"):
+    pass
+child = os.fork()
+if child == 0:
+    db = sqlite3.connect(os.environ["CRONGUARD_STORE"].removeprefix("sqlite:///"))
+    db.execute("BEGIN IMMEDIATE")
+    only()
+    db.rollback()
+    process_destructor(os.getpid(), 0)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+def test_a_celery_child_writes_what_it_could_not(tmp_path):
+    """It ends as other processes do, the outcome of a run that found the file busy included."""
+    place = Place(tmp_path)
+    done = place.run(LAST_TASK_UNWRITTEN, env={"CRONGUARD_STORE_TIMEOUT": "0.2"})
+    assert done.returncode == 0, done.stderr
+    assert place.statuses("only") == ["success"]
+
+
 def is_over(place, job):
     """Whether the job's one run has ended, or its process has."""
     ((status, pid),) = place.rows("SELECT status, pid FROM cron_execution_logs WHERE job = ?", job)
