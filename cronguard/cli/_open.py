@@ -32,7 +32,10 @@ def open_runtime(settings: Settings | None = None) -> Runtime:
     from cronguard._runtime import Runtime
 
     settings = settings or _right_settings()
-    return Runtime(settings, open_store(settings))
+    runtime = Runtime(settings, open_store(settings))
+    if context := click.get_current_context(silent=True):
+        context.call_on_close(runtime.store.close)  # which may have a spool before it
+    return runtime
 
 
 def open_store(settings: Settings | None = None) -> Store:
