@@ -1,12 +1,14 @@
 """The SQLite store's file: private, never deleted, never somebody else's."""
 
 import re
+import shutil
 import sqlite3
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from support.processes import Place
 
 import cronguard.stores
 from cronguard.errors import StoreConfigError, StoreError
@@ -125,3 +127,30 @@ def test_the_spool_has_the_same_outbox_and_version(tmp_path):
         db.close()
     assert found[0] == found[1]
     assert found[0][1] == (SCHEMA_VERSION,)
+
+
+def test_all_files_are_found_in_a_zip_archive(tmp_path):
+    """Of a zipapp: the schemas' SQL, the vocabulary, the report's page."""
+    root = Path(cronguard.__file__).parents[1]
+    archive = shutil.make_archive(str(tmp_path / "app"), "zip", root, "cronguard")
+    place = Place(tmp_path)
+    place.environ["PYTHONPATH"] = archive
+    done = place.run(
+        """
+        import cronguard, contextlib
+        from cronguard.cli import main
+
+        assert ".zip" in cronguard.__file__
+        with contextlib.suppress(ValueError), guard(job="nightly"):
+            raise ValueError("the database is locked")
+        for command in (["init", "supabase", "--print"], ["report", "-o", "-"]):
+            with contextlib.suppress(SystemExit):
+                main(command)
+        """
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert place.rows("SELECT status, error_message FROM cron_execution_logs") == [
+        ("failure", "the database is locked")
+    ]
+    assert "CREATE FUNCTION" in done.stdout.upper() or "CREATE OR REPLACE" in done.stdout.upper()
+    assert "nightly" in done.stdout.partition("<html")[2]

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import click
 
+from cronguard._redact_vocabulary import read_data
 from cronguard.cli._arguments import find_job, job_argument, up_to
 from cronguard.cli._open import describe_store, jobs_of, open_runtime
 from cronguard.cli._report import Report, collect
 from cronguard.cli._say import CommandError, plural, say
-
-_TEMPLATE = Path(__file__).parents[1] / "data" / "report.html"
 
 
 @click.command()
@@ -60,7 +59,7 @@ def _rendered(report: Report) -> str:
             "the report needs Jinja2, which is not installed: pip install 'cronguard[report]'"
         ) from None
     pages = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = pages.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    template = pages.from_string(read_data("report.html"))
     return template.render(report=report)
 
 

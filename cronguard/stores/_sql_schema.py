@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from pathlib import Path
 
 from cronguard.errors import ConfigError
+from cronguard.stores._sql_files import sql_files
 
 SCHEMA_VERSION = 1
 """What ``public.cronguard_schema_version()`` answers after this migration."""
 
-_SQL = Path(__file__).parent / "sql" / "postgres"
 _LEGACY_JOB = "/*legacy job*/ null"
 _JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 
@@ -24,7 +23,7 @@ def migration_sql(legacy_job: str | None = None) -> str:
     migration stop (SQLSTATE CG003) before anything is changed. ConfigError if it is no job name.
     """
     text = "\n".join(
-        file.read_text(encoding="utf-8").strip() + "\n" for file in sorted(_SQL.glob("[0-9]*.sql"))
+        file.read_text(encoding="utf-8").strip() + "\n" for file in sql_files("postgres")
     )
     if legacy_job is not None:
         if not _JOB_NAME.fullmatch(legacy_job):

@@ -21,7 +21,6 @@ T = TypeVar("T")
 SCHEMA_VERSION = 1
 """The last number of the files in each of the folders below."""
 _FIRST_NAP, _LONGEST_NAP, _SHORT_NAP = 0.004, 0.1, 0.001
-_SQL = Path(__file__).parent / "sql"
 
 
 class SQLiteFile:
@@ -34,7 +33,7 @@ class SQLiteFile:
     def __init__(self, path: Path, timeout: float, *, schema: str = "sqlite") -> None:
         self.path = path
         self._timeout = timeout
-        self._schema = _SQL / schema
+        self._schema = schema
         self.lock = threading.Lock()
         self._sleep = time.sleep  # of gevent if the lock is, since it lets other greenlets run
         self.holder: int | None = None
@@ -277,11 +276,13 @@ def _version(db: sqlite3.Connection) -> int:
     return version
 
 
-def _migrate(db: sqlite3.Connection, schema: Path) -> None:
+def _migrate(db: sqlite3.Connection, schema: str) -> None:
     """Apply what is missing in one transaction; of many processes one does it, the rest find it."""
+    from cronguard.stores._sql_files import sql_files  # once a file
+
     db.execute("BEGIN IMMEDIATE")
     version = _version(db)
-    for file in sorted(schema.glob("[0-9]*.sql")):
+    for file in sql_files(schema):
         number = int(file.name.split("_")[0])
         if number <= version:
             continue
