@@ -198,12 +198,9 @@ class Courier:
         attempts: list[Attempt] = []
         tried: dict[str, Settlement] = {}
         while True:
+            limit = _BATCH + len(tried)
             claimed = self._store.claim_alerts(
-                channels=tuple(self._channels),
-                job=job,
-                force=force,
-                state=state,
-                limit=_BATCH + len(tried),
+                channels=tuple(self._channels), job=job, force=force, state=state, limit=limit
             )
             fresh = [delivery for delivery in claimed if delivery.alert_id not in tried]
             for delivery in claimed:
@@ -214,6 +211,8 @@ class Courier:
                 return attempts
             tried.update((attempt.delivery.alert_id, attempt.settlement) for attempt in done)
             attempts += done
+            if len(claimed) < limit and len(done) == len(fresh):
+                return attempts  # another claim would count as another try of what has failed
 
     def deliver(
         self,

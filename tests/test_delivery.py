@@ -529,6 +529,15 @@ def test_deliver_all_tries_everything_once():
     assert [state[:2] for state in office.state("b")] == [("pending", "http_500")] * 60
 
 
+def test_a_try_of_deliver_all_counts_once():
+    """The pause before the next one grows with it."""
+    office = Office(b=raising(ChannelError("http_500")))
+    office.fail()
+    for tries in (1, 2, 3):
+        assert len(office.courier.deliver_all()) == 1
+        assert office.state() == [("pending", "http_500", tries)]
+
+
 def test_deliver_all_ends_when_nothing_can_be_tried(monkeypatch):
     """Not in a circle."""
     office = Office(a=RecordingChannel())
