@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from cronguard._words import show, suggest
 from cronguard.errors import PluginError
@@ -36,6 +37,7 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 _OPTION_NAME = r"[a-z][a-z0-9_]{0,39}"
 _NEVER_RUNS = 0x20 | 0x200
 """``inspect.CO_GENERATOR`` and ``CO_ASYNC_GENERATOR``."""
+_IMPORT_SECONDS = 5.0
 _NOUNS = {CHANNELS: "channel", STORES: "store", SECRETS: "secret source"}
 _OWN = "cronguard"
 
@@ -213,23 +215,42 @@ def _load_foreign(group: Group, name: str) -> type:
             f"install the plugin that provides it, or use one of {', '.join(names(group))}"
         )
     point = points[0]
-    whose = f"{_NOUNS[group]} {show(name)} of {_distribution(point)}"
-    wrong: str | None
+    kind, wrong = _judged_in_time(group, point)
+    if not wrong and not re.fullmatch(_NAME, name):
+        wrong = "has a name that is more than letters, digits, _ and -"
+    if wrong:
+        whose = f"{_NOUNS[group]} {show(name)} of {_distribution(point)}"
+        raise PluginError(f"{whose} {wrong}; update or remove that package")
+    checked: type = kind
+    return checked
+
+
+def _judged_in_time(group: Group, point: EntryPoint) -> tuple[Any, str | None]:
+    """As `_judged`, in a thread: no job waits for ever for somebody else's import."""
+    from cronguard._workers import Bound, Failed, NoThread, Overdue  # few have such plugins
+
+    work = partial(_judged, group, point)
+    try:
+        return Bound(most_late=1).call(work, _IMPORT_SECONDS)
+    except Overdue:
+        return None, f"cannot be loaded: its import takes longer than {_IMPORT_SECONDS:g} s"
+    except NoThread:
+        return work()
+    except Failed as failed:
+        problem = failed.error
+    raise problem
+
+
+def _judged(group: Group, point: EntryPoint) -> tuple[Any, str | None]:
+    """What an entry point leads to, and why it cannot be a plugin."""
     try:
         kind = point.load()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  # somebody else's code
-        wrong = f"cannot be loaded: {_broken(point, error)}"
-    else:
-        wrong = fault(group, kind)
-        if not re.fullmatch(_NAME, name):
-            wrong = "has a name that is more than letters, digits, _ and -"
-        wrong = f"cannot be used: {point.value} {wrong}" if wrong else None
-    if wrong:
-        raise PluginError(f"{whose} {wrong}; update or remove that package")
-    checked: type = kind
-    return checked
+        return None, f"cannot be loaded: {_broken(point, error)}"
+    wrong = fault(group, kind)
+    return kind, f"cannot be used: {point.value} {wrong}" if wrong else None
 
 
 def _broken(point: EntryPoint, error: BaseException) -> str:

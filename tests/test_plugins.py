@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import threading
 import tomllib
 import zipfile
 from importlib.metadata import EntryPoint
@@ -12,7 +13,7 @@ import pytest
 from support.distributions import install
 
 import cronguard
-from cronguard import _plugins
+from cronguard import _plugins, _workers
 from cronguard._plugins import CHANNELS, SECRETS, STORES
 from cronguard.errors import PluginError
 
@@ -165,6 +166,33 @@ def test_stores_and_sources_are_looked_at_too(install, group, source, said):
     """What a store or a source lacks is said when it is named, not when an alert is due."""
     install("cg-pigeon", {"pigeon": "cg_pigeon:Pigeon"}, group=group, cg_pigeon=source)
     assert said in problem("pigeon", group)
+
+
+def test_a_plugin_whose_import_hangs_is_left_behind(install, monkeypatch):
+    """A job that needs it waits only so long, and only once."""
+    monkeypatch.setattr(_plugins, "_IMPORT_SECONDS", 0.1)
+    monkeypatch.setattr(_plugins, "forever", threading.Event(), raising=False)
+    source = "from cronguard import _plugins\n_plugins.forever.wait(60)\n"
+    install("cg-pigeon", {"pigeon": "cg_pigeon:Pigeon"}, cg_pigeon=source)
+    try:
+        text = problem("pigeon")
+        monkeypatch.setattr(_plugins, "_IMPORT_SECONDS", 60)
+        assert problem("pigeon") == text
+    finally:
+        _plugins.forever.set()
+    assert "'pigeon' of cg-pigeon 1.2 cannot be loaded: its import takes longer than 0.1" in text
+
+
+def test_a_plugin_loads_where_no_thread_can_be_had(install, monkeypatch):
+    """As late in a process's end."""
+
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    install("cg-pigeon", {"pigeon": "cg_pigeon:Pigeon"}, cg_pigeon=GOOD)
+    monkeypatch.setattr(_workers, "_idle", [])
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert _plugins.load(CHANNELS, "pigeon").__name__ == "Pigeon"
 
 
 def test_an_unknown_name_is_one_line_with_a_suggestion(install):
