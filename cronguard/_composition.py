@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from cronguard import _log
+from cronguard._forks import after_the_fork
 from cronguard._forks import watch as watch_forks
 from cronguard._runtime import Runtime
 from cronguard._settings import Loaded, load_settings
@@ -192,7 +193,7 @@ def _before_fork() -> None:
 
 def _after_fork_in_parent() -> None:
     if _paused is not None:
-        _paused.watchdog.ensure()
+        after_the_fork(_paused.watchdog.ensure)
 
 
 def _after_fork() -> None:

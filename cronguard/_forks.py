@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 _PATIENCE = 1.0
@@ -43,6 +44,19 @@ def wait_for_end(thread: threading.Thread) -> None:
     give_up = time.monotonic() + _END_PATIENCE
     while os.path.exists(f"/proc/self/task/{thread.native_id}") and time.monotonic() < give_up:  # noqa: PTH110  # at every fork
         time.sleep(0.0002)
+
+
+def after_the_fork(work: Callable[[], None]) -> None:
+    """Call ``work`` in the parent: now, or, where threads are gevent's, in a greenlet of its own.
+
+    To start a thread there lets other greenlets run, for as long as they like, and gevent does not
+    watch the child yet: if that ends meanwhile, it may be missed, and waited for for ever.
+    """
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and monkey.is_module_patched("threading"):
+        sys.modules["gevent"].spawn(work)
+    else:
+        work()
 
 
 def _before() -> None:

@@ -83,6 +83,38 @@ def test_greenlets_that_come_late(tmp_path):
     assert sorted(place.statuses()) == ["failure"] * 3 + ["success"] * 2
 
 
+FORKS = """
+    from gevent import monkey
+    monkey.patch_all()
+    import gevent, os, threading
+
+    gevent.get_hub().loop.install_sigchld()  # gevent does so too late for a child that ends at once
+    ran = []
+    os.register_at_fork(after_in_parent=lambda: gevent.spawn(ran.append, "another"))
+
+    @cron_guarded
+    def nightly():
+        os.register_at_fork(after_in_parent=lambda: print(ran))
+        if (child := os.fork()) == 0:
+            os._exit(7)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        gevent.sleep(0)
+        print(ran)
+        print([thread.name for thread in threading.enumerate()].count("cronguard-watchdog"))
+
+    nightly()
+    """
+
+
+def test_greenlets_that_fork(tmp_path):
+    """No other greenlet runs before gevent watches the child, whose end it would miss."""
+    pytest.importorskip("gevent")
+    place = Place(tmp_path)
+    place.environ["PYTHONWARNINGS"] = "ignore"
+    done = place.run(FORKS)
+    assert (done.returncode, done.stdout) == (0, "[]\n7\n['another']\n1\n"), done.stderr
+
+
 FORKS_LATE = """
     @cron_guarded(overlap="allow")
     def nightly():
@@ -92,6 +124,7 @@ FORKS_LATE = """
     from gevent import monkey
     monkey.patch_all()
     import gevent, os, time
+    gevent.get_hub().loop.install_sigchld()  # gevent does so too late for a child that ends at once
 
     def call():
         for _ in range(50):
