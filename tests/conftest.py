@@ -16,6 +16,8 @@ from support.stack.fixtures import (
 )
 from support.turns import pytest_runtest_protocol
 
+from cronguard import _composition
+
 # A shell's background job ignores these, nohup's command too; so would every process of a test.
 for _number, _default in (
     (signal.SIGHUP, signal.SIG_DFL),
@@ -48,9 +50,12 @@ _homes = itertools.count()
 
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path_factory, monkeypatch):
-    """Every test has a state folder of its own, made when something is put there."""
+    """Every test has a state folder of its own, made when something is put there, and leaves no
+    runtime of its settings to the next."""
     folder = tmp_path_factory.getbasetemp() / f"state-{next(_homes)}"
     monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+    yield
+    _composition.reset()
 
 
 __all__ = [
