@@ -155,6 +155,7 @@ def test_greenlets_that_come_late_and_fork(tmp_path):
     assert place.statuses() == ["success"] * 151
 
 
+@pytest.mark.alone
 def test_greenlets(tmp_path):
     """Runs side by side in one thread, gevent's time-out in a run, and an alert."""
     pytest.importorskip("gevent")

@@ -247,6 +247,7 @@ def test_the_two_commands_are_what_ci_runs():
         assert [each for each in part.text.strip().split(" && ") if each not in run] == []
 
 
+@pytest.mark.alone
 def test_from_nothing_to_a_test_alert_on_supabase(sandbox, stack):
     """Every step as it stands, with the real CLI; only address, key and secret are put in."""
     (part,) = readme.parts("supabase")
