@@ -356,7 +356,7 @@ def unprivileged():
     if os.geteuid():
         return ()
     if not shutil.which("setpriv"):
-        pytest.skip("root may do anything, and setpriv(1) is not there to stop it")
+        pytest.fail("root may do anything: install setpriv(1), of util-linux, to stop it")
     rights = "-dac_override,-dac_read_search"
     return ("setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}")
 
