@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from cronguard.errors import StoreConfigError, StoreError
 from cronguard.interfaces import Store
@@ -124,8 +123,7 @@ class Replay:
         self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str]
     ) -> Finished:
         """`Store.finish_run`; what the store answers is noted, for other processes too."""
-        news: dict[str, Any] = {"told": told} if told else {}
-        finished = self._remote.finish_run(run, outcome, started=started, **news)
+        finished = self._remote.finish_run(run, outcome, started=started, told=told)
         self._last_known.note(run.job, finished.state, keep=True)
         return finished
 
