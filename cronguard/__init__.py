@@ -14,9 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cronguard._composition import configure
-    from cronguard._guard import GuardedRun, cron_guarded, guard
-    from cronguard.errors import (
+    from cronguard.core.errors import (
         ChannelError,
         ConfigError,
         CronguardError,
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
         StoreConfigError,
         StoreError,
     )
+    from cronguard.guarding.decorator import GuardedRun, cron_guarded, guard
+    from cronguard.runtime.composition import configure
 
 __version__ = "0.1.0"
 
@@ -46,10 +46,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "GuardedRun": "_guard",
-    "configure": "_composition",
-    "cron_guarded": "_guard",
-    "guard": "_guard",
+    "GuardedRun": "guarding.decorator",
+    "configure": "runtime.composition",
+    "cron_guarded": "guarding.decorator",
+    "guard": "guarding.decorator",
 }
 
 
@@ -58,7 +58,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # not needed by a bare import
 
-    value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+    value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'core.errors')}"), name)
     globals()[name] = value
     return value
 

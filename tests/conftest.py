@@ -16,7 +16,7 @@ from support.stack.fixtures import (
 )
 from support.turns import pytest_runtest_protocol
 
-from cronguard import _composition
+from cronguard.runtime import composition
 
 # A shell's background job ignores these, nohup's command too; so would every process of a test.
 for _number, _default in (
@@ -55,7 +55,7 @@ def _own_state(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.getbasetemp() / f"state-{next(_homes)}"
     monkeypatch.setenv("XDG_STATE_HOME", str(folder))
     yield
-    _composition.reset()
+    composition.reset()
 
 
 __all__ = [

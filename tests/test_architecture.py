@@ -16,28 +16,41 @@ from graphlib import CycleError, TopologicalSorter
 import pytest
 from support.imports import MODULES, imports_of
 
-CORE = ("cronguard._guard", "cronguard._recorder", "cronguard._delivery", "cronguard.policy")
-CORE_PARTS = ("cronguard._calls", "cronguard._async_record", "cronguard._lanes")
+CORE = (
+    "cronguard.guarding.decorator",
+    "cronguard.guarding.recording",
+    "cronguard.runtime.delivery",
+    "cronguard.core.alert_rule",
+)
+CORE_PARTS = (
+    "cronguard.guarding.call",
+    "cronguard.guarding.async_recording",
+    "cronguard.runtime.channel_threads",
+)
 ADAPTERS = ("cronguard.stores", "cronguard.channels", "cronguard.secrets")
 FOREIGN = {"httpx", "httpcore", "click", "rich", "sqlite3", "psycopg", "supabase", "postgrest"}
 
 LEVELS = (
-    {"cronguard.errors"},
-    {"cronguard.model", "cronguard.ids", "cronguard.times"},
-    {"cronguard.interfaces"},
+    {"cronguard.core.errors"},
+    {"cronguard.core.model", "cronguard.core.ids", "cronguard.core.clock"},
+    {"cronguard.core.interfaces"},
     set(),  # everything that is not named here
     set(ADAPTERS),
-    {"cronguard._channels", "cronguard._stores", "cronguard._lanes"},
-    {"cronguard._delivery", "cronguard._runtime", "cronguard._composition"},
     {
-        "cronguard._recorder",
-        "cronguard._async_record",
-        "cronguard._calls",
-        "cronguard._guard",
+        "cronguard.runtime.channel_factory",
+        "cronguard.runtime.store_factory",
+        "cronguard.runtime.channel_threads",
+    },
+    {"cronguard.runtime.delivery", "cronguard.runtime.runtime", "cronguard.runtime.composition"},
+    {
+        "cronguard.guarding.recording",
+        "cronguard.guarding.async_recording",
+        "cronguard.guarding.call",
+        "cronguard.guarding.decorator",
     },
     {"cronguard"},
     {"cronguard.testing"},
-    {"cronguard.cli", "cronguard.pytest_plugin", "cronguard.__main__"},
+    {"cronguard.cli", "cronguard.testing.pytest_plugin", "cronguard.__main__"},
 )
 PURE = 3
 
@@ -110,7 +123,7 @@ def test_no_module_imports_itself_in_a_circle():
 @pytest.mark.parametrize("name", [n for n in MODULES if not n.startswith("cronguard.testing")])
 def test_nothing_of_the_tests_is_in_the_product(name):
     """No test framework is imported but by the plugin, no test mode sniffed."""
-    if name == "cronguard.pytest_plugin":
+    if name == "cronguard.testing.pytest_plugin":
         return
     for found in imports_of(name):
         assert found.module.partition(".")[0] not in {"pytest", "unittest", "tests", "support"}
@@ -221,10 +234,10 @@ def public_definitions(tree, where):
 
 STORE_DUTIES = {
     name
-    for name, _ in inspect.getmembers(importlib.import_module("cronguard.interfaces").Store)
+    for name, _ in inspect.getmembers(importlib.import_module("cronguard.core.interfaces").Store)
     if not name.startswith("_")
 } | {"send", "get"}
-"""Explained once, in `cronguard.interfaces`."""
+"""Explained once, in `cronguard.core.interfaces`."""
 
 
 def is_excused(node):
@@ -237,7 +250,7 @@ def test_every_module_can_be_imported():
     import cronguard
 
     for found in pkgutil.walk_packages(cronguard.__path__, "cronguard."):
-        if found.name.startswith(("cronguard.pytest_plugin", "cronguard.__main__")):
+        if found.name.startswith(("cronguard.testing.pytest_plugin", "cronguard.__main__")):
             continue
         try:
             importlib.import_module(found.name)

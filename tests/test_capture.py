@@ -20,8 +20,8 @@ import httpx
 import pytest
 from support.record import recording
 
-from cronguard._capture import capture, capture_output, exit_failure, is_plain
-from cronguard._mask import MASK
+from cronguard.privacy.capture import capture, capture_output, exit_failure, is_plain
+from cronguard.privacy.mask import MASK
 
 
 def raised(function, *args):
@@ -382,12 +382,12 @@ def test_strict_is_light():
     """``strict`` loads neither the engine nor its words."""
     program = textwrap.dedent("""
         import sys
-        from cronguard._capture import capture
+        from cronguard.privacy.capture import capture
         try:
             raise ValueError("x")
         except ValueError as error:
             print(capture(error))
-        heavy = {"cronguard._redact", "logging", "json", "httpx", "traceback"}
+        heavy = {"cronguard.privacy.redaction", "logging", "json", "httpx", "traceback"}
         print(sorted(heavy & set(sys.modules)))
     """)
     done = subprocess.run(
@@ -487,7 +487,7 @@ def test_what_a_program_adds_to_the_builtins_is_not_plain():
 import builtins
 class ValueError(ValueError): pass
 builtins.ValueError = builtins.OddError = ValueError
-from cronguard._capture import is_plain
+from cronguard.privacy.capture import is_plain
 print(is_plain(ValueError()), is_plain(KeyError()))
 """
     command = [sys.executable, "-c", code]

@@ -13,10 +13,12 @@ import pytest
 from support import hostile, mailbox
 from support.alerts import ALERTS, FAILING, NASTY, message
 
-from cronguard import _plugins, mail, render
-from cronguard.channels import _apprise as module
+from cronguard.channels import _apprise_process as module
 from cronguard.channels.apprise import AppriseChannel
-from cronguard.errors import ChannelError, PluginError
+from cronguard.channels.transport import mail
+from cronguard.core import rendering
+from cronguard.core.errors import ChannelError, PluginError
+from cronguard.settings import plugins
 
 TOKEN = "S3NTINELsentinel0a1b2c3d4e"
 
@@ -47,8 +49,8 @@ def test_every_kind_arrives_with_its_weight(alert):
         send(f"json://127.0.0.1:{server.port}/{TOKEN}", alert)
     (request,) = behave.received
     assert request.target == f"/{TOKEN}"
-    assert request.json["title"] == render.title(alert)
-    wanted = [f"{label}: {text}" for label, text in render.facts(alert)]
+    assert request.json["title"] == rendering.title(alert)
+    wanted = [f"{label}: {text}" for label, text in rendering.facts(alert)]
     assert request.json["message"].splitlines() == wanted
     weights = {"recovered": "success", "test": "info", "overrun": "warning"}
     assert request.json["type"] == weights.get(alert.kind, "failure")
@@ -238,15 +240,15 @@ def test_without_the_extra_the_line_says_what_to_install(monkeypatch):
     """One line with the pip command; nothing else of the settings suffers."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.delitem(sys.modules, "cronguard.channels.apprise")
-    _plugins.forget()
+    plugins.forget()
     try:
         with pytest.raises(PluginError) as caught:
-            _plugins.load(_plugins.CHANNELS, "apprise")
+            plugins.load(plugins.CHANNELS, "apprise")
         assert str(caught.value) == (
             "channel 'apprise' needs the module 'apprise': pip install 'cronguard[apprise]'"
         )
     finally:
-        _plugins.forget()
+        plugins.forget()
 
 
 def test_a_run_does_not_pay_for_it(tmp_path):

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from support.alerts import FAILING, hostile_alerts, message, of_kind, unhurried
 
-from cronguard import render
 from cronguard.channels.console import ConsoleChannel
-from cronguard.errors import ChannelError
+from cronguard.core import rendering
+from cronguard.core.errors import ChannelError
 
 
 class Terminal(io.StringIO):
@@ -24,8 +24,8 @@ def test_writes_a_readable_block(capsys):
     ConsoleChannel().send(message())
     out, err = capsys.readouterr()
     assert out == ""
-    assert "cronguard: " + render.title(FAILING) in err
-    for label, text in render.facts(FAILING):
+    assert "cronguard: " + rendering.title(FAILING) in err
+    for label, text in rendering.facts(FAILING):
         assert f"{label}:" in err
         assert text in err
     assert "\x1b" not in err
@@ -76,7 +76,7 @@ def test_a_stand_in_for_standard_error_will_do(monkeypatch):
     stand_in = StandIn()
     monkeypatch.setattr(sys, "stderr", stand_in)
     ConsoleChannel().send(message())
-    assert render.title(FAILING) in stand_in.written
+    assert rendering.title(FAILING) in stand_in.written
 
 
 def test_no_standard_error_is_a_failure(monkeypatch):

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from support import hostile, mailbox
 
-from cronguard import net
 from cronguard.channels import email_postmark, email_resend
 from cronguard.channels.apprise import AppriseChannel
 from cronguard.channels.console import ConsoleChannel
@@ -20,9 +19,10 @@ from cronguard.channels.email_resend import EmailResendChannel
 from cronguard.channels.email_smtp import EmailSmtpChannel
 from cronguard.channels.log import LogChannel
 from cronguard.channels.slack import SlackChannel
+from cronguard.channels.transport import sockets
 from cronguard.channels.webhook import WebhookChannel
-from cronguard.errors import ChannelError
-from cronguard.interfaces import Channel
+from cronguard.core.errors import ChannelError
+from cronguard.core.interfaces import Channel
 from cronguard.testing import ChannelContract
 from cronguard.testing.channel import ALERT_KINDS, deliver, message
 
@@ -36,7 +36,7 @@ class BuiltIn(ChannelContract):
     @pytest.fixture(autouse=True)
     def _patience(self, monkeypatch):
         """A busy machine may take longer than a try's time to load Apprise."""
-        monkeypatch.setattr(net, "DELIVERY_SECONDS", 60)
+        monkeypatch.setattr(sockets, "DELIVERY_SECONDS", 60)
 
     @pytest.mark.parametrize("kind", ALERT_KINDS)
     def test_a_degraded_alert_says_so(self, kind):

@@ -6,10 +6,10 @@ import pytest
 from support import hostile
 from support.alerts import ALERTS, FAILING, message
 
-from cronguard import mail
 from cronguard.channels import email_postmark
 from cronguard.channels.email_postmark import EmailPostmarkChannel
-from cronguard.errors import ChannelError
+from cronguard.channels.transport import mail
+from cronguard.core.errors import ChannelError
 
 TOKEN = "sentinel-token"
 OPTIONS = {

@@ -7,10 +7,10 @@ import resend
 from support import hostile
 from support.alerts import ALERTS, FAILING, message
 
-from cronguard import mail
 from cronguard.channels import email_resend
 from cronguard.channels.email_resend import EmailResendChannel
-from cronguard.errors import ChannelError
+from cronguard.channels.transport import mail
+from cronguard.core.errors import ChannelError
 
 KEY = "re_SENTINEL"
 OPTIONS = {"api_key": KEY, "from": "Cron <cron@example.com>", "to": "a@example.com, b@example.com"}

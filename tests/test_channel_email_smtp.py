@@ -12,9 +12,9 @@ from support import hostile, mailbox
 from support.alerts import ALERTS, FAILING, NASTY, hostile_alerts, message, unhurried
 from support.mailbox import Mailbox
 
-from cronguard import mail, net
 from cronguard.channels.email_smtp import EmailSmtpChannel
-from cronguard.errors import ChannelError
+from cronguard.channels.transport import mail, sockets
+from cronguard.core.errors import ChannelError
 
 PASSWORD = "pw-SENTINEL"
 ADDRESSES = {"from": "Cron Jobs <cron@example.com>", "to": "a@example.com, Bo <b@example.com>"}
@@ -278,7 +278,7 @@ def test_the_usual_ports(security, port, monkeypatch):
         asked.append(number)
         raise ChannelError("connection_refused")
 
-    monkeypatch.setattr(net, "connect", connect)
+    monkeypatch.setattr(sockets, "connect", connect)
     with pytest.raises(ChannelError):
         send(ALERTS[0], host="mail.example.com", security=security)
     assert asked == [port]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from support.alerts import KINDS, hostile_alerts, message, of_kind, unhurried
 
-from cronguard import render
 from cronguard.channels.log import LogChannel
+from cronguard.core import rendering
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_one_record_with_the_facts(kind, level, caplog):
     LogChannel().send(message(alert))
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("cronguard.alerts", level)
-    assert record.getMessage().startswith(render.title(alert))
+    assert record.getMessage().startswith(rendering.title(alert))
     assert record.cronguard_alert["job"] == alert.job
     assert record.cronguard_alert["schema"] == "cronguard.alert/1"
 

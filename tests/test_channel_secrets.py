@@ -15,7 +15,7 @@ from cronguard.channels.email_resend import EmailResendChannel
 from cronguard.channels.email_smtp import EmailSmtpChannel
 from cronguard.channels.slack import SlackChannel
 from cronguard.channels.webhook import WebhookChannel
-from cronguard.errors import ChannelError
+from cronguard.core.errors import ChannelError
 
 SECRET = "S3NTINEL"
 ADDRESSES = {"from": "cron@example.com", "to": "ops@example.com"}

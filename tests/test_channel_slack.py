@@ -12,10 +12,10 @@ from slack_sdk.models.blocks import Block, ContextBlock, HeaderBlock, SectionBlo
 from support import hostile, slack_picture
 from support.alerts import ALERTS, BARE, FAILING, NASTY, hostile_alerts, message, of_kind, unhurried
 
-from cronguard import render
 from cronguard.channels.slack import SlackChannel, blocks, safe
-from cronguard.errors import ChannelError
-from cronguard.model import Alert
+from cronguard.core import rendering
+from cronguard.core.errors import ChannelError
+from cronguard.core.model import Alert
 
 
 def check(payload):
@@ -70,8 +70,8 @@ def test_every_kind_is_valid_block_kit(alert):
     payload = blocks(alert)
     check(payload)
     header, error, _, context, _ = payload["blocks"]
-    assert header["text"]["text"] == payload["text"] == render.title(alert)
-    last = render.last_success(alert)
+    assert header["text"]["text"] == payload["text"] == rendering.title(alert)
+    last = rendering.last_success(alert)
     assert context["elements"][0]["text"] == f"Last successful run: {last}"
     if alert.error_message:
         assert f"```{alert.error_message}```" in error["text"]["text"]

@@ -10,8 +10,8 @@ from support.alerts import ALERTS, message
 
 from cronguard.channels import webhook
 from cronguard.channels.webhook import WebhookChannel
-from cronguard.errors import ChannelError
-from cronguard.payload import decode
+from cronguard.core.errors import ChannelError
+from cronguard.core.payload import decode
 
 KEY = "whsec_" + base64.b64encode(b"k" * 24).decode()
 

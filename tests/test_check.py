@@ -12,19 +12,19 @@ import pytest
 from support.cli import Cli, Here
 from support.processes import Place
 
-from cronguard import _check, guard
-from cronguard._check import check
-from cronguard._composition import installed
-from cronguard._delivery import Courier
-from cronguard._process import current_owner
-from cronguard._runtime import Runtime
-from cronguard._settings import ChannelSettings, Settings
-from cronguard.errors import ChannelError
-from cronguard.ids import new_id
-from cronguard.model import AlertRule, Outcome, Owner, Run, Schedule, Settlement
-from cronguard.stores.sqlite import SQLiteStore
+from cronguard import guard
+from cronguard.core.clock import rfc3339
+from cronguard.core.errors import ChannelError
+from cronguard.core.ids import new_id
+from cronguard.core.model import AlertRule, Outcome, Owner, Run, Schedule, Settlement
+from cronguard.process.identity import current_owner
+from cronguard.runtime.check import check
+from cronguard.runtime.composition import installed
+from cronguard.runtime.delivery import Courier
+from cronguard.runtime.runtime import Runtime
+from cronguard.settings.loading import ChannelSettings, Settings
+from cronguard.stores.sqlite.store import SQLiteStore
 from cronguard.testing import FrozenClock, MemoryStore
-from cronguard.times import rfc3339
 
 TOLD = (AlertRule("console"),)
 
@@ -379,7 +379,7 @@ def test_a_skipped_start_is_no_missed_one(store, clock):
 
 def test_many_starts_are_read_page_by_page(store, clock, monkeypatch):
     """A job that ran more often than is read at once is judged by all of its starts."""
-    monkeypatch.setattr(_check, "_PAGE", 2)
+    monkeypatch.setattr("cronguard.runtime.check._PAGE", 2)
     plan = {"nightly": {"schedule": "0 * * * *", "grace": 60.0}}
     look(store, clock, plan)
     for _ in range(24):

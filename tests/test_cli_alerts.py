@@ -8,7 +8,7 @@ import pytest
 from support.cli import PATIENCE, Cli, Here
 from support.hostile import answer, answers, never_answers, read_request, refusing_port, serve
 
-from cronguard.model import AlertRule, Settlement
+from cronguard.core.model import AlertRule, Settlement
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ def test_what_cannot_be_sent_stays(here):
 
 def test_many_alerts_watched_on_a_terminal(here, hook, monkeypatch):
     """Of a long row only what failed is listed, and a sum."""
-    monkeypatch.setattr("cronguard.cli.deliver.on_terminal", lambda: True)
+    monkeypatch.setattr("cronguard.cli.commands.deliver.on_terminal", lambda: True)
     for number in range(21):
         here.record(f"job{number}", "failure", "failure", rules=(AlertRule("webhook"),))
     done = here("deliver")
@@ -228,7 +228,7 @@ def test_many_alerts_watched_on_a_terminal(here, hook, monkeypatch):
 
 def test_of_many_alerts_each_that_failed_is_listed(here, monkeypatch):
     """With why; and a sum."""
-    monkeypatch.setattr("cronguard.cli.deliver.on_terminal", lambda: True)
+    monkeypatch.setattr("cronguard.cli.commands.deliver.on_terminal", lambda: True)
     with serve(answers(503)) as server:
         here.setenv("CRONGUARD_WEBHOOK_URL", server.url)
         for number in range(21):

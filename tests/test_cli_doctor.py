@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 from support.cli import Here
 
-from cronguard.model import AlertRule, Settlement
+from cronguard.core.model import AlertRule, Settlement
 
 
 @pytest.fixture

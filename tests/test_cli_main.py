@@ -10,12 +10,12 @@ from pathlib import Path
 
 import click
 import pytest
+from cronguard.cli.lazy import LazyGroup
 from support.cli import PATIENCE, Cli, Here, read_until
 
 from cronguard import __version__
 from cronguard.cli import cli as root
-from cronguard.cli import history
-from cronguard.cli._lazy import LazyGroup
+from cronguard.cli.commands import history
 
 README = Path(__file__).parent.parent / "README.md"
 

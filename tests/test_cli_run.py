@@ -10,7 +10,7 @@ import pytest
 from support.cli import PATIENCE, Cli, kill, read_until
 from support.hostile import serve
 
-from cronguard.cli import _child
+from cronguard.cli.run import child
 
 CAPTURED = {"CRONGUARD_REDACT": "scrub"}
 ALONE = {"CRONGUARD_REDACT": "strict"}
@@ -375,12 +375,12 @@ def test_those_left_behind_may_go_on_writing(cli):
 def test_where_signals_do_not_tell_who_sent_them(monkeypatch):
     """As on macOS: what the keyboard can send counts as sent by it only in the foreground."""
     monkeypatch.delattr(signal, "sigtimedwait")
-    monkeypatch.setattr(_child, "_in_foreground", lambda: True)
+    monkeypatch.setattr(child, "_in_foreground", lambda: True)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGUSR1})
     try:
         for number, from_terminal in (signal.SIGINT, True), (signal.SIGUSR1, False):
             signal.pthread_kill(threading.get_ident(), number)
-            assert _child._next_signal({number}) == (number, from_terminal)
+            assert child._next_signal({number}) == (number, from_terminal)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -10,8 +10,8 @@ import pytest
 from support.cli import Cli, Here, read_until
 from support.stack.client import PASSWORD
 
-from cronguard.stores._sql_schema import migration_sql
-from cronguard.stores.postgres import PostgresStore
+from cronguard.stores.server.postgres import PostgresStore
+from cronguard.stores.server.schema import migration_sql
 
 NAME = "cronguard_slack_webhook_url"
 SECRET = "https://hooks.slack.com/services/T0/B0/sentinel-77aa"

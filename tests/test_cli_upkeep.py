@@ -11,9 +11,9 @@ from support.cli import Cli, Here
 from support.hostile import answer, read_request, serve
 from support.terminal import Terminal
 
-from cronguard.cli._progress import progress
-from cronguard.model import AlertRule
-from cronguard.times import rfc3339
+from cronguard.cli.output.progress import progress
+from cronguard.core.clock import rfc3339
+from cronguard.core.model import AlertRule
 
 
 @pytest.fixture
@@ -81,8 +81,8 @@ def test_progress_is_for_those_who_wait(monkeypatch, rich):
     with progress("pruning") as advance:
         advance(1, 4)
         assert screen.getvalue() == ""
-    monkeypatch.setattr("cronguard.cli._progress._PATIENCE", 0)
-    monkeypatch.setattr("cronguard.cli._progress._BETWEEN", 0)
+    monkeypatch.setattr("cronguard.cli.output.progress._PATIENCE", 0)
+    monkeypatch.setattr("cronguard.cli.output.progress._BETWEEN", 0)
     with progress("pruning") as advance:
         advance(2, 4)
         assert ("pruning 50 %" in screen.getvalue()) or rich

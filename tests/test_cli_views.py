@@ -7,8 +7,8 @@ from datetime import datetime
 import pytest
 from support.cli import Here
 
-from cronguard.cli import _say, _table
-from cronguard.model import AlertRule, Failure, Schedule
+from cronguard.cli.output import lines, table
+from cronguard.core.model import AlertRule, Failure, Schedule
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07\r\n\u202eback\x00[bold]markup[/bold]"
 
@@ -21,9 +21,9 @@ def here(tmp_path, monkeypatch, capsys):
 @pytest.fixture
 def terminal(monkeypatch):
     """As on a terminal; returns a function that takes rich away."""
-    monkeypatch.setattr(_say, "on_terminal", lambda: True)
-    monkeypatch.setattr(_table, "on_terminal", lambda: True)
-    monkeypatch.setattr("cronguard.cli._times.on_terminal", lambda: True)
+    monkeypatch.setattr(lines, "on_terminal", lambda: True)
+    monkeypatch.setattr(table, "on_terminal", lambda: True)
+    monkeypatch.setattr("cronguard.cli.output.times.on_terminal", lambda: True)
     monkeypatch.setenv("COLUMNS", "160")
     return lambda: monkeypatch.setitem(__import__("sys").modules, "rich.table", None)
 
@@ -82,7 +82,7 @@ def test_status_tells_of_alerts_and_snoozing(here):
     here.record("nightly", "failure", "failure", rules=(AlertRule("slack"), AlertRule("pager")))
     with here.store() as store:
         slack = store.claim_alerts(channels=["slack"])[0]
-        from cronguard.model import Settlement
+        from cronguard.core.model import Settlement
 
         store.settle_alert(slack, Settlement("dead", "http_404"))
     here("snooze", "nightly", "--for", "2h")
@@ -192,7 +192,7 @@ def test_colours_are_for_those_who_want_them(here, terminal):
 
 def test_columns_are_aligned_whatever_is_in_them(here, capsys):
     """Plain tables line up; a column that holds nothing is left out."""
-    _table.table(("A", "EMPTY", "B"), [("x", "", "1"), ("longer", "", "2")])
+    table.table(("A", "EMPTY", "B"), [("x", "", "1"), ("longer", "", "2")])
     assert capsys.readouterr().out == "A       B\nx       1\nlonger  2\n"
 
 
@@ -205,7 +205,7 @@ def test_a_narrow_terminal_is_not_overrun(terminal, monkeypatch, capsys, rich):
     long = " ".join(f"word{number}" for number in range(20))
     for width, beside in ((60, True), (48, False)):
         monkeypatch.setenv("COLUMNS", str(width))
-        _table.table(("STARTED", "ERROR"), [("2026-11-25 13:00", long), ("2026-11-25 14:00", "-")])
+        table.table(("STARTED", "ERROR"), [("2026-11-25 13:00", long), ("2026-11-25 14:00", "-")])
         lines = capsys.readouterr().out.splitlines()
         assert all(len(line.rstrip()) <= width for line in lines)
         assert all(f"word{number}" in " ".join(lines).split() for number in range(20))
@@ -217,9 +217,9 @@ def test_words_that_stand_out(terminal, monkeypatch):
     """A state has its colour without rich too, and nothing is out of line for it."""
     terminal()
     lines = []
-    monkeypatch.setattr(_table, "say", lines.append)
+    monkeypatch.setattr(table, "say", lines.append)
     monkeypatch.delenv("NO_COLOR", raising=False)
-    _table.table(("JOB", "STATE", "RESULT"), [("a", "failing", "failure"), ("b", "ok", "success")])
+    table.table(("JOB", "STATE", "RESULT"), [("a", "failing", "failure"), ("b", "ok", "success")])
     assert "\x1b[31mfailing\x1b[0m" in lines[1]
     plainly = [re.sub(r"\x1b\[\d*m", "", line) for line in lines]
     assert plainly == ["JOB  STATE    RESULT", "a    failing  failure", "b    ok       success"]

@@ -6,8 +6,8 @@ import ssl
 
 import pytest
 
-from cronguard import net
-from cronguard._codes import explain
+from cronguard.channels.transport import sockets
+from cronguard.runtime.delivery_codes import explain
 
 OF_THE_NETWORK = [
     TimeoutError(),
@@ -24,7 +24,7 @@ OF_THE_NETWORK = [
 @pytest.mark.parametrize("error", OF_THE_NETWORK, ids=repr)
 def test_trouble_of_the_network_is_explained(error):
     """Every code that the network's errors come to has a sentence, in one short line."""
-    sentence = explain(net.error_code(error))
+    sentence = explain(sockets.error_code(error))
     assert sentence.isprintable()
     assert len(sentence) < 80
 

@@ -10,8 +10,8 @@ from support.processes import Place
 from support.record import recording
 
 from cronguard import cron_guarded
-from cronguard.stores.postgres import PostgresStore
-from cronguard.stores.sqlite import SQLiteStore
+from cronguard.stores.server.postgres import PostgresStore
+from cronguard.stores.sqlite.store import SQLiteStore
 
 BY_HAND = f"""
 import sys

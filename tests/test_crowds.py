@@ -16,11 +16,11 @@ from datetime import datetime
 import pytest
 from test_streak_model import Event, Reference
 
-from cronguard._process import current_owner
-from cronguard.model import AlertRule
-from cronguard.stores.postgres import PostgresStore
-from cronguard.stores.sqlite import SQLiteStore
-from cronguard.stores.supabase import SupabaseStore
+from cronguard.core.model import AlertRule
+from cronguard.process.identity import current_owner
+from cronguard.stores.server.postgres import PostgresStore
+from cronguard.stores.server.supabase import SupabaseStore
+from cronguard.stores.sqlite.store import SQLiteStore
 
 JOBS = ("a", "b", "c")
 RULES = (AlertRule("slack", 2, None, True), AlertRule("pager", 3, 2, False))
@@ -28,19 +28,19 @@ RULES = (AlertRule("slack", 2, None, True), AlertRule("pager", 3, 2, False))
 CROWD = """
 import json, os, random, signal, sys, time
 from datetime import UTC, datetime
-from cronguard._process import current_owner, is_dead
-from cronguard.errors import StoreError
-from cronguard.ids import new_id
-from cronguard.model import AlertRule, Failure, Outcome, Run
+from cronguard.process.identity import current_owner, is_dead
+from cronguard.core.errors import StoreError
+from cronguard.core.ids import new_id
+from cronguard.core.model import AlertRule, Failure, Outcome, Run
 
 kind, place, seconds, seed = sys.argv[1], json.loads(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
 if kind == "sqlite":
-    from cronguard.stores.sqlite import SQLiteStore as Store
+    from cronguard.stores.sqlite.store import SQLiteStore as Store
 elif kind == "supabase":
     import supabase  # once, and not in every child
-    from cronguard.stores.supabase import SupabaseStore as Store
+    from cronguard.stores.server.supabase import SupabaseStore as Store
 else:
-    from cronguard.stores.postgres import PostgresStore as Store
+    from cronguard.stores.server.postgres import PostgresStore as Store
 chance = random.Random(seed)
 rules = (AlertRule("slack", 2, None, True), AlertRule("pager", 3, 2, False))
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import pytest
 from support.record import Gate
 
-from cronguard import _delivery
-from cronguard._delivery import Courier, backoff, settlement_for
-from cronguard.errors import ChannelError, PluginError, SecretError, StoreError
-from cronguard.model import AlertRule, Failure, Outcome, Owner, Run
+from cronguard.core.errors import ChannelError, PluginError, SecretError, StoreError
+from cronguard.core.model import AlertRule, Failure, Outcome, Owner, Run
+from cronguard.runtime import delivery
+from cronguard.runtime.delivery import Courier, backoff, settlement_for
 from cronguard.testing import FrozenClock, MemoryStore, RecordingChannel
 
 SECRET = "https://hooks.example/hunter2"
@@ -500,7 +500,7 @@ def test_at_the_very_end_one_deadline_is_waited_for(monkeypatch):
     ended = type("Ended", (), {"is_alive": lambda self: False})()
     monkeypatch.setattr("threading.main_thread", lambda: ended)
     monkeypatch.setattr("threading.current_thread", lambda: ended)
-    monkeypatch.setattr("cronguard._delivery.DELIVERY_SECONDS", 0.5)
+    monkeypatch.setattr("cronguard.runtime.delivery.DELIVERY_SECONDS", 0.5)
     gate = Gate()
     office = Office(stuck=Sends(lambda message: gate.wait()))
     start = time.monotonic()
@@ -542,5 +542,5 @@ def test_deliver_all_ends_when_nothing_can_be_tried(monkeypatch):
     """Not in a circle."""
     office = Office(a=RecordingChannel())
     office.fail()
-    monkeypatch.setattr(_delivery, "DELIVERY_SECONDS", 0.0)
+    monkeypatch.setattr(delivery, "DELIVERY_SECONDS", 0.0)
     assert office.courier.deliver_all() == []

@@ -15,7 +15,7 @@ import pytest
 from support.record import Gate, StoreOf, record, recording, until
 
 from cronguard import cron_guarded, guard
-from cronguard._recorder import _open_runs
+from cronguard.guarding.recording import _open_runs
 
 __all__ = ["record"]
 

@@ -135,10 +135,10 @@ def test_process_pools_run_it(tmp_path, monkeypatch, method):
     """Each in another process, each recorded there."""
     monkeypatch.setenv("CRONGUARD_STORE", f"sqlite:///{tmp_path / 'runs.db'}")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["tests", os.environ.get("PYTHONPATH", "")]))
-    from cronguard import _composition
-    from cronguard.stores.sqlite import SQLiteStore
+    from cronguard.runtime import composition
+    from cronguard.stores.sqlite.store import SQLiteStore
 
-    monkeypatch.setattr(_composition, "_current", None)
+    monkeypatch.setattr(composition, "_current", None)
     with ProcessPoolExecutor(1, multiprocessing.get_context(method)) as pool:
         futures = [
             pool.submit(called, function, "x")

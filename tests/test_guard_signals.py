@@ -16,19 +16,12 @@ from types import SimpleNamespace
 import pytest
 from support.record import StoreOf, failing_store, record, recording
 
-from cronguard import (
-    StoreError,
-    _capture,
-    _error_code,
-    _error_place,
-    _redact,
-    _workers,
-    cron_guarded,
-    guard,
-)
-from cronguard._recorder import Recording
-from cronguard._signals import attempt, raised_by_handler
-from cronguard.stores.sqlite import SQLiteStore
+from cronguard import StoreError, cron_guarded, guard
+from cronguard.guarding.recording import Recording
+from cronguard.privacy import capture, error_code, error_location, redaction
+from cronguard.process import workers
+from cronguard.process.signals import attempt, raised_by_handler
+from cronguard.stores.sqlite.store import SQLiteStore
 
 __all__ = ["record"]
 
@@ -305,19 +298,19 @@ def test_looking_for_handlers_runs_none_of_their_code(at):
 
 def test_a_handler_striking_in_a_log_handler_reaches_the_program(record):
     """Saying something must not swallow a time limit either."""
-    from cronguard import _log
+    from cronguard.process import log
 
     strike = alarm(raising(TimeLimit())["function"])
 
     def sink(line):
         strike()
 
-    _log.echo(sink)
+    log.echo(sink)
     try:
         with pytest.raises(TimeLimit):
-            _log.warning("something is odd")
+            log.warning("something is odd")
     finally:
-        _log.echo(None)
+        log.echo(None)
 
 
 @pytest.mark.parametrize("place", ["memory start", "memory finish"])
@@ -360,7 +353,7 @@ def test_a_handler_that_finds_the_file_in_use_is_let_through(tmp_path, place):
 
 def test_a_handler_may_build_what_is_being_built(tmp_path, monkeypatch):
     """The very first run is being set up when a handler wants one as well."""
-    from cronguard import _composition
+    from cronguard.runtime import composition
 
     built = []
 
@@ -369,7 +362,7 @@ def test_a_handler_may_build_what_is_being_built(tmp_path, monkeypatch):
             pass
 
     strike = alarm(handler)
-    compose = _composition.compose
+    compose = composition.compose
 
     def composing(*args, **kwargs):
         strike()
@@ -377,11 +370,11 @@ def test_a_handler_may_build_what_is_being_built(tmp_path, monkeypatch):
         return compose(*args, **kwargs)
 
     monkeypatch.setenv("CRONGUARD_STORE", f"sqlite:///{tmp_path / 'runs.db'}")
-    monkeypatch.setattr(_composition, "compose", composing)
-    monkeypatch.setattr(_composition, "_current", None)
+    monkeypatch.setattr(composition, "compose", composing)
+    monkeypatch.setattr(composition, "_current", None)
     assert cron_guarded(job="nightly")(lambda: "result")() == "result"
     assert built
-    store = _composition.current().store
+    store = composition.current().store
     assert [run.status for job in ("nightly", "other") for run in store.history(job)] == [
         "success"
     ] * 2
@@ -574,12 +567,12 @@ class TestWhileAnErrorIsRead:
     @pytest.mark.parametrize(
         ("where", "name"),
         [
-            (_capture, "error_type"),
-            (_capture, "error_code"),
-            (_capture, "error_location"),
-            (_redact, "redact_error"),
-            (_redact, "redact_message"),
-            (_error_code, "getattr"),
+            (capture, "error_type"),
+            (capture, "error_code"),
+            (capture, "error_location"),
+            (redaction, "redact_error"),
+            (redaction, "redact_message"),
+            (error_code, "getattr"),
             (OUR_OS, "getcwd"),
         ],
         ids=lambda value: getattr(value, "__name__", value),
@@ -592,20 +585,20 @@ class TestWhileAnErrorIsRead:
             strike()
             return work(*args, **keywords)
 
-        monkeypatch.setattr(_error_place, "os", OUR_OS)
-        _error_place._shown.clear()
+        monkeypatch.setattr(error_location, "os", OUR_OS)
+        error_location._shown.clear()
         monkeypatch.setattr(where, name, struck, raising=False)
         self.is_let_through(record, limit, ValueError("no luck"))
 
     def test_what_reads_it_is_loaded(self, record, monkeypatch, limit, strike):
         """In the program's own thread, before another one reads an error that is not plain."""
-        work = _capture.import_module
+        work = capture.import_module
 
         def struck(name):
             strike()
             return work(name)
 
-        monkeypatch.setattr(_capture, "import_module", struck)
+        monkeypatch.setattr(capture, "import_module", struck)
         self.is_let_through(record, limit, OSError(2, "no such file"))
 
     @pytest.mark.parametrize("place", ["__str__", "sqlstate", "__notes__", "redactor"])
@@ -613,7 +606,7 @@ class TestWhileAnErrorIsRead:
         """Somebody else's code runs where it was raised."""
 
         def no_thread():
-            raise _workers.NoThread
+            raise workers.NoThread
 
         def read(self):
             if place == self:
@@ -625,7 +618,7 @@ class TestWhileAnErrorIsRead:
             sqlstate = property(lambda self: read("sqlstate"))
             __notes__ = property(lambda self: read("__notes__"))
 
-        monkeypatch.setattr(_workers, "_worker", no_thread)
+        monkeypatch.setattr(workers, "_worker", no_thread)
         redact = (lambda text, error: read("redactor")) if place == "redactor" else "scrub"
         with recording(redact=redact) as record:
             self.is_let_through(record, limit, OwnError())

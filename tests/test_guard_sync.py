@@ -12,7 +12,7 @@ import pytest
 from support.record import record, recording
 
 from cronguard import ConfigError, cron_guarded, guard
-from cronguard._recorder import _open_runs
+from cronguard.guarding.recording import _open_runs
 
 __all__ = ["record"]
 

@@ -8,7 +8,7 @@ import pytest
 from support.record import failing_store, record, recording
 
 from cronguard import ConfigError, JobOverlap, cron_guarded, guard
-from cronguard.errors import StoreError
+from cronguard.core.errors import StoreError
 
 __all__ = ["record"]
 

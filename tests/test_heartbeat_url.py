@@ -8,8 +8,8 @@ import pytest
 from support.hostile import answers, never_answers, refusing_port, serve
 from support.processes import Place
 
-from cronguard._heartbeat_url import ping_url
-from cronguard._settings import load_settings
+from cronguard.runtime.heartbeat_ping import ping_url
+from cronguard.settings.loading import load_settings
 
 SETTINGS = '[job.nightly]\nheartbeat_url = "env:NIGHTLY_URL"\n'
 JOB = """

@@ -12,9 +12,15 @@ import httpx
 import pytest
 from support import hostile
 
-from cronguard import http
-from cronguard.errors import ChannelError
-from cronguard.http import Response, check_url, post, raise_for_status, retry_after
+from cronguard.channels.transport import http
+from cronguard.channels.transport.http import (
+    Response,
+    check_url,
+    post,
+    raise_for_status,
+    retry_after,
+)
+from cronguard.core.errors import ChannelError
 
 SECRET = "T0K3N-sentinel"
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from support.alerts import ALERTS, FAILING, NASTY, hostile_alerts, of_kind, unhurried
 
-from cronguard import mail, render
-from cronguard.errors import ChannelError
+from cronguard.channels.transport import mail
+from cronguard.core import rendering
+from cronguard.core.errors import ChannelError
 
 
 class Reader(html.parser.HTMLParser):
@@ -34,10 +35,10 @@ TAGS = {"html", "body", "h2", "table", "tr", "td", "a"}
 def test_subject_text_and_html_tell_the_facts(alert):
     """Job, streak and "Last successful run" in every form."""
     email = mail.compose(alert)
-    assert email.subject == render.title(alert)
-    assert email.text == render.text(alert)
+    assert email.subject == rendering.title(alert)
+    assert email.text == rendering.text(alert)
     seen = Reader(email.html)
-    for label, text in render.facts(alert):
+    for label, text in rendering.facts(alert):
         assert label in seen.text
         assert text in seen.text
     assert seen.links == ["https://wiki.example/runbooks/reminder?a=1&b=2"]
@@ -60,7 +61,7 @@ def test_nothing_of_the_nastiest_message_is_markup():
     """The worst message, read back from the HTML, is what was to be shown."""
     alert = of_kind("failing")
     alert = type(alert)(alert_id="a", kind="failing", job="j", error_message=NASTY)
-    assert render.plain(NASTY) in Reader(mail.html(alert)).text
+    assert rendering.plain(NASTY) in Reader(mail.html(alert)).text
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cronguard import _options
-from cronguard._option_checks import CHECKS, check_channel_name
-from cronguard._options import (
+from cronguard.core.errors import ConfigError
+from cronguard.core.model import Schedule
+from cronguard.settings import options
+from cronguard.settings.option_checks import CHECKS, check_channel_name
+from cronguard.settings.options import (
     JobConfig,
     JobOptions,
     check_job_name,
@@ -23,8 +25,6 @@ from cronguard._options import (
     parse_duration,
     resolve_job,
 )
-from cronguard.errors import ConfigError
-from cronguard.model import Schedule
 
 SLACK = "https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/abcdefghijklmnopqrstuvwx"
 
@@ -295,7 +295,7 @@ def test_secrets_in_the_wrong_place_are_not_repeated():
 
 def test_every_public_keyword_is_checked():
     """JobOptions, the checks and JobConfig speak of the same options."""
-    keywords = set(get_type_hints(JobOptions, vars(_options)))
+    keywords = set(get_type_hints(JobOptions, vars(options)))
     assert keywords == set(CHECKS)
     in_settings_only = {"heartbeat_url"}
     assert set(JobConfig._fields) == keywords - {"timezone", "grace"} | in_settings_only
@@ -304,7 +304,7 @@ def test_every_public_keyword_is_checked():
 def test_plain_options_load_nothing_heavy():
     """A job without schedule, zone and runbook pays for none of them."""
     code = (
-        "import sys; from cronguard._options import check_options;"
+        "import sys; from cronguard.settings.options import check_options;"
         "check_options({'job': 'a', 'threshold': 3, 'channels': ['slack'], 'timezone': 'UTC'});"
         "heavy = {'cronsim', 'zoneinfo', 'difflib', 'platformdirs', 'httpx', 'tomllib'};"
         "print(sorted(heavy & set(sys.modules)))"

@@ -44,7 +44,7 @@ GEVENT = """
             slow()
     except gevent.Timeout:
         print("timed out")
-    from cronguard._composition import current
+    from cronguard.runtime.composition import current
     end = time.monotonic() + 20
     while current().store.alerts(state="pending") and time.monotonic() < end:
         gevent.sleep(0.01)

@@ -13,7 +13,7 @@ from support.forwarder import Forwarder
 from support.hostile import answers, refusing_port, serve
 from support.processes import Place
 
-from cronguard.stores.postgres import PostgresStore
+from cronguard.stores.server.postgres import PostgresStore
 
 pytestmark = pytest.mark.alone
 
@@ -23,7 +23,7 @@ MOST = 2.5
 JOB = """
     import sys, time
     {imports}
-    from cronguard._composition import current
+    from cronguard.runtime.composition import current
     current()  # what opening a store's library takes is not what is measured
 
     @cron_guarded(job="nightly", threshold=2)

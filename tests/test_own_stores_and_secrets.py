@@ -5,13 +5,13 @@ from support import distributions
 from support.cli import Cli
 from support.hostile import answers, serve
 
-from cronguard._channels import resolve_secret
-from cronguard._settings import Settings
-from cronguard._stores import dependable
-from cronguard.cli._open import store_file
-from cronguard.model import SecretRef
-from cronguard.stores.spooled import SpooledStore
-from cronguard.stores.sqlite import SQLiteStore
+from cronguard.cli.opening import store_file
+from cronguard.core.model import SecretRef
+from cronguard.runtime.channel_factory import resolve_secret
+from cronguard.runtime.store_factory import dependable
+from cronguard.settings.loading import Settings
+from cronguard.stores.spool.store import SpooledStore
+from cronguard.stores.sqlite.store import SQLiteStore
 from cronguard.testing import MemoryStore, StoreContract
 
 STORE = '''
@@ -20,7 +20,7 @@ STORE = '''
 import os
 from pathlib import Path
 
-from cronguard.stores.sqlite import SQLiteStore
+from cronguard.stores.sqlite.store import SQLiteStore
 
 
 class AtticStore(SQLiteStore):
@@ -36,7 +36,7 @@ SECRETS = '''
 import os
 from pathlib import Path
 
-from cronguard.errors import SecretError
+from cronguard.core.errors import SecretError
 
 
 class FileSecrets:

@@ -13,9 +13,10 @@ import pytest
 from support.distributions import install
 
 import cronguard
-from cronguard import _plugins, _workers
-from cronguard._plugins import CHANNELS, SECRETS, STORES
-from cronguard.errors import PluginError
+from cronguard.core.errors import PluginError
+from cronguard.process import workers
+from cronguard.settings import plugins
+from cronguard.settings.plugins import CHANNELS, SECRETS, STORES
 
 __all__ = ["install"]
 
@@ -24,7 +25,7 @@ SECRET = "hunter22plus"
 
 
 GOOD = """
-from cronguard.model import Option
+from cronguard.core.model import Option
 class Pigeon:
     OPTIONS = [Option("loft", required=True)]
     def send(self, message): ...
@@ -40,14 +41,14 @@ class Pigeon(metaclass=M): ...
 
 def with_options(text):
     return (
-        "from cronguard.model import Option\n"
+        "from cronguard.core.model import Option\n"
         f"class Pigeon:\n    OPTIONS = [{text}]\n    def send(self, message): ...\n"
     )
 
 
 def problem(name, group=CHANNELS):
     with pytest.raises(PluginError) as caught:
-        _plugins.load(group, name)
+        plugins.load(group, name)
     text = str(caught.value)
     assert text.isprintable()
     assert SECRET not in text
@@ -56,7 +57,7 @@ def problem(name, group=CHANNELS):
 
 
 def described(name, group=CHANNELS):
-    return [info for info in _plugins.describe(group) if info.name == name]
+    return [info for info in plugins.describe(group) if info.name == name]
 
 
 def declared():
@@ -71,25 +72,25 @@ def declared():
 @pytest.mark.parametrize(("group", "name", "value"), declared())
 def test_built_ins_are_found_without_metadata_and_registered_like_others(group, name, value):
     """The class that the convention finds is the one that the entry point names."""
-    kind = _plugins.builtin(group, name)
+    kind = plugins.builtin(group, name)
     assert kind is EntryPoint(name, value, group).load()
-    assert _plugins.load(group, name) is kind
+    assert plugins.load(group, name) is kind
 
 
 def test_every_built_in_is_registered():
     """A built-in module without its entry-point line would be invisible to other tools."""
     for group in (CHANNELS, STORES, SECRETS):
         registered = {name for owner, name, _ in declared() if owner == group}
-        assert set(_plugins.builtin_names(group)) == registered
+        assert set(plugins.builtin_names(group)) == registered
 
 
 def test_a_third_partys_channel_loads_by_its_entry_point(install):
     """An installed distribution is found, and described with its version."""
     install("cg-pigeon", {"pigeon": "cg_pigeon:Pigeon"}, cg_pigeon=GOOD)
-    kind = _plugins.load(CHANNELS, "pigeon")
+    kind = plugins.load(CHANNELS, "pigeon")
     assert kind.__name__ == "Pigeon"
-    assert "pigeon" in _plugins.names(CHANNELS)
-    assert described("pigeon") == [_plugins.PluginInfo("pigeon", "cg-pigeon 1.2", "cg_pigeon")]
+    assert "pigeon" in plugins.names(CHANNELS)
+    assert described("pigeon") == [plugins.PluginInfo("pigeon", "cg-pigeon 1.2", "cg_pigeon")]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_a_broken_plugin_is_one_line_and_stops_nothing(install, source, said):
     (info,) = described("pigeon")
     assert info.error == text
     assert described("slack")[0].error is None
-    assert _plugins.load(CHANNELS, "slack")
+    assert plugins.load(CHANNELS, "slack")
 
 
 @pytest.mark.parametrize(
@@ -170,16 +171,16 @@ def test_stores_and_sources_are_looked_at_too(install, group, source, said):
 
 def test_a_plugin_whose_import_hangs_is_left_behind(install, monkeypatch):
     """A job that needs it waits only so long, and only once."""
-    monkeypatch.setattr(_plugins, "_IMPORT_SECONDS", 0.1)
-    monkeypatch.setattr(_plugins, "forever", threading.Event(), raising=False)
-    source = "from cronguard import _plugins\n_plugins.forever.wait(60)\n"
+    monkeypatch.setattr(plugins, "_IMPORT_SECONDS", 0.1)
+    monkeypatch.setattr(plugins, "forever", threading.Event(), raising=False)
+    source = "from cronguard import plugins\n_plugins.forever.wait(60)\n"
     install("cg-pigeon", {"pigeon": "cg_pigeon:Pigeon"}, cg_pigeon=source)
     try:
         text = problem("pigeon")
-        monkeypatch.setattr(_plugins, "_IMPORT_SECONDS", 60)
+        monkeypatch.setattr(plugins, "_IMPORT_SECONDS", 60)
         assert problem("pigeon") == text
     finally:
-        _plugins.forever.set()
+        plugins.forever.set()
     assert "'pigeon' of cg-pigeon 1.2 cannot be loaded: its import takes longer than 0.1" in text
 
 
@@ -190,9 +191,9 @@ def test_a_plugin_loads_where_no_thread_can_be_had(install, monkeypatch):
         raise RuntimeError("can't start new thread")
 
     install("cg-pigeon", {"pigeon": "cg_pigeon:Pigeon"}, cg_pigeon=GOOD)
-    monkeypatch.setattr(_workers, "_idle", [])
+    monkeypatch.setattr(workers, "_idle", [])
     monkeypatch.setattr(threading.Thread, "start", start)
-    assert _plugins.load(CHANNELS, "pigeon").__name__ == "Pigeon"
+    assert plugins.load(CHANNELS, "pigeon").__name__ == "Pigeon"
 
 
 def test_an_unknown_name_is_one_line_with_a_suggestion(install):
@@ -210,7 +211,7 @@ def test_an_unknown_name_is_one_line_with_a_suggestion(install):
 def test_cronguards_own_wins_and_the_other_is_described_as_passed_over(install):
     """A distribution cannot take over the name of a built-in; doctor says that it tried."""
     install("cg-slack", {"slack": "cg_slack:Pigeon"}, cg_slack=GOOD)
-    assert _plugins.load(CHANNELS, "slack").__module__ == "cronguard.channels.slack"
+    assert plugins.load(CHANNELS, "slack").__module__ == "cronguard.channels.slack"
     own, other = described("slack")
     assert (own.error, own.module) == (None, "cronguard.channels.slack")
     assert other.distribution == "cg-slack 1.2"
@@ -223,7 +224,7 @@ def test_two_distributions_with_one_name_are_told_apart(install):
     """The first by name is used, always the same one; the other is described."""
     install("cg-b", {"pigeon": "cg_b:Pigeon"}, cg_b=GOOD)
     install("cg-a", {"pigeon": "cg_a:Pigeon"}, cg_a=GOOD)
-    assert _plugins.load(CHANNELS, "pigeon").__module__ == "cg_a"
+    assert plugins.load(CHANNELS, "pigeon").__module__ == "cg_a"
     first, second = described("pigeon")
     assert (first.distribution, first.error) == ("cg-a 1.2", None)
     assert second.error == (
@@ -240,16 +241,16 @@ def test_a_built_in_whose_extra_is_missing_says_what_to_install(monkeypatch):
             raise ModuleNotFoundError("No module named 'apprise'", name="apprise")
         return importlib.import_module(name, package)
 
-    monkeypatch.setattr(_plugins, "import_module", refuse)
-    _plugins.forget()
+    monkeypatch.setattr(plugins, "import_module", refuse)
+    plugins.forget()
     try:
         assert "pip install 'cronguard[slack]'" in problem("slack")
         (info,) = described("slack")
         assert "'apprise'" in info.error
         assert not info.installed
-        assert "slack" in _plugins.names(CHANNELS)
+        assert "slack" in plugins.names(CHANNELS)
     finally:
-        _plugins.forget()
+        plugins.forget()
 
 
 def test_damaged_package_metadata_hides_nothing_of_cronguards(monkeypatch):
@@ -259,20 +260,20 @@ def test_damaged_package_metadata_hides_nothing_of_cronguards(monkeypatch):
         raise RuntimeError(SECRET)
 
     monkeypatch.setattr("importlib.metadata.entry_points", explode)
-    _plugins.forget()
+    plugins.forget()
     try:
-        assert {"console", "log", "slack", "webhook"} <= set(_plugins.names(CHANNELS))
+        assert {"console", "log", "slack", "webhook"} <= set(plugins.names(CHANNELS))
         assert "there is no channel" in problem("pigeon")
     finally:
-        _plugins.forget()
+        plugins.forget()
 
 
 PROBE = """
 import sys
-from cronguard import _plugins
-print(_plugins.load("cronguard.channels", "console").__name__, "importlib.metadata" in sys.modules)
-print(*[i.name for i in _plugins.describe("cronguard.channels") if not i.error])
-print({i.distribution for i in _plugins.describe("cronguard.channels")})
+from cronguard.settings import plugins
+print(plugins.load("cronguard.channels", "console").__name__, "importlib.metadata" in sys.modules)
+print(*[i.name for i in plugins.describe("cronguard.channels") if not i.error])
+print({i.distribution for i in plugins.describe("cronguard.channels")})
 """
 
 

@@ -14,9 +14,9 @@ from support.processes import Place
 from support.record import recording
 
 from cronguard import StoreError, cron_guarded
-from cronguard._bounded import bounded_store
-from cronguard._workers import Bound
-from cronguard.stores.postgres import PostgresStore
+from cronguard.process.workers import Bound
+from cronguard.stores.server.postgres import PostgresStore
+from cronguard.stores.timeouts import bounded_store
 
 HANG = 60
 """Seconds after which a call counts as one that never ends."""
@@ -194,8 +194,8 @@ def test_what_a_signal_handler_raises_ends_the_wait(kind):
 FORKS = """
     import os, signal, sys, threading, time, psycopg
     from cronguard import StoreError
-    from cronguard._bounded import bounded_store
-    from cronguard.stores.postgres import PostgresStore
+    from cronguard.stores.timeouts import bounded_store
+    from cronguard.stores.server.postgres import PostgresStore
 
     url = sys.argv[1]
     store = bounded_store(PostgresStore(url), 60.0)
@@ -252,8 +252,8 @@ GEVENT = """
     import sys
     {early}
     import psycopg
-    from cronguard.stores.postgres import PostgresStore
-    from cronguard._bounded import bounded_store
+    from cronguard.stores.server.postgres import PostgresStore
+    from cronguard.stores.timeouts import bounded_store
 
     url = sys.argv[1]
     store = bounded_store(PostgresStore(url), 30.0)

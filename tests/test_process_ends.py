@@ -21,7 +21,7 @@ from support.hostile import (
 from support.processes import Place
 
 PATIENT = """
-    from cronguard import model
+    from cronguard.core import model
     model.DELIVERY_SECONDS = 30.0  # a machine that is busy with other tests
     """
 FAILS = """
@@ -222,14 +222,14 @@ def test_endpoints_that_do_not_behave(place, tmp_path):
 def test_a_process_waits_for_one_deadline_however_much_it_owes(place):
     """Four deliveries at a time: those that have not had their turn do not make it wait again."""
     code = """
-    import cronguard._delivery, threading, time
+    import cronguard.runtime.delivery, threading, time
 
     class Channel:
         OPTIONS = ()
         def send(self, message):
             threading.Event().wait()
 
-    cronguard._delivery.DELIVERY_SECONDS = 2.0
+    cronguard.runtime.delivery.DELIVERY_SECONDS = 2.0
     configure(channels=[Channel()])
     start = time.monotonic()
     for number in range(20):
@@ -263,7 +263,7 @@ def test_hostile_endpoints_leave_nothing_behind(place):
     }
     code = """
     import socket, sys, threading, time
-    from cronguard import model
+    from cronguard.core import model
 
     model.DELIVERY_SECONDS = 2.5
     look_up, gone = socket.getaddrinfo, threading.Event()
@@ -468,12 +468,12 @@ def test_one_watchdog_whatever_is_configured(place):
 
 SUDDEN_ENDS = {
     "SIGKILL after the commit": """
-        import cronguard._delivery
-        cronguard._delivery.Courier.dispatch = lambda self, job: os.kill(os.getpid(), 9)
+        import cronguard.runtime.delivery
+        cronguard.runtime.delivery.Courier.dispatch = lambda self, job: os.kill(os.getpid(), 9)
         quietly()""",
     "SIGTERM after the commit": """
-        import cronguard._delivery
-        cronguard._delivery.Courier.dispatch = lambda self, job: os.kill(os.getpid(), 15)
+        import cronguard.runtime.delivery
+        cronguard.runtime.delivery.Courier.dispatch = lambda self, job: os.kill(os.getpid(), 15)
         quietly()""",
     "os._exit": "quietly(); os._exit(3)",
     "no thread to be had": """

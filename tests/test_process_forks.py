@@ -125,7 +125,7 @@ def test_what_a_child_could_not_write_it_writes_at_its_end(place, warm):
     code = """
         import multiprocessing, os, sys
         from cronguard import StoreError
-        from cronguard.stores.sqlite import SQLiteStore
+        from cronguard.stores.sqlite.store import SQLiteStore
 
         class Store(SQLiteStore):
             lacking = True
@@ -182,7 +182,7 @@ def test_a_store_object_is_not_shared_with_a_child(place):
     """Given to configure() and used before the fork; each process has a connection of its own."""
     code = """
         import os
-        from cronguard.stores.sqlite import SQLiteStore
+        from cronguard.stores.sqlite.store import SQLiteStore
 
         store = SQLiteStore(os.environ["CRONGUARD_STORE"].removeprefix("sqlite:///"))
         configure(store=store)
@@ -215,9 +215,9 @@ def test_a_child_imports_what_a_thread_was_about_to_import(place):
     """Forked between two steps of Python's own lock, which then names no owner."""
     code = """
         import importlib._bootstrap, os, signal, threading
-        import cronguard._forks
+        import cronguard.process.forks
 
-        cronguard._forks.watch()
+        cronguard.process.forks.watch()
         lock = importlib._bootstrap._get_module_lock("colorsys")
         thread = threading.Thread(target=lock.lock.acquire)
         thread.start()
@@ -235,7 +235,7 @@ def test_a_child_imports_what_a_thread_was_about_to_import(place):
 
 SLOW_IMPORT = """
     import os, signal, sys, threading, time
-    import cronguard._forks
+    import cronguard.process.forks
 
     importing, forked = threading.Event(), threading.Event()
 
@@ -253,7 +253,7 @@ SLOW_IMPORT = """
 def test_a_child_imports_what_a_first_guarded_run_was_importing(place):
     """In a thread of the program's own, which would not have imported it but for us."""
     code = """
-        cronguard._forks._PATIENCE = 0  # that import is never done
+        cronguard.process.forks._PATIENCE = 0  # that import is never done
         thread.start()
         importing.wait(30)
         pid = os.fork()
@@ -275,14 +275,14 @@ def test_a_child_imports_what_a_first_guarded_run_was_importing(place):
 def test_a_fork_waits_for_a_first_guarded_run_to_import_what_it_needs(place):
     """So that a child seldom finds anything half imported."""
     code = """
-        cronguard._forks._PATIENCE = 60
+        cronguard.process.forks._PATIENCE = 60
         nap = time.sleep  # is what a fork that waits does
-        cronguard._forks.time.sleep = lambda seconds: (forked.set(), nap(seconds))
+        cronguard.process.forks.time.sleep = lambda seconds: (forked.set(), nap(seconds))
         thread.start()
         importing.wait(30)
         pid = os.fork()
         if pid == 0:
-            os._exit(0 if "cronguard.stores.sqlite" in sys.modules else 1)
+            os._exit(0 if "cronguard.stores.sqlite.store" in sys.modules else 1)
         thread.join()
         print(os.waitpid(pid, 0)[1], forked.is_set())
         """
@@ -294,7 +294,7 @@ def test_a_child_never_waits_for_a_thread_that_it_does_not_have(place):
     """Forked while one is inside SQLite, and another importing, it does both freely."""
     code = """
         import os, signal, sys, threading
-        import cronguard._forks, cronguard._lanes
+        import cronguard.process.forks, cronguard.runtime.channel_threads
 
         stop = threading.Event()
 
@@ -309,8 +309,8 @@ def test_a_child_never_waits_for_a_thread_that_it_does_not_have(place):
                 for name in ("colorsys", "wave", "quopri", "mailbox"):
                     sys.modules.pop(name, None)
 
-        cronguard._forks._PATIENCE = 0.005  # this thread never stops importing
-        cronguard._forks.watch()
+        cronguard.process.forks._PATIENCE = 0.005  # this thread never stops importing
+        cronguard.process.forks.watch()
         threads = [threading.Thread(target=work) for _ in range(2)]
         threads.append(threading.Thread(target=keep_importing, name="cronguard-channel-x"))
         for thread in threads:

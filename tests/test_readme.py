@@ -16,11 +16,12 @@ from support.hostile import answers, serve
 from support.stack.client import Project
 from support.stack.install import programs
 
-from cronguard import _plugins, cron_guarded
-from cronguard._options import JobOptions
-from cronguard._settings import load_settings
+from cronguard import cron_guarded
 from cronguard.cli import cli
-from cronguard.model import Alert
+from cronguard.core.model import Alert
+from cronguard.settings import plugins
+from cronguard.settings.loading import load_settings
+from cronguard.settings.options import JobOptions
 
 ENOUGH = 60
 
@@ -184,9 +185,9 @@ def test_channels_are_the_built_in_ones():
     """The table of channels names every built-in, its options and which of them are secret."""
     (part,) = readme.parts("channels")
     shown = {name.strip("`"): options for name, options in part.rows()}
-    assert set(shown) == set(_plugins.builtin_names(_plugins.CHANNELS))
+    assert set(shown) == set(plugins.builtin_names(plugins.CHANNELS))
     for name, text in shown.items():
-        options = _plugins.builtin(_plugins.CHANNELS, name).OPTIONS
+        options = plugins.builtin(plugins.CHANNELS, name).OPTIONS
         words = {option: f"`{option.name}`" + " (secret)" * option.secret for option in options}
         required = ", ".join(words[option] for option in options if option.required)
         others = ", ".join(words[option] for option in options if not option.required)

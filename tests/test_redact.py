@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cronguard import _redact
-from cronguard._capture import capture, capture_output
-from cronguard._mask import MASK, clean
-from cronguard._redact import redact_error, redact_output, redact_text
-from cronguard._redact_known import keep_of
-from cronguard._redact_vocabulary import read_data, vocabulary
+from cronguard.privacy import redaction
+from cronguard.privacy.capture import capture, capture_output
+from cronguard.privacy.known import keep_of
+from cronguard.privacy.mask import MASK, clean
+from cronguard.privacy.redaction import redact_error, redact_output, redact_text
+from cronguard.privacy.vocabulary import read_data, vocabulary
 
 SECRETS = [
     "sk_live_51Habcdefghijklmnop",
@@ -182,7 +182,7 @@ def test_code_made_at_run_time_is_not_trusted(made):
 def test_a_program_given_on_the_command_line_is_code():
     """``python -c`` runs what somebody wrote."""
     program = (
-        "from cronguard._redact import redact_error\n"
+        "from cronguard.privacy.redaction import redact_error\n"
         "name = chr(75) + 'ari'\ntry:\n    raise ValueError(f'Fant ikke {name} i går')\n"
         "except ValueError as error:\n    print(ascii(redact_error(error)))"
     )
@@ -549,8 +549,8 @@ def test_an_engine_that_breaks_is_said_once_and_means_strict(monkeypatch, caplog
     def broken(error, *, keep):
         raise RuntimeError("kari@example.com")
 
-    monkeypatch.setattr(_redact, "redact_error", broken)
-    monkeypatch.setattr("cronguard._log._said", set())
+    monkeypatch.setattr(redaction, "redact_error", broken)
+    monkeypatch.setattr("cronguard.process.log._said", set())
     with caplog.at_level(logging.WARNING, "cronguard"):
         failures = [capture(ValueError("kari"), redact="scrub") for _ in range(2)]
     assert [failure.error_message for failure in failures] == [None, None]
@@ -567,8 +567,8 @@ def test_cleaning_is_bounded():
 def test_the_words_are_read_when_a_message_is_redacted():
     """A run that goes well reads no word list."""
     program = (
-        "import sys, cronguard, cronguard._capture\n"
-        "print([name for name in sys.modules if name.startswith('cronguard._redact')])"
+        "import sys, cronguard, cronguard.privacy.capture\n"
+        "print([name for name in sys.modules if name.startswith('cronguard.privacy.redaction')])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60

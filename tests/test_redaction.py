@@ -18,8 +18,8 @@ from support import corpus
 from support.corpus_clean import clean_errors
 from support.measure import kept, leaks
 
-from cronguard._error_code import error_code
-from cronguard._redact import redact_error, redact_text
+from cronguard.privacy.error_code import error_code
+from cronguard.privacy.redaction import redact_error, redact_text
 
 RECALL = 0.999
 ADVERSARIAL_RECALL = 0.98

@@ -10,7 +10,7 @@ import pytest
 from support.alerts import NASTY
 from support.cli import Here
 
-from cronguard.model import AlertRule, Failure, Schedule
+from cronguard.core.model import AlertRule, Failure, Schedule
 
 CHROMIUM = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cronguard import _schedule
-from cronguard._schedule import judge, late_since, occurrences, overrun
-from cronguard.model import Schedule, Watch
+from cronguard.core import schedule
+from cronguard.core.model import Schedule, Watch
+from cronguard.core.schedule import judge, late_since, occurrences, overrun
 
 ZONES = ("UTC", "Europe/Oslo", "America/New_York", "Australia/Lord_Howe")
 GRACE = timedelta(seconds=300)
@@ -196,7 +196,7 @@ def test_a_clock_that_was_days_ahead_does_not_blind():
 
 def test_a_long_absence_is_judged_in_parts(monkeypatch):
     """Nobody looked for a year: a limited number at a time, none left out."""
-    monkeypatch.setattr(_schedule, "MOST_OCCURRENCES", 100)
+    monkeypatch.setattr(schedule, "MOST_OCCURRENCES", 100)
     watch, total = watched("0 * * * *"), 0
     now = utc("2026-12-20T00:30")
     while found := judge(watch, [], now):
@@ -225,7 +225,7 @@ def test_judging_is_the_best_matching_and_the_same_at_any_pace(starts, grace, lo
     end = utc("2026-11-20T12:45")
     total = 0
     for now in [*looks, end]:
-        known = [s for s in starts if s > _schedule.first_start(watch, now) and s <= now]
+        known = [s for s in starts if s > schedule.first_start(watch, now) and s <= now]
         found = judge(watch, known, now)
         if found:
             total += found.number
@@ -236,7 +236,7 @@ def test_judging_is_the_best_matching_and_the_same_at_any_pace(starts, grace, lo
 
 def most_met(due, starts, grace):
     """The size of the greatest matching, by augmenting paths (Kuhn)."""
-    early, late = timedelta(seconds=_schedule.EARLY_SECONDS), timedelta(seconds=grace)
+    early, late = timedelta(seconds=schedule.EARLY_SECONDS), timedelta(seconds=grace)
     owner = {}
 
     def place(each, seen):

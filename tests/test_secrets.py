@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cronguard._secrets import parse_reference, resolve
-from cronguard.errors import ChannelError, SecretError
-from cronguard.model import SecretRef
-from cronguard.secrets.env import EnvironmentSecrets
+from cronguard.core.errors import ChannelError, SecretError
+from cronguard.core.model import SecretRef
+from cronguard.settings.secret_sources.env import EnvironmentSecrets
+from cronguard.settings.secrets import parse_reference, resolve
 
 HOOK = "https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/abcdefghijklmnopqrstuvwx"
 

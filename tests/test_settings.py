@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cronguard._options import resolve_job
-from cronguard._settings import (
+from cronguard.core.errors import ConfigError
+from cronguard.core.model import AlertRule, SecretRef
+from cronguard.settings.loading import (
     ChannelSettings,
     Settings,
     channel_named,
@@ -17,8 +18,7 @@ from cronguard._settings import (
     load_settings,
     rules_for,
 )
-from cronguard.errors import ConfigError
-from cronguard.model import AlertRule, SecretRef
+from cronguard.settings.options import resolve_job
 from tests.support.planted import PLANTED, TEXTS, leaks
 
 HOOK = TEXTS[0]
@@ -598,7 +598,7 @@ def test_option_lists_and_numbers_become_text(load, tmp_path, monkeypatch):
     """Recipients may be a list, ports a number; an option that is no secret may be a reference."""
     import sys as system
 
-    from cronguard import _plugins
+    from cronguard.settings import plugins
 
     plugin = tmp_path / "plugin"
     info = plugin / "cg_mail-1.0.dist-info"
@@ -606,13 +606,13 @@ def test_option_lists_and_numbers_become_text(load, tmp_path, monkeypatch):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: cg-mail\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[cronguard.channels]\ncgmail = cg_mail:Mail\n")
     (plugin / "cg_mail.py").write_text(
-        "from cronguard.model import Option\n"
+        "from cronguard.core.model import Option\n"
         "class Mail:\n"
         "    OPTIONS = (Option('to', required=True), Option('port'), Option('user'))\n"
         "    def send(self, message): ...\n"
     )
     monkeypatch.syspath_prepend(str(plugin))
-    _plugins.forget()
+    plugins.forget()
     try:
         loaded = load(
             """
@@ -638,7 +638,7 @@ def test_option_lists_and_numbers_become_text(load, tmp_path, monkeypatch):
         assert named(loaded, "cgmail").default is True, "as a built-in that is set up"
         assert loaded.problems == ()
     finally:
-        _plugins.forget()
+        plugins.forget()
         system.modules.pop("cg_mail", None)
 
 
@@ -861,7 +861,7 @@ def test_a_secret_in_any_variable_stays_there(load, kind, variable):
 PROBE = """
 import sys
 from pathlib import Path
-from cronguard._settings import load_settings
+from cronguard.settings.loading import load_settings
 import os
 loaded = load_settings({}, environ=os.environ, cwd=Path.cwd(), main=None)
 assert not loaded.problems, loaded.problems
@@ -894,12 +894,12 @@ def test_settings_from_the_environment_load_nothing_heavy(tmp_path):
 
 def test_a_plugins_accident_does_not_reach_the_job(monkeypatch, tmp_path):
     """Whatever breaks inside, load_settings answers with the console and one line."""
-    from cronguard import _settings
+    from cronguard.settings import loading
 
     def explode(*args):
         raise RuntimeError(HOOK)
 
-    monkeypatch.setattr(_settings, "_jobs", explode)
+    monkeypatch.setattr(loading, "_jobs", explode)
     loaded = load_settings({}, environ={}, cwd=tmp_path, main=None)
     console = ChannelSettings("console", "console")
     assert loaded.settings == Settings(channels=(console,), redact="strict")

@@ -8,9 +8,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cronguard._options import resolve_job
-from cronguard._settings import Loaded, check_overrides, load_settings, rules_for
-from cronguard.errors import ConfigError
+from cronguard.core.errors import ConfigError
+from cronguard.settings.loading import Loaded, check_overrides, load_settings, rules_for
+from cronguard.settings.options import resolve_job
 from tests.support.planted import TEXTS, leaks
 
 KEYS = (

@@ -7,20 +7,20 @@ import pytest
 from support import distributions
 from support.distributions import install
 
-from cronguard import _plugins
-from cronguard._settings import load_settings
-from cronguard.model import SecretRef
+from cronguard.core.model import SecretRef
+from cronguard.settings import plugins
+from cronguard.settings.loading import load_settings
 
 __all__ = ["install"]
 
 PIGEON = """
-from cronguard.model import Option
+from cronguard.core.model import Option
 class Pigeon:
     OPTIONS = [Option("loft", required=True, secret=True), Option("speed")]
     def send(self, message): ...
 """
 OWL = """
-from cronguard.model import Option
+from cronguard.core.model import Option
 class Owl:
     OPTIONS = [Option("hours", default="night")]
     def send(self, message): ...
@@ -116,7 +116,7 @@ def test_an_extra_that_is_missing_spoils_nothing(load, monkeypatch):
     """A variable that nothing reads is looked up among all channels, usable or not."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.delitem(sys.modules, "cronguard.channels.apprise", raising=False)
-    _plugins.forget()
+    plugins.forget()
     try:
         loaded = load(WEBHOOK_URL="https://example.org/hook", NOBODY_KNOWS="x")
         assert told(loaded) == ["webhook"]
@@ -129,12 +129,12 @@ def test_an_extra_that_is_missing_spoils_nothing(load, monkeypatch):
         )
         assert loaded.warnings == ()  # it was read, in vain
     finally:
-        _plugins.forget()
+        plugins.forget()
 
 
 PROBE = """
 import os, sys
-from cronguard._settings import load_settings
+from cronguard.settings.loading import load_settings
 loaded = load_settings({}, environ=dict(os.environ), cwd=None, main=None)
 print(*[c.name for c in loaded.settings.channels if c.default], "importlib.metadata" in sys.modules)
 """
@@ -145,7 +145,7 @@ def test_metadata_is_read_only_for_a_variable_that_nothing_else_explains(tmp_pat
     distributions.write(
         tmp_path / "cg",
         "cg-pigeon",
-        {_plugins.CHANNELS: {"pigeon": "cg_pigeon:Pigeon"}},
+        {plugins.CHANNELS: {"pigeon": "cg_pigeon:Pigeon"}},
         cg_pigeon=PIGEON,
     )
 

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 from support.processes import PREAMBLE, Place
 
-from cronguard._process import current_owner, is_dead
-from cronguard.ids import new_id
-from cronguard.model import Run
-from cronguard.stores.sqlite import SQLiteStore
+from cronguard.core.ids import new_id
+from cronguard.core.model import Run
+from cronguard.process.identity import current_owner, is_dead
+from cronguard.stores.sqlite.store import SQLiteStore
 
 LIVES = """
     import sys
@@ -196,10 +196,10 @@ RACER = (
     PREAMBLE
     + """
 import sys
-from cronguard.stores.sqlite import SQLiteStore
-from cronguard.ids import new_id
-from cronguard.model import Run
-from cronguard._process import current_owner, is_dead
+from cronguard.stores.sqlite.store import SQLiteStore
+from cronguard.core.ids import new_id
+from cronguard.core.model import Run
+from cronguard.process.identity import current_owner, is_dead
 from datetime import datetime, UTC
 store = SQLiteStore(sys.argv[1])
 for line in sys.stdin:

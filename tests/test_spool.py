@@ -13,9 +13,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from cronguard.errors import StoreConfigError, StoreError
-from cronguard.ids import new_id
-from cronguard.model import (
+from cronguard.core.errors import StoreConfigError, StoreError
+from cronguard.core.ids import new_id
+from cronguard.core.model import (
     AlertRule,
     Failure,
     JobState,
@@ -26,10 +26,11 @@ from cronguard.model import (
     Schedule,
     Settlement,
 )
-from cronguard.stores import _spool, spooled
-from cronguard.stores._last_known import LastKnown
-from cronguard.stores._spool import Spool
-from cronguard.stores._spooled_values import (
+from cronguard.stores.spool import database, store
+from cronguard.stores.spool.database import Spool
+from cronguard.stores.spool.last_known import LastKnown
+from cronguard.stores.spool.store import SpooledStore
+from cronguard.stores.spool.values import (
     outcome_of,
     outcome_text,
     run_of,
@@ -37,7 +38,6 @@ from cronguard.stores._spooled_values import (
     state_of,
     state_text,
 )
-from cronguard.stores.spooled import SpooledStore
 from cronguard.testing import MemoryStore, StoreContract
 
 HERE = Owner("host", 1, "space", "1")
@@ -462,7 +462,7 @@ def test_a_heartbeat_reaches_what_began_here(host, remote):
 
 def test_the_living_are_not_judged_by_every_start(host, remote, monkeypatch):
     """Hundreds may run at once while the store is away; each would judge all the others."""
-    monkeypatch.setattr(spooled, "_ALIVE_SECONDS", 3600.0)
+    monkeypatch.setattr(store, "_ALIVE_SECONDS", 3600.0)
     judged = []
     remote.down()
     host.begin()
@@ -667,7 +667,7 @@ def test_a_long_queue_does_not_delay_a_job(host, remote, monkeypatch):
     remote.down()
     host.play(*["failure"] * 20)
     remote.up()
-    monkeypatch.setattr("cronguard.stores.spooled.REPLAY_SECONDS", 0.0)
+    monkeypatch.setattr("cronguard.stores.spool.store.REPLAY_SECONDS", 0.0)
     run, _ = host.begin()
     assert host.store.waiting() == 20
     host.end(run, "failure")
@@ -688,7 +688,7 @@ def test_a_long_queue_is_not_read_by_every_run(host, remote, monkeypatch):
         read.append(text)
         return run_of(text)
 
-    monkeypatch.setattr(_spool, "run_of", reads)
+    monkeypatch.setattr(database, "run_of", reads)
     host.play("success")
     assert len(read) <= 3
 
@@ -699,7 +699,7 @@ def test_a_slow_store_is_not_asked_twice_by_one_start(host, remote, monkeypatch)
     for _ in range(3):
         host.begin(owner=KILLED)
     remote.up()
-    monkeypatch.setattr("cronguard.stores.spooled.REPLAY_SECONDS", 0.05)
+    monkeypatch.setattr("cronguard.stores.spool.store.REPLAY_SECONDS", 0.05)
     tell = Remote.finish_run
 
     def slowly(*args, **keywords):
@@ -713,7 +713,7 @@ def test_a_slow_store_is_not_asked_twice_by_one_start(host, remote, monkeypatch)
         run, _ = host.begin()
         assert remote.asked == asked + 2
     assert history(remote) == [("crashed", 1), ("crashed", 2)]
-    monkeypatch.setattr("cronguard.stores.spooled.REPLAY_SECONDS", 60.0)
+    monkeypatch.setattr("cronguard.stores.spool.store.REPLAY_SECONDS", 60.0)
     host.end(run, "failure")
     assert history(remote) == [("crashed", 1), ("crashed", 2), ("crashed", 3), ("failure", 4)]
 

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from cronguard.stores.supabase import SupabaseStore
+from cronguard.stores.server.supabase import SupabaseStore
 
 OURS = """
     select c.oid::regclass::text from pg_class c

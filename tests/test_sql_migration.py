@@ -11,11 +11,11 @@ import psycopg
 import pytest
 from support.stack.install import programs
 
-from cronguard.errors import ConfigError, StoreConfigError
-from cronguard.ids import new_id
-from cronguard.model import AlertRule, Failure, Outcome, Owner, Run
-from cronguard.stores._sql_schema import SCHEMA_VERSION, migration_file_name, migration_sql
-from cronguard.stores.postgres import PostgresStore
+from cronguard.core.errors import ConfigError, StoreConfigError
+from cronguard.core.ids import new_id
+from cronguard.core.model import AlertRule, Failure, Outcome, Owner, Run
+from cronguard.stores.server.postgres import PostgresStore
+from cronguard.stores.server.schema import SCHEMA_VERSION, migration_file_name, migration_sql
 
 CATALOG = """
     select 'column', table_name, column_name, data_type, is_nullable
@@ -147,7 +147,7 @@ def test_many_migrators_at_once_do_no_harm(bare):
 
 def test_applying_it_while_jobs_run(bare, monkeypatch):
     """Neither ever waits for the other for good, which PostgreSQL would end with an error."""
-    monkeypatch.setattr("cronguard.stores.postgres._TRIES", 1)
+    monkeypatch.setattr("cronguard.stores.server.postgres._TRIES", 1)
     apply(bare)
     done = threading.Event()
 

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from support import crowd
 
-from cronguard._check import check
-from cronguard._delivery import Courier
-from cronguard.ids import new_id
-from cronguard.model import AlertRule, Failure, Outcome, Owner, Run, Schedule
-from cronguard.stores.postgres import PostgresStore
-from cronguard.stores.supabase import SupabaseStore
+from cronguard.core.ids import new_id
+from cronguard.core.model import AlertRule, Failure, Outcome, Owner, Run, Schedule
+from cronguard.runtime.check import check
+from cronguard.runtime.delivery import Courier
+from cronguard.stores.server.postgres import PostgresStore
+from cronguard.stores.server.supabase import SupabaseStore
 
 FAILED = Failure("ValueError")
 

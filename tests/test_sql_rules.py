@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 from test_streak_model import StreakMachine
 
-from cronguard.ids import new_id
-from cronguard.model import AlertRule, Failure, JobState, Outcome, Owner, Run
-from cronguard.payload import build, encode
-from cronguard.policy import decide
-from cronguard.stores._sql_values import outcome_json, run_json
-from cronguard.stores.postgres import PostgresStore
+from cronguard.core.alert_rule import decide
+from cronguard.core.ids import new_id
+from cronguard.core.model import AlertRule, Failure, JobState, Outcome, Owner, Run
+from cronguard.core.payload import build, encode
+from cronguard.stores.server.postgres import PostgresStore
+from cronguard.stores.server.values import outcome_json, run_json
 
 CHANNELS = ("slack", "pager", "mail.team")
 MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))

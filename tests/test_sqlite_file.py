@@ -11,12 +11,12 @@ import pytest
 from support.processes import Place
 
 import cronguard.stores
-from cronguard.errors import StoreConfigError, StoreError
-from cronguard.ids import new_id
-from cronguard.model import Owner, Run
-from cronguard.stores._spool import Spool
-from cronguard.stores._sqlite_file import SCHEMA_VERSION, SQLiteFile
-from cronguard.stores.sqlite import SQLiteStore
+from cronguard.core.errors import StoreConfigError, StoreError
+from cronguard.core.ids import new_id
+from cronguard.core.model import Owner, Run
+from cronguard.stores.spool.database import Spool
+from cronguard.stores.sqlite.file import SCHEMA_VERSION, SQLiteFile
+from cronguard.stores.sqlite.store import SQLiteStore
 
 
 def start(store):

@@ -11,11 +11,11 @@ from support import hostile
 from support.stack.client import PASSWORD, Project
 from support.stack.gateway import token
 
-from cronguard.errors import ConfigError, StoreConfigError, StoreError
-from cronguard.ids import new_id
-from cronguard.model import Outcome, Owner, Run
-from cronguard.stores.postgres import PostgresStore
-from cronguard.stores.supabase import SupabaseStore
+from cronguard.core.errors import ConfigError, StoreConfigError, StoreError
+from cronguard.core.ids import new_id
+from cronguard.core.model import Outcome, Owner, Run
+from cronguard.stores.server.postgres import PostgresStore
+from cronguard.stores.server.supabase import SupabaseStore
 
 SECRETS = (PASSWORD, "hunter2", "sb_secret", "eyJ")
 
@@ -358,7 +358,7 @@ def test_codes_of_later_postgrest_versions(project):
 
 def test_text_that_postgresql_cannot_hold(database):
     """NUL and half surrogates in an error's text do not lose the run."""
-    from cronguard.model import Failure
+    from cronguard.core.model import Failure
 
     store = PostgresStore(database.url)
     run = run_of()

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cronguard import _store_url
-from cronguard._store_url import StoreTarget, default_store_path, parse_store, store_target
-from cronguard.errors import ConfigError
-from cronguard.model import SecretRef
+from cronguard.core.errors import ConfigError
+from cronguard.core.model import SecretRef
+from cronguard.settings import store_url
+from cronguard.settings.store_url import StoreTarget, default_store_path, parse_store, store_target
 from tests.support.planted import TEXTS, leaks
 
 
@@ -93,7 +93,7 @@ def temp(tmp_path, monkeypatch):
     """The system's persistent temporary directory."""
     folder = tmp_path / "vartmp"
     folder.mkdir()
-    monkeypatch.setattr(_store_url, "_PERSISTENT_TEMP", folder)
+    monkeypatch.setattr(store_url, "_PERSISTENT_TEMP", folder)
     return folder
 
 
@@ -177,7 +177,7 @@ def test_a_loose_folder_of_ones_own_is_tightened(temp):
 @linux
 def test_no_place_at_all_is_said(tmp_path, monkeypatch):
     """Neither HOME nor a temporary directory: one line that says what to set."""
-    monkeypatch.setattr(_store_url, "_PERSISTENT_TEMP", tmp_path / "gone")
+    monkeypatch.setattr(store_url, "_PERSISTENT_TEMP", tmp_path / "gone")
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "gone"))
     with pytest.raises(ConfigError, match="set HOME or CRONGUARD_STORE"):
         default_store_path({})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cronguard.stores.sqlite import SQLiteStore
+from cronguard.stores.sqlite.store import SQLiteStore
 from cronguard.testing import MemoryStore, StoreContract
 
 

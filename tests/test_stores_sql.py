@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cronguard.stores.postgres import PostgresStore
-from cronguard.stores.supabase import SupabaseStore
+from cronguard.stores.server.postgres import PostgresStore
+from cronguard.stores.server.supabase import SupabaseStore
 from cronguard.testing import StoreContract
 
 

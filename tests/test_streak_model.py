@@ -14,9 +14,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from cronguard.ids import new_id
-from cronguard.model import AlertRule, Failure, Outcome, Owner, Run
-from cronguard.stores.sqlite import SQLiteStore
+from cronguard.core.ids import new_id
+from cronguard.core.model import AlertRule, Failure, Outcome, Owner, Run
+from cronguard.stores.sqlite.store import SQLiteStore
 from cronguard.testing import FrozenClock, MemoryStore
 
 HERE = Owner("host", 1, "space", "1")

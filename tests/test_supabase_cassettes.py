@@ -14,9 +14,9 @@ import pytest
 import vcr
 from support.stack.gateway import token
 
-from cronguard.errors import StoreConfigError
-from cronguard.model import AlertRule, Failure, Outcome, Owner, Run, Schedule, Settlement
-from cronguard.stores.supabase import SupabaseStore
+from cronguard.core.errors import StoreConfigError
+from cronguard.core.model import AlertRule, Failure, Outcome, Owner, Run, Schedule, Settlement
+from cronguard.stores.server.supabase import SupabaseStore
 
 CASSETTES = Path(__file__).parent / "cassettes"
 RECORDING = bool(os.environ.get("CRONGUARD_RECORD"))

@@ -12,7 +12,7 @@ import supabase
 from support import hostile
 from support.stack.gateway import token
 
-from cronguard.stores.supabase import SupabaseStore
+from cronguard.stores.server.supabase import SupabaseStore
 
 JOB = """
 import sys

@@ -19,12 +19,12 @@ from cronguard.channels.email_smtp import EmailSmtpChannel
 from cronguard.channels.log import LogChannel
 from cronguard.channels.slack import SlackChannel
 from cronguard.channels.webhook import WebhookChannel
-from cronguard.interfaces import Channel, SecretSource, Store
-from cronguard.secrets.env import EnvironmentSecrets
-from cronguard.secrets.vault import VaultSecrets
-from cronguard.stores.postgres import PostgresStore
-from cronguard.stores.sqlite import SQLiteStore
-from cronguard.stores.supabase import SupabaseStore
+from cronguard.core.interfaces import Channel, SecretSource, Store
+from cronguard.settings.secret_sources.env import EnvironmentSecrets
+from cronguard.settings.secret_sources.vault import VaultSecrets
+from cronguard.stores.server.postgres import PostgresStore
+from cronguard.stores.server.supabase import SupabaseStore
+from cronguard.stores.sqlite.store import SQLiteStore
 from cronguard.testing import Harness, MemoryStore, RecordingChannel
 
 
@@ -94,7 +94,7 @@ def test_options_and_settings_are_typed() -> None:
 
 
 def test_what_is_shipped_fits_its_protocol(tmp_path: Path) -> None:
-    """By its types: `cronguard._plugins` looks at names only."""
+    """By its types: `cronguard.settings.plugins` looks at names only."""
     stores: list[Store] = [SQLiteStore(tmp_path / "runs.db"), MemoryStore()]
     remote: list[type[Store]] = [PostgresStore, SupabaseStore]
     sources: list[SecretSource] = [EnvironmentSecrets(), VaultSecrets()]

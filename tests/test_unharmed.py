@@ -13,9 +13,11 @@ import time
 import pytest
 from support.record import Gate, StoreOf, failing_store, record, recording, until
 
-from cronguard import _composition, _log, _runtime, cron_guarded, guard
-from cronguard._workers import Bound, Busy
-from cronguard.errors import ChannelError, StoreConfigError, StoreError
+from cronguard import cron_guarded, guard
+from cronguard.core.errors import ChannelError, StoreConfigError, StoreError
+from cronguard.process import log
+from cronguard.process.workers import Bound, Busy
+from cronguard.runtime import composition, runtime
 from cronguard.testing import MemoryStore, RecordingChannel
 
 __all__ = ["record"]
@@ -66,8 +68,8 @@ def check_unharmed(**options):
 @pytest.fixture(autouse=True)
 def _fresh_words(monkeypatch):
     """What is said once a process is said once a test here."""
-    monkeypatch.setattr(_log, "_said", set())
-    monkeypatch.setattr(_log, "_bound", None)
+    monkeypatch.setattr(log, "_said", set())
+    monkeypatch.setattr(log, "_bound", None)
 
 
 def lines(caplog):
@@ -410,18 +412,18 @@ def wait_for(condition):
 @pytest.mark.parametrize("where", ["load_settings", "compose", "rules_for", "current_owner"])
 def test_cronguards_own_parts_may_fail(monkeypatch, caplog, where):
     """Whatever raises inside, one line is logged and the job runs."""
-    from cronguard import _recorder
+    from cronguard.guarding import recording
 
     def fail(*args, **kwargs):
         raise RuntimeError("secret=hunter2")
 
-    home = {"current_owner": _recorder, "rules_for": _runtime}.get(where, _composition)
+    home = {"current_owner": recording, "rules_for": runtime}.get(where, composition)
     monkeypatch.setattr(home, where, fail)
-    monkeypatch.setattr(_composition, "_current", None)
+    monkeypatch.setattr(composition, "_current", None)
     if where == "rules_for":
-        monkeypatch.setattr(_composition, "compose", lambda *_, **__: recorded().runtime)
+        monkeypatch.setattr(composition, "compose", lambda *_, **__: recorded().runtime)
     elif where == "current_owner":
-        monkeypatch.setattr(_composition, "_current", recorded().runtime)
+        monkeypatch.setattr(composition, "_current", recorded().runtime)
     check_unharmed()
     assert len(lines(caplog)) == 1
     assert "not recording nightly" in lines(caplog)[0]
@@ -442,19 +444,19 @@ def test_a_store_that_cannot_be_opened_gives_way_to_the_default(monkeypatch, tmp
         def from_url(cls, url, *, timeout):
             raise RuntimeError(url)
 
-    from cronguard import _stores
+    from cronguard.runtime import store_factory
 
-    load = _stores.load
+    load = store_factory.load
     monkeypatch.setattr(
-        _stores, "load", lambda group, name: Plugin if name == "odd" else load(group, name)
+        store_factory, "load", lambda group, name: Plugin if name == "odd" else load(group, name)
     )
     monkeypatch.setenv("CRONGUARD_STORE", "odd://user:hunter2@host")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(_composition, "_current", None)
+    monkeypatch.setattr(composition, "_current", None)
     check_unharmed()
     assert (tmp_path / "cronguard" / "cronguard.db").exists()
     assert "hunter2" not in caplog.text
-    _composition.current().store.close()
+    composition.current().store.close()
 
 
 class Hostile(Exception):  # noqa: N818  # as above
@@ -489,7 +491,7 @@ def test_any_redaction(caplog, redact):
 def test_redaction_that_hangs_is_left_behind(monkeypatch, what):
     """The run is recorded without its message."""
     gate = Gate()
-    monkeypatch.setattr(_runtime, "_CAPTURE_SECONDS", 0.1)
+    monkeypatch.setattr(runtime, "_CAPTURE_SECONDS", 0.1)
     Hostile.gate = gate
 
     def hangs(text, error):
@@ -550,7 +552,7 @@ def test_a_log_handler_that_raises(on_log, error):
 def test_a_log_handler_that_hangs_is_left_behind(on_log, monkeypatch):
     """It may cost its patience once; while it hangs, nothing more is said."""
     gate = Gate()
-    monkeypatch.setattr(_log, "_PATIENCE", 0.2)
+    monkeypatch.setattr(log, "_PATIENCE", 0.2)
     on_log(lambda entry: gate.wait())
     start = time.monotonic()
     with recording(store=failing_store(ValueError("away"))):
@@ -565,7 +567,7 @@ def test_a_log_handler_may_use_guarded_functions(on_log, record):
     told = cron_guarded(job="telling")(lambda entry: None)
     on_log(told)
     for _ in range(2):
-        _log.warning("something is odd")
+        log.warning("something is odd")
     assert record.statuses("telling") == ["success"] * 2
 
 
@@ -582,7 +584,7 @@ def test_logging_switched_off_or_in_the_way(caplog):
 
 def test_a_job_run_inside_a_log_handler_cannot_deadlock(on_log, monkeypatch):
     """We would log, from a thread, through the very handler whose lock our caller holds."""
-    monkeypatch.setattr(_log, "_PATIENCE", 0.2)
+    monkeypatch.setattr(log, "_PATIENCE", 0.2)
     seen = []
 
     def emit(entry):

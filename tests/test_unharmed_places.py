@@ -40,9 +40,9 @@ def place(tmp_path):
 HOMELESS = (
     """
     import os, pathlib
-    from cronguard import _store_url
+    from cronguard.settings import store_url
 
-    _store_url._PERSISTENT_TEMP = pathlib.Path(__file__).parent  # for /var/tmp
+    store_url._PERSISTENT_TEMP = pathlib.Path(__file__).parent  # for /var/tmp
     """
     + JOB
 )
@@ -242,7 +242,7 @@ def test_a_store_of_an_unknown_kind(place):
 
 SPEAKS = """
     import pathlib, sys
-    from cronguard import model
+    from cronguard.core import model
 
     model.DELIVERY_SECONDS = 2.0
 

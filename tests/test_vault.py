@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cronguard.errors import SecretError, StoreConfigError, StoreError
-from cronguard.secrets.vault import VaultSecrets
-from cronguard.stores.postgres import PostgresStore
-from cronguard.stores.supabase import SupabaseStore
+from cronguard.core.errors import SecretError, StoreConfigError, StoreError
+from cronguard.settings.secret_sources.vault import VaultSecrets
+from cronguard.stores.server.postgres import PostgresStore
+from cronguard.stores.server.supabase import SupabaseStore
 from cronguard.testing import MemoryStore
 
 NAME = "cronguard_slack_webhook_url"

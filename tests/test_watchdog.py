@@ -6,12 +6,12 @@ import threading
 import pytest
 
 from cronguard import guard
-from cronguard._composition import installed
-from cronguard._runtime import Runtime
-from cronguard._settings import ChannelSettings, Settings
-from cronguard._watchdog import Watchdog
-from cronguard.errors import StoreError
-from cronguard.model import HEARTBEAT_SECONDS, LEASE_SECONDS
+from cronguard.core.errors import StoreError
+from cronguard.core.model import HEARTBEAT_SECONDS, LEASE_SECONDS
+from cronguard.runtime.composition import installed
+from cronguard.runtime.runtime import Runtime
+from cronguard.runtime.watchdog import Watchdog
+from cronguard.settings.loading import ChannelSettings, Settings
 from cronguard.testing import MemoryStore
 
 PATIENCE = 60

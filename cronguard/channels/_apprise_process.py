@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from cronguard import http, net
+from cronguard.channels.transport import http, sockets
 
 BOOTSTRAP = (
     "import json, sys; task = json.load(sys.stdin.buffer); sys.path[:] = task.pop('path'); "
-    "from cronguard.channels._apprise import main; main(**task)"
+    "from cronguard.channels._apprise_process import main; main(**task)"
 )
 FAILED = "apprise_failed"
 Answer: TypeAlias = tuple[str, float | None]
@@ -33,7 +33,7 @@ def ask(task: Mapping[str, str], deadline: float) -> Answer:
 
     The process does not outlive ``deadline``, on the scale of `time.monotonic`.
     """
-    seconds = net.remaining(deadline)
+    seconds = sockets.remaining(deadline)
     path = [str(place) for place in sys.path]
     written = json.dumps({**task, "path": path, "seconds": seconds}).encode()
 
@@ -50,7 +50,7 @@ def ask(task: Mapping[str, str], deadline: float) -> Answer:
         return "no_process", None
     with child:
         try:
-            said, _ = child.communicate(written, timeout=net.remaining(deadline))
+            said, _ = child.communicate(written, timeout=sockets.remaining(deadline))
         except subprocess.TimeoutExpired:
             return "timeout", None
         finally:
@@ -147,6 +147,6 @@ def _code(error: BaseException) -> str:
         if isinstance(cause, requests.Timeout):
             return "timeout"
         if isinstance(cause, OSError) and not isinstance(cause, requests.RequestException):
-            return net.error_code(cause)
+            return sockets.error_code(cause)
         cause = cause.__cause__ or cause.__context__
     return "network_error"

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import ClassVar
 
-from cronguard import net, render
-from cronguard.errors import ChannelError
-from cronguard.model import Message, Option
+from cronguard.channels.transport import sockets
+from cronguard.core import rendering
+from cronguard.core.errors import ChannelError
+from cronguard.core.model import Message, Option
 
 if find_spec("apprise") is None:  # importing it here would cost each run of a job 0.2 s
     raise ModuleNotFoundError("No module named 'apprise'", name="apprise")
@@ -42,18 +43,18 @@ class AppriseChannel:
 
     def send(self, message: Message) -> None:
         """Send; every failure is tried again, since Apprise does not tell which are final."""
-        from cronguard.channels import _apprise  # only when somebody is told
+        from cronguard.channels import _apprise_process  # only when somebody is told
 
-        deadline = net.deadline_or_default(message.deadline)
+        deadline = sockets.deadline_or_default(message.deadline)
         alert = message.alert
-        facts = [f"{label}: {text}" for label, text in render.facts(alert)]
+        facts = [f"{label}: {text}" for label, text in rendering.facts(alert)]
         task = {
             "url": self._url,
-            "title": harmless(render.title(alert)),
+            "title": harmless(rendering.title(alert)),
             "body": harmless("\n".join(facts)),
-            "kind": "info" if render.is_test(alert) else KINDS.get(alert.kind, "failure"),
+            "kind": "info" if rendering.is_test(alert) else KINDS.get(alert.kind, "failure"),
         }
-        code, wait = net.sealed(lambda: _apprise.ask(task, deadline))
+        code, wait = sockets.sealed(lambda: _apprise_process.ask(task, deadline))
         if code != "sent":
             raise ChannelError(code, retry_after=wait, detail=DETAILS.get(code))
 

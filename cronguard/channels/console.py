@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import ClassVar
 
-from cronguard import render, stderr
-from cronguard.errors import ChannelError
-from cronguard.model import Message, Option
+from cronguard.core import rendering
+from cronguard.core.errors import ChannelError
+from cronguard.core.model import Message, Option
+from cronguard.process import stderr
 
 RED, GREEN, YELLOW, RESET = "\x1b[1;31m", "\x1b[1;32m", "\x1b[1;33m", "\x1b[0m"
 
@@ -25,7 +26,7 @@ class ConsoleChannel:
         stream = sys.stderr
         if stream is None:
             raise ChannelError("no_stderr", detail="this process has no standard error")
-        first, *rest = render.lines(message.alert)
+        first, *rest = rendering.lines(message.alert)
         bar = "-" * min(len(first) + len("cronguard: "), 78)
         try:
             if stream.isatty() and not os.environ.get("NO_COLOR"):
@@ -40,6 +41,6 @@ class ConsoleChannel:
 
 
 def _colour(message: Message) -> str:
-    if render.is_bad(message.alert):
+    if rendering.is_bad(message.alert):
         return RED
-    return YELLOW if render.is_test(message.alert) else GREEN
+    return YELLOW if rendering.is_test(message.alert) else GREEN

@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import ClassVar
 
-from cronguard import http, mail
-from cronguard.model import Message, Option
+from cronguard.channels.transport import http, mail
+from cronguard.core.model import Message, Option
 
 URL = "https://api.postmarkapp.com/email"
 # https://postmarkapp.com/developer/api/overview#error-codes. With these the account or the sender

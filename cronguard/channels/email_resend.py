@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import ClassVar
 
-from cronguard import http, mail
-from cronguard.model import Message, Option
+from cronguard.channels.transport import http, mail
+from cronguard.core.model import Message, Option
 
 URL = "https://api.resend.com/emails"
 # https://resend.com/docs/api-reference/errors. Only these words are repeated: the error's own

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from cronguard import mail, net
-from cronguard.errors import ChannelError
-from cronguard.model import Message, Option
+from cronguard.channels.transport import mail, sockets
+from cronguard.core.errors import ChannelError
+from cronguard.core.model import Message, Option
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
@@ -54,16 +54,16 @@ class EmailSmtpChannel:
         if bool(user) != bool(password):
             raise ChannelError("bad_option", detail="user and password belong together: set both")
         self._login = (user.strip(), password.strip()) if user and password else None
-        if self._login and self._security == "none" and not net.is_loopback(self._host):
+        if self._login and self._security == "none" and not sockets.is_loopback(self._host):
             raise ChannelError("insecure_login", detail="a password needs security starttls or ssl")
 
     def send(self, message: Message) -> None:
         """Send. 5xx answers are final, but for those about logging in; 4xx are tried again."""
-        deadline = net.deadline_or_default(message.deadline)
-        net.sealed(lambda: self._send(_mime(self._envelope, message), deadline))
+        deadline = sockets.deadline_or_default(message.deadline)
+        sockets.sealed(lambda: self._send(_mime(self._envelope, message), deadline))
 
     def _send(self, mime: EmailMessage, deadline: float) -> None:
-        from cronguard.smtp import Session
+        from cronguard.channels.transport.smtp import Session
 
         with Session(self._host, self._port, deadline, tls=self._security == "ssl") as session:
             if self._security == "starttls":

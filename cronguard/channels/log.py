@@ -6,8 +6,8 @@ import logging
 from collections.abc import Sequence
 from typing import ClassVar
 
-from cronguard import render
-from cronguard.model import Message, Option
+from cronguard.core import rendering
+from cronguard.core.model import Message, Option
 
 
 class LogChannel:
@@ -24,15 +24,15 @@ class LogChannel:
         """Log the title and the facts on one line."""
         alert = message.alert
         level = logging.ERROR
-        if render.is_test(alert) or alert.kind == "overrun":
+        if rendering.is_test(alert) or alert.kind == "overrun":
             level = logging.WARNING
         elif alert.kind == "recovered":
             level = logging.INFO
-        line = "; ".join(f"{label.lower()}: {text}" for label, text in render.facts(alert))
+        line = "; ".join(f"{label.lower()}: {text}" for label, text in rendering.facts(alert))
         logging.getLogger("cronguard.alerts").log(
             level,
             "%s (%s)",
-            render.title(alert),
+            rendering.title(alert),
             line,
             extra={"cronguard_alert": alert._asdict()},
         )

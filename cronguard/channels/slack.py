@@ -10,8 +10,9 @@ import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from cronguard import http, render
-from cronguard.model import Alert, Message, Option
+from cronguard.channels.transport import http
+from cronguard.core import rendering
+from cronguard.core.model import Alert, Message, Option
 
 # https://docs.slack.dev/reference/block-kit/blocks: 150 for a header, 3,000 for a section
 HEADER, SECTION, SHORT = 150, 3000, 300
@@ -62,18 +63,18 @@ def blocks(alert: Alert) -> dict[str, Any]:
 
     Block texts are ``verbatim``, so that Slack makes no links and no mentions of what they hold.
     """
-    known = {label: safe(text, SHORT) for label, text in render.facts(alert)}
+    known = {label: safe(text, SHORT) for label, text in rendering.facts(alert)}
     error = [f"*{label}:* `{known[label]}`" for label in ("Error", "Where") if label in known]
     if "Message" in known:
-        error.append(f"```{safe(render.plain(alert.error_message), MESSAGE)}```")
+        error.append(f"```{safe(rendering.plain(alert.error_message), MESSAGE)}```")
     fields = [f"*{name}*\n{known[name]}" for name in ("Started", "Duration") if name in known]
     fields.insert(0, f"*Failures in a row*\n{known['Failures in a row']}")
     where = [f"{name} `{known[name]}`" for name in ("Job", "Host", "Run") if name in known]
     if alert.runbook and re.fullmatch(r"https://[!-;=?-{}~]+", alert.runbook):
         where.insert(0, f"<{safe(alert.runbook, SECTION // 3)}|Runbook>")
     nothing = NO_ERROR.get(alert.kind, "No error is known.")
-    title = safe(render.title(alert), HEADER)
-    context = [f"Last successful run: {known['Last successful run']}", *render.notes(alert)]
+    title = safe(rendering.title(alert), HEADER)
+    context = [f"Last successful run: {known['Last successful run']}", *rendering.notes(alert)]
     return {
         "text": title,
         "unfurl_links": False,

@@ -12,9 +12,9 @@ import time
 from collections.abc import Sequence
 from typing import ClassVar
 
-from cronguard import http
-from cronguard.errors import ChannelError
-from cronguard.model import Message, Option
+from cronguard.channels.transport import http
+from cronguard.core.errors import ChannelError
+from cronguard.core.model import Message, Option
 
 PREFIX = "whsec_"
 

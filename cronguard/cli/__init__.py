@@ -1,13 +1,14 @@
 """The ``cronguard`` command.
 
-A new command is one module here, named as the command and holding ``command``, and one line in
-`cronguard.cli._app.COMMANDS`. Nothing but that one module is imported when it is used.
+A command is a module in ``commands/``, or a package where it takes several (``run``, ``doctor``,
+``report``), and a line in `app.COMMANDS`. Nothing but what a command needs is imported when it is
+used.
 """
 
 from __future__ import annotations
 
 try:
-    from cronguard.cli._app import cli, main
+    from cronguard.cli.app import cli, main
 except KeyboardInterrupt:  # Ctrl-C while it is still starting
     raise SystemExit(130) from None
 

@@ -8,31 +8,47 @@ from collections.abc import Sequence
 
 import click
 
-from cronguard import __version__, _log
-from cronguard._words import show, suggest
-from cronguard.cli._lazy import LazyGroup
-from cronguard.cli._say import complain, unwritable
-from cronguard.errors import ConfigError, CronguardError
+from cronguard import __version__
+from cronguard.cli.groups import Group, Lazy, LazyGroup
+from cronguard.cli.output.lines import complain, unwritable
+from cronguard.core.errors import ConfigError, CronguardError
+from cronguard.core.text import show, suggest
+from cronguard.process import log
 
 COMMANDS = {
-    "run": "Guard any command, as in a crontab line.",
-    "status": "Show every job at a glance.",
-    "history": "Show a job's runs, newest first.",
-    "report": "Write a page that shows every job, its newest runs and alerts.",
-    "test-alert": "Send a test alert for real.",
-    "check": "Find what broke unseen, and alert.",
-    "deliver": "Send every alert that is still waiting.",
-    "channels": "Show where alerts can go.",
-    "redact-check": "Show what would be kept of messages.",
-    "doctor": "Check settings, store and channels.",
-    "snooze": "Keep a job from alerting for a while.",
-    "unlock": "Let a job start although a run of it is open.",
-    "forget": "Retire a job: nothing is expected of it any more.",
-    "prune": "Delete old runs.",
-    "init": "Create the tables, or bring them up to date.",
-    "vault": "Keep the secrets of channels in Supabase Vault.",
+    "run": Lazy("cronguard.cli.run.command", "Guard any command, as in a crontab line."),
+    "status": Lazy("cronguard.cli.commands.status", "Show every job at a glance."),
+    "history": Lazy("cronguard.cli.commands.history", "Show a job's runs, newest first."),
+    "report": Lazy(
+        "cronguard.cli.report.command",
+        "Write a page that shows every job, its newest runs and alerts.",
+    ),
+    "test-alert": Lazy("cronguard.cli.commands.test_alert", "Send a test alert for real."),
+    "check": Lazy("cronguard.cli.commands.check", "Find what broke unseen, and alert."),
+    "deliver": Lazy("cronguard.cli.commands.deliver", "Send every alert that is still waiting."),
+    "channels": Lazy("cronguard.cli.commands.channels", "Show where alerts can go."),
+    "redact-check": Lazy(
+        "cronguard.cli.commands.redact_check", "Show what would be kept of messages."
+    ),
+    "doctor": Lazy("cronguard.cli.doctor.command", "Check settings, store and channels."),
+    "snooze": Lazy(
+        "cronguard.cli.commands.upkeep", "Keep a job from alerting for a while.", "snooze"
+    ),
+    "unlock": Lazy(
+        "cronguard.cli.commands.upkeep", "Let a job start although a run of it is open.", "unlock"
+    ),
+    "forget": Lazy(
+        "cronguard.cli.commands.upkeep",
+        "Retire a job: nothing is expected of it any more.",
+        "forget",
+    ),
+    "prune": Lazy("cronguard.cli.commands.upkeep", "Delete old runs.", "prune"),
+    "init": Lazy("cronguard.cli.commands.init", "Create the tables, or bring them up to date."),
+    "vault": Lazy(
+        "cronguard.cli.commands.vault", "Keep the secrets of channels in Supabase Vault."
+    ),
 }
-"""Command → its one-line help. The command's module is loaded when it is used."""
+"""In the order of the help page."""
 
 INTERRUPTED = 130
 
@@ -55,7 +71,6 @@ Exit codes: 0 fine, 1 something is wrong or not found, 2 usage or settings;
 
 @click.group(
     cls=LazyGroup,
-    prefix="cronguard.cli.",
     lazy=COMMANDS,
     epilog=_EPILOG,
     no_args_is_help=False,
@@ -73,7 +88,7 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; errors are one line on stderr."""
-    _log.echo(complain)
+    log.echo(complain)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -114,8 +129,8 @@ def _usage(error: click.UsageError) -> str:
     else:
         text = " ".join(error.format_message().split()).rstrip(".")
         text = text[:1].lower() + text[1:]
-        if text == "missing command" and error.ctx and isinstance(error.ctx.command, LazyGroup):
-            text += f": there are {', '.join(error.ctx.command.lazy)}"
+        if text == "missing command" and error.ctx and isinstance(error.ctx.command, Group):
+            text += f": there are {', '.join(error.ctx.command.list_commands(error.ctx))}"
     if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Option):
         text += f" ({(error.param.help or '').rstrip('.')})"
     return f"{text}; see {help_for} --help"

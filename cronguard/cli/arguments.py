@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cronguard.cli._say import CommandError
-from cronguard.errors import CronguardError
+from cronguard.cli.output.lines import CommandError
+from cronguard.core.errors import CronguardError
 
 if TYPE_CHECKING:
-    from cronguard.model import JobStatus
+    from cronguard.core.model import JobStatus
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def complete_jobs(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
     """Names of jobs, for the shell. Silent when they cannot be had."""
-    from cronguard.cli._open import jobs_of, load_settings, open_store
+    from cronguard.cli.opening import jobs_of, load_settings, open_store
 
     try:
         settings = load_settings().settings
@@ -32,7 +32,7 @@ def complete_jobs(_ctx: click.Context, _param: click.Parameter, incomplete: str)
 
 def complete_channels(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
     """Names of channels, for the shell."""
-    from cronguard.cli._open import load_settings
+    from cronguard.cli.opening import load_settings
 
     names = (channel.name for channel in load_settings().settings.channels)
     return sorted(name for name in names if name.startswith(incomplete))
@@ -77,7 +77,7 @@ def find_job(statuses: Sequence[JobStatus], name: str) -> JobStatus:
 
 def no_such_job(name: str, known: Iterable[str]) -> str:
     """One line for a job that nobody has heard of."""
-    from cronguard._words import show, suggest
+    from cronguard.core.text import show, suggest
 
     names = list(known)
     hint = "see cronguard status" if names else "no job has run yet; see cronguard run --help"

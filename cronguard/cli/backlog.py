@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from cronguard.cli._say import plural, say
-from cronguard.errors import StoreError
+from cronguard.cli.output.lines import plural, say
+from cronguard.core.errors import StoreError
 
 if TYPE_CHECKING:
-    from cronguard._runtime import Runtime
-    from cronguard.interfaces import Store
-    from cronguard.stores.spooled import SpooledStore
+    from cronguard.core.interfaces import Store
+    from cronguard.runtime.runtime import Runtime
+    from cronguard.stores.spool.store import SpooledStore
 
 
 def _spooled(store: Store) -> tuple[SpooledStore | None, int]:
     """The store, if it has a spool before it, and how many outcomes wait there."""
-    from cronguard.stores.spooled import SpooledStore
+    from cronguard.stores.spool.store import SpooledStore
 
     if not isinstance(store, SpooledStore):
         return None, 0
@@ -41,7 +41,7 @@ def replay(store: Store, *, quiet: bool = False) -> None:
     spooled, waiting = _spooled(store)
     if spooled is None or not waiting:
         return
-    from cronguard.cli._progress import progress
+    from cronguard.cli.output.progress import progress
 
     with progress("recording kept runs") as advance:
         done = spooled.replay(advance)

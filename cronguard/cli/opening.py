@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cronguard.cli._say import SettingsError
-from cronguard.errors import PluginError
+from cronguard.cli.output.lines import SettingsError
+from cronguard.core.errors import PluginError
 
 if TYPE_CHECKING:
-    from cronguard._runtime import Runtime
-    from cronguard._settings_types import Loaded, Settings
-    from cronguard.interfaces import Store
-    from cronguard.model import JobStatus
+    from cronguard.core.interfaces import Store
+    from cronguard.core.model import JobStatus
+    from cronguard.runtime.runtime import Runtime
+    from cronguard.settings.types import Loaded, Settings
 
 
 def load_settings() -> Loaded:
     """The settings and what is wrong with them."""
-    from cronguard._composition import load, overrides
+    from cronguard.runtime.composition import load, overrides
 
     return load(overrides())
 
 
 def open_runtime(settings: Settings | None = None) -> Runtime:
     """Store, channels and delivery. Wrong settings are an error unless ``settings`` are given."""
-    from cronguard._runtime import Runtime
+    from cronguard.runtime.runtime import Runtime
 
     settings = settings or _right_settings()
     runtime = Runtime(settings, open_store(settings))
@@ -40,10 +40,10 @@ def open_runtime(settings: Settings | None = None) -> Runtime:
 
 def open_store(settings: Settings | None = None) -> Store:
     """The store itself, whose calls may take as long as they need. Otherwise as `open_runtime`."""
-    from cronguard import _stores
+    from cronguard.runtime import store_factory
 
     try:
-        store = _stores.open_store(settings or _right_settings())
+        store = store_factory.open_store(settings or _right_settings())
     except PluginError as error:
         raise SettingsError(str(error)) from None
     if context := click.get_current_context(silent=True):
@@ -54,12 +54,12 @@ def open_store(settings: Settings | None = None) -> Store:
 @contextmanager
 def store_on_demand(settings: Settings) -> Iterator[Callable[[], Store]]:
     """A function that opens the store, for secrets that are kept there; closed with the block."""
-    from cronguard import _stores
+    from cronguard.runtime import store_factory
 
     opened: list[Store] = []
 
     def store() -> Store:
-        opened.append(_stores.open_store(settings))
+        opened.append(store_factory.open_store(settings))
         return opened[-1]
 
     try:
@@ -78,7 +78,7 @@ def _right_settings() -> Settings:
 
 def store_file(store: Store) -> Path | None:
     """The file that a store keeps its data in; None if it is none that we know of."""
-    from cronguard._stores import without_spool
+    from cronguard.runtime.store_factory import without_spool
 
     path = getattr(without_spool(store), "path", None)
     return path if isinstance(path, Path) else None
@@ -102,8 +102,8 @@ def is_there(store: Store) -> bool:
 
 def describe_store(settings: Settings, store: Store) -> str:
     """Where runs are recorded, without user names, passwords or anything else of an address."""
-    from cronguard._store_url import store_target
-    from cronguard.model import SecretRef
+    from cronguard.core.model import SecretRef
+    from cronguard.settings.store_url import store_target
 
     path = store_file(store)
     if path is not None:

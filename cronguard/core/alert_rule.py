@@ -11,7 +11,8 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple, TypeAlias
 
-from cronguard.model import (
+from cronguard.core.clock import rfc3339
+from cronguard.core.model import (
     AlertKind,
     AlertRule,
     EndStatus,
@@ -22,7 +23,6 @@ from cronguard.model import (
     Overrun,
     RunStatus,
 )
-from cronguard.times import rfc3339
 
 FinishAction: TypeAlias = Literal["commit", "insert", "revise", "fill", "ignore"]
 """commit: end the running row. insert: write the row whole. revise: turn a crashed row into a

@@ -3,10 +3,9 @@
 Each is found through an entry-point group (``cronguard.stores``, ``cronguard.channels``,
 ``cronguard.secrets``); cronguard's own are registered there like everybody else's.
 
-What a plugin may build on besides this module: `cronguard.model` and `cronguard.errors`; for a
-channel `cronguard.http`, `net`, `smtp`, `mail`, `render` and `stderr`; for a store
-`cronguard.policy` (the rules), `payload`, `ids` and `times`; for its tests `cronguard.testing`.
-Modules that begin with ``_`` are nobody's but cronguard's.
+What a plugin may build on: all of `cronguard.core`; for a channel `cronguard.channels.transport`
+and `cronguard.process.stderr`; for its tests `cronguard.testing`. The other packages are
+cronguard's own and may change with any version.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar, Protocol, runtime_checkable
 
-from cronguard.model import (
+from cronguard.core.model import (
     AlertRecord,
     AlertRule,
     Delivery,
@@ -86,7 +85,7 @@ class Store(Protocol):
     ) -> Finished:
         """Commit how a run ended, the job's streak and the alerts due, in one transaction.
 
-        `cronguard.policy.finish_action` and `cronguard.policy.decide` are the rule. ``started``
+        `alert_rule.finish_action` and `alert_rule.decide` are the rule. ``started``
         says whether `start_run` is known to have been stored: with True a missing row was pruned
         and nothing changes, with False the row is inserted. ``told`` are channels that have been
         told of this very outcome without the store: they count as told, no alert is enqueued for

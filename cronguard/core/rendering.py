@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from cronguard.model import Alert
-from cronguard.times import moment, readable
+from cronguard.core.clock import moment, readable
+from cronguard.core.model import Alert
 
 ESCAPES = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # OSC: window titles, hyperlinks

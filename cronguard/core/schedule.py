@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
-from cronguard.errors import ConfigError
-from cronguard.model import Missed, Overrun, Schedule, Watch
-from cronguard.policy import overrun_step
-from cronguard.render import duration
-from cronguard.times import rfc3339
+from cronguard.core.alert_rule import overrun_step
+from cronguard.core.clock import rfc3339
+from cronguard.core.errors import ConfigError
+from cronguard.core.model import Missed, Overrun, Schedule, Watch
+from cronguard.core.rendering import duration
 
 EARLY_SECONDS = 10.0
 """How much earlier than due a run may have started: no two hosts' clocks are quite the same."""

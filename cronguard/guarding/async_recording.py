@@ -8,9 +8,9 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cronguard import _log
-from cronguard._recorder import Recording
-from cronguard._signals import interrupted_by_ctrl_c
+from cronguard.guarding.recording import Recording
+from cronguard.process import log
+from cronguard.process.signals import interrupted_by_ctrl_c
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future, Task
@@ -112,7 +112,7 @@ def _work_and_tell(work: Callable[[], None], loop: AbstractEventLoop, done: Futu
     try:
         work()
     except Exception as error:  # noqa: BLE001  # a recording never raises to its program
-        _log.error("cronguard could not record a run (%s)", type(error).__name__)
+        log.error("cronguard could not record a run (%s)", type(error).__name__)
     finally:
         with contextlib.suppress(RuntimeError):  # the loop was closed; nobody waits any more
             loop.call_soon_threadsafe(_tell, done)

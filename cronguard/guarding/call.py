@@ -11,8 +11,8 @@ import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from cronguard._async_record import end, start
-from cronguard._recorder import Guarded, Recording, prepare
+from cronguard.guarding.async_recording import end, start
+from cronguard.guarding.recording import Guarded, Recording, prepare
 
 
 def call_plain(guarded: Guarded, *, wraps_async: bool) -> Callable[..., Any]:

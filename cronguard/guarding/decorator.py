@@ -1,7 +1,7 @@
 """The faces of a guarded job: the decorator and the context manager. Wrapping only.
 
-What a run is and how it is recorded is `cronguard._recorder`'s business; here a function's result
-and its very exception come through unchanged, with one frame of ours in the traceback.
+What a run is and how it is recorded is `recording`'s business; here a function's result and its
+very exception come through unchanged, with one frame of ours in the traceback.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 import wrapt
 
-from cronguard._async_record import end, start
-from cronguard._calls import call_async, call_plain
-from cronguard._options import (
+from cronguard.core.errors import ConfigError, JobOverlap
+from cronguard.guarding.async_recording import end, start
+from cronguard.guarding.call import call_async, call_plain
+from cronguard.guarding.recording import Guarded, Recording, prepare
+from cronguard.settings.options import (
     DEFAULT_GRACE,
     DEFAULT_MAX_RUNTIME,
     DEFAULT_THRESHOLD,
@@ -30,8 +32,6 @@ from cronguard._options import (
     check_job_name,
     check_options,
 )
-from cronguard._recorder import Guarded, Recording, prepare
-from cronguard.errors import ConfigError, JobOverlap
 
 if TYPE_CHECKING:
     _Wrapper = wrapt.FunctionWrapper[..., Any]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cronguard._signals import interrupted_by_ctrl_c
-from cronguard.model import EndStatus
+from cronguard.core.model import EndStatus
+from cronguard.process.signals import interrupted_by_ctrl_c
 
 _CELERY_CONTROL_FLOW = frozenset({"Retry", "Ignore", "Reject"})
 _name: Any = type.__dict__["__name__"].__get__

@@ -12,17 +12,17 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cronguard import _log
-from cronguard._composition import current
-from cronguard._outcome import end_status
-from cronguard._process import current_owner, is_dead
-from cronguard._signals import raised_by_handler
-from cronguard.errors import CronguardError, StoreConfigError, StoreError
-from cronguard.ids import new_id
-from cronguard.model import EndStatus, Failure, Outcome, Run
+from cronguard.core.errors import CronguardError, StoreConfigError, StoreError
+from cronguard.core.ids import new_id
+from cronguard.core.model import EndStatus, Failure, Outcome, Run
+from cronguard.guarding.outcome import end_status
+from cronguard.process import log
+from cronguard.process.identity import current_owner, is_dead
+from cronguard.process.signals import raised_by_handler
+from cronguard.runtime.composition import current
 
 if TYPE_CHECKING:
-    from cronguard._runtime import Job, Runtime
+    from cronguard.runtime.runtime import Job, Runtime
 
 _open_runs: ContextVar[tuple[Recording, ...]] = ContextVar("cronguard_open_runs", default=())
 
@@ -101,7 +101,7 @@ class Recording:
         if started.alerts_due:
             runtime.courier.dispatch(run.job)
         if self.skipped:
-            _log.warning(
+            log.warning(
                 "%s was skipped: run %s still holds it (cronguard unlock %s frees it)",
                 run.job,
                 started.held_by,
@@ -231,7 +231,7 @@ class Recording:
             fate = "is kept until the store answers" if kept else "was not recorded"
             self._runtime.complain(error, f"the {what} of {name} {fate}")
         else:
-            _log.error("cronguard could not record the %s of %s: %s", what, name, _brief(error))
+            log.error("cronguard could not record the %s of %s: %s", what, name, _brief(error))
 
 
 def _tell_directly(runtime: Runtime, unwritten: Unwritten) -> None:
@@ -241,7 +241,7 @@ def _tell_directly(runtime: Runtime, unwritten: Unwritten) -> None:
     if outcome.status != "failure" or run.job in runtime.told_directly:
         return
     runtime.told_directly.add(run.job)
-    from cronguard.payload import degraded  # rare path
+    from cronguard.core.payload import degraded  # rare path
 
     runtime.courier.dispatch_directly(degraded(run, outcome), told)
 
@@ -288,12 +288,12 @@ def prepare(guarded: Guarded) -> Recording:
     struck = raised_by_handler(trouble)
     if struck is not None:
         raise struck
-    _log.error_once("cronguard is not recording %s: %s", guarded.options["job"], _brief(trouble))
+    log.error_once("cronguard is not recording %s: %s", guarded.options["job"], _brief(trouble))
     return Recording()
 
 
 def exported(run: Run) -> str:
-    """What `cronguard._runtime.RUN_VARIABLE` says for a command's job to be this run."""
+    """What `cronguard.runtime.runtime.RUN_VARIABLE` says for a command's job to be this run."""
     return f"{run.job} {run.run_id} {run.owner.pid} {run.owner.started or '-'}"
 
 

@@ -7,14 +7,14 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from cronguard import _log
-from cronguard._error_code import error_code, exit_name, related
-from cronguard._error_place import error_location
-from cronguard._error_type import error_type
-from cronguard._mask import clean
-from cronguard._settings_types import Redact
-from cronguard._signals import attempt
-from cronguard.model import Failure
+from cronguard.core.model import Failure
+from cronguard.privacy.error_code import error_code, exit_name, related
+from cronguard.privacy.error_location import error_location
+from cronguard.privacy.error_type import error_type
+from cronguard.privacy.mask import clean
+from cronguard.process import log
+from cronguard.process.signals import attempt
+from cronguard.settings.types import Redact
 
 _MADE_AT_RUN_TIME = 1 << 9
 """``Py_TPFLAGS_HEAPTYPE``."""
@@ -67,7 +67,7 @@ def is_plain(error: BaseException) -> bool:
 def load(redact: Redact) -> None:
     """Load now what a first `capture` would load, so that its time is the error's own."""
     if redact == "scrub":
-        attempt(import_module, "cronguard._redact")  # strict does without
+        attempt(import_module, "cronguard.privacy.redaction")  # strict does without
 
 
 def capture_output(
@@ -93,7 +93,7 @@ def _message(
 
     def failed(trouble: BaseException) -> None:
         name = _name_of(trouble)
-        _log.warning_once("redaction failed with %s: the message is left out", name)
+        log.warning_once("redaction failed with %s: the message is left out", name)
 
     return attempt(_shown, error, output, redact, keep, failed=failed)
 
@@ -101,13 +101,13 @@ def _message(
 def _shown(
     error: BaseException | None, output: str, redact: Redact, keep: Sequence[str]
 ) -> str | None:
-    from cronguard import _redact  # strict does without
+    from cronguard.privacy import redaction  # strict does without
 
     if callable(redact):
-        return _custom(redact, output if error is None else _redact.text_of(error), error)
+        return _custom(redact, output if error is None else redaction.text_of(error), error)
     if error is None:
-        return _redact.redact_output(output, keep=keep)
-    return _redact.redact_error(error, keep=keep)
+        return redaction.redact_output(output, keep=keep)
+    return redaction.redact_error(error, keep=keep)
 
 
 def _name_of(failure: BaseException) -> str:
@@ -125,7 +125,7 @@ def _custom(
     problem = (
         f"raised {raised[0]}" if raised else f"returned {type(answer).__name__} instead of str"
     )
-    _log.warning_once(
+    log.warning_once(
         "redact callable %s %s: only type, code and place of errors are kept; see redact in the"
         " settings",
         getattr(redact, "__qualname__", type(redact).__qualname__),

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, cast
 
-from cronguard._error_code import own_code
-from cronguard._error_place import is_generated
-from cronguard._error_type import written_name
-from cronguard._redact_vocabulary import vocabulary
+from cronguard.privacy.error_code import own_code
+from cronguard.privacy.error_location import is_generated
+from cronguard.privacy.error_type import written_name
+from cronguard.privacy.vocabulary import vocabulary
 
 _MOST_FRAMES = 20_000
 _MOST_CODES = 60

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
 
-from cronguard._signals import attempt
+from cronguard.process.signals import attempt
 
 Role: TypeAlias = Literal["error", "cause", "context", "member"]
 

@@ -9,8 +9,8 @@ from itertools import pairwise
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
-from cronguard._mask import MASK
-from cronguard._signals import attempt
+from cronguard.privacy.mask import MASK
+from cronguard.process.signals import attempt
 
 _MAX_FRAMES = 20_000
 _MAX_REMEMBERED = 2_000
@@ -108,7 +108,8 @@ def _rank(filename: str) -> int:
     if filename.startswith("<"):
         return _MADE if filename in _GENERATED else _LIBRARY
     path = _slashed(filename)
-    if path.startswith(_slashed(os.path.dirname(__file__)) + "/"):  # noqa: PTH120  # pathlib costs
+    package = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120  # pathlib costs
+    if path.startswith(_slashed(package) + "/"):
         return _CRONGUARD
     if any(mark in path for mark in _PACKAGES):
         return _CRONGUARD if "/site-packages/wrapt/" in path else _LIBRARY
@@ -197,7 +198,7 @@ def _function(code: CodeType) -> str:
         return MASK
     plain = name[1:-1] if name[:1] == "<" and name[-1:] == ">" else name
     if is_generated(code) and plain == name:
-        from cronguard._redact_vocabulary import vocabulary  # hardly ever needed
+        from cronguard.privacy.vocabulary import vocabulary  # hardly ever needed
 
         return name if vocabulary().knows_name(name) else MASK
     return name if plain.isidentifier() else MASK

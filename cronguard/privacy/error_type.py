@@ -89,6 +89,6 @@ def _makes(function: object, path: list[str]) -> bool:
 
 def _is_technical(name: str) -> bool:
     """For classes that libraries make on the fly, such as botocore's ``NoSuchKey``."""
-    from cronguard._redact_vocabulary import vocabulary  # hardly ever needed
+    from cronguard.privacy.vocabulary import vocabulary  # hardly ever needed
 
     return all(vocabulary().knows_name(part) for part in name.split("."))

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from cronguard._redact_code import CodeText
-from cronguard._redact_vocabulary import Vocabulary
+from cronguard.privacy.code_text import CodeText
+from cronguard.privacy.vocabulary import Vocabulary
 
 _PATTERN = "re:"
 

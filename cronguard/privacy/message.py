@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from cronguard._mask import MASK
-from cronguard._redact_known import Known
-from cronguard._redact_patterns import always_masked
-from cronguard._redact_templates import SpanKind, matches, stands_alone
-from cronguard._redact_words import Words
+from cronguard.privacy.known import Known
+from cronguard.privacy.mask import MASK
+from cronguard.privacy.patterns import always_masked
+from cronguard.privacy.templates import SpanKind, matches, stands_alone
+from cronguard.privacy.words import Words
 
 _UNKNOWN, _KEPT, _MASKED = 0, 1, 2
 

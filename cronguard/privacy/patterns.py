@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
-from cronguard._redact_vocabulary import Vocabulary
+from cronguard.privacy.vocabulary import Vocabulary
 
 
 class _Shape(NamedTuple):

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cronguard._error_code import Role, read, related
-from cronguard._error_type import error_type
-from cronguard._mask import MOST_CHARACTERS, clean
-from cronguard._redact_code import code_text
-from cronguard._redact_known import Known, keep_of
-from cronguard._redact_message import redact_message
-from cronguard._redact_vocabulary import vocabulary
-from cronguard._signals import attempt
-from cronguard.render import ESCAPES
+from cronguard.core.rendering import ESCAPES
+from cronguard.privacy.code_text import code_text
+from cronguard.privacy.error_code import Role, read, related
+from cronguard.privacy.error_type import error_type
+from cronguard.privacy.known import Known, keep_of
+from cronguard.privacy.mask import MOST_CHARACTERS, clean
+from cronguard.privacy.message import redact_message
+from cronguard.privacy.vocabulary import vocabulary
+from cronguard.process.signals import attempt
 
 _MOST_RELATED = 6
 _MOST_NOTES = 5

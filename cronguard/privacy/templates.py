@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, TypeAlias, cast
 
-from cronguard._redact_vocabulary import read_data
+from cronguard.privacy.vocabulary import read_data
 
 HoleKind: TypeAlias = Literal["", "n", "name", "names", "type", "file", "?"]
 SpanKind: TypeAlias = Literal["text", "", "n", "name", "names", "type", "file", "?"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from cronguard._error_code import is_sqlstate
-from cronguard._redact_known import Known
+from cronguard.privacy.error_code import is_sqlstate
+from cronguard.privacy.known import Known
 
 _CHARACTER = r"[^\s!-/:-@\[-^`{-~]"
 _RUN = re.compile(rf"(?!b['\"]){_CHARACTER}+(?:[-._/@\\'+]+{_CHARACTER}+)*")

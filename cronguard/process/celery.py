@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from cronguard.model import DELIVERY_SECONDS
+from cronguard.core.model import DELIVERY_SECONDS
 
 
 def watch(at_exit: Callable[[], None]) -> None:

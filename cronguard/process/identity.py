@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 
-from cronguard.model import Owner
+from cronguard.core.model import Owner
 
 _me: Owner | None = None
 _hooked = False

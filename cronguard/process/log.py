@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cronguard._workers import Bound
+    from cronguard.process.workers import Bound
 
 _WARNING, _ERROR = 30, 40
 _PATIENCE = 1.0
@@ -77,14 +77,16 @@ def _say(level: int, message: str, values: tuple[object, ...]) -> None:
         if logger.hasHandlers():
             _emit(lambda: logger.log(level, message, *values))
         elif last is not None and level >= last.level:
-            from cronguard import stderr  # where `logging` would write, but would leave a rest
+            from cronguard.process import (
+                stderr,  # where `logging` would write, but would leave a rest
+            )
 
             _emit(lambda: stderr.write(f"{message % values if values else message}\n"))
     except Exception as error:  # noqa: BLE001  # somebody else's handler or filter
         trouble = error
     if trouble is not None:
         try:
-            from cronguard._signals import raised_by_handler  # rare path
+            from cronguard.process.signals import raised_by_handler  # rare path
         except ImportError:  # the interpreter is being taken down
             return
         if struck := raised_by_handler(trouble):
@@ -93,7 +95,7 @@ def _say(level: int, message: str, values: tuple[object, ...]) -> None:
 
 def _emit(work: Callable[[], None]) -> None:
     """A handler may wait for a network or a full disk for ever: the job does not wait with it."""
-    from cronguard._workers import Bound, NoThread  # a run that goes well says nothing
+    from cronguard.process.workers import Bound, NoThread  # a run that goes well says nothing
 
     global _bound  # noqa: PLW0603  # made when there is something to say
     _bound = _bound or Bound(most_late=1)

@@ -16,8 +16,8 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, TypeVar
 
-from cronguard._forks import wait_for_end
-from cronguard._forks import watch as watch_forks
+from cronguard.process.forks import wait_for_end
+from cronguard.process.forks import watch as watch_forks
 
 T = TypeVar("T")
 

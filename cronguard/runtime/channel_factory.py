@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
-from cronguard._plugins import CHANNELS, SECRETS, builtin_names, load, options_of
-from cronguard._secrets import resolve
-from cronguard._settings import ChannelSettings
-from cronguard._stores import without_spool
-from cronguard._words import show
-from cronguard.errors import CronguardError, PluginError
-from cronguard.interfaces import Channel, SecretSource, Store
-from cronguard.model import SecretRef
+from cronguard.core.errors import CronguardError, PluginError
+from cronguard.core.interfaces import Channel, SecretSource, Store
+from cronguard.core.model import SecretRef
+from cronguard.core.text import show
+from cronguard.runtime.store_factory import without_spool
+from cronguard.settings.loading import ChannelSettings
+from cronguard.settings.plugins import CHANNELS, SECRETS, builtin_names, load, options_of
+from cronguard.settings.secrets import resolve
 
 
 def build_channel(settings: ChannelSettings, store: Callable[[], Store] | None = None) -> Channel:

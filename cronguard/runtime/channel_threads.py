@@ -12,9 +12,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from cronguard._forks import watch as watch_forks
-from cronguard.interfaces import Channel
-from cronguard.model import Delivery, Message, Settlement
+from cronguard.core.interfaces import Channel
+from cronguard.core.model import Delivery, Message, Settlement
+from cronguard.process.forks import watch as watch_forks
 
 
 class Attempt(NamedTuple):

@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from cronguard import _schedule
-from cronguard._options import DEFAULT_THRESHOLD, resolve_job
-from cronguard._process import current_owner, is_dead
-from cronguard.errors import ConfigError
-from cronguard.interfaces import Store
-from cronguard.model import AlertRule, JobStatus, RunRecord, Watch
-from cronguard.policy import is_snoozed
-from cronguard.render import duration
-from cronguard.times import readable
+from cronguard.core import schedule
+from cronguard.core.alert_rule import is_snoozed
+from cronguard.core.clock import readable
+from cronguard.core.errors import ConfigError
+from cronguard.core.interfaces import Store
+from cronguard.core.model import AlertRule, JobStatus, RunRecord, Watch
+from cronguard.core.rendering import duration
+from cronguard.process.identity import current_owner, is_dead
+from cronguard.settings.options import DEFAULT_THRESHOLD, resolve_job
 
 if TYPE_CHECKING:
-    from cronguard._delivery import Attempt, Courier
+    from cronguard.runtime.delivery import Attempt, Courier
 
 ProblemKind: TypeAlias = Literal["crashed", "overrun", "missed", "failing", "undelivered"]
 RulesFor: TypeAlias = Callable[[str], Sequence[AlertRule]]
@@ -110,7 +110,7 @@ def _overruns(
         return
     for record in watch.running:
         elapsed = (now - record.started_at).total_seconds()
-        news = _schedule.overrun(record.run_id, watch.job, elapsed, watch.max_runtime)
+        news = schedule.overrun(record.run_id, watch.job, elapsed, watch.max_runtime)
         if news is not None:
             store.announce_overrun(news, rules)
             text = f"{news.message}: {duration(elapsed)} so far"
@@ -127,20 +127,20 @@ def _missed(
     plan = watch.schedule
     if plan is None:
         return
-    missed = _schedule.judge(watch, _starts(store, watch, now), now)
+    missed = schedule.judge(watch, _starts(store, watch, now), now)
     if missed is not None:
         store.announce_missed(missed, rules)
     starts = (status.last_run.started_at if status and status.last_run else None, watch.seen_until)
     last = max((start for start in starts if start is not None), default=None)
     if missed is not None and missed.message is not None:
         yield Problem("missed", watch.job, missed.message, since=missed.latest)
-    elif late := _schedule.late_since(watch, last):
-        text = _schedule.missed_sentence(plan, 1, late)
+    elif late := schedule.late_since(watch, last):
+        text = schedule.missed_sentence(plan, 1, late)
         yield Problem("missed", watch.job, text, since=late)
 
 
 def _starts(store: Store, watch: Watch, now: datetime) -> Iterator[datetime]:
-    after = _schedule.first_start(watch, now)
+    after = schedule.first_start(watch, now)
     while True:
         page = store.starts(watch.job, after=after, limit=_PAGE)
         yield from page

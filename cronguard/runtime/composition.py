@@ -14,15 +14,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from cronguard import _log
-from cronguard._forks import after_the_fork
-from cronguard._forks import watch as watch_forks
-from cronguard._runtime import Runtime
-from cronguard._settings import Loaded, load_settings
-from cronguard.errors import CronguardError
+from cronguard.core.errors import CronguardError
+from cronguard.process import log
+from cronguard.process.forks import after_the_fork
+from cronguard.process.forks import watch as watch_forks
+from cronguard.runtime.runtime import Runtime
+from cronguard.settings.loading import Loaded, load_settings
 
 if TYPE_CHECKING:
-    from cronguard._settings_types import Overrides
+    from cronguard.settings.types import Overrides
 
 _lock = threading.RLock()  # a signal handler may run a guarded job while it is held
 _current: Runtime | None = None
@@ -59,7 +59,7 @@ def configure(**overrides: Unpack[Overrides]) -> None:
         ConfigError: a keyword is unknown, or a value has the wrong shape.
     """
     global _overrides  # noqa: PLW0603  # the process's one configuration
-    from cronguard._settings import check_overrides  # not on a run's path
+    from cronguard.settings.loading import check_overrides  # not on a run's path
 
     checked = check_overrides(**overrides)
     with _lock:
@@ -102,7 +102,7 @@ def _build() -> Runtime:
     with _lock:
         if _current is None:
             _hook()
-            composed = compose(_overrides, _log.warning_once)
+            composed = compose(_overrides, log.warning_once)
             _hook_watchdog()
             _current = _current or composed  # type: ignore[redundant-expr]  # a signal handler may have been quicker
         return _current
@@ -110,8 +110,8 @@ def _build() -> Runtime:
 
 def compose(overrides: Mapping[str, Any], say: Callable[..., None]) -> Runtime:
     """Settings and store as they stand now. Wrong settings are said, and what is valid is used."""
-    from cronguard._store_url import ephemeral_place, ephemeral_sentence
-    from cronguard._stores import default_store, open_store  # adapters come late
+    from cronguard.runtime.store_factory import default_store, open_store  # adapters come late
+    from cronguard.settings.store_url import ephemeral_place, ephemeral_sentence
 
     loaded = load(overrides)
     for problem in loaded.problems:
@@ -154,7 +154,7 @@ def _hook() -> None:
 
         Finalize(None, _at_exit, exitpriority=0)
     if "celery" in sys.modules:
-        from cronguard._celery import watch as watch_celery  # few programs have it
+        from cronguard.process.celery import watch as watch_celery  # few programs have it
 
         watch_celery(_at_exit)
     if _hooked:

@@ -18,12 +18,12 @@ from functools import partial
 from queue import Empty
 from typing import TypeAlias
 
-from cronguard import _log
-from cronguard._codes import explain
-from cronguard._lanes import Attempt, Lanes, send
-from cronguard.errors import ChannelError, CronguardError, PluginError, SecretError, StoreError
-from cronguard.interfaces import Channel, Store
-from cronguard.model import DELIVERY_SECONDS, Delivery, DeliveryState, Message, Settlement
+from cronguard.core.errors import ChannelError, CronguardError, PluginError, SecretError, StoreError
+from cronguard.core.interfaces import Channel, Store
+from cronguard.core.model import DELIVERY_SECONDS, Delivery, DeliveryState, Message, Settlement
+from cronguard.process import log
+from cronguard.runtime.channel_threads import Attempt, Lanes, send
+from cronguard.runtime.delivery_codes import explain
 
 SETTLING_SECONDS = 0.25
 """The part of the deadline kept back for writing down what became of the tries."""
@@ -105,7 +105,7 @@ class Courier:
                 self._wanted.add(job)
                 return
         if not self._in_background(partial(self._conduct, job), deadline):
-            _log.warning_once(_NO_THREAD, job)
+            log.warning_once(_NO_THREAD, job)
 
     def dispatch_directly(self, unwritten: Sequence[Delivery], told: set[str]) -> None:
         """Send alerts that are in no outbox: one try in the background; never raises.
@@ -122,7 +122,7 @@ class Courier:
             self.deliver(unwritten, deadline=deadline, settle=False, lanes=lanes, report=report)
 
         if not self._in_background(work, time.monotonic() + DELIVERY_SECONDS):
-            _log.error("no thread can be started now: an alert that could not be kept is lost")
+            log.error("no thread can be started now: an alert that could not be kept is lost")
 
     def _conduct(self, job: str, lanes: Lanes, deadline: float) -> None:
         claimed = self._store.claim_alerts(channels=tuple(lanes.channels), job=job)
@@ -141,9 +141,9 @@ class Courier:
             try:
                 work(lanes, deadline)
             except CronguardError as error:
-                _log.warning("alerts could not be delivered now and stay pending: %s", error)
+                log.warning("alerts could not be delivered now and stay pending: %s", error)
             except BaseException as error:  # noqa: BLE001  # the last line of defence of a thread
-                _log.error("delivery failed (%s): alerts stay pending", type(error).__name__)
+                log.error("delivery failed (%s): alerts stay pending", type(error).__name__)
             finally:
                 lanes.dismiss()
                 self._ended(deadline)
@@ -270,7 +270,7 @@ class Courier:
         start = time.monotonic()
         detail: str | None = None
         try:
-            from cronguard.payload import decode  # only when somebody is told
+            from cronguard.core.payload import decode  # only when somebody is told
 
             message = Message(
                 alert=decode(delivery.payload),
@@ -301,7 +301,7 @@ class Courier:
         try:
             self._store.settle_alert(delivery, settlement)
         except Exception as error:  # noqa: BLE001  # the other alerts are still to be settled
-            _log.warning(
+            log.warning(
                 "what became of an alert of %s could not be written (%s): it may come again",
                 delivery.job,
                 error if isinstance(error, StoreError) else type(error).__name__,
@@ -320,7 +320,7 @@ def _log_failure(attempt: Attempt) -> None:
     delivery, settlement = attempt.delivery, attempt.settlement
     if settlement.state == "sent":
         return
-    _log.warning(
+    log.warning(
         "the %s alert of %s did not reach channel %s and %s (%s%s)",
         delivery.kind,
         delivery.job,

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from cronguard import _log
-from cronguard.errors import ChannelError
-from cronguard.model import DELIVERY_SECONDS, SecretRef
+from cronguard.core.errors import ChannelError
+from cronguard.core.model import DELIVERY_SECONDS, SecretRef
+from cronguard.process import log
 
 _CRONITOR = ("cronitor.link", "cronitor.io")
 
@@ -45,7 +45,7 @@ def ping(job: str, ref: SecretRef, resolve: Callable[[SecretRef], str], *, faile
     def work() -> None:
         trouble: str | None
         try:
-            from cronguard import http  # only where there is somebody to ping
+            from cronguard.channels.transport import http  # only where there is somebody to ping
 
             url = ping_url(resolve(ref), failed=failed)
             http.raise_for_status(http.post(url, body=b"", deadline=deadline))
@@ -57,7 +57,7 @@ def ping(job: str, ref: SecretRef, resolve: Callable[[SecretRef], str], *, faile
         except BaseException as error:  # noqa: BLE001  # the last line of defence of a thread
             trouble = type(error).__name__
         if trouble is not None:
-            _log.warning("the heartbeat of %s did not reach %s (%s)", job, ref, trouble)
+            log.warning("the heartbeat of %s did not reach %s (%s)", job, ref, trouble)
         over.set()
 
     name = "cronguard-heartbeat"
@@ -66,4 +66,4 @@ def ping(job: str, ref: SecretRef, resolve: Callable[[SecretRef], str], *, faile
         threading.Thread(target=work, name=name, daemon=True).start()
     except RuntimeError:
         over.set()
-        _log.warning_once("no thread can be started now, so nobody hears the heartbeat of %s", job)
+        log.warning_once("no thread can be started now, so nobody hears the heartbeat of %s", job)

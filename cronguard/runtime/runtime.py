@@ -11,26 +11,26 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from cronguard import _log
-from cronguard._options import JobConfig, resolve_job
-from cronguard._settings import (
+from cronguard.core.alert_rule import OVERRUN_STEPS, overrun_step
+from cronguard.core.errors import CronguardError, StoreConfigError, StoreError
+from cronguard.core.interfaces import Channel, Store
+from cronguard.core.model import HEARTBEAT_SECONDS, LEASE_SECONDS, AlertRule, Failure, Run
+from cronguard.process import log
+from cronguard.process.signals import raised_by_handler
+from cronguard.runtime.watchdog import Watchdog
+from cronguard.settings.loading import (
     ChannelSettings,
     Settings,
     channel_named,
     rules_for,
 )
-from cronguard._settings_types import Redact
-from cronguard._signals import raised_by_handler
-from cronguard._watchdog import Watchdog
-from cronguard.errors import CronguardError, StoreConfigError, StoreError
-from cronguard.interfaces import Channel, Store
-from cronguard.model import HEARTBEAT_SECONDS, LEASE_SECONDS, AlertRule, Failure, Run
-from cronguard.policy import OVERRUN_STEPS, overrun_step
+from cronguard.settings.options import JobConfig, resolve_job
+from cronguard.settings.types import Redact
 
 if TYPE_CHECKING:
-    from cronguard._delivery import Courier
-    from cronguard._recorder import Guarded, Recording, Unwritten
-    from cronguard._workers import Bound
+    from cronguard.guarding.recording import Guarded, Recording, Unwritten
+    from cronguard.process.workers import Bound
+    from cronguard.runtime.delivery import Courier
 
 _MOST_UNWRITTEN = 1_000
 _CAPTURE_SECONDS = 1.0
@@ -56,7 +56,7 @@ class Runtime:
     """True for a runtime that `configure` does not replace: see `installed`."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
-        from cronguard._stores import dependable  # adapters come late
+        from cronguard.runtime.store_factory import dependable  # adapters come late
 
         self.settings = settings
         self.store = dependable(store, settings)
@@ -78,13 +78,13 @@ class Runtime:
     @cached_property
     def courier(self) -> Courier:
         """What delivers alerts from here; made when there are any."""
-        from cronguard._delivery import Courier  # most runs owe no alert
+        from cronguard.runtime.delivery import Courier  # most runs owe no alert
 
         return Courier(self.store, self.channels, self._build_channel, self._build_console)
 
     @cached_property
     def _captures(self) -> Bound:
-        from cronguard._workers import Bound  # only when a job fails
+        from cronguard.process.workers import Bound  # only when a job fails
 
         return Bound(most_late=2)
 
@@ -108,16 +108,18 @@ class Runtime:
                 try:
                     self.channels[name] = channel_named(name, os.environ)
                 except CronguardError as error:
-                    _log.warning_once("%s: %s", config.job, error)
+                    log.warning_once("%s: %s", config.job, error)
         return tuple(self.channels.values())
 
     def _build_channel(self, name: str) -> Channel:
-        from cronguard._channels import build_channel  # only when somebody is told
+        from cronguard.runtime.channel_factory import build_channel  # only when somebody is told
 
         return build_channel(self.channels[name], lambda: self.store)
 
     def _build_console(self, _name: str) -> Channel:
-        from cronguard._channels import build_channel  # only when a vault is out of reach
+        from cronguard.runtime.channel_factory import (
+            build_channel,  # only when a vault is out of reach
+        )
 
         return build_channel(ChannelSettings("console", "console"))
 
@@ -128,8 +130,8 @@ class Runtime:
         `redact_keep`: it gets its time in a thread, and where it does not come back, the message is
         left out. Raises only what a signal handler of the program raises meanwhile.
         """
-        from cronguard._capture import capture, is_plain, load  # only when a job fails
-        from cronguard._workers import Failed, NoThread, Overdue  # likewise
+        from cronguard.privacy.capture import capture, is_plain, load  # only when a job fails
+        from cronguard.process.workers import Failed, NoThread, Overdue  # likewise
 
         redact, keep = self.settings.redact, self.settings.redact_keep
         if not callable(redact) and not keep and is_plain(error):
@@ -143,7 +145,7 @@ class Runtime:
             except NoThread:
                 return work()
             except (Failed, Overdue) as trouble:
-                _log.warning_once("an error message could not be read (%s)", type(trouble).__name__)
+                log.warning_once("an error message could not be read (%s)", type(trouble).__name__)
         return Failure("BaseException")
 
     # --- runs of this process -------------------------------------------------------------------
@@ -221,7 +223,7 @@ class Runtime:
                 raise struck
             if isinstance(trouble, StoreError) and not isinstance(trouble, StoreConfigError):
                 return False
-            _log.error_once("a run of %s cannot be recorded (%s)", run.job, type(trouble).__name__)
+            log.error_once("a run of %s cannot be recorded (%s)", run.job, type(trouble).__name__)
         self._unwritten.pop(run.run_id, None)
         if alerts_due:
             self.courier.dispatch(run.job)
@@ -231,8 +233,10 @@ class Runtime:
         """Tell whoever the job's ``heartbeat_url`` names how a run ended; never raises."""
         ref = job.config.heartbeat_url
         if ref is not None:
-            from cronguard._channels import resolve_secret  # few jobs have somebody to tell
-            from cronguard._heartbeat_url import ping
+            from cronguard.runtime.channel_factory import (
+                resolve_secret,  # few jobs have somebody to tell
+            )
+            from cronguard.runtime.heartbeat_ping import ping
 
             ping(
                 job.config.job,
@@ -246,7 +250,7 @@ class Runtime:
         trouble = str(error)
         if trouble not in self._complained:
             self._complained.add(trouble)
-            _log.warning("%s: %s", consequence, trouble)
+            log.warning("%s: %s", consequence, trouble)
 
     def _beat(self) -> float:
         """What the watchdog does; seconds until there is something to do again."""
@@ -258,7 +262,7 @@ class Runtime:
             try:
                 self._renew()
             except StoreError as error:  # a run that goes on too long is still to be told
-                _log.debug("a heartbeat was missed: %s", error)
+                log.debug("a heartbeat was missed: %s", error)
         due = self._renew_at
         for recording in list(self._open.values()):
             if recording.run is not None and recording.run.max_runtime:
@@ -282,17 +286,17 @@ class Runtime:
         if overrun_step(elapsed, run.max_runtime) > recording.overrun:
             if not recording.started:  # the store has not taken the start, so it knows of no run
                 return now + max(1.0, elapsed / 4)
-            from cronguard._schedule import overrun  # most runs end in time
+            from cronguard.core.schedule import overrun  # most runs end in time
 
             news = overrun(run.run_id, run.job, elapsed, run.max_runtime)
             assert news is not None  # noqa: S101  # for mypy
             try:
                 due = self.store.announce_overrun(news, run.rules)
             except StoreError as error:
-                _log.debug("an overrun of %s could not be announced: %s", run.job, error)
+                log.debug("an overrun of %s could not be announced: %s", run.job, error)
                 return now + HEARTBEAT_SECONDS
             recording.overrun = news.step
-            _log.warning("%s is %s", run.job, news.message)
+            log.warning("%s is %s", run.job, news.message)
             if due:
                 self.courier.dispatch(run.job)
         step = next((each for each in OVERRUN_STEPS if each > recording.overrun), None)
@@ -307,4 +311,4 @@ class Runtime:
             self.replay(math.inf)
             self.store.close()
         except Exception as error:  # noqa: BLE001  # the process is ending; nothing may stop it
-            _log.debug("the store could not be closed (%s)", type(error).__name__)
+            log.debug("the store could not be closed (%s)", type(error).__name__)

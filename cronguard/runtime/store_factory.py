@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import cast
 
-from cronguard import _log
-from cronguard._plugins import STORES, load
-from cronguard._settings import Settings
-from cronguard._store_url import default_store_path, store_target
-from cronguard.errors import ConfigError
-from cronguard.interfaces import Store
-from cronguard.model import SecretRef
+from cronguard.core.errors import ConfigError
+from cronguard.core.interfaces import Store
+from cronguard.core.model import SecretRef
+from cronguard.process import log
+from cronguard.settings.loading import Settings
+from cronguard.settings.plugins import STORES, load
+from cronguard.settings.store_url import default_store_path, store_target
 
 
 def open_store(settings: Settings) -> Store:
@@ -40,14 +40,14 @@ def dependable(store: Store, settings: Settings) -> Store:
         return store
     import hashlib
 
-    from cronguard._bounded import bounded_store  # not for a store that sees to it itself
-    from cronguard.stores.spooled import SpooledStore
+    from cronguard.stores.spool.store import SpooledStore
+    from cronguard.stores.timeouts import bounded_store  # not for a store that sees to it itself
 
     bounded = bounded_store(store, settings.store_timeout)
     try:
         folder = default_store_path(os.environ).parent
     except (ConfigError, OSError) as error:
-        _log.debug("no local spool: %s", error)  # and what cannot be written is told directly
+        log.debug("no local spool: %s", error)  # and what cannot be written is told directly
         return bounded
     where = getattr(store, "where", None) or _place(settings)
     name = f"{type(store).__module__}.{type(store).__qualname__} {where}"
@@ -55,13 +55,13 @@ def dependable(store: Store, settings: Settings) -> Store:
     return SpooledStore(
         bounded,
         folder / f"spool-{digest}.db",
-        complain=lambda sentence: _log.warning_once("%s", sentence),
+        complain=lambda sentence: log.warning_once("%s", sentence),
     )
 
 
 def without_spool(store: Store) -> Store:
     """The store itself, where `dependable` put this host's spool before it."""
-    from cronguard.stores.spooled import SpooledStore
+    from cronguard.stores.spool.store import SpooledStore
 
     return store.remote if isinstance(store, SpooledStore) else store
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from cronguard import _log
+from cronguard.process import log
 
 
 class Watchdog:
@@ -47,7 +47,7 @@ class Watchdog:
             )
             self._thread.start()
         except RuntimeError:
-            _log.warning_once(
+            log.warning_once(
                 "no thread can be started here: runs that outlast their lease may be taken for dead"
             )
         self._settled = True
@@ -66,7 +66,7 @@ class Watchdog:
         self.stop()
         self._settled = False
         if thread is not threading.current_thread():
-            from cronguard._forks import wait_for_end  # few programs fork
+            from cronguard.process.forks import wait_for_end  # few programs fork
 
             wait_for_end(thread)
         return True
@@ -81,6 +81,6 @@ class Watchdog:
             try:
                 pause = min(pause, max(0.0, self._beat()))
             except Exception as error:  # noqa: BLE001  # the next beat may fare better
-                _log.debug("a heartbeat was missed (%s)", type(error).__name__)
+                log.debug("a heartbeat was missed (%s)", type(error).__name__)
             self._wakes_at = time.monotonic() + pause
             bell.wait(pause)

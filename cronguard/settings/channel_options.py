@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from cronguard import _plugins
-from cronguard._option_checks import check_count
-from cronguard._secrets import SCHEMES, parse_reference
-from cronguard._words import may_be_secret, show
-from cronguard.errors import ConfigError
-from cronguard.model import Option, SecretRef
+from cronguard.core.errors import ConfigError
+from cronguard.core.model import Option, SecretRef
+from cronguard.core.text import may_be_secret, show
+from cronguard.settings import plugins
+from cronguard.settings.option_checks import check_count
+from cronguard.settings.secrets import SCHEMES, parse_reference
 
 _NEVER = ("never", "none", "off")
 _LENGTH = 2000
@@ -30,7 +30,7 @@ def check_written(option: Option, value: object, variable: str) -> str | SecretR
         return ref
     _check_names_something(option, text)
     if option.secret and _has_other_scheme(text):
-        if ref := parse_reference(text, _plugins.names(_plugins.SECRETS)):
+        if ref := parse_reference(text, plugins.names(plugins.SECRETS)):
             return ref
         raise ConfigError(
             f"{option.name} is neither env:NAME nor vault:NAME, and no plugin reads what it names: "

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from cronguard import _plugins
-from cronguard._channel_options import check_rule, check_variable, check_written
-from cronguard._option_checks import check_channel_name
-from cronguard._plugins import RULES
-from cronguard._settings_types import ChannelSettings, Layer, Notes
-from cronguard._words import show, suggest
-from cronguard.errors import ConfigError, PluginError
-from cronguard.model import Option, SecretRef
+from cronguard.core.errors import ConfigError, PluginError
+from cronguard.core.model import Option, SecretRef
+from cronguard.core.text import show, suggest
+from cronguard.settings import plugins
+from cronguard.settings.channel_options import check_rule, check_variable, check_written
+from cronguard.settings.option_checks import check_channel_name
+from cronguard.settings.plugins import RULES
+from cronguard.settings.types import ChannelSettings, Layer, Notes
 
 _PREFIX = "CRONGUARD_"
 _OWN_VARIABLES = frozenset(
@@ -123,7 +123,7 @@ class ChannelLoader:
         for end in range(len(words) - 1, 0, -1):
             channel = "-".join(words[:end])
             try:
-                kind = _plugins.builtin(_plugins.CHANNELS, channel)
+                kind = plugins.builtin(plugins.CHANNELS, channel)
             except PluginError:
                 return channel
             if kind is not None:
@@ -136,13 +136,13 @@ class ChannelLoader:
 
     def _of_stranger(self, name: str) -> str | None:
         """The third party's channel that a variable speaks of; its prefix is the longest."""
-        strangers = _plugins.foreign_names(_plugins.CHANNELS)
+        strangers = plugins.foreign_names(plugins.CHANNELS)
         fitting = [each for each in strangers if name.startswith(variable(each, ""))]
         if not fitting:
             return None
         channel = max(fitting, key=len)
         try:
-            return self._spoken_of(name, channel, _plugins.load(_plugins.CHANNELS, channel))
+            return self._spoken_of(name, channel, plugins.load(plugins.CHANNELS, channel))
         except PluginError:
             return channel
 
@@ -223,9 +223,9 @@ class ChannelLoader:
 
     def _kind(self, name: str, kind_name: str) -> type:
         try:
-            return _plugins.load(_plugins.CHANNELS, kind_name)
+            return plugins.load(plugins.CHANNELS, kind_name)
         except PluginError:
-            installed = _plugins.names(_plugins.CHANNELS)
+            installed = plugins.names(plugins.CHANNELS)
             if kind_name in installed or kind_name != name:
                 raise
             known = {*installed, *self._tables} - {name}
@@ -285,9 +285,9 @@ class ChannelLoader:
         unread = sorted(set(self._variables) - self._read)
         if not unread:
             return
-        for name in _plugins.builtin_names(_plugins.CHANNELS):
+        for name in plugins.builtin_names(plugins.CHANNELS):
             try:
-                options = _options(_plugins.load(_plugins.CHANNELS, name))
+                options = _options(plugins.load(plugins.CHANNELS, name))
             except PluginError:  # its extra is not installed, which has been said
                 unread = [each for each in unread if not each.startswith(variable(name, ""))]
             else:
@@ -329,7 +329,7 @@ def _free_name(name: str, taken: Mapping[str, object]) -> str:
 
 
 def _options(kind: type) -> dict[str, Option]:
-    return {option.name: option for option in _plugins.options_of(kind)}
+    return {option.name: option for option in plugins.options_of(kind)}
 
 
 def _keys(options: Mapping[str, Option]) -> tuple[str, ...]:

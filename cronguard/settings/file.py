@@ -8,8 +8,8 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from cronguard._settings_types import Layer, Notes
-from cronguard._words import is_secret, may_be_secret
+from cronguard.core.text import is_secret, may_be_secret
+from cronguard.settings.types import Layer, Notes
 
 _PYPROJECT = "pyproject.toml"
 _OWN = "cronguard.toml"

@@ -9,9 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cronguard._options import JobConfig, check_job_name, check_option
-from cronguard._secrets import parse_reference
-from cronguard._setting_checks import (
+from cronguard.core.errors import ConfigError
+from cronguard.core.interfaces import Store
+from cronguard.core.model import AlertRule, SecretRef
+from cronguard.core.text import show, suggest
+from cronguard.settings.channels import ChannelLoader
+from cronguard.settings.file import read_settings_file
+from cronguard.settings.options import JobConfig, check_job_name, check_option
+from cronguard.settings.secrets import parse_reference
+from cronguard.settings.setting_checks import (
     KEYS,
     check_channel_table,
     check_channels,
@@ -21,9 +27,8 @@ from cronguard._setting_checks import (
     check_store_timeout,
     check_test_mode,
 )
-from cronguard._settings_channels import ChannelLoader
-from cronguard._settings_file import read_settings_file
-from cronguard._settings_types import (
+from cronguard.settings.store_url import store_target
+from cronguard.settings.types import (
     DEFAULT_REDACT,
     DEFAULT_STORE_TIMEOUT,
     ChannelSettings,
@@ -33,11 +38,6 @@ from cronguard._settings_types import (
     Redact,
     Settings,
 )
-from cronguard._store_url import store_target
-from cronguard._words import show, suggest
-from cronguard.errors import ConfigError
-from cronguard.interfaces import Store
-from cronguard.model import AlertRule, SecretRef
 
 _VARIABLES = ("store", "channels", "store_timeout", "test_mode", "redact")
 _SUPABASE = ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY")

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
-from cronguard._words import is_secret, show
-from cronguard.errors import ConfigError
-from cronguard.model import Overlap
+from cronguard.core.errors import ConfigError
+from cronguard.core.model import Overlap
+from cronguard.core.text import is_secret, show
 
 OFF = "off"
 """How text says that there is no ``max_runtime``."""

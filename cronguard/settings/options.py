@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple, TypedDict
 
-from cronguard._option_checks import CHECKS, OFF, check_job_name, parse_duration
-from cronguard._words import show, suggest
-from cronguard.errors import ConfigError
-from cronguard.model import Overlap, Schedule, SecretRef
+from cronguard.core.errors import ConfigError
+from cronguard.core.model import Overlap, Schedule, SecretRef
+from cronguard.core.text import show, suggest
+from cronguard.settings.option_checks import CHECKS, OFF, check_job_name, parse_duration
 
 _DURATIONS = frozenset({"max_runtime", "grace"})
 _NONE_IS_ABSENT = frozenset({"job", "realert_every", "channels", "schedule", "runbook"})

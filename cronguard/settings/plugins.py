@@ -1,9 +1,9 @@
-"""Plugins by name: cronguard's own by convention, everybody else's through entry points.
+"""Plugins by name: cronguard's own by their modules, everybody else's through entry points.
 
-Three groups: ``cronguard.channels``, ``cronguard.stores``, ``cronguard.secrets``. A built-in called
-``email-smtp`` is the one class of its kind in the module ``email_smtp`` of the package that has the
-group's name: found without package metadata, whose reading costs more than a run. It also works
-where there is no metadata, in a zipapp or a source tree.
+Three groups: ``cronguard.channels``, ``cronguard.stores``, ``cronguard.secrets``. A built-in is the
+one class of its kind in its module: the channel ``email-smtp`` in ``cronguard.channels.email_smtp``,
+stores and secret sources where `_MODULES` says. So it is found without package metadata, whose
+reading costs more than a run, and also where there is none, in a zipapp or a source tree.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from cronguard._words import show, suggest
-from cronguard.errors import PluginError
-from cronguard.interfaces import Channel, SecretSource, Store
-from cronguard.model import Option
+from cronguard.core.errors import PluginError
+from cronguard.core.interfaces import Channel, SecretSource, Store
+from cronguard.core.model import Option
+from cronguard.core.text import show, suggest
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -40,6 +40,18 @@ _NEVER_RUNS = 0x20 | 0x200
 _IMPORT_SECONDS = 5.0
 _NOUNS = {CHANNELS: "channel", STORES: "store", SECRETS: "secret source"}
 _OWN = "cronguard"
+_MODULES: dict[str, dict[str, str]] = {
+    STORES: {
+        "postgres": "cronguard.stores.server.postgres",
+        "sqlite": "cronguard.stores.sqlite.store",
+        "supabase": "cronguard.stores.server.supabase",
+    },
+    SECRETS: {
+        "env": "cronguard.settings.secret_sources.env",
+        "vault": "cronguard.settings.secret_sources.vault",
+    },
+}
+"""Group → name → module. Channels have one file each, so their names say which."""
 
 _loaded: dict[tuple[str, str], type | PluginError] = {}
 _entry_points: dict[str, dict[str, list[EntryPoint]]] = {}
@@ -90,10 +102,9 @@ def builtin(group: Group, name: str) -> type | None:
 
     Raises PluginError if there is one but it cannot be used, as when its extra is not installed.
     """
-    module_name = name.replace("-", "_")
-    if not module_name.isidentifier() or module_name.startswith("_"):
+    path = _module_of(group, name)
+    if path is None:
         return None
-    path = f"{group}.{module_name}"
     try:
         module = import_module(path)
     except ModuleNotFoundError as error:
@@ -117,6 +128,14 @@ def builtin(group: Group, name: str) -> type | None:
         and fault(group, value) is None
     ]
     return found[0] if len(found) == 1 else None
+
+
+def _module_of(group: Group, name: str) -> str | None:
+    if group != CHANNELS:
+        return _MODULES[group].get(name)
+    module_name = name.replace("-", "_")
+    named = module_name.isidentifier() and not module_name.startswith("_")
+    return f"{group}.{module_name}" if named else None
 
 
 def names(group: Group) -> tuple[str, ...]:
@@ -186,7 +205,7 @@ def _faults(group: Group, kind: object) -> Iterator[str]:
         or not isinstance(options, Sequence)
         or not all(isinstance(option, Option) for option in options)
     ):
-        yield "has no OPTIONS, a sequence of cronguard.model.Option"
+        yield "has no OPTIONS, a sequence of cronguard.core.model.Option"
         return
     names: set[str] = set()
     for name, _, secret, _, default in options:
@@ -227,7 +246,7 @@ def _load_foreign(group: Group, name: str) -> type:
 
 def _judged_in_time(group: Group, point: EntryPoint) -> tuple[Any, str | None]:
     """As `_judged`, in a thread: no job waits for ever for somebody else's import."""
-    from cronguard._workers import Bound, Failed, NoThread, Overdue  # few have such plugins
+    from cronguard.process.workers import Bound, Failed, NoThread, Overdue  # few have such plugins
 
     work = partial(_judged, group, point)
     try:
@@ -305,6 +324,8 @@ def _own_distribution() -> str | None:
 
 def builtin_names(group: Group) -> list[str]:
     """The names of cronguard's own, those that lack their extra too; reads no metadata."""
+    if group != CHANNELS:
+        return list(_MODULES[group])
     from pkgutil import iter_modules  # only when plugins are listed
 
     package = sys.modules.get(group) or import_module(group)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from cronguard.errors import SecretError
-from cronguard.interfaces import SecretSource
-from cronguard.model import SecretRef
+from cronguard.core.errors import SecretError
+from cronguard.core.interfaces import SecretSource
+from cronguard.core.model import SecretRef
 
 SCHEMES = ("env", "vault")
 """Schemes of cronguard's own; others come from the entry-point group ``cronguard.secrets``."""
@@ -14,7 +14,7 @@ DEPTH = 3
 """How many references in a row are followed."""
 
 _CODES = ("secret_missing", "secret_unreadable")
-_OWN_VAULT = "cronguard.secrets.vault"
+_OWN_VAULT = "cronguard.settings.secret_sources.vault"
 _LENGTH = 200
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 _NAME_LETTERS = _LETTERS | frozenset("-./:")

@@ -6,15 +6,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from cronguard import _plugins
-from cronguard._option_checks import check_channel_name, check_flag, check_span, parse_duration
-from cronguard._settings_channels import instance_name
-from cronguard._settings_types import Layer, Redact
-from cronguard._store_url import BUILTIN_SCHEMES, StoreTarget, absolute_store, parse_store
-from cronguard._words import may_be_secret, show, suggest
-from cronguard.errors import ConfigError
-from cronguard.interfaces import Store
-from cronguard.model import SecretRef
+from cronguard.core.errors import ConfigError
+from cronguard.core.interfaces import Store
+from cronguard.core.model import SecretRef
+from cronguard.core.text import may_be_secret, show, suggest
+from cronguard.settings import plugins
+from cronguard.settings.channels import instance_name
+from cronguard.settings.option_checks import (
+    check_channel_name,
+    check_flag,
+    check_span,
+    parse_duration,
+)
+from cronguard.settings.store_url import BUILTIN_SCHEMES, StoreTarget, absolute_store, parse_store
+from cronguard.settings.types import Layer, Redact
 
 KEYS = (
     *("store", "channels", "channel", "job"),
@@ -74,9 +79,9 @@ def _holds_credentials(target: StoreTarget) -> bool:
 def _check_scheme(scheme: str) -> None:
     if scheme in BUILTIN_SCHEMES:
         return
-    plugins = _plugins.names(_plugins.STORES)
-    if scheme not in plugins:
-        known = sorted({*BUILTIN_SCHEMES, *plugins})
+    names = plugins.names(plugins.STORES)
+    if scheme not in names:
+        known = sorted({*BUILTIN_SCHEMES, *names})
         raise ConfigError(
             f"store scheme {show(scheme)} is not known{suggest(scheme, known)}: "
             f"use one of {', '.join(known)}, or install the plugin that provides it"

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from cronguard._secrets import DEPTH, parse_reference
-from cronguard._words import suggest
-from cronguard.errors import ConfigError
-from cronguard.model import SecretRef
+from cronguard.core.errors import ConfigError
+from cronguard.core.model import SecretRef
+from cronguard.core.text import suggest
+from cronguard.settings.secrets import DEPTH, parse_reference
 
 BUILTIN_SCHEMES = {
     "sqlite": "sqlite",

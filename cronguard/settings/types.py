@@ -1,4 +1,4 @@
-"""Settings as values: what `cronguard._settings.load_settings` hands to the rest."""
+"""Settings as values: what `cronguard.settings.loading.load_settings` hands to the rest."""
 
 # No `from __future__ import annotations` here: a NamedTuple compiles every annotation that is text,
 # which costs each cron process more than all the rest of this module.
@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypedDict
 
-from cronguard.interfaces import Store
-from cronguard.model import SecretRef
+from cronguard.core.interfaces import Store
+from cronguard.core.model import SecretRef
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    from cronguard.interfaces import Channel
+    from cronguard.core.interfaces import Channel
 
 Redact: TypeAlias = Literal["strict", "scrub"] | Callable[[str, BaseException | None], str]
 """``strict``: type, code and place only. ``scrub``: the message too, masked. A callable gets the
@@ -77,7 +77,7 @@ class Settings(NamedTuple):
     channels: tuple[ChannelSettings, ...] = ()
     """Every channel that is ready for use, those with ``default`` first. Never without one."""
     jobs: Mapping[str, Mapping[str, Any]] = _NOTHING
-    """Options of jobs by name, as `cronguard._options.check_options` returns them."""
+    """Options of jobs by name, as `cronguard.settings.options.check_options` returns them."""
     store_timeout: float = DEFAULT_STORE_TIMEOUT
     """Seconds that one call to the store may take."""
     redact: Redact = DEFAULT_REDACT

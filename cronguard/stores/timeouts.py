@@ -6,10 +6,10 @@ import threading
 from functools import partial
 from typing import Any, cast
 
-from cronguard._signals import raised_by_handler
-from cronguard._workers import Bound, Busy, Failed, NoThread, Overdue
-from cronguard.errors import StoreError
-from cronguard.interfaces import Store
+from cronguard.core.errors import StoreError
+from cronguard.core.interfaces import Store
+from cronguard.process.signals import raised_by_handler
+from cronguard.process.workers import Bound, Busy, Failed, NoThread, Overdue
 
 _MOST_LATE = 3
 _MOST_AT_ONCE = 8

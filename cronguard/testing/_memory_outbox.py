@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from cronguard.model import (
+from cronguard.core.model import (
     LONGEST_LEASE,
     LONGEST_PAUSE,
     AlertKind,
@@ -17,7 +17,7 @@ from cronguard.model import (
     NewAlert,
     Settlement,
 )
-from cronguard.payload import encode
+from cronguard.core.payload import encode
 
 
 @dataclass(slots=True)
@@ -67,7 +67,7 @@ class MemoryOutbox:
         limit: int,
         claim_for: float,
     ) -> list[Delivery]:
-        """As `cronguard.interfaces.Store.claim_alerts`."""
+        """As `cronguard.core.interfaces.Store.claim_alerts`."""
         claimed: list[Delivery] = []
         for out in self._alerts.values():
             wanted = out.state == state and out.delivery.channel in channels
@@ -86,7 +86,7 @@ class MemoryOutbox:
         return claimed
 
     def settle(self, delivery: Delivery, settlement: Settlement, now: datetime) -> bool:
-        """As `cronguard.interfaces.Store.settle_alert`."""
+        """As `cronguard.core.interfaces.Store.settle_alert`."""
         for out in self._alerts.values():
             if out.delivery.alert_id != delivery.alert_id:
                 continue

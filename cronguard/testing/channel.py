@@ -6,10 +6,10 @@ import threading
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, ClassVar, get_args
 
-from cronguard.errors import ChannelError
-from cronguard.interfaces import Channel
-from cronguard.model import Alert, AlertKind, Message, Option
-from cronguard.payload import encode
+from cronguard.core.errors import ChannelError
+from cronguard.core.interfaces import Channel
+from cronguard.core.model import Alert, AlertKind, Message, Option
+from cronguard.core.payload import encode
 
 ALERT_KINDS: tuple[AlertKind, ...] = get_args(AlertKind)
 

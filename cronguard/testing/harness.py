@@ -6,22 +6,22 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cronguard._composition import installed
-from cronguard._delivery import Courier
-from cronguard._options import JobConfig, check_options
-from cronguard._recorder import Guarded, prepare
-from cronguard._runtime import Runtime
-from cronguard._settings import ChannelSettings, Settings
-from cronguard.errors import ConfigError
-from cronguard.model import Alert, Failure, RunRecord, Settlement
-from cronguard.payload import decode
+from cronguard.core.errors import ConfigError
+from cronguard.core.model import Alert, Failure, RunRecord, Settlement
+from cronguard.core.payload import decode
+from cronguard.guarding.recording import Guarded, prepare
+from cronguard.runtime.composition import installed
+from cronguard.runtime.delivery import Courier
+from cronguard.runtime.runtime import Runtime
+from cronguard.settings.loading import ChannelSettings, Settings
+from cronguard.settings.options import JobConfig, check_options
 from cronguard.testing.clock import FrozenClock
 from cronguard.testing.memory import MemoryStore
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from cronguard.interfaces import Channel
+    from cronguard.core.interfaces import Channel
 
 JobOrName: TypeAlias = str | Callable[..., Any]
 """A guarded function, or a job's name."""

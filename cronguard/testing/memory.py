@@ -7,8 +7,18 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from cronguard.ids import new_id
-from cronguard.model import (
+from cronguard.core.alert_rule import (
+    crash,
+    decide,
+    finish_action,
+    heard,
+    is_snoozed,
+    louder,
+    missed_alerts,
+    overrun_alerts,
+)
+from cronguard.core.ids import new_id
+from cronguard.core.model import (
     LONGEST_LEASE,
     AlertKind,
     AlertRecord,
@@ -30,17 +40,7 @@ from cronguard.model import (
     Started,
     Watch,
 )
-from cronguard.payload import build_missed, build_overrun, build_owed
-from cronguard.policy import (
-    crash,
-    decide,
-    finish_action,
-    heard,
-    is_snoozed,
-    louder,
-    missed_alerts,
-    overrun_alerts,
-)
+from cronguard.core.payload import build_missed, build_overrun, build_owed
 from cronguard.testing._memory_outbox import MemoryOutbox, is_to_come
 
 
@@ -53,7 +53,7 @@ class _Row:
 
 
 class MemoryStore:
-    """A `cronguard.interfaces.Store` that forgets everything with its process.
+    """A `cronguard.core.interfaces.Store` that forgets everything with its process.
 
     ``clock`` is what leases, claims and snoozes are measured with.
     """

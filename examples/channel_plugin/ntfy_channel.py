@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from cronguard import http, render
-from cronguard.model import Message, Option
+from cronguard.channels.transport import http
+from cronguard.core import rendering
+from cronguard.core.model import Message, Option
 
 
 class NtfyChannel:
@@ -23,8 +24,8 @@ class NtfyChannel:
         """Return when the alert was taken; raise ChannelError, as these two do, when it was not."""
         answer = http.post(
             self._topic_url,
-            body=render.text(message.alert).encode(),
-            headers={"Title": render.title(message.alert), "Priority": self._priority},
+            body=rendering.text(message.alert).encode(),
+            headers={"Title": rendering.title(message.alert), "Priority": self._priority},
             deadline=message.deadline,
         )
         http.raise_for_status(answer)

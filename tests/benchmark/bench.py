@@ -7,7 +7,7 @@ import sys
 from functools import cached_property
 from pathlib import Path
 
-from cronguard.stores.sqlite import SQLiteStore
+from cronguard.stores.sqlite.store import SQLiteStore
 from tests.benchmark.turns import Cost
 from tests.peers import environment
 from tests.peers.sink import Sink

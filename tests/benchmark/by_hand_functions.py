@@ -12,7 +12,7 @@ def postgres(store, job, function):
     """Two statements on one connection that stays open."""
     import psycopg
 
-    from cronguard.stores.postgres import PostgresStore
+    from cronguard.stores.server.postgres import PostgresStore
 
     start, finish = asked_by_a_run(PostgresStore, job)
     connection = psycopg.connect(store, autocommit=True, prepare_threshold=None)
@@ -33,7 +33,7 @@ def supabase(_store, job, function):
     import httpx
     from supabase import ClientOptions, create_client
 
-    from cronguard.stores.supabase import SupabaseStore
+    from cronguard.stores.server.supabase import SupabaseStore
 
     start, finish = asked_by_a_run(SupabaseStore, job)
     options = ClientOptions(httpx_client=httpx.Client(trust_env=False))

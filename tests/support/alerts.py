@@ -5,8 +5,8 @@ from typing import get_args
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from cronguard.model import Alert, AlertKind, Message
-from cronguard.payload import encode
+from cronguard.core.model import Alert, AlertKind, Message
+from cronguard.core.payload import encode
 
 KINDS = get_args(AlertKind)
 unhurried = settings(

@@ -9,12 +9,12 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cronguard import _log
-from cronguard._process import current_owner
 from cronguard.cli import main
-from cronguard.ids import new_id
-from cronguard.model import AlertRule, Failure, Outcome, Run
-from cronguard.stores.sqlite import SQLiteStore
+from cronguard.core.ids import new_id
+from cronguard.core.model import AlertRule, Failure, Outcome, Run
+from cronguard.process import log
+from cronguard.process.identity import current_owner
+from cronguard.stores.sqlite.store import SQLiteStore
 
 PATIENCE = 60
 TOLD = (AlertRule("console"),)
@@ -99,8 +99,8 @@ class Here:
         monkeypatch.chdir(folder)
         monkeypatch.setenv("HOME", str(folder))
         monkeypatch.setenv("CRONGUARD_STORE", f"sqlite:///{self.path}")
-        monkeypatch.setattr(_log, "_echo", None)
-        monkeypatch.setattr(_log, "_said", set())
+        monkeypatch.setattr(log, "_echo", None)
+        monkeypatch.setattr(log, "_said", set())
         self.setenv = monkeypatch.setenv
         self.delenv = monkeypatch.delenv
 

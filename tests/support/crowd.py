@@ -27,14 +27,14 @@ def counts(store, processes, failures, **environ):
 def _open(store):
     kind, _, rest = store.partition(":")
     if kind == "sqlite":
-        from cronguard.stores.sqlite import SQLiteStore
+        from cronguard.stores.sqlite.store import SQLiteStore
 
         return SQLiteStore.from_url(store, timeout=60)
     if kind == "supabase":
-        from cronguard.stores.supabase import SupabaseStore
+        from cronguard.stores.server.supabase import SupabaseStore
 
         return SupabaseStore.from_url(rest, timeout=60)
-    from cronguard.stores.postgres import PostgresStore
+    from cronguard.stores.server.postgres import PostgresStore
 
     return PostgresStore.from_url(store, timeout=60)
 
@@ -43,8 +43,8 @@ def _fail(store, number):
     """Start a run and let it fail; the count."""
     from datetime import UTC, datetime
 
-    from cronguard.ids import new_id
-    from cronguard.model import AlertRule, Failure, Outcome, Owner, Run
+    from cronguard.core.ids import new_id
+    from cronguard.core.model import AlertRule, Failure, Outcome, Owner, Run
 
     owner, rules = Owner("host", number, f"space {number}"), (AlertRule("told", 2),)
     run = Run(new_id(), "crowded", datetime.now(UTC), owner, rules, overlap="allow")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cronguard import _plugins
+from cronguard.settings import plugins
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,16 +34,16 @@ def install(tmp_path, monkeypatch):
     """
     made = []
 
-    def go(name, entries, group=_plugins.CHANNELS, **modules):
+    def go(name, entries, group=plugins.CHANNELS, **modules):
         folder = tmp_path / "installed" / name
         write(folder, name, {group: entries}, **modules)
         made.extend(modules)
         monkeypatch.syspath_prepend(str(folder))
-        _plugins.forget()
+        plugins.forget()
         return folder
 
-    _plugins.forget()
+    plugins.forget()
     yield go
-    _plugins.forget()
+    plugins.forget()
     for module in made:
         sys.modules.pop(module, None)

@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).parents[2] / "cronguard"
 
 
 class Import(NamedTuple):
-    """One import of a module: ``cronguard._log``, ``httpx``."""
+    """One import of a module: ``cronguard.process.log``, ``httpx``."""
 
     module: str
     line: int

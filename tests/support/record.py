@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from cronguard._composition import installed
-from cronguard._runtime import Runtime
-from cronguard._settings import ChannelSettings, Settings
+from cronguard.runtime.composition import installed
+from cronguard.runtime.runtime import Runtime
+from cronguard.settings.loading import ChannelSettings, Settings
 from cronguard.testing import MemoryStore, RecordingChannel
 
 

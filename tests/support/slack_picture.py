@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from cronguard.channels.slack import blocks
-from cronguard.payload import decode
+from cronguard.core.payload import decode
 
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "examples" / "slack.svg"

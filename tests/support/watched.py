@@ -36,9 +36,10 @@ from sentry_sdk.integrations.modules import ModulesIntegration
 from sentry_sdk.scrubber import EventScrubber
 from sentry_sdk.transport import Transport
 
-from cronguard import _composition, cron_guarded
+from cronguard import cron_guarded
 from cronguard.channels import email_postmark, email_resend
 from cronguard.cli import main as command_line
+from cronguard.runtime import composition
 
 CONTROL = "c0ntrol-value"
 """Not secret: an onlooker that does not show it was not looking."""
@@ -144,11 +145,10 @@ def show(folder, error):
 
 def objects():
     """What cronguard's objects say of themselves, and what they would take along in a pickle."""
-    runtime = _composition.current()
+    runtime = composition.current()
     settings = runtime.settings
     said = [
-        repr(each)
-        for each in (job, runtime, settings, *settings.channels, _composition.overrides())
+        repr(each) for each in (job, runtime, settings, *settings.channels, composition.overrides())
     ]
     said += [repr(vars(each)) for each in (job, runtime, runtime.courier)]
     said += [f"{runtime.store!r} {runtime.store}"]

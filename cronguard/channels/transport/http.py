@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cronguard import net
-from cronguard.errors import ChannelError
+from cronguard.channels.transport import sockets
+from cronguard.core.errors import ChannelError
 
 if TYPE_CHECKING:
     import httpcore
@@ -50,10 +50,12 @@ def post(
     ``deadline`` is on `time.monotonic`'s scale (pass `Message.deadline`); None is five seconds from
     now. White space around the address and around header values is dropped, as environment
     variables are apt to end in a line break. Raises `ChannelError` with one of the codes of
-    `cronguard.net.error_code`, or ``bad_url``, ``insecure_url``, ``link_local``, ``bad_header``,
+    `sockets.error_code`, or ``bad_url``, ``insecure_url``, ``link_local``, ``bad_header``,
     ``bad_answer``, ``connection_closed``, ``answer_too_long``.
     """
-    return net.sealed(lambda: _post(url, body, headers or {}, net.deadline_or_default(deadline)))
+    return sockets.sealed(
+        lambda: _post(url, body, headers or {}, sockets.deadline_or_default(deadline))
+    )
 
 
 def check_url(url: str) -> str:
@@ -74,9 +76,9 @@ def check_url(url: str) -> str:
         host = None
     if not host or parts.scheme not in SCHEMES:
         raise _bad_url()
-    if net.is_link_local(host):
+    if sockets.is_link_local(host):
         raise ChannelError("link_local", detail="link-local addresses are refused")
-    if parts.scheme == "http" and not net.is_loopback(host):
+    if parts.scheme == "http" and not sockets.is_loopback(host):
         raise ChannelError("insecure_url", detail="use https; plain http is for this machine only")
     return text
 
@@ -139,7 +141,7 @@ def _post(url: str, body: bytes, headers: Mapping[str, str], deadline: float) ->
     import httpcore
     import httpx
 
-    from cronguard import _wire
+    from cronguard.channels.transport import httpcore_backend
 
     try:
         target = httpx.URL(address)
@@ -149,7 +151,7 @@ def _post(url: str, body: bytes, headers: Mapping[str, str], deadline: float) ->
         host = target.raw_host
     except (httpx.InvalidURL, UnicodeError):
         raise _bad_url() from None
-    backend = _wire.Backend(deadline, loopback_only=target.scheme == "http")
+    backend = httpcore_backend.Backend(deadline, loopback_only=target.scheme == "http")
     wanted = httpcore.Request(
         "POST",
         httpcore.URL(scheme=target.raw_scheme, host=host, port=target.port, target=target.raw_path),
@@ -157,7 +159,7 @@ def _post(url: str, body: bytes, headers: Mapping[str, str], deadline: float) ->
         content=body,
     )
     try:
-        with _wire.hushed(), httpcore.ConnectionPool(network_backend=backend) as pool:
+        with httpcore_backend.hushed(), httpcore.ConnectionPool(network_backend=backend) as pool:
             answer = pool.handle_request(wanted)
             try:
                 return _read(answer)

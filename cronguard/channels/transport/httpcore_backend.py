@@ -11,14 +11,14 @@ from typing import Any
 
 import httpcore
 
-from cronguard import net
-from cronguard.errors import ChannelError
+from cronguard.channels.transport import sockets
+from cronguard.core.errors import ChannelError
 
 
 class Stream(httpcore.NetworkStream):
     """One connection. The ``timeout`` arguments are ignored: the deadline rules."""
 
-    def __init__(self, connection: net.Connection) -> None:
+    def __init__(self, connection: sockets.Connection) -> None:
         self._connection = connection
         self._heard = False
         self._broken = False
@@ -74,7 +74,7 @@ class Backend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,  # noqa: ARG002
     ) -> httpcore.NetworkStream:
         return Stream(
-            net.connect(host, port, deadline=self._deadline, loopback_only=self._loopback_only)
+            sockets.connect(host, port, deadline=self._deadline, loopback_only=self._loopback_only)
         )
 
 

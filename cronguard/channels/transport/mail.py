@@ -10,9 +10,9 @@ import html as _html
 import re
 from dataclasses import dataclass
 
-from cronguard import render
-from cronguard.errors import ChannelError
-from cronguard.model import Alert
+from cronguard.core import rendering
+from cronguard.core.errors import ChannelError
+from cronguard.core.model import Alert
 
 SUBJECT_LENGTH = 200
 _ADDRESS = re.compile(
@@ -56,7 +56,7 @@ def envelope(*, to: str, **options: str) -> Envelope:
 
 def compose(alert: Alert) -> Mail:
     """The e-mail about ``alert``: the same on every try."""
-    return Mail(subject(alert), render.text(alert), html(alert))
+    return Mail(subject(alert), rendering.text(alert), html(alert))
 
 
 def address(text: str, option: str) -> str:
@@ -74,7 +74,7 @@ def bare(text: str) -> str:
 
 def subject(alert: Alert) -> str:
     """One line that names job and streak, safe in a header."""
-    return render.plain(render.title(alert), SUBJECT_LENGTH)
+    return rendering.plain(rendering.title(alert), SUBJECT_LENGTH)
 
 
 def html(alert: Alert) -> str:
@@ -83,12 +83,12 @@ def html(alert: Alert) -> str:
         f'<tr><td style="padding:2px 16px 2px 0;color:#666;vertical-align:top;white-space:nowrap">'
         f"{_html.escape(label)}</td>"
         f'<td style="padding:2px 0;overflow-wrap:anywhere">{_cell(label, text)}</td></tr>'
-        for label, text in render.facts(alert)
+        for label, text in rendering.facts(alert)
     )
-    colour = "#b3261e" if render.is_bad(alert) else "#1b6e3c"
+    colour = "#b3261e" if rendering.is_bad(alert) else "#1b6e3c"
     return (
         '<!doctype html><html><body style="font-family:sans-serif;font-size:14px">'
-        f'<h2 style="color:{colour};font-size:18px">{_html.escape(render.title(alert))}</h2>'
+        f'<h2 style="color:{colour};font-size:18px">{_html.escape(rendering.title(alert))}</h2>'
         f"<table>{rows}</table></body></html>"
     )
 

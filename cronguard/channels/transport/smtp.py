@@ -1,6 +1,6 @@
 """`Session`: one SMTP conversation under one deadline, its errors as codes.
 
-smtplib speaks the protocol; the bytes go through `cronguard.net.Connection`, since smtplib's own
+smtplib speaks the protocol; the bytes go through `sockets.Connection`, since smtplib's own
 timeout starts anew with every byte.
 """
 
@@ -12,8 +12,8 @@ from email.message import EmailMessage
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from cronguard import net
-from cronguard.errors import ChannelError
+from cronguard.channels.transport import sockets
+from cronguard.core.errors import ChannelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,13 +27,13 @@ class Session:
     """Open on entering the block, closed on leaving it. Raises `ChannelError` only.
 
     Codes: ``smtp_<reply>``, ``smtp_unsupported`` (the server does not offer what was asked),
-    ``smtp_refused``, ``bad_option``, and those of `cronguard.net.error_code`.
+    ``smtp_refused``, ``bad_option``, and those of `sockets.error_code`.
     """
 
     def __init__(self, host: str, port: int, deadline: float, *, tls: bool) -> None:
         self._host = host
         with _codes():
-            self._connection = net.connect(host, port, deadline=deadline)
+            self._connection = sockets.connect(host, port, deadline=deadline)
             try:
                 if tls:
                     self._connection.start_tls(host)
@@ -105,7 +105,7 @@ def _codes() -> Iterator[None]:
         raise _reply_error([error.smtp_code]) from None
     except smtplib.SMTPServerDisconnected as error:
         cause = error.__context__
-        code = net.error_code(cause) if isinstance(cause, OSError) else "connection_closed"
+        code = sockets.error_code(cause) if isinstance(cause, OSError) else "connection_closed"
         raise ChannelError(code) from None
     except smtplib.SMTPNotSupportedError:
         raise ChannelError(
@@ -123,7 +123,7 @@ def _reply_error(codes: list[int]) -> ChannelError:
     return ChannelError(f"smtp_{worst}", permanent=final)
 
 
-def _literal(connection: net.Connection) -> str:
+def _literal(connection: sockets.Connection) -> str:
     """Who says EHLO, as an address (RFC 5321, 4.1.3): looking up a name of our own can hang."""
     address = connection.local_address.partition("%")[0]
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"

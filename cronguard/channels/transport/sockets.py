@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cronguard.errors import ChannelError
-from cronguard.model import DELIVERY_SECONDS
+from cronguard.core.errors import ChannelError
+from cronguard.core.model import DELIVERY_SECONDS
 
 if TYPE_CHECKING:
     import ssl

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cronguard.cli._arguments import json_option
-from cronguard.cli._open import load_settings
-from cronguard.cli._say import complain, emit, say
-from cronguard.cli._table import table
-from cronguard.model import SecretRef
+from cronguard.cli.arguments import json_option
+from cronguard.cli.opening import load_settings
+from cronguard.cli.output.lines import complain, emit, say
+from cronguard.cli.output.table import table
+from cronguard.core.model import SecretRef
 
 if TYPE_CHECKING:
-    from cronguard._plugins import PluginInfo
-    from cronguard._settings_types import ChannelSettings, Settings
+    from cronguard.settings.plugins import PluginInfo
+    from cronguard.settings.types import ChannelSettings, Settings
 
 
 @click.command()
@@ -68,7 +68,7 @@ def command(*, as_json: bool) -> int:
 
 
 def _rows(settings: Settings) -> list[dict[str, Any]]:
-    from cronguard._plugins import CHANNELS, describe
+    from cronguard.settings.plugins import CHANNELS, describe
 
     plugins = describe(CHANNELS)
     by_name = {info.name: info for info in reversed(plugins)}
@@ -99,8 +99,8 @@ def _ready(channel: ChannelSettings, info: PluginInfo | None, settings: Settings
 
 
 def _unused(info: PluginInfo) -> dict[str, Any]:
-    from cronguard._plugins import CHANNELS, load, options_of
-    from cronguard._settings_channels import variable
+    from cronguard.settings.channels import variable
+    from cronguard.settings.plugins import CHANNELS, load, options_of
 
     declared = [] if info.error else options_of(load(CHANNELS, info.name))
     return {

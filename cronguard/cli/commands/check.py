@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cronguard.cli._arguments import json_option, quiet_option
-from cronguard.cli._attempts import sent
-from cronguard.cli._kept import kept_alerts_sent, replay
-from cronguard.cli._open import describe_store, is_there, load_settings, open_runtime
-from cronguard.cli._progress import progress
-from cronguard.cli._say import complain, emit, mark, plural, say
-from cronguard.cli._table import table
-from cronguard.cli._times import stamp
-from cronguard.times import rfc3339_or_none
+from cronguard.cli.arguments import json_option, quiet_option
+from cronguard.cli.backlog import kept_alerts_sent, replay
+from cronguard.cli.opening import describe_store, is_there, load_settings, open_runtime
+from cronguard.cli.output.attempts import sent
+from cronguard.cli.output.lines import complain, emit, mark, plural, say
+from cronguard.cli.output.progress import progress
+from cronguard.cli.output.table import table
+from cronguard.cli.output.times import stamp
+from cronguard.core.clock import rfc3339_or_none
 
 if TYPE_CHECKING:
-    from cronguard._check import Problem, Report
-    from cronguard._runtime import Runtime
+    from cronguard.runtime.check import Problem, Report
+    from cronguard.runtime.runtime import Runtime
 
 
 @click.command()
@@ -72,9 +72,9 @@ def command(*, quiet: bool, as_json: bool) -> int:
 
 
 def _check(runtime: Runtime, *, quiet: bool) -> Report:
-    from cronguard._check import Report, check
-    from cronguard._options import resolve_job
-    from cronguard._settings import rules_for
+    from cronguard.runtime.check import Report, check
+    from cronguard.settings.loading import rules_for
+    from cronguard.settings.options import resolve_job
 
     settings = runtime.settings
     if not is_there(runtime.store) and not settings.jobs:

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cronguard.cli._arguments import complete_jobs, find_job
-from cronguard.cli._attempts import sent, why
-from cronguard.cli._kept import kept_alerts_sent, replay
-from cronguard.cli._open import jobs_of, load_settings, open_runtime
-from cronguard.cli._progress import progress
-from cronguard.cli._say import complain, mark, on_terminal, plural, say
+from cronguard.cli.arguments import complete_jobs, find_job
+from cronguard.cli.backlog import kept_alerts_sent, replay
+from cronguard.cli.opening import jobs_of, load_settings, open_runtime
+from cronguard.cli.output.attempts import sent, why
+from cronguard.cli.output.lines import complain, mark, on_terminal, plural, say
+from cronguard.cli.output.progress import progress
 
 if TYPE_CHECKING:
-    from cronguard._delivery import Attempt
-    from cronguard._runtime import Runtime
-    from cronguard.interfaces import Store
+    from cronguard.core.interfaces import Store
+    from cronguard.runtime.delivery import Attempt
+    from cronguard.runtime.runtime import Runtime
 
 _MANY = 20
 

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 import click
 
-from cronguard.cli._arguments import find_job, job_argument, json_option, up_to
-from cronguard.cli._facts import error_text, run_facts
-from cronguard.cli._open import is_there, jobs_of, open_runtime
-from cronguard.cli._say import emit, say
-from cronguard.cli._table import table
-from cronguard.cli._times import span, stamp
+from cronguard.cli.arguments import find_job, job_argument, json_option, up_to
+from cronguard.cli.opening import is_there, jobs_of, open_runtime
+from cronguard.cli.output.facts import error_text, run_facts
+from cronguard.cli.output.lines import emit, say
+from cronguard.cli.output.table import table
+from cronguard.cli.output.times import span, stamp
 
 
 @click.command()

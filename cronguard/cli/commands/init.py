@@ -1,20 +1,24 @@
-"""``cronguard init``: a group, one command a kind of store."""
+"""``cronguard init``: the tables of each kind of store."""
 
 from __future__ import annotations
 
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
 import click
 
-from cronguard.cli._lazy import LazyGroup
+from cronguard.cli.groups import Group
+from cronguard.cli.opening import describe_store, is_there, load_settings, open_runtime, open_store
+from cronguard.cli.output.lines import CommandError, SettingsError, complain, say
+from cronguard.core.errors import CronguardError
 
-STORES = {
-    "sqlite": "Create or upgrade the SQLite file.",
-    "postgres": "Create or upgrade the tables and functions in PostgreSQL.",
-    "supabase": "Write the migration that makes cronguard's tables and functions.",
-}
-"""Kind of store → its one-line help; the command is in ``cronguard.cli.init_<kind>``."""
+if TYPE_CHECKING:
+    from cronguard.stores.server.postgres import PostgresStore
 
 
-@click.group(cls=LazyGroup, prefix="cronguard.cli.init_", lazy=STORES, no_args_is_help=False)
+@click.group(cls=Group, no_args_is_help=False)
 def command() -> None:
     """Create the tables, or bring them up to date.
 
@@ -26,3 +30,206 @@ def command() -> None:
       cronguard init sqlite
       cronguard init supabase && supabase db push --remote
     """
+
+
+@command.command("sqlite")
+def sqlite() -> None:
+    """Create or upgrade the SQLite file.
+
+    The file is the one that the settings name, else the default one. It is made readable and
+    writable for its owner alone. Doing it again changes nothing.
+
+    \b
+    Examples:
+      cronguard init sqlite
+      CRONGUARD_STORE=sqlite:////var/lib/jobs/cronguard.db cronguard init sqlite
+    """
+    from cronguard.stores.sqlite.store import SQLiteStore
+
+    runtime = open_runtime()
+    store = runtime.store
+    if not isinstance(store, SQLiteStore):
+        raise SettingsError(
+            f"the store in the settings is {describe_store(runtime.settings, store)}, not a SQLite"
+            " file: unset CRONGUARD_STORE, or set it to sqlite:////path/to/cronguard.db"
+        )
+    existed = is_there(store)
+    changed = store.migrate()
+    if not changed:
+        say(f"{store.path} is up to date.")
+    else:
+        say(f"{store.path} {'brought up to date' if existed else 'created'}.")
+
+
+legacy_option = click.option(
+    "--legacy-job",
+    metavar="NAME",
+    help="Whose the rows are that an existing cron_execution_logs has without a job.",
+)
+print_option = click.option(
+    "--print", "only_print", is_flag=True, help="Print the SQL, and do nothing else."
+)
+
+
+@command.command("postgres")
+@legacy_option
+@print_option
+def postgres(legacy_job: str | None, *, only_print: bool) -> None:
+    """Create or upgrade the tables and functions in PostgreSQL.
+
+    In the database that the settings name, as the role that the jobs connect as, in one
+    transaction. A cron_execution_logs that is there already is upgraded and keeps its rows. Doing
+    it again changes nothing. Behind a transaction pooler it works as well.
+
+    \b
+    Examples:
+      export CRONGUARD_STORE=postgresql://jobs:...@db.internal/jobs
+      cronguard init postgres
+      cronguard init postgres --print | psql -1 "$ADMIN_URL"
+    """
+    from cronguard.settings.plugins import STORES, load
+    from cronguard.stores.server.schema import migration_sql
+
+    if only_print:
+        say(migration_sql(legacy_job), nl=False)
+        return
+    store = open_store()
+    if not isinstance(store, load(STORES, "postgres")):
+        told = describe_store(load_settings().settings, store)
+        raise SettingsError(
+            f"the store in the settings is {told}, not PostgreSQL: set CRONGUARD_STORE to"
+            " postgresql://user:password@host:5432/database"
+        )
+    postgres = cast("PostgresStore", store)
+    before = postgres.schema_version()
+    if postgres.migrate(legacy_job):
+        did = "brought up to date" if before else "tables and functions created"
+        say(f"{postgres.where}: {did}.")
+    else:
+        say(f"{postgres.where} is up to date.")
+
+
+DATABASE_VARIABLE = "SUPABASE_DB_URL"
+
+
+@command.command("supabase")
+@legacy_option
+@print_option
+@click.option("--apply", is_flag=True, help="Apply it to the database of --db-url now.")
+@click.option(
+    "--db-url",
+    metavar="URL",
+    envvar=DATABASE_VARIABLE,
+    help=f"The database, or env:NAME; without it: {DATABASE_VARIABLE}.",
+)
+def supabase(legacy_job: str | None, db_url: str | None, *, only_print: bool, apply: bool) -> int:
+    """Write the migration that makes cronguard's tables and functions.
+
+    It goes to supabase/migrations, where the Supabase CLI picks it up, of the nearest folder that
+    has a supabase folder, else of this one. A cron_execution_logs that is there already is upgraded
+    and keeps its rows. Where SUPABASE_URL and a key are set, the command also says whether the
+    project's schema is up to date.
+
+    \b
+    Examples:
+      cronguard init supabase && supabase db push --remote
+      cronguard init supabase --legacy-job assignment_reminder
+      SUPABASE_DB_URL=postgresql://postgres:...@host:5432/postgres cronguard init supabase --apply
+    """
+    from cronguard.stores.server.schema import migration_sql
+
+    if only_print and apply:
+        raise click.UsageError("choose one of --print and --apply")
+    text = migration_sql(legacy_job)
+    if only_print:
+        say(text, nl=False)
+        return 0
+    if apply:
+        return _apply(db_url, legacy_job)
+    path, written = _write(text)
+    say(
+        f"{f'Wrote {path}' if written else f'{path} holds it already'}. Apply it with:"
+        " supabase db push --remote (before version 3 of the Supabase CLI: supabase db push)"
+    )
+    return _look_at_project()
+
+
+def _apply(db_url: str | None, legacy_job: str | None) -> int:
+    from cronguard.settings.plugins import STORES, load
+
+    url = _dereferenced(db_url)
+    if not url:
+        raise click.UsageError(
+            f"--apply needs a database: set {DATABASE_VARIABLE} to the project's connection string"
+        )
+    store = load(STORES, "postgres").from_url(url)  # type: ignore[attr-defined]  # a store class's duty
+    try:
+        if store.migrate(legacy_job):
+            say(f"{store.where}: tables and functions made or brought up to date.")
+        else:
+            say(f"{store.where} is up to date.")
+    finally:
+        store.close()
+    return 0
+
+
+def _dereferenced(url: str | None) -> str | None:
+    if url is None or not url.startswith("env:"):
+        return url
+    name = url.removeprefix("env:")
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise SettingsError(f"--db-url is env:{name}, but that variable is empty: set it")
+    return value
+
+
+def _write(text: str) -> tuple[Path, bool]:
+    """(where the migration is, whether it was written now); the same text is not written twice."""
+    from cronguard.stores.server.schema import migration_file_name
+
+    folder = _root() / "supabase" / "migrations"
+    try:
+        for known in sorted(folder.glob("*_cronguard.sql"), reverse=True)[:1]:
+            if known.read_text(encoding="utf-8") == text:
+                return _shown(known), False
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / migration_file_name(datetime.now(UTC))
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CommandError(
+            f"{_shown(folder)} cannot be written ({type(error).__name__}): check it, or use --print"
+        ) from None
+    return _shown(path), True
+
+
+def _root() -> Path:
+    here = Path.cwd()
+    return next((root for root in (here, *here.parents) if (root / "supabase").is_dir()), here)
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _look_at_project() -> int:
+    """Say whether the project that the environment names is up to date; 1 if it could not tell."""
+    if not os.environ.get("SUPABASE_URL", "").strip():
+        return 0
+    from cronguard.settings.plugins import STORES, load
+    from cronguard.stores.server.schema import SCHEMA_VERSION
+
+    try:
+        store = load(STORES, "supabase")()
+        try:
+            version = store.schema_version()
+        finally:
+            store.close()
+    except CronguardError as error:
+        return complain(f"whether the project is up to date is not known: {error}")
+    if version >= SCHEMA_VERSION:
+        say(f"{store.where} is up to date (schema {version}).")
+    elif version:
+        say(f"{store.where} has schema {version}; this one is {SCHEMA_VERSION}.")
+    else:
+        say(f"{store.where} does not have it yet.")
+    return 0

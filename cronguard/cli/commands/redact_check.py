@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import click
 
-from cronguard.cli._arguments import json_option
-from cronguard.cli._open import load_settings
-from cronguard.cli._say import CommandError, complain, emit, say
+from cronguard.cli.arguments import json_option
+from cronguard.cli.opening import load_settings
+from cronguard.cli.output.lines import CommandError, complain, emit, say
 
 _NOTHING = "nothing came on standard input: pipe messages in; see cronguard redact-check --help"
 
@@ -62,7 +62,7 @@ def command(*, whole: bool, as_json: bool) -> int:
 
 
 def _shown(text: str, keep: tuple[str, ...]) -> str | None:
-    from cronguard._redact import redact_text
+    from cronguard.privacy.redaction import redact_text
 
     return redact_text(text, keep=keep) or None
 

@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 
 import click
 
-from cronguard.cli._arguments import find_job, job_argument, json_option
-from cronguard.cli._facts import job_facts, state
-from cronguard.cli._kept import spool_sentence
-from cronguard.cli._open import describe_store, jobs_of, open_runtime
-from cronguard.cli._say import emit, plural, say
-from cronguard.cli._table import table
-from cronguard.cli._times import distance, stamp
-from cronguard.model import JobStatus
-from cronguard.policy import is_snoozed
+from cronguard.cli.arguments import find_job, job_argument, json_option
+from cronguard.cli.backlog import spool_sentence
+from cronguard.cli.opening import describe_store, jobs_of, open_runtime
+from cronguard.cli.output.facts import job_facts, state
+from cronguard.cli.output.lines import emit, plural, say
+from cronguard.cli.output.table import table
+from cronguard.cli.output.times import distance, stamp
+from cronguard.core.alert_rule import is_snoozed
+from cronguard.core.model import JobStatus
 
 
 @click.command()

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from cronguard.cli._arguments import complete_channels, complete_jobs, json_option, no_such_job
-from cronguard.cli._attempts import attempt_facts, sent, why
-from cronguard.cli._open import jobs_of, load_settings, open_runtime, store_on_demand
-from cronguard.cli._say import SettingsError, complain, emit, mark, say
-from cronguard.errors import ConfigError, CronguardError
-from cronguard.model import DELIVERY_SECONDS, Alert, Delivery, JobStatus, Settlement
-from cronguard.times import rfc3339, rfc3339_or_none
+from cronguard.cli.arguments import complete_channels, complete_jobs, json_option, no_such_job
+from cronguard.cli.opening import jobs_of, load_settings, open_runtime, store_on_demand
+from cronguard.cli.output.attempts import attempt_facts, sent, why
+from cronguard.cli.output.lines import SettingsError, complain, emit, mark, say
+from cronguard.core.clock import rfc3339, rfc3339_or_none
+from cronguard.core.errors import ConfigError, CronguardError
+from cronguard.core.model import DELIVERY_SECONDS, Alert, Delivery, JobStatus, Settlement
 
 if TYPE_CHECKING:
-    from cronguard._delivery import Attempt
-    from cronguard._settings_types import ChannelSettings, Settings
-    from cronguard.interfaces import Store
+    from cronguard.core.interfaces import Store
+    from cronguard.runtime.delivery import Attempt
+    from cronguard.settings.types import ChannelSettings, Settings
 
 STAND_IN = "test-alert"
 """The job that a test alert is about when none is named."""
@@ -81,7 +81,7 @@ def command(names: tuple[str, ...], job: str | None, *, as_json: bool) -> int:
 
 def _about(settings: Settings, job: str | None) -> JobStatus:
     """What is known of the job, so that the alert looks as a real one would."""
-    from cronguard._options import check_job_name
+    from cronguard.settings.options import check_job_name
 
     if job is None:
         return JobStatus(STAND_IN, 0)
@@ -101,7 +101,7 @@ def _about(settings: Settings, job: str | None) -> JobStatus:
 def _channels(
     settings: Settings, names: Sequence[str], job: str | None
 ) -> tuple[ChannelSettings, ...]:
-    from cronguard._settings import channel_named
+    from cronguard.settings.loading import channel_named
 
     ready = {channel.name: channel for channel in settings.channels}
     chosen = names or (settings.jobs.get(job, {}).get("channels") if job else None)
@@ -119,8 +119,8 @@ def _channels(
 def _send(
     settings: Settings, channels: Sequence[ChannelSettings], about: JobStatus, *, tell: bool
 ) -> list[Attempt]:
-    from cronguard._channels import build_channel
-    from cronguard._delivery import Courier
+    from cronguard.runtime.channel_factory import build_channel
+    from cronguard.runtime.delivery import Courier
 
     by_name = {channel.name: channel for channel in channels}
     width = max(map(len, by_name))
@@ -149,9 +149,9 @@ def _send(
 
 
 def _delivery(channel: str, settings: Settings, about: JobStatus) -> Delivery:
-    from cronguard._process import current_owner
-    from cronguard.ids import new_id
-    from cronguard.payload import encode
+    from cronguard.core.ids import new_id
+    from cronguard.core.payload import encode
+    from cronguard.process.identity import current_owner
 
     options = settings.jobs.get(about.job, {})
     alert = Alert(

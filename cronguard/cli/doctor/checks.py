@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from cronguard import __version__
-from cronguard._codes import explain
-from cronguard.cli._kept import spool_sentence
-from cronguard.cli._open import (
+from cronguard.cli.backlog import spool_sentence
+from cronguard.cli.opening import (
     describe_store,
     is_there,
     jobs_of,
@@ -24,14 +23,15 @@ from cronguard.cli._open import (
     store_file,
     store_on_demand,
 )
-from cronguard.cli._say import plural
-from cronguard.errors import ChannelError, CronguardError, PluginError, StoreError
-from cronguard.model import DELIVERY_SECONDS, LEASE_SECONDS, SecretRef
-from cronguard.render import duration
+from cronguard.cli.output.lines import plural
+from cronguard.core.errors import ChannelError, CronguardError, PluginError, StoreError
+from cronguard.core.model import DELIVERY_SECONDS, LEASE_SECONDS, SecretRef
+from cronguard.core.rendering import duration
+from cronguard.runtime.delivery_codes import explain
 
 if TYPE_CHECKING:
-    from cronguard._settings_types import ChannelSettings, Loaded, Settings
-    from cronguard.interfaces import Store
+    from cronguard.core.interfaces import Store
+    from cronguard.settings.types import ChannelSettings, Loaded, Settings
 
 _OLDEST_SQLITE = (3, 34, 0)
 
@@ -103,8 +103,8 @@ def _also_in(pyproject: Path) -> bool:
 
 
 def _store(loaded: Loaded) -> Iterator[Check]:
-    from cronguard._store_url import ephemeral_place, ephemeral_sentence
-    from cronguard._stores import dependable, open_store, without_spool
+    from cronguard.runtime.store_factory import dependable, open_store, without_spool
+    from cronguard.settings.store_url import ephemeral_place, ephemeral_sentence
 
     settings = loaded.settings
     try:
@@ -254,14 +254,14 @@ def _trouble(build: Callable[[_OpensStore], object], settings: Settings) -> str 
 
 
 def _build(channel: ChannelSettings, store: _OpensStore) -> None:
-    from cronguard._channels import build_channel
+    from cronguard.runtime.channel_factory import build_channel
 
     build_channel(channel, store)
 
 
 def _find_address(ref: SecretRef, store: _OpensStore) -> None:
-    from cronguard._channels import resolve_secret
-    from cronguard.http import check_url
+    from cronguard.channels.transport.http import check_url
+    from cronguard.runtime.channel_factory import resolve_secret
 
     check_url(resolve_secret(ref, store))
 
@@ -274,7 +274,7 @@ def _in_vault(channel: ChannelSettings) -> bool:
 
 
 def _plugins() -> Iterator[Check]:
-    from cronguard._plugins import CHANNELS, SECRETS, STORES, describe
+    from cronguard.settings.plugins import CHANNELS, SECRETS, STORES, describe
 
     for group in (CHANNELS, STORES, SECRETS):
         for info in describe(group):
@@ -323,7 +323,7 @@ def _of_job(key: str, given: Any) -> str:
 
 
 def _address(settings: Settings) -> str:
-    from cronguard._store_url import parse_store
+    from cronguard.settings.store_url import parse_store
 
     store = settings.store
     if isinstance(store, SecretRef):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from cronguard.cli._arguments import json_option
-from cronguard.cli._say import emit, mark, plural, say
-from cronguard.cli._table import table
+from cronguard.cli.arguments import json_option
+from cronguard.cli.output.lines import emit, mark, plural, say
+from cronguard.cli.output.table import table
 
 
 @click.command()
@@ -28,7 +28,7 @@ def command(*, as_json: bool) -> int:
       {"schema", "ok", "checks": [{"check", "status": "ok" | "warning" | "error", "message"}],
        "settings": [{"key", "value", "source"}]}
     """
-    from cronguard.cli._checks import examine
+    from cronguard.cli.doctor.checks import examine
 
     findings = examine()
     wrong = sum(check.status == "error" for check in findings.checks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cronguard._delivery import Attempt
+from cronguard.runtime.delivery import Attempt
 
 
 def sent(attempt: Attempt) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cronguard.model import JobStatus, RunRecord
-from cronguard.times import rfc3339_or_none
+from cronguard.core.clock import rfc3339_or_none
+from cronguard.core.model import JobStatus, RunRecord
 
 
 def run_facts(record: RunRecord) -> dict[str, Any]:

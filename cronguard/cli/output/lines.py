@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from cronguard.errors import ConfigError, CronguardError
+from cronguard.core.errors import ConfigError, CronguardError
 
 
 class CommandError(CronguardError):
@@ -23,7 +23,7 @@ class SettingsError(ConfigError):
 
 def complain(line: str, *, code: int = 1) -> int:
     """One line on standard error; returns ``code``, the exit code it should lead to."""
-    from cronguard.render import plain
+    from cronguard.core.rendering import plain
 
     with contextlib.suppress(OSError, ValueError):  # closed: there is nobody to tell
         click.echo(f"cronguard: {plain(line).removeprefix('cronguard ')}", err=True)

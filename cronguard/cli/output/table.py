@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from shutil import get_terminal_size
 
-from cronguard.cli._say import on_terminal, paint, say
-from cronguard.render import plain
+from cronguard.cli.output.lines import on_terminal, paint, say
+from cronguard.core.rendering import plain
 
 COLOURS = {
     "ok": "green",

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from cronguard._options import parse_duration
-from cronguard.cli._say import on_terminal
-from cronguard.errors import ConfigError
-from cronguard.render import duration
+from cronguard.cli.output.lines import on_terminal
+from cronguard.core.errors import ConfigError
+from cronguard.core.rendering import duration
+from cronguard.settings.options import parse_duration
 
 _RECENT = timedelta(hours=20)
 

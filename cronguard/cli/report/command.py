@@ -6,15 +6,15 @@ import contextlib
 import os
 import secrets
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 
 import click
 
-from cronguard._redact_vocabulary import read_data
-from cronguard.cli._arguments import find_job, job_argument, up_to
-from cronguard.cli._open import describe_store, jobs_of, open_runtime
-from cronguard.cli._report import Report, collect
-from cronguard.cli._say import CommandError, plural, say
+from cronguard.cli.arguments import find_job, job_argument, up_to
+from cronguard.cli.opening import describe_store, jobs_of, open_runtime
+from cronguard.cli.output.lines import CommandError, plural, say
+from cronguard.cli.report.contents import Report, collect
 
 
 @click.command()
@@ -59,7 +59,7 @@ def _rendered(report: Report) -> str:
             "the report needs Jinja2, which is not installed: pip install 'cronguard[report]'"
         ) from None
     pages = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = pages.from_string(read_data("report.html"))
+    template = pages.from_string((files(__package__) / "report.html").read_text(encoding="utf-8"))
     return template.render(report=report)
 
 

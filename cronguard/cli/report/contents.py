@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from cronguard.cli._facts import error_text, state
-from cronguard.cli._say import plural
-from cronguard.interfaces import Store
-from cronguard.model import AlertRecord, JobStatus, RunRecord, Watch
-from cronguard.policy import is_snoozed
-from cronguard.render import duration, plain
-from cronguard.times import readable
+from cronguard.cli.output.facts import error_text, state
+from cronguard.cli.output.lines import plural
+from cronguard.core.alert_rule import is_snoozed
+from cronguard.core.clock import readable
+from cronguard.core.interfaces import Store
+from cronguard.core.model import AlertRecord, JobStatus, RunRecord, Watch
+from cronguard.core.rendering import duration, plain
 
 STRIP = 50
 """How many runs the strip of a job shows."""

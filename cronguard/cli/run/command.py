@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from cronguard.cli._arguments import complete_channels, complete_jobs
-from cronguard.errors import ConfigError
+from cronguard.cli.arguments import complete_channels, complete_jobs
+from cronguard.core.errors import ConfigError
 
 
 class _Run(click.Command):
@@ -99,8 +99,8 @@ def command(ctx: click.Context, /, *, no_output: bool, **given: Any) -> int:
       cronguard run invoices --threshold 3 --max-runtime 2h -- python -m app.invoices
       */15 * * * *  cronguard run sync -- sh -c 'fetch | load'
     """
-    from cronguard._options import check_options
-    from cronguard.cli._guarded_command import run_guarded
+    from cronguard.cli.run.guarded_command import run_guarded
+    from cronguard.settings.options import check_options
 
     options = {key: value for key, value in given.items() if value not in (None, ())}
     try:

@@ -9,16 +9,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cronguard._composition import current
-from cronguard._recorder import Guarded, Recording, exported, prepare
-from cronguard._runtime import RUN_VARIABLE
-from cronguard.cli._child import Child, Ended, take_standard_streams
-from cronguard.cli._say import complain
-from cronguard.cli._stderr import Relay
-from cronguard.model import EndStatus, Failure
+from cronguard.cli.output.lines import complain
+from cronguard.cli.run.child import Child, Ended, take_standard_streams
+from cronguard.cli.run.stderr import Relay
+from cronguard.core.model import EndStatus, Failure
+from cronguard.guarding.recording import Guarded, Recording, exported, prepare
+from cronguard.runtime.composition import current
+from cronguard.runtime.runtime import RUN_VARIABLE
 
 if TYPE_CHECKING:
-    from cronguard._settings_types import Settings
+    from cronguard.settings.types import Settings
 
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
@@ -101,7 +101,7 @@ def _judge(recording: Recording, ended: Ended, tail: str) -> tuple[EndStatus, Fa
 
 
 def _failure(settings: Settings | None, code: int, tail: str) -> Failure:
-    from cronguard._capture import capture_output, exit_failure
+    from cronguard.privacy.capture import capture_output, exit_failure
 
     if settings is not None and tail:
         with contextlib.suppress(Exception):  # whatever redaction runs into, the run is recorded

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from cronguard.errors import SecretError
+from cronguard.core.errors import SecretError
 
 
 class EnvironmentSecrets:
-    """A `cronguard.interfaces.SecretSource` that reads environment variables."""
+    """A `cronguard.core.interfaces.SecretSource` that reads environment variables."""
 
     def get(self, name: str) -> str:
         """The variable's value, read afresh; an unset, empty or blank one is missing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, cast
 
-from cronguard.errors import ConfigError, SecretError, StoreError
+from cronguard.core.errors import ConfigError, SecretError, StoreError
 
 PREFIX = "cronguard_"
 """Only secrets whose names begin so can be reached."""
@@ -19,7 +19,7 @@ class SecretStore(Protocol):
 
 
 class VaultSecrets:
-    """A `cronguard.interfaces.SecretSource` that asks the store.
+    """A `cronguard.core.interfaces.SecretSource` that asks the store.
 
     Without ``store``: the project that ``SUPABASE_URL`` and its key name.
     """
@@ -59,7 +59,7 @@ class VaultSecrets:
     def _reached(self) -> SecretStore:
         if self._store is None:
             try:
-                from cronguard.stores.supabase import SupabaseStore  # its client is an extra
+                from cronguard.stores.server.supabase import SupabaseStore  # its client is an extra
 
                 self._store = SupabaseStore()
             except (ImportError, ConfigError):

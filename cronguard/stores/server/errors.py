@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cronguard.errors import StoreConfigError, StoreError
+from cronguard.core.errors import StoreConfigError, StoreError
 
 _NO_SCHEMA = (
     "schema_missing",

@@ -9,8 +9,10 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, cast
 
-from cronguard.errors import StoreConfigError
-from cronguard.model import (
+from cronguard.core.alert_rule import louder, missed_alerts, overrun_alerts
+from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
+from cronguard.core.errors import StoreConfigError
+from cronguard.core.model import (
     AlertRecord,
     AlertRule,
     Delivery,
@@ -28,9 +30,8 @@ from cronguard.model import (
     Started,
     Watch,
 )
-from cronguard.policy import louder, missed_alerts, overrun_alerts
-from cronguard.stores._sql_schema import SCHEMA_VERSION
-from cronguard.stores._sql_values import (
+from cronguard.stores.server.schema import SCHEMA_VERSION
+from cronguard.stores.server.values import (
     due_json,
     outcome_json,
     plan_json,
@@ -40,7 +41,6 @@ from cronguard.stores._sql_values import (
     status_of,
     watch_of,
 )
-from cronguard.times import moment, rfc3339, rfc3339_or_none
 
 _PRUNE_STRETCH = 2_000
 
@@ -54,7 +54,7 @@ class SecretRecord(NamedTuple):
 
 
 class FunctionStore:
-    """A `cronguard.interfaces.Store` whose every method calls SQL functions.
+    """A `cronguard.core.interfaces.Store` whose every method calls SQL functions.
 
     Subclasses say how one is called.
     """

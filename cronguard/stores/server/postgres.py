@@ -14,11 +14,11 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from cronguard.errors import ConfigError, StoreConfigError, StoreError
-from cronguard.stores._postgres_link import Link, Overdue, code_of
-from cronguard.stores._sql_errors import store_error
-from cronguard.stores._sql_functions import FunctionStore
-from cronguard.stores._sql_schema import migration_sql
+from cronguard.core.errors import ConfigError, StoreConfigError, StoreError
+from cronguard.stores.server.connection import Link, Overdue, code_of
+from cronguard.stores.server.errors import store_error
+from cronguard.stores.server.functions import FunctionStore
+from cronguard.stores.server.schema import migration_sql
 
 _MOST_IDLE = 4
 _TRIES = 3
@@ -26,7 +26,7 @@ _COLLISIONS = ("40001", "40P01")
 
 
 class PostgresStore(FunctionStore):
-    """A `cronguard.interfaces.Store` in a PostgreSQL database that ``cronguard init`` prepared.
+    """An `interfaces.Store` in a PostgreSQL database that ``cronguard init`` prepared.
 
     ``url`` is what libpq takes (``postgresql://user:password@host:5432/database``). ``timeout``, in
     seconds, bounds connecting and unanswered packets; `within` bounds a call as a whole. Two
@@ -69,7 +69,7 @@ class PostgresStore(FunctionStore):
         def within(
             self, seconds: float, aside: Callable[[Callable[[], None], float], None]
         ) -> PostgresStore:
-            """This store, for one call; see `cronguard.interfaces.Store.bounded`.
+            """This store, for one call; see `cronguard.core.interfaces.Store.bounded`.
 
             Once there is a connection, libpq never blocks: we wait for its socket, and no longer
             than there is time.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from cronguard.errors import ConfigError
-from cronguard.stores._sql_files import sql_files
+from cronguard.core.errors import ConfigError
+from cronguard.stores.sql import sql_files
 
 SCHEMA_VERSION = 1
 """What ``public.cronguard_schema_version()`` answers after this migration."""

@@ -15,9 +15,9 @@ import httpx
 from postgrest.exceptions import APIError
 from supabase import Client, ClientOptions, create_client
 
-from cronguard.errors import ConfigError, StoreError
-from cronguard.stores._sql_errors import store_error
-from cronguard.stores._sql_functions import FunctionStore
+from cronguard.core.errors import ConfigError, StoreError
+from cronguard.stores.server.errors import store_error
+from cronguard.stores.server.functions import FunctionStore
 
 KEY_VARIABLES = ("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY")
 _STATUS = 3  # digits
@@ -25,7 +25,7 @@ _ADVICE = "use the project's service_role key or a secret key (sb_secret_…), n
 
 
 class SupabaseStore(FunctionStore):
-    """A `cronguard.interfaces.Store` in a Supabase project that ``cronguard init`` prepared.
+    """A `cronguard.core.interfaces.Store` in a Supabase project that ``cronguard init`` prepared.
 
     ``url`` and ``key`` default to ``SUPABASE_URL`` and to ``SUPABASE_SERVICE_ROLE_KEY`` or
     ``SUPABASE_SECRET_KEY``; or pass a ``supabase.Client`` of your own (a forked child makes one for

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from cronguard.model import (
+from cronguard.core.alert_rule import DueAlert
+from cronguard.core.clock import moment, rfc3339
+from cronguard.core.model import (
     AlertRule,
     Failure,
     JobState,
@@ -16,9 +18,7 @@ from cronguard.model import (
     Schedule,
     Watch,
 )
-from cronguard.policy import DueAlert
-from cronguard.stores._sql_schema import SCHEMA_VERSION
-from cronguard.times import moment, rfc3339
+from cronguard.stores.server.schema import SCHEMA_VERSION
 
 
 def run_json(run: Run) -> dict[str, Any]:

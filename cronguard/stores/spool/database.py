@@ -13,7 +13,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from cronguard.model import (
+from cronguard.core.alert_rule import louder, overrun_alerts
+from cronguard.core.clock import moment, rfc3339
+from cronguard.core.model import (
     AlertRecord,
     AlertRule,
     Delivery,
@@ -26,13 +28,11 @@ from cronguard.model import (
     Run,
     Settlement,
 )
-from cronguard.policy import louder, overrun_alerts
-from cronguard.stores import _spool_decisions as decisions
-from cronguard.stores import _sqlite_outbox as outbox
-from cronguard.stores._spooled_values import outcome_of, readable, run_of, run_text
-from cronguard.stores._sqlite_file import SQLiteFile
-from cronguard.stores._sqlite_rows import has_expired
-from cronguard.times import moment, rfc3339
+from cronguard.stores.spool import decisions
+from cronguard.stores.spool.values import outcome_of, readable, run_of, run_text
+from cronguard.stores.sqlite import outbox
+from cronguard.stores.sqlite.file import SQLiteFile
+from cronguard.stores.sqlite.runs import has_expired
 
 _KEPT = timedelta(days=30)
 _PAGE = 100

@@ -6,8 +6,9 @@ import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from cronguard.ids import new_id
-from cronguard.model import (
+from cronguard.core.alert_rule import Decision, decide, is_snoozed, overrun_alerts
+from cronguard.core.ids import new_id
+from cronguard.core.model import (
     AlertRule,
     Finished,
     JobState,
@@ -16,10 +17,9 @@ from cronguard.model import (
     Overrun,
     Run,
 )
-from cronguard.payload import build, build_overrun
-from cronguard.policy import Decision, decide, is_snoozed, overrun_alerts
-from cronguard.stores import _sqlite_outbox as outbox
-from cronguard.stores._spooled_values import outcome_text, readable, run_text, state_of, state_text
+from cronguard.core.payload import build, build_overrun
+from cronguard.stores.spool.values import outcome_text, readable, run_text, state_of, state_text
+from cronguard.stores.sqlite import outbox
 
 
 def end(

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
-from cronguard.model import JobState
-from cronguard.stores._spooled_values import state_of, state_text
+from cronguard.core.model import JobState
+from cronguard.stores.spool.values import state_of, state_text
 
 _AT_LEAST_EVERY = 1.0
 """Seconds: a state that differs only by its last success is not written more often."""

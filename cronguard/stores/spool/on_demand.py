@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cronguard.stores._spool import Spool
+    from cronguard.stores.spool.database import Spool
 
 
 class SpoolOnDemand:
@@ -20,7 +20,7 @@ class SpoolOnDemand:
     @cached_property
     def made(self) -> Spool:
         """The spool, to keep something in."""
-        from cronguard.stores._spool import Spool
+        from cronguard.stores.spool.database import Spool
 
         return Spool(self.path)
 

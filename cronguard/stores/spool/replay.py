@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 
-from cronguard.errors import StoreConfigError, StoreError
-from cronguard.interfaces import Store
-from cronguard.model import Finished, Outcome, Run
-from cronguard.policy import crash
-from cronguard.stores._last_known import LastKnown
-from cronguard.stores._spool_on_demand import SpoolOnDemand
+from cronguard.core.alert_rule import crash
+from cronguard.core.errors import StoreConfigError, StoreError
+from cronguard.core.interfaces import Store
+from cronguard.core.model import Finished, Outcome, Run
+from cronguard.stores.spool.last_known import LastKnown
+from cronguard.stores.spool.on_demand import SpoolOnDemand
 
 _REFUSED = re.compile(r"2[23]\w{3}|PGRST1\d\d|54\w{3}")
 """Codes of a server that is well and will never take this row: data exceptions, limits."""

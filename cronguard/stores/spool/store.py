@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from cronguard.errors import StoreConfigError, StoreError
-from cronguard.interfaces import Store
-from cronguard.model import (
+from cronguard.core.alert_rule import crash
+from cronguard.core.errors import StoreConfigError, StoreError
+from cronguard.core.interfaces import Store
+from cronguard.core.model import (
     AlertRecord,
     AlertRule,
     Delivery,
@@ -28,13 +29,12 @@ from cronguard.model import (
     Started,
     Watch,
 )
-from cronguard.policy import crash
-from cronguard.stores._last_known import LastKnown
-from cronguard.stores._replay import Replay
-from cronguard.stores._spool_on_demand import SpoolOnDemand
+from cronguard.stores.spool.last_known import LastKnown
+from cronguard.stores.spool.on_demand import SpoolOnDemand
+from cronguard.stores.spool.replay import Replay
 
 if TYPE_CHECKING:
-    from cronguard.stores._spool import Spool
+    from cronguard.stores.spool.database import Spool
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ hundreds, and each that starts would judge them all."""
 
 
 class SpooledStore:
-    """A `cronguard.interfaces.Store`: the remote one, with this host's spool before it.
+    """A `cronguard.core.interfaces.Store`: the remote one, with this host's spool before it.
 
     ``remote`` bounds its calls. While it does not answer, starts and outcomes are kept here, streak
     and alerts go by what it last said, and such alerts are ``degraded``. When it answers again, it
@@ -248,7 +248,7 @@ class SpooledStore:
     ) -> list[Delivery]:
         here: list[Delivery] = []
         if channels and (spool := self._spool.found):
-            from cronguard.stores._sqlite_outbox import Wanted  # as the spool itself
+            from cronguard.stores.sqlite.outbox import Wanted  # as the spool itself
 
             here = spool.claim(Wanted(tuple(channels), job, force, state, limit, claim_for))
             self._claimed_here.update(delivery.alert_id for delivery in here)

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
-from cronguard.model import AlertRule, Failure, JobState, Outcome, Owner, Run, Schedule
-from cronguard.times import moment, rfc3339, rfc3339_or_none
+from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
+from cronguard.core.model import AlertRule, Failure, JobState, Outcome, Owner, Run, Schedule
 
 T = TypeVar("T")
 

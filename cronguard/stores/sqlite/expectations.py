@@ -8,8 +8,10 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
-from cronguard.ids import new_id
-from cronguard.model import (
+from cronguard.core.alert_rule import is_snoozed, louder, missed_alerts, overrun_alerts
+from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
+from cronguard.core.ids import new_id
+from cronguard.core.model import (
     AlertRule,
     JobState,
     Missed,
@@ -21,12 +23,10 @@ from cronguard.model import (
     Schedule,
     Watch,
 )
-from cronguard.payload import build_missed, build_overrun
-from cronguard.policy import is_snoozed, louder, missed_alerts, overrun_alerts
-from cronguard.stores import _sqlite_rows as rows
-from cronguard.stores._sqlite_outbox import enqueue, is_due
-from cronguard.stores._sqlite_shown import records
-from cronguard.times import moment, rfc3339, rfc3339_or_none
+from cronguard.core.payload import build_missed, build_overrun
+from cronguard.stores.sqlite import runs as rows
+from cronguard.stores.sqlite.outbox import enqueue, is_due
+from cronguard.stores.sqlite.views import records
 
 _WATCH = """
     SELECT job, rules, schedule, timezone, grace, max_runtime, runbook, consecutive_failure_count,
@@ -48,7 +48,7 @@ def owners(db: sqlite3.Connection, space: str | None) -> set[Owner]:
 def sweep(
     db: sqlite3.Connection, owner: Owner, now: datetime, dead: AbstractSet[Owner]
 ) -> list[RunRecord]:
-    """`cronguard.interfaces.Store.sweep`, inside a transaction; ``dead`` are known to be."""
+    """`cronguard.core.interfaces.Store.sweep`, inside a transaction; ``dead`` are known to be."""
     running = list(records(db, "status = 'running'", (), limit=-1))
     for job in sorted({record.job for record in running}):
         row = db.execute(rows.STATE, (None, job)).fetchone()
@@ -67,7 +67,7 @@ def sweep(
 
 
 def declare(db: sqlite3.Connection, job: str, plan: Schedule, now: datetime) -> None:
-    """`cronguard.interfaces.Store.declare`, inside a transaction."""
+    """`cronguard.core.interfaces.Store.declare`, inside a transaction."""
     at, text = rfc3339(now), f"{plan.cron}|{plan.timezone}|{plan.grace:g}"
     db.execute(
         "INSERT INTO cronguard_jobs (job, registered_at, judged_until) VALUES (?, ?, ?)"
@@ -91,7 +91,7 @@ def declare(db: sqlite3.Connection, job: str, plan: Schedule, now: datetime) -> 
 
 
 def watches(db: sqlite3.Connection) -> list[Watch]:
-    """`cronguard.interfaces.Store.watches`."""
+    """`cronguard.core.interfaces.Store.watches`."""
     running: dict[str, list[RunRecord]] = {}
     for record in records(db, "status = 'running'", (), limit=-1):
         running.setdefault(record.job, []).insert(0, record)
@@ -115,7 +115,7 @@ def _read(row: Sequence[Any]) -> Watch:
 
 
 def starts(db: sqlite3.Connection, job: str, after: datetime, limit: int) -> list[datetime]:
-    """`cronguard.interfaces.Store.starts`."""
+    """`cronguard.core.interfaces.Store.starts`."""
     found = db.execute(
         "SELECT started_at FROM cron_execution_logs WHERE job = ? AND started_at > ?"
         " ORDER BY started_at LIMIT ?",
@@ -127,7 +127,7 @@ def starts(db: sqlite3.Connection, job: str, after: datetime, limit: int) -> lis
 def announce_overrun(
     db: sqlite3.Connection, overrun: Overrun, rules: Sequence[AlertRule], now: datetime
 ) -> bool:
-    """`cronguard.interfaces.Store.announce_overrun`, inside a transaction."""
+    """`cronguard.core.interfaces.Store.announce_overrun`, inside a transaction."""
     record = next(records(db, "id = ?", (overrun.run_id,), limit=1), None)
     watch = _watch(db, overrun.job)
     if (
@@ -158,7 +158,7 @@ def announce_overrun(
 def announce_missed(
     db: sqlite3.Connection, missed: Missed, rules: Sequence[AlertRule], now: datetime
 ) -> bool:
-    """`cronguard.interfaces.Store.announce_missed`, inside a transaction."""
+    """`cronguard.core.interfaces.Store.announce_missed`, inside a transaction."""
     watch = _watch(db, missed.job)
     owed = missed_alerts(missed, rules)
     if watch is None or watch.judged_until != missed.judged_from:
@@ -184,7 +184,7 @@ def announce_missed(
 
 
 def forget(db: sqlite3.Connection, job: str) -> bool:
-    """`cronguard.interfaces.Store.forget`, inside a transaction."""
+    """`cronguard.core.interfaces.Store.forget`, inside a transaction."""
     db.execute("DELETE FROM cronguard_alerts WHERE job = ? AND state <> 'sent'", (job,))
     return db.execute("DELETE FROM cronguard_jobs WHERE job = ?", (job,)).rowcount == 1
 

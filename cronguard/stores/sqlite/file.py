@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from cronguard.errors import StoreConfigError, StoreError
-from cronguard.stores._sqlite_fork import watch as watch_forks
+from cronguard.core.errors import StoreConfigError, StoreError
+from cronguard.stores.sqlite.forks import watch as watch_forks
 
 T = TypeVar("T")
 
@@ -278,7 +278,7 @@ def _version(db: sqlite3.Connection) -> int:
 
 def _migrate(db: sqlite3.Connection, schema: str) -> None:
     """Apply what is missing in one transaction; of many processes one does it, the rest find it."""
-    from cronguard.stores._sql_files import sql_files  # once a file
+    from cronguard.stores.sql import sql_files  # once a file
 
     db.execute("BEGIN IMMEDIATE")
     version = _version(db)

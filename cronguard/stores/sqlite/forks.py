@@ -19,7 +19,7 @@ import time
 from typing import Protocol
 from weakref import WeakSet
 
-from cronguard.errors import StoreError
+from cronguard.core.errors import StoreError
 
 _PATIENCE = 3.0
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from cronguard.model import (
+from cronguard.core.clock import moment, rfc3339
+from cronguard.core.model import (
     LONGEST_LEASE,
     LONGEST_PAUSE,
     AlertRecord,
@@ -16,11 +17,10 @@ from cronguard.model import (
     NewAlert,
     Settlement,
 )
-from cronguard.times import moment, rfc3339
 
 
 class Wanted(NamedTuple):
-    """Which alerts to claim: the arguments of `cronguard.interfaces.Store.claim_alerts`."""
+    """Which alerts to claim: the arguments of `cronguard.core.interfaces.Store.claim_alerts`."""
 
     channels: tuple[str, ...]
     job: str | None
@@ -32,7 +32,7 @@ class Wanted(NamedTuple):
 
 def enqueue(db: sqlite3.Connection, now: datetime, alerts: Iterable[NewAlert]) -> None:
     """Write them, due at once; one whose key is known is left alone."""
-    from cronguard.payload import encode  # only when somebody is told
+    from cronguard.core.payload import encode  # only when somebody is told
 
     at = rfc3339(now)
     db.executemany(

@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from cronguard.model import (
+from cronguard.core.alert_rule import Decision, crash, decide, finish_action, heard, is_snoozed
+from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
+from cronguard.core.model import (
     LONGEST_LEASE,
     AlertRule,
     Finished,
@@ -19,9 +21,7 @@ from cronguard.model import (
     Run,
     Started,
 )
-from cronguard.policy import Decision, crash, decide, finish_action, heard, is_snoozed
-from cronguard.stores._sqlite_outbox import enqueue, is_due
-from cronguard.times import moment, rfc3339, rfc3339_or_none
+from cronguard.stores.sqlite.outbox import enqueue, is_due
 
 STATE = """
     SELECT consecutive_failure_count, incident_id, announced, last_success_at, last_counted_run,
@@ -95,7 +95,7 @@ def owners(db: sqlite3.Connection, run: Run) -> set[Owner]:
 
 
 def start(db: sqlite3.Connection, run: Run, now: datetime, dead: AbstractSet[Owner]) -> Started:
-    """`cronguard.interfaces.Store.start_run`, inside a transaction; ``dead`` are known to be."""
+    """`interfaces.Store.start_run`, inside a transaction; ``dead`` are known to be."""
     row = db.execute(STATE, (run.run_id, run.job)).fetchone()
     _register(db, run, now)
     state, holder = JobState(), None
@@ -122,7 +122,7 @@ def finish(
     started: bool,
     told: Collection[str] = (),
 ) -> Finished:
-    """`cronguard.interfaces.Store.finish_run`, inside a transaction."""
+    """`cronguard.core.interfaces.Store.finish_run`, inside a transaction."""
     if told:
         settle_told(db, run.run_id, told, now)
     row = db.execute(STATE, (run.run_id, run.job)).fetchone()
@@ -313,7 +313,7 @@ def _commit(
             ),
         )
     if decision.alerts:
-        from cronguard.payload import build_owed  # only when somebody is told
+        from cronguard.core.payload import build_owed  # only when somebody is told
 
         enqueue(db, now, build_owed(decision, run=run, outcome=outcome, before=before))
     return decision

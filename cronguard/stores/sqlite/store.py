@@ -16,8 +16,9 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from cronguard.errors import ConfigError
-from cronguard.model import (
+from cronguard.core.clock import rfc3339, rfc3339_or_none
+from cronguard.core.errors import ConfigError
+from cronguard.core.model import (
     AlertRecord,
     AlertRule,
     Delivery,
@@ -35,16 +36,15 @@ from cronguard.model import (
     Started,
     Watch,
 )
-from cronguard.stores import _sqlite_outbox as outbox
-from cronguard.stores import _sqlite_rows as rows
-from cronguard.stores._sqlite_file import SQLiteFile
-from cronguard.times import rfc3339, rfc3339_or_none
+from cronguard.stores.sqlite import outbox
+from cronguard.stores.sqlite import runs as rows
+from cronguard.stores.sqlite.file import SQLiteFile
 
 _utc_now: Callable[[], datetime] = partial(datetime.now, UTC)
 
 
 class SQLiteStore:
-    """A `cronguard.interfaces.Store` in one file.
+    """A `cronguard.core.interfaces.Store` in one file.
 
     ``timeout`` bounds every call in seconds, waiting for other writers included. ``clock`` is what
     leases, claims and snoozes are measured with.
@@ -129,39 +129,39 @@ class SQLiteStore:
     # --- what is expected -----------------------------------------------------------------------
 
     def sweep(self, owner: Owner, *, is_dead: Callable[[Owner], bool]) -> list[RunRecord]:
-        from cronguard.stores import _sqlite_expected as expected  # not on a run's path
+        from cronguard.stores.sqlite import expectations as expected  # not on a run's path
 
         found = self._file.read(lambda db: expected.owners(db, owner.space))
         dead = {each for each in found if is_dead(each)}
         return self._file.write(lambda db: expected.sweep(db, owner, self._clock(), dead))
 
     def declare(self, job: str, schedule: Schedule) -> None:
-        from cronguard.stores._sqlite_expected import declare  # not on a run's path
+        from cronguard.stores.sqlite.expectations import declare  # not on a run's path
 
         self._file.write(lambda db: declare(db, job, schedule, self._clock()))
 
     def watches(self) -> list[Watch]:
-        from cronguard.stores._sqlite_expected import watches  # not on a run's path
+        from cronguard.stores.sqlite.expectations import watches  # not on a run's path
 
         return self._file.read(watches)
 
     def starts(self, job: str, *, after: datetime, limit: int = 10_000) -> list[datetime]:
-        from cronguard.stores._sqlite_expected import starts  # not on a run's path
+        from cronguard.stores.sqlite.expectations import starts  # not on a run's path
 
         return self._file.read(lambda db: starts(db, job, after, limit))
 
     def announce_overrun(self, overrun: Overrun, rules: Sequence[AlertRule]) -> bool:
-        from cronguard.stores._sqlite_expected import announce_overrun  # not on a run's path
+        from cronguard.stores.sqlite.expectations import announce_overrun  # not on a run's path
 
         return self._file.write(lambda db: announce_overrun(db, overrun, rules, self._clock()))
 
     def announce_missed(self, missed: Missed, rules: Sequence[AlertRule]) -> bool:
-        from cronguard.stores._sqlite_expected import announce_missed  # not on a run's path
+        from cronguard.stores.sqlite.expectations import announce_missed  # not on a run's path
 
         return self._file.write(lambda db: announce_missed(db, missed, rules, self._clock()))
 
     def forget(self, job: str) -> bool:
-        from cronguard.stores._sqlite_expected import forget  # not on a run's path
+        from cronguard.stores.sqlite.expectations import forget  # not on a run's path
 
         return self._file.write(lambda db: forget(db, job))
 
@@ -191,12 +191,12 @@ class SQLiteStore:
     # --- to be shown, and housekeeping ----------------------------------------------------------
 
     def jobs(self) -> list[JobStatus]:
-        from cronguard.stores._sqlite_shown import jobs  # not on a run's path
+        from cronguard.stores.sqlite.views import jobs  # not on a run's path
 
         return self._file.read(jobs)
 
     def history(self, job: str, *, limit: int = 20) -> list[RunRecord]:
-        from cronguard.stores._sqlite_shown import records  # not on a run's path
+        from cronguard.stores.sqlite.views import records  # not on a run's path
 
         return self._file.read(lambda db: list(records(db, "job = ?", (job,), limit=limit)))
 
@@ -212,7 +212,7 @@ class SQLiteStore:
         return self._file.write(work)
 
     def prune(self, *, keep: timedelta, progress: Callable[[int, int], None] | None = None) -> int:
-        from cronguard.stores import _sqlite_shown as shown  # not on a run's path
+        from cronguard.stores.sqlite import views as shown  # not on a run's path
 
         before = rfc3339(self._clock() - keep)
         last, kept = self._file.read(shown.prune_plan)

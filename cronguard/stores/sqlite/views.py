@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from cronguard.model import Failure, JobStatus, RunRecord, Schedule
-from cronguard.times import moment
+from cronguard.core.clock import moment
+from cronguard.core.model import Failure, JobStatus, RunRecord, Schedule
 
 _RECORD = """id, job, status, started_at, finished_at, duration_ms, consecutive_failure_count,
     error_type, error_code, error_message, error_location, host, pid"""
 
 
 def jobs(db: sqlite3.Connection) -> list[JobStatus]:
-    """`cronguard.interfaces.Store.jobs`."""
+    """`cronguard.core.interfaces.Store.jobs`."""
     found = db.execute(
         """SELECT job, consecutive_failure_count, last_success_at, snoozed_until, schedule,
                   timezone, grace,

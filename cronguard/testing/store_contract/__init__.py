@@ -1,4 +1,4 @@
-"""The promises of `cronguard.interfaces.Store`, as tests. Subclass, give `make_store`, run pytest.
+"""The promises of `interfaces.Store`, as tests. Subclass, give `make_store`, run pytest.
 
 They are written against the protocol alone, so they run unchanged on every store.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from cronguard.model import AlertRule
+from cronguard.core.model import AlertRule
 from cronguard.testing.store_contract._case import StoreCase
 
 

@@ -9,9 +9,18 @@ from typing import Any
 
 import pytest
 
-from cronguard.ids import new_id
-from cronguard.interfaces import Store
-from cronguard.model import AlertRule, EndStatus, Failure, Finished, Outcome, Owner, Run, Started
+from cronguard.core.ids import new_id
+from cronguard.core.interfaces import Store
+from cronguard.core.model import (
+    AlertRule,
+    EndStatus,
+    Failure,
+    Finished,
+    Outcome,
+    Owner,
+    Run,
+    Started,
+)
 from cronguard.testing.clock import FrozenClock
 
 HERE = Owner("host-a", 100, "space-a", "1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from cronguard.model import Settlement
+from cronguard.core.model import Settlement
 from cronguard.testing.store_contract._case import (
     FAILURE,
     THERE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from cronguard.model import AlertRule, Missed, Overrun, Run, Schedule, Watch
+from cronguard.core.model import AlertRule, Missed, Overrun, Run, Schedule, Watch
 from cronguard.testing.store_contract._case import (
     HERE,
     THERE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cronguard.model import Settlement
+from cronguard.core.model import Settlement
 from cronguard.testing.store_contract._case import StoreCase
 
 

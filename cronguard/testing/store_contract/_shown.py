@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from cronguard.model import Schedule, Settlement
+from cronguard.core.model import Schedule, Settlement
 from cronguard.testing.store_contract._case import FAILURE, StoreCase
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-from cronguard.model import Run
+from cronguard.core.model import Run
 from cronguard.testing.store_contract._case import StoreCase
 
 

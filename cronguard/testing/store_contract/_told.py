@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cronguard.model import AlertRule, Finished, Outcome, Run
+from cronguard.core.model import AlertRule, Finished, Outcome, Run
 from cronguard.testing.store_contract._case import FAILURE, TOLD, StoreCase
 
 

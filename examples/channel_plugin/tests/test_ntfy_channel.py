@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from cronguard.errors import ChannelError
+from cronguard.core.errors import ChannelError
 from cronguard.testing import ChannelContract
 from cronguard.testing.channel import message
 from ntfy_channel import NtfyChannel

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from cronguard.stores._sql_schema import migration_sql
+from cronguard.stores.server.schema import migration_sql
 
 from .client import Project, Stack, shared_folder
 from .live import LiveProject

@@ -15,7 +15,7 @@ begin
     end if;
 end $$;
 
--- Always UTC and always microseconds, as cronguard.times.rfc3339 writes it.
+-- Always UTC and always microseconds, as cronguard.core.clock.rfc3339 writes it.
 create or replace function public.cronguard_rfc3339(moment timestamptz) returns text
 language sql stable set search_path = ''
 as $$ select to_char(moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') $$;

@@ -55,7 +55,7 @@ as $$
     )
 $$;
 
--- Write an outcome, the job's new state and the alerts owed: cronguard.policy.decide, in SQL.
+-- Write an outcome, the job's new state and the alerts owed: cronguard.core.alert_rule.decide, in SQL.
 -- The job's row must be locked. "late": the success of a run that had been counted as crashed.
 create or replace function public.cronguard_commit(
     before public.cronguard_jobs, run jsonb, outcome jsonb, late boolean

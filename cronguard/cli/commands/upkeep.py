@@ -1,0 +1,130 @@
+"""``cronguard snooze``, ``unlock``, ``forget`` and ``prune``: a job's and the log's upkeep."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from cronguard.cli.arguments import find_job, job_argument, quiet_option
+from cronguard.cli.backlog import replay
+from cronguard.cli.opening import jobs_of, open_runtime, open_store
+from cronguard.cli.output.lines import complain, plural, say
+from cronguard.cli.output.progress import progress
+from cronguard.cli.output.times import distance, to_moment, to_span
+from cronguard.core.clock import readable
+from cronguard.core.rendering import duration
+
+
+@click.command()
+@job_argument()
+@click.option("--for", "span", callback=to_span, metavar="DURATION", help="How long: 45m, 2h, 3d.")
+@click.option("--until", callback=to_moment, metavar="TIME", help="Until when: 2026-11-24T08:00.")
+@click.option("--off", is_flag=True, help="Let it alert again from now on.")
+def snooze(job: str, span: timedelta | None, until: datetime | None, *, off: bool) -> None:
+    """Keep a job from alerting for a while.
+
+    Its runs are recorded and its streak is counted as ever. If it is still failing when the time is
+    over, its next failure makes the alert up.
+
+    \b
+    Examples:
+      cronguard snooze nightly_export --for 2h
+      cronguard snooze nightly_export --until 2026-11-24T08:00
+      cronguard snooze nightly_export --off
+    """
+    if [span is not None, until is not None, off].count(True) != 1:
+        raise click.UsageError("say how long: give one of --for 2h, --until TIME and --off")
+    now = datetime.now(UTC)
+    wakes = now + span if span else until
+    if wakes is not None and wakes <= now:
+        raise click.UsageError("--until is in the past: give a time to come, or --off")
+    store = open_runtime().store
+    find_job(jobs_of(store), job)
+    store.snooze(job, wakes)
+    if wakes is None:
+        say(f"{job} alerts again.")
+    else:
+        say(f"{job} will not alert until {readable(wakes)} ({distance(wakes, now)}).")
+
+
+@click.command()
+@job_argument()
+def unlock(job: str) -> None:
+    """Let a job start although a run of it is open.
+
+    Takes the job's lease from the run that holds it. That run goes on and may still finish; what it
+    does is not stopped. A run whose process died on this machine needs no unlocking: the next start
+    finds that out by itself.
+
+    \b
+    Example:
+      cronguard unlock nightly_export
+    """
+    store = open_runtime().store
+    find_job(jobs_of(store), job)
+    freed = store.unlock(job)
+    if freed:
+        say(f"{job} can start again; {plural(freed, 'open run')} let go of it.")
+    else:
+        say(f"No open run holds {job}: it can start.")
+
+
+@click.command()
+@job_argument()
+def forget(job: str) -> None:
+    """Retire a job: nothing is expected of it any more.
+
+    Its streak, its schedule and its alerts that have not gone out are removed, and `status` and
+    `check` no longer know it. Its runs can still be read with `history` until they are pruned. If
+    it ever runs again, it begins anew.
+
+    \b
+    Example:
+      cronguard forget nightly_export
+    """
+    runtime = open_runtime()
+    store = runtime.store
+    replay(store)
+    status = find_job(jobs_of(store), job)
+    store.forget(job)
+    waiting = status.alerts_pending + status.alerts_dead
+    gone = f", with {plural(waiting, 'alert')} that had not gone out" if waiting else ""
+    say(f"{job} is forgotten{gone}; cronguard history {job} still shows its runs.")
+    if status.running:
+        complain(f"{job} is running now: it will be back when that run ends")
+    if "schedule" in runtime.settings.jobs.get(job, {}):
+        file = runtime.settings.file or "configure()"
+        complain(f"settings still expect {job}: remove [job.{job}] from {file}, or check knows it")
+
+
+@click.command()
+@click.option(
+    "--keep",
+    callback=to_span,
+    required=True,
+    metavar="DURATION",
+    help="Keep runs that ended within this time: 90d, 12w.",
+)
+@quiet_option
+def prune(keep: timedelta, *, quiet: bool) -> None:
+    """Delete old runs.
+
+    Alerts that were sent as long ago go with them. A job's newest run, its streak and the time of
+    its last success stay, and so do runs that are still open and alerts that have not gone out.
+
+    \b
+    Example, weekly in a crontab:
+      0 4 * * 0  cronguard prune --keep 90d --quiet
+    """
+    store = open_store()
+    deleted = 0
+    if jobs_of(store):
+        with progress("pruning") as advance:
+            deleted = store.prune(keep=keep, progress=advance)
+    if not quiet:
+        say(f"Deleted {plural(deleted, 'run')} that ended more than {_words(keep)} ago.")
+
+
+def _words(keep: timedelta) -> str:
+    return plural(keep.days, "day") if keep.days else duration(keep.total_seconds()) or ""
