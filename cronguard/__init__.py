@@ -24,7 +24,8 @@ if TYPE_CHECKING:
         StoreConfigError,
         StoreError,
     )
-    from cronguard.guarding.decorator import GuardedRun, cron_guarded, guard
+    from cronguard.guarding.context_manager import GuardedRun, guard
+    from cronguard.guarding.decorator import cron_guarded
     from cronguard.runtime.composition import configure
 
 __version__ = "0.1.0"
@@ -46,10 +47,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "GuardedRun": "guarding.decorator",
+    "GuardedRun": "guarding.context_manager",
     "configure": "runtime.composition",
     "cron_guarded": "guarding.decorator",
-    "guard": "guarding.decorator",
+    "guard": "guarding.context_manager",
 }
 
 

@@ -1,7 +1,9 @@
-"""Moments as text and back."""
+"""Moments as text and back, and ids that sort by their moment."""
 
 from __future__ import annotations
 
+import os
+import time
 from datetime import UTC, datetime
 
 
@@ -35,3 +37,19 @@ def readable(when: datetime) -> str:
 def moment(text: str | None) -> datetime | None:
     """The inverse of `rfc3339_or_none`."""
     return None if text is None else datetime.fromisoformat(text)
+
+
+def new_id() -> str:
+    """Return a new id, so that every write can be repeated safely.
+
+    A version 7 uuid as text: its first 48 bits are the time, so that an index on it grows at
+    one end and stays fast at any size (RFC 9562, section 5.7).
+    """
+    when, chance = time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big")
+    return "%08x-%04x-7%03x-%04x-%012x" % (  # noqa: UP031  # the quickest of all forms
+        when >> 16,
+        when & 0xFFFF,
+        chance >> 68,
+        chance >> 48 & 0x3FFF | 0x8000,  # two of its bits are given
+        chance & 0xFFFF_FFFF_FFFF,
+    )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from cronguard.core.model import (
     AlertRecord,
@@ -34,6 +34,10 @@ from cronguard.core.model import (
     Started,
     Watch,
 )
+
+Redact: TypeAlias = Literal["strict", "scrub"] | Callable[[str, BaseException | None], str]
+"""``strict``: type, code and place only. ``scrub``: the message too, masked. A callable gets the
+raw text and the error (None for the output of a command) and returns what may be shown."""
 
 
 class Store(Protocol):

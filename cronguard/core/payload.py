@@ -6,9 +6,8 @@ import json
 from datetime import datetime
 
 from cronguard.core.alert_rule import Decision, DueAlert
-from cronguard.core.clock import rfc3339, rfc3339_or_none
+from cronguard.core.clock import new_id, rfc3339, rfc3339_or_none
 from cronguard.core.errors import ChannelError
-from cronguard.core.ids import new_id
 from cronguard.core.model import Alert, Delivery, JobState, Missed, NewAlert, Outcome, Overrun, Run
 
 _FIELDS = frozenset(Alert._fields)

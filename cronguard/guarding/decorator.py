@@ -1,4 +1,4 @@
-"""The faces of a guarded job: the decorator and the context manager. Wrapping only.
+"""The decorator `cron_guarded`. Wrapping only.
 
 What a run is and how it is recorded is `recording`'s business; here a function's result and its
 very exception come through unchanged, with one frame of ours in the traceback.
@@ -11,19 +11,15 @@ import copy
 import functools
 import importlib
 import inspect
-import sys
-import threading
 from collections.abc import Callable
 from datetime import timedelta
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 import wrapt
 
-from cronguard.core.errors import ConfigError, JobOverlap
-from cronguard.guarding.async_recording import end, start
+from cronguard.core.errors import ConfigError
 from cronguard.guarding.call import call_async, call_plain
-from cronguard.guarding.recording import Guarded, Recording, prepare
+from cronguard.runtime.runtime import Guarded
 from cronguard.settings.options import (
     DEFAULT_GRACE,
     DEFAULT_MAX_RUNTIME,
@@ -233,112 +229,3 @@ def _attribute(owner: Any, guarded: Any) -> str | None:
             if value is guarded:
                 return name
     return None
-
-
-class guard:  # noqa: N801  # used like a function: ``with guard(job="…")``
-    """Guard a block: ``with guard(job="nightly_export") as run:``, or ``async with``.
-
-    Takes the options of `cron_guarded`; ``job`` is required. ``run.run_id`` names the run, None
-    where it is not recorded.
-
-    Raises:
-        ConfigError: an option is wrong, or there is no ``job``.
-        JobOverlap: on entering, if another run holds the job and ``overlap`` is ``"skip"``.
-    """
-
-    def __init__(self, **options: Unpack[JobOptions]) -> None:
-        checked = check_options(dict(options))
-        if checked.get("job") is None:
-            raise ConfigError('guard needs a name for the job: write guard(job="nightly_export")')
-        self._guarded = Guarded(checked)
-        self._open: list[tuple[object, Recording]] = []
-
-    def __enter__(self) -> GuardedRun:
-        recording = prepare(self._guarded)
-        try:
-            recording.start()
-            return self._opened(recording)
-        except BaseException as error:
-            recording.end(error)
-            raise
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        recording = self._closed()
-        try:
-            recording.close(error)
-        except BaseException:
-            recording.close(error)  # a signal may have struck before that was done
-            raise
-
-    async def __aenter__(self) -> GuardedRun:
-        recording = prepare(self._guarded)
-        try:
-            await start(recording)
-            return self._opened(recording)
-        except BaseException as error:
-            await end(recording, error)
-            raise
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        recording = self._closed()
-        recording.leave()
-        await end(recording, error)
-
-    def _opened(self, recording: Recording) -> GuardedRun:
-        job = self._guarded.options["job"]
-        if recording.skipped:
-            raise JobOverlap(
-                f"{job} is still running (run {recording.held_by}): wait for it, pass"
-                f' overlap="allow", or free it with cronguard unlock {job}'
-            )
-        recording.enter()
-        self._open.append((_here(), recording))
-        return GuardedRun(job, recording.run.run_id if recording.run else None)
-
-    def _closed(self) -> Recording:
-        """The run that was entered last in this thread or task: one guard may serve many."""
-        here = _here()
-        for index in range(len(self._open) - 1, -1, -1):
-            if self._open[index][0] == here:
-                return self._open.pop(index)[1]
-        if not self._open:
-            raise RuntimeError(
-                f"{self!r} was left without being entered: use it in a with statement"
-            )
-        return self._open.pop()[1]  # entered in one task and left in another
-
-    def __repr__(self) -> str:
-        return f"guard(job={self._guarded.options['job']!r})"
-
-
-def _here() -> object:
-    asyncio = sys.modules.get("asyncio")
-    try:
-        task = asyncio.current_task() if asyncio else None
-    except RuntimeError:
-        task = None
-    return threading.get_ident(), id(task)
-
-
-class GuardedRun:
-    """What ``with guard(...)`` hands out."""
-
-    __slots__ = ("job", "run_id")
-
-    def __init__(self, job: str, run_id: str | None) -> None:
-        self.job = job
-        self.run_id = run_id
-        """The id of the run's row; None where it is not recorded (entered inside itself)."""
-
-    def __repr__(self) -> str:
-        return f"<run {self.run_id} of {self.job}>"

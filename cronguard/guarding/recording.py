@@ -10,31 +10,24 @@ import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
+from cronguard.core.clock import new_id
 from cronguard.core.errors import CronguardError, StoreConfigError, StoreError
-from cronguard.core.ids import new_id
 from cronguard.core.model import EndStatus, Failure, Outcome, Run
-from cronguard.guarding.outcome import end_status
 from cronguard.process import log
 from cronguard.process.identity import current_owner, is_dead
-from cronguard.process.signals import raised_by_handler
+from cronguard.process.signals import interrupted_by_ctrl_c, raised_by_handler
 from cronguard.runtime.composition import current
-
-if TYPE_CHECKING:
-    from cronguard.runtime.runtime import Job, Runtime
+from cronguard.runtime.runtime import Guarded, Job, Runtime, Unwritten
 
 _open_runs: ContextVar[tuple[Recording, ...]] = ContextVar("cronguard_open_runs", default=())
 
 
-class Unwritten(NamedTuple):
-    """A finished run whose outcome the store has not taken yet."""
-
-    run: Run
-    outcome: Outcome
-    started: bool
-    told: set[str]
-    """Channels that have taken the news of it meanwhile."""
+_CELERY_CONTROL_FLOW = frozenset({"Retry", "Ignore", "Reject"})
+_name: Any = type.__dict__["__name__"].__get__
+_module: Any = type.__dict__["__module__"].__get__
+_mro: Any = type.__dict__["__mro__"].__get__
 
 
 class Recording:
@@ -246,14 +239,32 @@ def _tell_directly(runtime: Runtime, unwritten: Unwritten) -> None:
     runtime.courier.dispatch_directly(degraded(run, outcome), told)
 
 
-class Guarded:
-    """What a guard was told: its checked options, and what they come to under the settings."""
+def end_status(
+    error: BaseException | None, ignore: tuple[type[BaseException], ...] = ()
+) -> EndStatus:
+    """``success``, ``failure`` or ``cancelled``; ``ignore`` lists the job's own cancellations.
 
-    __slots__ = ("options", "resolved")
-
-    def __init__(self, options: dict[str, Any]) -> None:
-        self.options = options
-        self.resolved: tuple[Runtime, Job] | None = None
+    A cancelled task counts as a failure, since time-outs arrive that way, unless it is Ctrl-C that
+    `asyncio.run` hands on as a cancellation.
+    """
+    if error is None:
+        return "success"
+    if ignore and isinstance(error, ignore):
+        return "cancelled"
+    kinds = _mro(type(error))  # `isinstance` would ask the error itself, which may raise
+    if SystemExit in kinds:
+        code = error.code  # type: ignore[attr-defined]
+        return "success" if code is None or (isinstance(code, int) and code == 0) else "failure"
+    if KeyboardInterrupt in kinds:
+        return "cancelled"
+    if _name(kinds[0]) == "CancelledError" and interrupted_by_ctrl_c():
+        return "cancelled"
+    if any(
+        _name(kind) in _CELERY_CONTROL_FLOW and _module(kind) == "celery.exceptions"
+        for kind in kinds
+    ):
+        return "cancelled"
+    return "failure"
 
 
 def prepare(guarded: Guarded) -> Recording:

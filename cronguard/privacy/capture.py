@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from cronguard.core.interfaces import Redact
 from cronguard.core.model import Failure
 from cronguard.privacy.error_code import error_code, exit_name, related
 from cronguard.privacy.error_location import error_location
@@ -14,7 +15,6 @@ from cronguard.privacy.error_type import error_type
 from cronguard.privacy.mask import clean
 from cronguard.process import log
 from cronguard.process.signals import attempt
-from cronguard.settings.types import Redact
 
 _MADE_AT_RUN_TIME = 1 << 9
 """``Py_TPFLAGS_HEAPTYPE``."""

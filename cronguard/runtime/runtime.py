@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cronguard.core.alert_rule import OVERRUN_STEPS, overrun_step
 from cronguard.core.errors import CronguardError, StoreConfigError, StoreError
-from cronguard.core.interfaces import Channel, Store
-from cronguard.core.model import HEARTBEAT_SECONDS, LEASE_SECONDS, AlertRule, Failure, Run
+from cronguard.core.interfaces import Channel, Redact, Store
+from cronguard.core.model import HEARTBEAT_SECONDS, LEASE_SECONDS, AlertRule, Failure, Outcome, Run
 from cronguard.process import log
 from cronguard.process.signals import raised_by_handler
 from cronguard.runtime.watchdog import Watchdog
@@ -25,12 +25,24 @@ from cronguard.settings.loading import (
     rules_for,
 )
 from cronguard.settings.options import JobConfig, resolve_job
-from cronguard.settings.types import Redact
 
 if TYPE_CHECKING:
-    from cronguard.guarding.recording import Guarded, Recording, Unwritten
+    from typing import Protocol
+
     from cronguard.process.workers import Bound
     from cronguard.runtime.delivery import Courier
+
+    class OpenRun(Protocol):
+        """A run of this process that has not ended yet; what records it says so."""
+
+        run: Run | None
+        started: bool
+        """Whether the store has taken the start."""
+        began: float
+        """On the runtime's monotonic clock."""
+        overrun: int
+        """The last step of an overrun that was announced; 0 for none."""
+
 
 _MOST_UNWRITTEN = 1_000
 _CAPTURE_SECONDS = 1.0
@@ -45,6 +57,26 @@ class Job(NamedTuple):
 
     config: JobConfig
     rules: tuple[AlertRule, ...]
+
+
+class Guarded:
+    """What a guard was told: its checked options, and what they come to under the settings."""
+
+    __slots__ = ("options", "resolved")
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options = options
+        self.resolved: tuple[Runtime, Job] | None = None
+
+
+class Unwritten(NamedTuple):
+    """A finished run whose outcome the store has not taken yet."""
+
+    run: Run
+    outcome: Outcome
+    started: bool
+    told: set[str]
+    """Channels that have taken the news of it meanwhile."""
 
 
 class Runtime:
@@ -64,7 +96,7 @@ class Runtime:
         self.watchdog = Watchdog(self._beat, HEARTBEAT_SECONDS)
         self.exported = os.environ.get(RUN_VARIABLE)
         """The run that our parent ``cronguard run`` records, if we are its command."""
-        self._open: dict[int, Recording] = {}
+        self._open: dict[int, OpenRun] = {}
         self._unwritten: dict[str, Unwritten] = {}
         self._replaying = threading.Lock()
         self._complained: set[str] = set()
@@ -150,13 +182,13 @@ class Runtime:
 
     # --- runs of this process -------------------------------------------------------------------
 
-    def opened(self, recording: Recording) -> None:
+    def opened(self, recording: OpenRun) -> None:
         """A run has started; its lease is renewed from now on."""
         self._open[id(recording)] = recording
         run = recording.run
         self.watchdog.ensure((run and run.max_runtime) or math.inf)
 
-    def closed(self, recording: Recording) -> None:
+    def closed(self, recording: OpenRun) -> None:
         """A run has ended; its lease is left alone."""
         self._open.pop(id(recording), None)
         if self._replaced and not self._open:
@@ -279,7 +311,7 @@ class Runtime:
         if held:
             self.store.heartbeat(held, lease=LEASE_SECONDS)
 
-    def _look_after(self, recording: Recording, run: Run, now: float) -> float:
+    def _look_after(self, recording: OpenRun, run: Run, now: float) -> float:
         """Tell of a run that goes on too long; when to look again, on the monotonic clock."""
         assert run.max_runtime is not None  # noqa: S101  # for mypy
         elapsed = now - recording.began

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cronguard.core.errors import ConfigError
-from cronguard.core.interfaces import Store
+from cronguard.core.interfaces import Redact, Store
 from cronguard.core.model import AlertRule, SecretRef
 from cronguard.core.text import show, suggest
 from cronguard.settings.channels import ChannelLoader
@@ -35,7 +35,6 @@ from cronguard.settings.types import (
     Layer,
     Loaded,
     Notes,
-    Redact,
     Settings,
 )
 

@@ -1,9 +1,10 @@
 """Plugins by name: cronguard's own by their modules, everybody else's through entry points.
 
-Three groups: ``cronguard.channels``, ``cronguard.stores``, ``cronguard.secrets``. A built-in is the
-one class of its kind in its module: the channel ``email-smtp`` in ``cronguard.channels.email_smtp``,
-stores and secret sources where `_MODULES` says. So it is found without package metadata, whose
-reading costs more than a run, and also where there is none, in a zipapp or a source tree.
+Three groups: ``cronguard.channels``, ``cronguard.stores``, ``cronguard.secrets``. A built-in is
+the one class of its kind in its module: the channel ``email-smtp`` in the module ``email_smtp`` of
+``cronguard.channels``, stores and secret sources where `_MODULES` says. So it is found without
+package metadata, whose reading costs more than a run, and also where there is none, in a zipapp or
+a source tree.
 """
 
 from __future__ import annotations

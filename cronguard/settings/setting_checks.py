@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cronguard.core.errors import ConfigError
-from cronguard.core.interfaces import Store
+from cronguard.core.interfaces import Redact, Store
 from cronguard.core.model import SecretRef
 from cronguard.core.text import may_be_secret, show, suggest
 from cronguard.settings import plugins
@@ -19,7 +19,7 @@ from cronguard.settings.option_checks import (
     parse_duration,
 )
 from cronguard.settings.store_url import BUILTIN_SCHEMES, StoreTarget, absolute_store, parse_store
-from cronguard.settings.types import Layer, Redact
+from cronguard.settings.types import Layer
 
 KEYS = (
     *("store", "channels", "channel", "job"),

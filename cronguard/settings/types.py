@@ -3,11 +3,11 @@
 # No `from __future__ import annotations` here: a NamedTuple compiles every annotation that is text,
 # which costs each cron process more than all the rest of this module.
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
-from cronguard.core.interfaces import Store
+from cronguard.core.interfaces import Redact, Store
 from cronguard.core.model import SecretRef
 
 if TYPE_CHECKING:
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from cronguard.core.interfaces import Channel
 
-Redact: TypeAlias = Literal["strict", "scrub"] | Callable[[str, BaseException | None], str]
-"""``strict``: type, code and place only. ``scrub``: the message too, masked. A callable gets the
-raw text and the error (None for the output of a command) and returns what may be shown."""
 
 DEFAULT_STORE_TIMEOUT = 2.0
 DEFAULT_REDACT: Literal["scrub"] = "scrub"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from cronguard.core.errors import ConfigError
 from cronguard.core.model import Alert, Failure, RunRecord, Settlement
 from cronguard.core.payload import decode
-from cronguard.guarding.recording import Guarded, prepare
+from cronguard.guarding.recording import prepare
 from cronguard.runtime.composition import installed
 from cronguard.runtime.delivery import Courier
-from cronguard.runtime.runtime import Runtime
+from cronguard.runtime.runtime import Guarded, Runtime
 from cronguard.settings.loading import ChannelSettings, Settings
 from cronguard.settings.options import JobConfig, check_options
 from cronguard.testing.clock import FrozenClock

@@ -17,7 +17,7 @@ from cronguard.core.alert_rule import (
     missed_alerts,
     overrun_alerts,
 )
-from cronguard.core.ids import new_id
+from cronguard.core.clock import new_id
 from cronguard.core.model import (
     LONGEST_LEASE,
     AlertKind,

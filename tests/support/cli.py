@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cronguard.cli import main
-from cronguard.core.ids import new_id
+from cronguard.core.clock import new_id
 from cronguard.core.model import AlertRule, Failure, Outcome, Run
 from cronguard.process import log
 from cronguard.process.identity import current_owner

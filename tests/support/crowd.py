@@ -43,7 +43,7 @@ def _fail(store, number):
     """Start a run and let it fail; the count."""
     from datetime import UTC, datetime
 
-    from cronguard.core.ids import new_id
+    from cronguard.core.clock import new_id
     from cronguard.core.model import AlertRule, Failure, Outcome, Owner, Run
 
     owner, rules = Owner("host", number, f"space {number}"), (AlertRule("told", 2),)

@@ -149,7 +149,7 @@ def _send(
 
 
 def _delivery(channel: str, settings: Settings, about: JobStatus) -> Delivery:
-    from cronguard.core.ids import new_id
+    from cronguard.core.clock import new_id
     from cronguard.core.payload import encode
     from cronguard.process.identity import current_owner
 

@@ -13,9 +13,9 @@ from cronguard.cli.output.lines import complain
 from cronguard.cli.run.child import Child, Ended, take_standard_streams
 from cronguard.cli.run.stderr import Relay
 from cronguard.core.model import EndStatus, Failure
-from cronguard.guarding.recording import Guarded, Recording, exported, prepare
+from cronguard.guarding.recording import Recording, exported, prepare
 from cronguard.runtime.composition import current
-from cronguard.runtime.runtime import RUN_VARIABLE
+from cronguard.runtime.runtime import RUN_VARIABLE, Guarded
 
 if TYPE_CHECKING:
     from cronguard.settings.types import Settings

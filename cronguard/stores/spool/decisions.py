@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from cronguard.core.alert_rule import Decision, decide, is_snoozed, overrun_alerts
-from cronguard.core.ids import new_id
+from cronguard.core.clock import new_id
 from cronguard.core.model import (
     AlertRule,
     Finished,

@@ -9,8 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from cronguard.core.alert_rule import is_snoozed, louder, missed_alerts, overrun_alerts
-from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
-from cronguard.core.ids import new_id
+from cronguard.core.clock import moment, new_id, rfc3339, rfc3339_or_none
 from cronguard.core.model import (
     AlertRule,
     JobState,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cronguard.core.ids import new_id
+from cronguard.core.clock import new_id
 from cronguard.core.interfaces import Store
 from cronguard.core.model import (
     AlertRule,

@@ -14,7 +14,7 @@ from contextlib import closing
 from datetime import datetime
 
 import pytest
-from test_streak_model import Event, Reference
+from support.streak_model import Event, Reference
 
 from cronguard.core.model import AlertRule
 from cronguard.process.identity import current_owner
@@ -30,7 +30,7 @@ import json, os, random, signal, sys, time
 from datetime import UTC, datetime
 from cronguard.process.identity import current_owner, is_dead
 from cronguard.core.errors import StoreError
-from cronguard.core.ids import new_id
+from cronguard.core.clock import new_id
 from cronguard.core.model import AlertRule, Failure, Outcome, Run
 
 kind, place, seconds, seed = sys.argv[1], json.loads(sys.argv[2]), float(sys.argv[3]), sys.argv[4]

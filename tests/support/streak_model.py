@@ -5,19 +5,15 @@ keeps one row a job and decides in the transaction of each outcome.
 """
 
 import json
-import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from cronguard.core.ids import new_id
+from cronguard.core.clock import new_id
 from cronguard.core.model import AlertRule, Failure, Outcome, Owner, Run
-from cronguard.stores.sqlite.store import SQLiteStore
-from cronguard.testing import FrozenClock, MemoryStore
+from cronguard.testing import FrozenClock
 
 HERE = Owner("host", 1, "space", "1")
 JOBS = ("a", "b.c", "c:d")
@@ -248,25 +244,3 @@ class StreakMachine(RuleBasedStateMachine):
         for job in JOBS:
             assert found[job] == self.reference[job].alerts(), job
         self.store.close()
-
-
-class MemoryMachine(StreakMachine):
-    def make_store(self, clock):
-        return MemoryStore(clock=clock)
-
-
-class SQLiteMachine(StreakMachine):
-    def make_store(self, clock):
-        self.folder = tempfile.TemporaryDirectory()
-        return SQLiteStore(Path(self.folder.name) / "log.db", clock=clock)
-
-    def teardown(self):
-        super().teardown()
-        if hasattr(self, "folder"):
-            self.folder.cleanup()
-
-
-MemoryMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
-SQLiteMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
-TestStreakInMemory = MemoryMachine.TestCase
-TestStreakInSQLite = SQLiteMachine.TestCase

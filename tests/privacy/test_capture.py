@@ -224,7 +224,7 @@ def test_the_innermost_frame_of_the_users_code_is_shown():
 
     location = capture(raised(json.loads, "{")).error_location
     line = raised.__code__.co_firstlineno + 3
-    assert location == f"test_capture.py:{line} in raised"
+    assert location == f"privacy/test_capture.py:{line} in raised"
 
 
 @pytest.mark.parametrize(

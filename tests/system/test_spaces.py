@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from support.processes import PREAMBLE, Place
 
-from cronguard.core.ids import new_id
+from cronguard.core.clock import new_id
 from cronguard.core.model import Run
 from cronguard.process.identity import current_owner, is_dead
 from cronguard.stores.sqlite.store import SQLiteStore
@@ -197,7 +197,7 @@ RACER = (
     + """
 import sys
 from cronguard.stores.sqlite.store import SQLiteStore
-from cronguard.core.ids import new_id
+from cronguard.core.clock import new_id
 from cronguard.core.model import Run
 from cronguard.process.identity import current_owner, is_dead
 from datetime import datetime, UTC

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
-from test_streak_model import StreakMachine
+from support.streak_model import StreakMachine
 
 from cronguard.core.alert_rule import decide
-from cronguard.core.ids import new_id
+from cronguard.core.clock import new_id
 from cronguard.core.model import AlertRule, Failure, JobState, Outcome, Owner, Run
 from cronguard.core.payload import build, encode
 from cronguard.stores.server.postgres import PostgresStore

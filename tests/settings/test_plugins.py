@@ -173,7 +173,7 @@ def test_a_plugin_whose_import_hangs_is_left_behind(install, monkeypatch):
     """A job that needs it waits only so long, and only once."""
     monkeypatch.setattr(plugins, "_IMPORT_SECONDS", 0.1)
     monkeypatch.setattr(plugins, "forever", threading.Event(), raising=False)
-    source = "from cronguard import plugins\n_plugins.forever.wait(60)\n"
+    source = "from cronguard.settings import plugins\nplugins.forever.wait(60)\n"
     install("cg-pigeon", {"pigeon": "cg_pigeon:Pigeon"}, cg_pigeon=source)
     try:
         text = problem("pigeon")

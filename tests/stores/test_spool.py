@@ -13,8 +13,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from cronguard.core.clock import new_id
 from cronguard.core.errors import StoreConfigError, StoreError
-from cronguard.core.ids import new_id
 from cronguard.core.model import (
     AlertRule,
     Failure,

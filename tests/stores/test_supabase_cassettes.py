@@ -1,6 +1,6 @@
 """The Supabase store without any server, on answers recorded from the real PostgREST.
 
-``CRONGUARD_RECORD=1 python -m pytest tests/test_supabase_cassettes.py`` records them afresh; it is
+``CRONGUARD_RECORD=1 python -m pytest -k supabase_cassettes`` records them afresh; it is
 due whenever a request changes. Ids and times are fixed, so that the same requests come again.
 """
 

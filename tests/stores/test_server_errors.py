@@ -11,8 +11,8 @@ from support import hostile
 from support.stack.client import PASSWORD, Project
 from support.stack.gateway import token
 
+from cronguard.core.clock import new_id
 from cronguard.core.errors import ConfigError, StoreConfigError, StoreError
-from cronguard.core.ids import new_id
 from cronguard.core.model import Outcome, Owner, Run
 from cronguard.stores.server.postgres import PostgresStore
 from cronguard.stores.server.supabase import SupabaseStore

@@ -97,14 +97,14 @@ def test_a_deadline_that_has_passed_opens_no_connection():
 def test_name_resolution_that_hangs_is_left_at_the_deadline(monkeypatch):
     """getaddrinfo knows no timeout; the call keeps its own."""
     release = threading.Event()
-    real = http.net.socket.getaddrinfo
+    real = http.sockets.socket.getaddrinfo
 
     def hangs(host, port, *args, flags=0, **options):
         if not flags:
             release.wait(20)
         return real(host, port, *args, flags=flags, **options)
 
-    monkeypatch.setattr(http.net.socket, "getaddrinfo", hangs)
+    monkeypatch.setattr(http.sockets.socket, "getaddrinfo", hangs)
     try:
         assert code_of("https://hangs.invalid/", deadline=in_(0.4)) == "timeout"
     finally:
@@ -121,7 +121,7 @@ def test_without_a_deadline_it_is_five_seconds(monkeypatch):
 
 def test_the_five_seconds_of_the_promise():
     """The number itself."""
-    assert http.net.deadline_or_default(None) - time.monotonic() == pytest.approx(5, abs=0.5)
+    assert http.sockets.deadline_or_default(None) - time.monotonic() == pytest.approx(5, abs=0.5)
 
 
 def test_an_endless_answer_is_cut_at_four_kilobytes_and_is_not_an_answer():
@@ -415,7 +415,7 @@ def test_many_threads_at_once():
 def test_error_codes_cover_the_network():
     """Every kind of socket error becomes a word."""
     codes = [
-        http.net.error_code(error)
+        http.sockets.error_code(error)
         for error in (
             TimeoutError(),
             ssl.SSLError(),
@@ -436,14 +436,14 @@ def test_error_codes_cover_the_network():
 
 
 def resolve_to(monkeypatch, *addresses):
-    real = http.net.socket.getaddrinfo
+    real = http.sockets.socket.getaddrinfo
 
     def fake(host, port, *args, flags=0, **options):
         if flags:
-            raise http.net.socket.gaierror
+            raise http.sockets.socket.gaierror
         return [found for each in addresses for found in real(each, port, *args, **options)]
 
-    monkeypatch.setattr(http.net.socket, "getaddrinfo", fake)
+    monkeypatch.setattr(http.sockets.socket, "getaddrinfo", fake)
 
 
 def post_once_to_load_httpx():

@@ -13,9 +13,8 @@ from support.cli import Cli, Here
 from support.processes import Place
 
 from cronguard import guard
-from cronguard.core.clock import rfc3339
+from cronguard.core.clock import new_id, rfc3339
 from cronguard.core.errors import ChannelError
-from cronguard.core.ids import new_id
 from cronguard.core.model import AlertRule, Outcome, Owner, Run, Schedule, Settlement
 from cronguard.process.identity import current_owner
 from cronguard.runtime.check import check

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from support.stack.install import programs
 
+from cronguard.core.clock import new_id
 from cronguard.core.errors import ConfigError, StoreConfigError
-from cronguard.core.ids import new_id
 from cronguard.core.model import AlertRule, Failure, Outcome, Owner, Run
 from cronguard.stores.server.postgres import PostgresStore
 from cronguard.stores.server.schema import SCHEMA_VERSION, migration_file_name, migration_sql

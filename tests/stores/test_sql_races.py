@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from support import crowd
 
-from cronguard.core.ids import new_id
+from cronguard.core.clock import new_id
 from cronguard.core.model import AlertRule, Failure, Outcome, Owner, Run, Schedule
 from cronguard.runtime.check import check
 from cronguard.runtime.delivery import Courier

@@ -875,7 +875,7 @@ def probe(folder, **env):
     done = subprocess.run(
         [sys.executable, "-c", PROBE],
         cwd=folder,
-        env={"PYTHONPATH": str(Path(__file__).parent.parent), **env},
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), **env},
         capture_output=True,
         text=True,
         check=True,

@@ -134,7 +134,7 @@ def test_hashes_comparisons_and_weak_references():
 def test_process_pools_run_it(tmp_path, monkeypatch, method):
     """Each in another process, each recorded there."""
     monkeypatch.setenv("CRONGUARD_STORE", f"sqlite:///{tmp_path / 'runs.db'}")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["tests", os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([".", os.environ.get("PYTHONPATH", "")]))
     from cronguard.runtime import composition
     from cronguard.stores.sqlite.store import SQLiteStore
 

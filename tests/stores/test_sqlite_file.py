@@ -11,8 +11,8 @@ import pytest
 from support.processes import Place
 
 import cronguard.stores
+from cronguard.core.clock import new_id
 from cronguard.core.errors import StoreConfigError, StoreError
-from cronguard.core.ids import new_id
 from cronguard.core.model import Owner, Run
 from cronguard.stores.spool.database import Spool
 from cronguard.stores.sqlite.file import SCHEMA_VERSION, SQLiteFile
@@ -100,7 +100,7 @@ def test_no_statement_needs_more_than_sqlite_3_34():
         r"\bRETURNING\b|\bDROP COLUMN\b|->>?|\bSTRICT\b|\bunixepoch\(|\bMATERIALIZED\b"
     )
     here = Path(cronguard.stores.__file__).parent
-    files = [*here.glob("*sqlite*.py"), *here.glob("*spool*.py")]
+    files = [*here.glob("sqlite/*.py"), *here.glob("spool/*.py")]
     files += [*here.glob("sql/sqlite/*.sql"), *here.glob("sql/spool/*.sql")]
     assert len(files) > 6
     for file in files:

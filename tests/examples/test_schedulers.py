@@ -17,7 +17,7 @@ from support.cli import Cli
 from support.debian import program
 from support.processes import PATIENCE, Place
 
-EXAMPLES = Path(__file__).parents[1] / "examples" / "schedulers"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "schedulers"
 BIN = Path(sys.executable).parent
 OPT = "/opt/app/.venv/bin/"
 

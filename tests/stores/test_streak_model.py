@@ -1,0 +1,32 @@
+"""Any history of outcomes over several jobs gives the reference's counts and alerts."""
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import settings
+from support.streak_model import StreakMachine
+
+from cronguard.stores.sqlite.store import SQLiteStore
+from cronguard.testing import MemoryStore
+
+
+class MemoryMachine(StreakMachine):
+    def make_store(self, clock):
+        return MemoryStore(clock=clock)
+
+
+class SQLiteMachine(StreakMachine):
+    def make_store(self, clock):
+        self.folder = tempfile.TemporaryDirectory()
+        return SQLiteStore(Path(self.folder.name) / "log.db", clock=clock)
+
+    def teardown(self):
+        super().teardown()
+        if hasattr(self, "folder"):
+            self.folder.cleanup()
+
+
+MemoryMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+SQLiteMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestStreakInMemory = MemoryMachine.TestCase
+TestStreakInSQLite = SQLiteMachine.TestCase
