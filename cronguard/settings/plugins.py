@@ -112,13 +112,12 @@ def builtin(group: Group, name: str) -> type | None:
         if error.name == path:
             return None
         raise MissingExtraError(
-            f"{_NOUNS[group]} {show(name)} needs the module {error.name!r}: "
-            f"pip install 'cronguard[{name}]'"
+            f"{_NOUNS[group]} {show(name)} needs the module {error.name!r}: " + _what_to_do(name)
         ) from None
     except Exception as error:  # noqa: BLE001  # one broken module must not stop the others
         raise PluginError(
             f"{_NOUNS[group]} {show(name)} cannot be loaded: {type(error).__name__} in {path}; "
-            "install cronguard afresh"
+            + _what_to_do()
         ) from None
     found = [
         value
@@ -137,6 +136,15 @@ def _module_of(group: Group, name: str) -> str | None:
     module_name = name.replace("-", "_")
     named = module_name.isidentifier() and not module_name.startswith("_")
     return f"{group}.{module_name}" if named else None
+
+
+def _what_to_do(extra: str | None = None) -> str:
+    """Return how to install an extra; without one, how to put back what cannot be loaded."""
+    try:
+        from cronguard.core import install  # only when something is missing
+    except Exception:  # noqa: BLE001  # all of cronguard may be: a deploy removed it, no file opens
+        return "install cronguard afresh"
+    return install.how_to_install(extra) if extra else install.how_to_reinstall()
 
 
 def names(group: Group) -> tuple[str, ...]:
@@ -310,15 +318,21 @@ def _distribution(point: EntryPoint) -> str:
 
 
 def _is_own(point: EntryPoint) -> bool:
+    from cronguard.core.install import (
+        DISTRIBUTION,  # when metadata, which costs more, has been read
+    )
+
     found = point.dist
-    return found.name.lower() == _OWN if found else False
+    return found.name.lower() == DISTRIBUTION if found else False
 
 
 def _own_distribution() -> str | None:
     from importlib.metadata import PackageNotFoundError, version  # as above
 
+    from cronguard.core.install import DISTRIBUTION
+
     try:
-        return f"{_OWN} {version(_OWN)}"
+        return f"{DISTRIBUTION} {version(DISTRIBUTION)}"
     except PackageNotFoundError:
         return None
 

@@ -141,7 +141,7 @@ def syncs(bench):
 
 
 def installed(bench):
-    """What ``pip install cronguard`` brings."""
+    """What installing cronguard without extras brings."""
     folder = bench.folder / "base"
     environment.pip(bench.python, "--target", folder, environment.ROOT)
     packages = len(list(folder.glob("*.dist-info")))

@@ -18,6 +18,7 @@ from cronguard.channels.apprise import AppriseChannel
 from cronguard.channels.transport import mail
 from cronguard.core import rendering
 from cronguard.core.errors import ChannelError, PluginError
+from cronguard.core.install import how_to_install
 from cronguard.settings import plugins
 
 TOKEN = "S3NTINELsentinel0a1b2c3d4e"
@@ -245,7 +246,7 @@ def test_without_the_extra_the_line_says_what_to_install(monkeypatch):
         with pytest.raises(PluginError) as caught:
             plugins.load(plugins.CHANNELS, "apprise")
         assert str(caught.value) == (
-            "channel 'apprise' needs the module 'apprise': pip install 'cronguard[apprise]'"
+            "channel 'apprise' needs the module 'apprise': " + how_to_install("apprise")
         )
     finally:
         plugins.forget()

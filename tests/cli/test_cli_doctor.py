@@ -256,7 +256,7 @@ def test_channels_that_are_ready_and_those_that_could_be(here):
         "needs": [],
         "error": None,
     }
-    assert rows["slack"]["distribution"].startswith("cronguard ")
+    assert rows["slack"]["distribution"].startswith("cron-guarded ")
     assert (rows["console"]["state"], rows["console"]["default"]) == ("ready", False)
     assert rows["webhook"]["state"] == "not set up"
     assert rows["webhook"]["needs"] == ["CRONGUARD_WEBHOOK_URL"]

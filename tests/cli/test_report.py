@@ -10,6 +10,7 @@ import pytest
 from support.alerts import NASTY
 from support.cli import Here
 
+from cronguard.core.install import how_to_install
 from cronguard.core.model import AlertRule, Failure, Schedule
 
 CHROMIUM = (
@@ -179,4 +180,4 @@ def test_without_its_extra(here, monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     done = here("report", "-o", "x.html")
     assert done.returncode == 1
-    assert "pip install 'cronguard[report]'" in done.stderr
+    assert how_to_install("report") in done.stderr

@@ -119,6 +119,5 @@ def test_the_page_shows_what_is_installed():
     assert len(source.splitlines()) <= 32
     (shown,) = blocks(EXAMPLE / "README.md", "toml")
     assert shown == (EXAMPLE / "pyproject.toml").read_text("utf-8")
-    assert "\n```sh\npip install ./examples/channel_plugin\n" in (EXAMPLE / "README.md").read_text(
-        "utf-8"
-    )
+    page = (EXAMPLE / "README.md").read_text("utf-8")
+    assert "\n```sh\npython -m pip install . ./examples/channel_plugin\n" in page

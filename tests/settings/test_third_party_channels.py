@@ -7,6 +7,7 @@ import pytest
 from support import distributions
 from support.distributions import install
 
+from cronguard.core.install import how_to_install
 from cronguard.core.model import SecretRef
 from cronguard.settings import plugins
 from cronguard.settings.loading import load_settings
@@ -125,7 +126,7 @@ def test_an_extra_that_is_missing_spoils_nothing(load, monkeypatch):
         assert told(loaded) == ["webhook"]
         (problem,) = loaded.problems
         assert problem == (
-            "channel 'apprise' needs the module 'apprise': pip install 'cronguard[apprise]'"
+            "channel 'apprise' needs the module 'apprise': " + how_to_install("apprise")
         )
         assert loaded.warnings == ()  # it was read, in vain
     finally:

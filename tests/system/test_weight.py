@@ -1,4 +1,4 @@
-"""What `pip install cronguard` puts on a machine."""
+"""What installing cronguard without extras puts on a machine."""
 
 from importlib.metadata import distribution
 from pathlib import Path
@@ -7,6 +7,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import cronguard
+from cronguard.core.install import DISTRIBUTION
 
 PACKAGES, BYTES = 12, 10_000_000
 
@@ -34,13 +35,13 @@ def size(files):
 
 def test_the_base_install_is_light():
     """Twelve packages and ten megabytes, cronguard among them."""
-    found = installed("cronguard", {})
+    found = installed(DISTRIBUTION, {})
     assert len(found) <= PACKAGES, sorted(found)
-    del found["cronguard"]  # perhaps a mere link to where this is
+    del found[DISTRIBUTION]  # perhaps a mere link to where this is
     weights = {
         name: size(Path(each.locate_file(file)) for file in each.files or ())
         for name, each in found.items()
     }
-    weights["cronguard"] = size(Path(cronguard.__file__).parent.rglob("*"))
+    weights[DISTRIBUTION] = size(Path(cronguard.__file__).parent.rglob("*"))
     assert all(weights.values()), weights
     assert sum(weights.values()) <= BYTES, weights

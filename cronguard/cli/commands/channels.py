@@ -10,6 +10,7 @@ from cronguard.cli.arguments import json_option
 from cronguard.cli.opening import load_settings
 from cronguard.cli.output.lines import complain, emit, say
 from cronguard.cli.output.table import table
+from cronguard.core.install import DISTRIBUTION
 from cronguard.core.model import SecretRef
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def command(*, as_json: bool) -> int:
     if as_json:
         emit("channels/1", channels=rows)
     else:
-        others = any(not (row["distribution"] or "").startswith("cronguard ") for row in rows)
+        others = any(not (row["distribution"] or "").startswith(f"{DISTRIBUTION} ") for row in rows)
         table(
             ("CHANNEL", "STATE", "ALERTS OF", "FROM", "OPTIONS"),
             [

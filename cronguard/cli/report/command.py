@@ -15,6 +15,7 @@ from cronguard.cli.arguments import find_job, job_argument, up_to
 from cronguard.cli.opening import describe_store, jobs_of, open_runtime
 from cronguard.cli.output.lines import CommandError, plural, say
 from cronguard.cli.report.contents import Report, collect
+from cronguard.core.install import how_to_install
 
 
 @click.command()
@@ -30,7 +31,7 @@ def command(jobs: tuple[str, ...], output: str, limit: int) -> None:
 
     One HTML file with everything in it, for a browser, a mail or an internal web server. It holds
     what `status` and `history` show: redacted messages, no secrets. A file that is there is
-    replaced in one step. Needs `pip install 'cronguard[report]'`.
+    replaced in one step. Needs the extra `report`.
 
     \b
     Examples:
@@ -56,7 +57,7 @@ def _rendered(report: Report) -> str:
         from jinja2 import Environment  # an extra, for this command alone
     except ImportError:
         raise CommandError(
-            "the report needs Jinja2, which is not installed: pip install 'cronguard[report]'"
+            f"the report needs Jinja2, which is not installed: {how_to_install('report')}"
         ) from None
     pages = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = pages.from_string((files(__package__) / "report.html").read_text(encoding="utf-8"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cronguard.core.errors import StoreConfigError, StoreError
+from cronguard.core.install import how_to_upgrade
 
 _NO_SCHEMA = (
     "schema_missing",
@@ -28,7 +29,7 @@ _LASTING = {
         "schema_newer",
         (
             "{where} has a newer schema than this cronguard knows: upgrade cronguard here"
-            " (pip install -U cronguard)"
+            f" ({how_to_upgrade()})"
         ),
     ),
     "CG003": (

@@ -178,9 +178,11 @@ class SQLiteFile:
                 connection.execute("PRAGMA journal_mode = WAL")
                 _migrate(connection, self._schema)
             elif version > SCHEMA_VERSION:
+                from cronguard.core.install import how_to_upgrade  # only when something is wrong
+
                 raise StoreConfigError(  # noqa: TRY301  # closed below like every other failure
                     f"{self.path} has schema {version}, this cronguard knows {SCHEMA_VERSION}:"
-                    " upgrade cronguard here (pip install -U cronguard)",
+                    f" upgrade cronguard here ({how_to_upgrade()})",
                     code="schema_newer",
                 )
             connection.execute("PRAGMA synchronous = NORMAL")
