@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from cronguard.core.errors import (
         ChannelError,
         ConfigError,
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from cronguard.guarding.context_manager import GuardedRun, guard
     from cronguard.guarding.decorator import cron_guarded
     from cronguard.runtime.composition import configure
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ChannelError",
@@ -46,7 +45,9 @@ __all__ = [
     "guard",
 ]
 
+_NAMES = {"__version__": "VERSION"}
 _HOMES = {
+    "__version__": "core.install",
     "GuardedRun": "guarding.context_manager",
     "configure": "runtime.composition",
     "cron_guarded": "guarding.decorator",
@@ -59,7 +60,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # not needed by a bare import
 
-    value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'core.errors')}"), name)
+    home = import_module(f"{__name__}.{_HOMES.get(name, 'core.errors')}")
+    value = getattr(home, _NAMES.get(name, name))
     globals()[name] = value
     return value
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import click
 
-from cronguard import __version__
 from cronguard.cli.groups import Group, Lazy, LazyGroup
 from cronguard.cli.output.lines import complain, unwritable
 from cronguard.core.errors import ConfigError, CronguardError
+from cronguard.core.install import VERSION
 from cronguard.core.text import show, suggest
 from cronguard.process import log
 
@@ -76,7 +76,7 @@ Exit codes: 0 fine, 1 something is wrong or not found, 2 usage or settings;
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(__version__, "-V", "--version", message="cronguard %(version)s")
+@click.version_option(VERSION, "-V", "--version", message="cronguard %(version)s")
 def cli() -> None:
     """Hear once, soon and in the right place that a scheduled job is broken.
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 DISTRIBUTION = "cron-guarded"
 """What pip and package metadata call cronguard."""
+VERSION = "0.1.0"
+"""Read by the build too."""
 
 _SOURCE = "."
 """What pip is given: a checkout, until the distribution is published; then `DISTRIBUTION`."""
@@ -41,4 +43,11 @@ def how_to_reinstall() -> str:
     return f"{_PLACE} {pip_install(afresh=True)}"
 
 
-__all__ = ["DISTRIBUTION", "how_to_install", "how_to_reinstall", "how_to_upgrade", "pip_install"]
+__all__ = [
+    "DISTRIBUTION",
+    "VERSION",
+    "how_to_install",
+    "how_to_reinstall",
+    "how_to_upgrade",
+    "pip_install",
+]

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from cronguard import __version__
 from cronguard.cli.backlog import spool_sentence
+from cronguard.cli.doctor.installed import explain_damage, explain_other, is_ours, others
 from cronguard.cli.opening import (
     describe_store,
     is_there,
@@ -25,6 +25,7 @@ from cronguard.cli.opening import (
 )
 from cronguard.cli.output.lines import plural
 from cronguard.core.errors import ChannelError, CronguardError, PluginError, StoreError
+from cronguard.core.install import VERSION
 from cronguard.core.model import DELIVERY_SECONDS, LEASE_SECONDS, SecretRef
 from cronguard.core.rendering import duration
 from cronguard.runtime.delivery_codes import explain
@@ -69,7 +70,8 @@ def examine() -> Findings:
 
 def _software() -> Iterator[Check]:
     python = platform.python_version()
-    yield Check("cronguard", "ok", f"{__version__} on Python {python} ({sys.executable})")
+    yield Check("cronguard", "ok", f"{VERSION} on Python {python} ({sys.executable})")
+    yield from _installed()
     try:
         import sqlite3
     except ImportError:
@@ -78,6 +80,13 @@ def _software() -> Iterator[Check]:
     known = sqlite3.sqlite_version_info >= _OLDEST_SQLITE
     needed = "" if known else "; version 3.34 or newer is needed: update SQLite or Python"
     yield Check("sqlite", "ok" if known else "error", sqlite3.sqlite_version + needed)
+
+
+def _installed() -> Iterator[Check]:
+    for other in others():
+        yield Check("installed", "warning", explain_other(other))
+    if not is_ours():
+        yield Check("installed", "error", explain_damage())
 
 
 def _settings(loaded: Loaded) -> Iterator[Check]:
