@@ -113,7 +113,7 @@ def test_name_resolution_that_hangs_is_left_at_the_deadline(monkeypatch):
 
 def test_without_a_deadline_it_is_five_seconds(monkeypatch):
     """None means the five seconds that a try may take."""
-    monkeypatch.setattr(http.net, "DELIVERY_SECONDS", 0.3)
+    monkeypatch.setattr(http.sockets, "DELIVERY_SECONDS", 0.3)
     post_once_to_load_httpx()
     with hostile.serve(hostile.never_answers) as server:
         assert code_of(server.url, deadline=None) == "timeout"
