@@ -54,7 +54,7 @@ class AppriseChannel:
             "body": harmless("\n".join(facts)),
             "kind": "info" if rendering.is_test(alert) else KINDS.get(alert.kind, "failure"),
         }
-        code, wait = sockets.sealed(lambda: _apprise_process.ask(task, deadline))
+        code, wait = sockets.sanitize_errors(lambda: _apprise_process.ask(task, deadline))
         if code != "sent":
             raise ChannelError(code, retry_after=wait, detail=DETAILS.get(code))
 

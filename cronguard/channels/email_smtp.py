@@ -60,7 +60,7 @@ class EmailSmtpChannel:
     def send(self, message: Message) -> None:
         """Send. 5xx answers are final, but for those about logging in; 4xx are tried again."""
         deadline = sockets.deadline_or_default(message.deadline)
-        sockets.sealed(lambda: self._send(_mime(self._envelope, message), deadline))
+        sockets.sanitize_errors(lambda: self._send(_mime(self._envelope, message), deadline))
 
     def _send(self, mime: EmailMessage, deadline: float) -> None:
         from cronguard.channels.transport.smtp import Session

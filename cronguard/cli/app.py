@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from cronguard.cli.groups import Group, Lazy, LazyGroup
-from cronguard.cli.output.lines import complain, unwritable
+from cronguard.cli.output.lines import print_error, unwritable
 from cronguard.core.errors import ConfigError, CronguardError
 from cronguard.core.install import VERSION
 from cronguard.core.text import show, suggest
@@ -88,7 +88,7 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; errors are one line on stderr."""
-    log.echo(complain)
+    log.echo(print_error)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -96,7 +96,9 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         _wait_for_deliveries()
     except KeyboardInterrupt:
-        complain("stopped; alerts that were being sent stay pending and go out with the next run")
+        print_error(
+            "stopped; alerts that were being sent stay pending and go out with the next run"
+        )
         os._exit(code or INTERRUPTED)
     return code
 
@@ -105,20 +107,20 @@ def _guarded(args: list[str]) -> int:
     try:
         answer = cli.main(args, prog_name="cronguard", standalone_mode=False)
     except click.UsageError as error:
-        return complain(_usage(error), code=2)
+        return print_error(_usage(error), code=2)
     except click.ClickException as error:
-        return complain(error.format_message())
+        return print_error(error.format_message())
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except ConfigError as error:
         lines = [str(note) for note in error.args] or ["wrong settings"]
-        return max(complain(line, code=2) for line in lines)
+        return max(print_error(line, code=2) for line in lines)
     except CronguardError as error:
-        return complain(str(error))
+        return print_error(str(error))
     except OSError as error:
-        return complain(unwritable(error) if _is_of_click(error) else _internal(error))
+        return print_error(unwritable(error) if _is_of_click(error) else _internal(error))
     except Exception as error:  # noqa: BLE001  # a traceback helps nobody here and may hold secrets
-        return complain(_internal(error))
+        return print_error(_internal(error))
     return answer if isinstance(answer, int) else 0
 
 

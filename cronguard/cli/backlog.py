@@ -58,5 +58,5 @@ def kept_alerts_sent(runtime: Runtime) -> Iterator[None]:
         spooled, _ = _spooled(runtime.store)
         if spooled is not None and spooled.has_alerts():
             with suppress(StoreError):
-                runtime.courier.deliver_all(force=False)
+                runtime.dispatcher.deliver_all(force=False)
         raise

@@ -83,15 +83,15 @@ def decide(
     snoozed: bool,
     late: bool = False,
     test_mode: bool = False,
-    told: Collection[str] = (),
+    notified: Collection[str] = (),
 ) -> Decision:
     """What an outcome makes of the job's state, and which alerts it owes.
 
     ``late`` marks the success of a run that had been counted as crashed: it ends the incident only
-    if nothing was counted since. ``snoozed`` is judged by the store, on its clock. ``told`` are
+    if nothing was counted since. ``snoozed`` is judged by the store, on its clock. ``notified`` are
     channels that know of this outcome already.
     """
-    untold = [rule for rule in rules if rule.channel not in told] if told else rules
+    not_notified = [rule for rule in rules if rule.channel not in notified] if notified else rules
     due: list[DueAlert] = []
     if outcome.status == "cancelled":
         after, count = state, state.consecutive_failure_count
@@ -101,7 +101,7 @@ def decide(
             last = state.last_success_at or outcome.finished_at
             after = state._replace(last_success_at=max(last, outcome.finished_at))
         else:
-            due += _recovered(state, job, untold)
+            due += _recovered(state, job, not_notified)
             after = JobState(
                 last_success_at=outcome.finished_at,
                 last_counted_run=run_id,
@@ -112,16 +112,18 @@ def decide(
         after = state._replace(
             consecutive_failure_count=count,
             incident_id=state.incident_id or run_id,
-            announced=state.announced.union(rule.channel for rule in rules if rule.channel in told),
+            announced=state.announced.union(
+                rule.channel for rule in rules if rule.channel in notified
+            ),
             last_counted_run=run_id,
         )
         if not snoozed:
-            due += _failing(after, job, untold)
+            due += _failing(after, job, not_notified)
             after = after._replace(announced=after.announced.union(each.channel for each in due))
     if test_mode:
         due += [
             DueAlert("test", rule.channel, rule.threshold, f"{job}/{run_id}/test/{rule.channel}")
-            for rule in untold
+            for rule in not_notified
         ]
     return Decision(after, count, () if snoozed else tuple(due))
 
@@ -144,7 +146,7 @@ def _failing(after: JobState, job: str, rules: Sequence[AlertRule]) -> list[DueA
     """What is owed for a failure that has been counted."""
     count, due = after.consecutive_failure_count, []
     for rule in rules:
-        kind = _failure_kind(rule, count, told=rule.channel in after.announced)
+        kind = _failure_kind(rule, count, notified=rule.channel in after.announced)
         if kind is not None:
             step = "failing" if kind == "failing" else str(count)
             key = f"{job}/{after.incident_id}/{step}/{rule.channel}"
@@ -152,16 +154,16 @@ def _failing(after: JobState, job: str, rules: Sequence[AlertRule]) -> list[DueA
     return due
 
 
-def heard(state: JobState, run_id: str, told: Collection[str]) -> JobState:
+def mark_notified(state: JobState, run_id: str, notified: Collection[str]) -> JobState:
     """The state when channels turn out to have been told of an outcome that is committed already.
 
     They count as told of the incident if the outcome is known to be part of it.
     """
-    if not told or run_id not in (state.last_counted_run, state.incident_id):
+    if not notified or run_id not in (state.last_counted_run, state.incident_id):
         return state
     if not state.consecutive_failure_count:
         return state
-    return state._replace(announced=state.announced | set(told))
+    return state._replace(announced=state.announced | set(notified))
 
 
 def is_snoozed(until: datetime | None, now: datetime) -> bool:
@@ -169,10 +171,10 @@ def is_snoozed(until: datetime | None, now: datetime) -> bool:
     return until is not None and until > now
 
 
-def _failure_kind(rule: AlertRule, count: int, *, told: bool) -> AlertKind | None:
+def _failure_kind(rule: AlertRule, count: int, *, notified: bool) -> AlertKind | None:
     if count < rule.threshold:
         return None
-    if not told:
+    if not notified:
         return "failing"
     over = count - rule.threshold
     if rule.realert_every and over and over % rule.realert_every == 0:
@@ -202,7 +204,7 @@ def overrun_alerts(overrun: Overrun, rules: Sequence[AlertRule]) -> tuple[DueAle
     )
 
 
-def louder(overrun: Overrun, channel: str) -> list[str]:
+def later_step_keys(overrun: Overrun, channel: str) -> list[str]:
     """The keys of the later alerts of the same run: where there is one, this one is old news."""
     return [_overrun_key(overrun, step, channel) for step in OVERRUN_STEPS if step > overrun.step]
 

@@ -60,10 +60,10 @@ class Store(Protocol):
     call in a thread of its own and walks away when time is up; the call must then be safe to
     complete late.
 
-    A thread costs a call some 60 µs. A store that can do without has ``within(seconds, aside)`` as
-    well: itself, for one call that ends in time, on the thread that asks. Only what nothing can
-    interrupt (a name to be looked up, a handshake) it has made in a thread, by ``aside(work,
-    seconds)``, and lets through what that raises."""
+    A thread costs a call some 60 µs. A store that can do without has ``within(seconds,
+    run_in_thread)`` as well: itself, for one call that ends in time, on the thread that asks. Only
+    what nothing can interrupt (a name to be looked up, a handshake) it has made in a thread, by
+    ``run_in_thread(work, seconds)``, and lets through what that raises."""
 
     def start_run(self, run: Run, *, is_dead: Callable[[Owner], bool]) -> Started:
         """Record that a run begins, or that it was skipped.
@@ -85,15 +85,15 @@ class Store(Protocol):
         ...
 
     def finish_run(
-        self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str] = ()
+        self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str] = ()
     ) -> Finished:
         """Commit how a run ended, the job's streak and the alerts due, in one transaction.
 
-        `alert_rule.finish_action` and `alert_rule.decide` are the rule. ``started``
-        says whether `start_run` is known to have been stored: with True a missing row was pruned
-        and nothing changes, with False the row is inserted. ``told`` are channels that have been
-        told of this very outcome without the store: they count as told, no alert is enqueued for
-        them, and one of this run that still waits for them is settled as sent.
+        `alert_rule.finish_action` and `alert_rule.decide` are the rule. ``started`` says whether
+        `start_run` is known to have been stored: with True a missing row was pruned and nothing
+        changes, with False the row is inserted. ``notified`` are channels that have been told of
+        this very outcome without the store: they count as told, no alert is enqueued for them, and
+        one of this run that still waits for them is settled as sent.
         """
         ...
 

@@ -49,7 +49,7 @@ def build(
     )
 
 
-def build_owed(
+def build_due(
     decision: Decision, *, run: Run, outcome: Outcome, before: JobState
 ) -> list[NewAlert]:
     """The alerts that a decision owes, for a store to enqueue; arguments as for `build`."""
@@ -98,7 +98,7 @@ def build_missed(
 
 def _expected(
     due: DueAlert,
-    trouble: Overrun | Missed,
+    caught: Overrun | Missed,
     *,
     alert_id: str,
     state: JobState,
@@ -107,10 +107,10 @@ def _expected(
     return Alert(
         alert_id=alert_id,
         kind=due.kind,
-        job=trouble.job,
+        job=caught.job,
         consecutive_failure_count=state.consecutive_failure_count,
         threshold=due.threshold,
-        error_message=trouble.message,
+        error_message=caught.message,
         last_success_at=rfc3339_or_none(state.last_success_at),
         runbook=runbook,
     )

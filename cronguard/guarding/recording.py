@@ -92,7 +92,7 @@ class Recording:
             self.live, self.skipped, self.held_by = False, True, started.held_by
             runtime.closed(self)
         if started.alerts_due:
-            runtime.courier.dispatch(run.job)
+            runtime.dispatcher.dispatch(run.job)
         if self.skipped:
             log.warning(
                 "%s was skipped: run %s still holds it (cronguard unlock %s frees it)",
@@ -148,15 +148,15 @@ class Recording:
         ended = self._ended()
         status: EndStatus = "failure"
         failure = None
-        trouble: Exception | None = None
+        caught: Exception | None = None
         try:
             status = end_status(error, self.job.config.ignore if self.job else ())
             if status == "failure" and self._runtime is not None:
                 failure = self._runtime.capture(error)
         except Exception as problem:  # noqa: BLE001  # judged below, where its context can be seen
-            trouble = problem
-        if trouble is not None:
-            self._trouble("error", trouble)
+            caught = problem
+        if caught is not None:
+            self._report("error", caught)
         return Outcome(status, *ended, failure)
 
     def _ended(self) -> tuple[datetime, float]:
@@ -195,48 +195,48 @@ class Recording:
                 raise
             problem = error
         if problem is not None:
-            self._trouble("end", problem)
-            _tell_directly(runtime, unwritten)
+            self._report("end", problem)
+            _notify_directly(runtime, unwritten)
         elif alerts_due:
-            runtime.courier.dispatch(run.job)
+            runtime.dispatcher.dispatch(run.job)
         if self.job is None or self.job.config.heartbeat_url is None:
             return
         if outcome.status != "cancelled" and run.owner.pid == current_owner().pid:
             runtime.ping(self.job, failed=outcome.status != "success")
 
     def _attempt(self, what: str, work: Callable[..., None], *args: Any) -> None:
-        trouble: Exception | None = None
+        caught: Exception | None = None
         try:
             work(*args)
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
-            trouble = error
-        if trouble is not None:
-            self._trouble(what, trouble)
+            caught = error
+        if caught is not None:
+            self._report(what, caught)
 
-    def _trouble(self, what: str, error: Exception) -> None:
+    def _report(self, what: str, error: Exception) -> None:
         """Say what went wrong inside cronguard; what a signal handler raised goes on its way."""
-        struck = raised_by_handler(error)
-        if struck is not None:
-            raise struck
+        interruption = raised_by_handler(error)
+        if interruption is not None:
+            raise interruption
         name = self.job.config.job if self.job else "a job"
         if isinstance(error, StoreError) and self._runtime is not None:
             kept = what == "end" and not isinstance(error, StoreConfigError)
             fate = "is kept until the store answers" if kept else "was not recorded"
-            self._runtime.complain(error, f"the {what} of {name} {fate}")
+            self._runtime.warn_once(error, f"the {what} of {name} {fate}")
         else:
             log.error("cronguard could not record the %s of %s: %s", what, name, _brief(error))
 
 
-def _tell_directly(runtime: Runtime, unwritten: Unwritten) -> None:
+def _notify_directly(runtime: Runtime, unwritten: Unwritten) -> None:
     """A failure that cannot be written down is told at once, streak unknown; once, until the job
     can be written down again."""
-    run, outcome, _, told = unwritten
-    if outcome.status != "failure" or run.job in runtime.told_directly:
+    run, outcome, _, notified = unwritten
+    if outcome.status != "failure" or run.job in runtime.notified_directly:
         return
-    runtime.told_directly.add(run.job)
+    runtime.notified_directly.add(run.job)
     from cronguard.core.payload import degraded  # rare path
 
-    runtime.courier.dispatch_directly(degraded(run, outcome), told)
+    runtime.dispatcher.dispatch_directly(degraded(run, outcome), notified)
 
 
 def end_status(
@@ -269,7 +269,7 @@ def end_status(
 
 def prepare(guarded: Guarded) -> Recording:
     """A recording for a run that is about to start; it has not been told to the store yet."""
-    trouble: Exception | None = None
+    caught: Exception | None = None
     if sys.is_finalizing():  # modules are taken apart: SQLite's would take the process down
         return Recording()
     try:
@@ -293,13 +293,13 @@ def prepare(guarded: Guarded) -> Recording:
             test_mode=config.test_mode or runtime.settings.test_mode,
         )
     except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
-        trouble = error
-    if trouble is None:
+        caught = error
+    if caught is None:
         return recording
-    struck = raised_by_handler(trouble)
-    if struck is not None:
-        raise struck
-    log.error_once("cronguard is not recording %s: %s", guarded.options["job"], _brief(trouble))
+    interruption = raised_by_handler(caught)
+    if interruption is not None:
+        raise interruption
+    log.error_once("cronguard is not recording %s: %s", guarded.options["job"], _brief(caught))
     return Recording()
 
 

@@ -1,0 +1,21 @@
+"""What may leave the process: an exception goes in, a `Failure` without private text comes out.
+
+`capture` is the way in. The message is redacted by `redaction`; the other modules know one kind of
+evidence each: what the code says, which words are technical, which shapes are known.
+"""
+
+__all__ = [
+    "capture",
+    "code_text",
+    "error_code",
+    "error_location",
+    "error_type",
+    "known",
+    "mask",
+    "message",
+    "patterns",
+    "redaction",
+    "templates",
+    "vocabulary",
+    "words",
+]

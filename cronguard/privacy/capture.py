@@ -91,8 +91,8 @@ def _message(
 ) -> str | None:
     """What may be shown of the error or, if there is none, of the command's output."""
 
-    def failed(trouble: BaseException) -> None:
-        name = _name_of(trouble)
+    def failed(caught: BaseException) -> None:
+        name = _name_of(caught)
         log.warning_once("redaction failed with %s: the message is left out", name)
 
     return attempt(_shown, error, output, redact, keep, failed=failed)
@@ -119,7 +119,7 @@ def _custom(
 ) -> str | None:
     """The callable's answer, cleaned and capped; None, as with ``strict``, if it gave none."""
     raised: list[str] = []
-    answer = attempt(redact, text, error, failed=lambda trouble: raised.append(_name_of(trouble)))
+    answer = attempt(redact, text, error, failed=lambda caught: raised.append(_name_of(caught)))
     if isinstance(answer, str):
         return clean(answer) or None
     problem = (

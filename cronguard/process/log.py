@@ -10,14 +10,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cronguard.process.workers import Bound
+    from cronguard.process.workers import TimeoutPool
 
 _WARNING, _ERROR = 30, 40
 _PATIENCE = 1.0
 """Seconds that a log handler may take before it is left behind."""
 _said: set[str] = set()
 _echo: Callable[[str], object] | None = None
-_bound: Bound | None = None
+_bound: TimeoutPool | None = None
 
 
 def echo(sink: Callable[[str], object] | None) -> None:
@@ -62,7 +62,7 @@ def _say_once(level: int, message: str, values: tuple[object, ...]) -> None:
 
 
 def _say(level: int, message: str, values: tuple[object, ...]) -> None:
-    trouble: Exception | None = None
+    caught: Exception | None = None
     try:
         if _echo is not None:
             if level >= _WARNING:
@@ -83,22 +83,22 @@ def _say(level: int, message: str, values: tuple[object, ...]) -> None:
 
             _emit(lambda: stderr.write(f"{message % values if values else message}\n"))
     except Exception as error:  # noqa: BLE001  # somebody else's handler or filter
-        trouble = error
-    if trouble is not None:
+        caught = error
+    if caught is not None:
         try:
             from cronguard.process.signals import raised_by_handler  # rare path
         except ImportError:  # the interpreter is being taken down
             return
-        if struck := raised_by_handler(trouble):
-            raise struck
+        if interruption := raised_by_handler(caught):
+            raise interruption
 
 
 def _emit(work: Callable[[], None]) -> None:
     """A handler may wait for a network or a full disk for ever: the job does not wait with it."""
-    from cronguard.process.workers import Bound, NoThread  # a run that goes well says nothing
+    from cronguard.process.workers import NoThread, TimeoutPool  # a run that goes well says nothing
 
     global _bound  # noqa: PLW0603  # made when there is something to say
-    _bound = _bound or Bound(most_late=1)
+    _bound = _bound or TimeoutPool(most_late=1)
     try:
         _bound.call(work, _PATIENCE)
     except NoThread:

@@ -28,22 +28,22 @@ def attempt(
 
     What a signal handler of the program raises meanwhile goes on its way.
     """
-    struck: BaseException | None = None
-    answer, trouble = _answer_or_trouble(work, args)
-    if trouble is None:
+    interruption: BaseException | None = None
+    answer, caught = _answer_or_error(work, args)
+    if caught is None:
         return answer
     try:
-        struck = raised_by_handler(trouble)
-        if struck is not None:
-            raise struck
+        interruption = raised_by_handler(caught)
+        if interruption is not None:
+            raise interruption
         if failed is not None:
-            failed(trouble)
+            failed(caught)
         return None
     finally:
-        trouble = struck = None  # else they hold on to this frame, and it to them
+        caught = interruption = None  # else they hold on to this frame, and it to them
 
 
-def _answer_or_trouble(
+def _answer_or_error(
     work: Callable[..., T], args: tuple[Any, ...]
 ) -> tuple[T | None, BaseException | None]:
     """One of the two."""

@@ -46,7 +46,7 @@ class Failed(Exception):  # noqa: N818  # likewise
         self.error = error
 
 
-class Bound:
+class TimeoutPool:
     """Calls of one kind. While ``most_late`` of them hang, further ones are given up at once; while
     ``at_once`` are waited for, further ones wait for their turn (None: any number may be)."""
 
@@ -62,9 +62,9 @@ class Bound:
     def call(self, work: Callable[[], T], timeout: float) -> T:
         """What ``work`` returns, in at most ``timeout`` seconds, waiting for its turn included.
 
-        Raises what `turn` and `aside` do.
+        Raises what `turn` and `run_in_thread` do.
         """
-        return self.turn(partial(self.aside, work), timeout)
+        return self.turn(partial(self.run_in_thread, work), timeout)
 
     def turn(self, work: Callable[[float], T], timeout: float) -> T:
         """What ``work`` returns, called here with the seconds that are left when its turn comes.
@@ -89,7 +89,7 @@ class Bound:
             if self._turns is not None and held:
                 self._turns.put(True)
 
-    def aside(self, work: Callable[[], T], timeout: float) -> T:
+    def run_in_thread(self, work: Callable[[], T], timeout: float) -> T:
         """What ``work`` returns, called in a thread; to be asked for in a turn.
 
         Raises `Failed`, `NoThread` or `Overdue`: it then counts as one that hangs until it ends,

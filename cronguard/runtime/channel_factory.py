@@ -36,15 +36,15 @@ def build_channel(settings: ChannelSettings, store: Callable[[], Store] | None =
     except CronguardError:
         raise
     except Exception as error:  # noqa: BLE001  # somebody else's code; its text may hold a secret
-        trouble = type(error).__name__
+        caught = type(error).__name__
     takes = ", ".join(each.name for each in declared) or "none"
     duty = (
         f"must take its options ({takes}) by name"
-        if trouble == "TypeError"
+        if caught == "TypeError"
         else "must raise ChannelError for options that it cannot use"
     )
     raise PluginError(
-        f"channel {show(settings.type)} cannot be made ({trouble}): {kind.__module__} {duty};"
+        f"channel {show(settings.type)} cannot be made ({caught}): {kind.__module__} {duty};"
         " update or remove that package"
     )
 

@@ -31,7 +31,7 @@ Try: TypeAlias = Callable[[Delivery, float], Attempt]
 _Work: TypeAlias = tuple[Sequence[Delivery], float]
 
 
-class Lanes:
+class ChannelThreads:
     """A thread for each channel; what becomes of each try is put into ``results`` as it ends.
 
     Raises RuntimeError, and leaves no thread behind, if not all of them can be started.
@@ -55,9 +55,9 @@ class Lanes:
             self.dismiss()
             raise
 
-    def give(self, channel: str, lane: Sequence[Delivery], send_by: float) -> None:
+    def give(self, channel: str, deliveries: Sequence[Delivery], send_by: float) -> None:
         """Let a channel's thread send these, in order, as long as there is time."""
-        self._inboxes[channel].put((lane, send_by))
+        self._inboxes[channel].put((deliveries, send_by))
 
     @property
     def channels(self) -> Iterable[str]:
@@ -71,8 +71,8 @@ class Lanes:
 
     def _serve(self, inbox: queue.SimpleQueue[_Work | None]) -> None:
         while (work := inbox.get()) is not None:
-            lane, send_by = work
-            for delivery in lane:
+            deliveries, send_by = work
+            for delivery in deliveries:
                 now = time.monotonic()
                 if now >= send_by:
                     break

@@ -17,7 +17,7 @@ from cronguard.process.identity import current_owner, is_dead
 from cronguard.settings.options import DEFAULT_THRESHOLD, resolve_job
 
 if TYPE_CHECKING:
-    from cronguard.runtime.delivery import Attempt, Courier
+    from cronguard.runtime.delivery import Attempt, Dispatcher
 
 ProblemKind: TypeAlias = Literal["crashed", "overrun", "missed", "failing", "undelivered"]
 RulesFor: TypeAlias = Callable[[str], Sequence[AlertRule]]
@@ -56,7 +56,7 @@ class Report(NamedTuple):
 
 def check(
     store: Store,
-    courier: Courier,
+    dispatcher: Dispatcher,
     configured: Mapping[str, Mapping[str, Any]],
     *,
     rules_for: RulesFor,
@@ -82,7 +82,7 @@ def check(
         except ConfigError as error:
             found.append(Problem("missed", watch.job, str(error)))
         found += _failing(watch, rules)
-    attempts = courier.deliver_all(force=False, report=report)
+    attempts = dispatcher.deliver_all(force=False, report=report)
     found += _undelivered(store, attempts, now)
     snoozed = {watch.job for watch in watches if is_snoozed(watch.snoozed_until, now)}
     problems = [problem._replace(snoozed=problem.job in snoozed) for problem in found]

@@ -22,7 +22,7 @@ from cronguard.core.errors import ChannelError, CronguardError, PluginError, Sec
 from cronguard.core.interfaces import Channel, Store
 from cronguard.core.model import DELIVERY_SECONDS, Delivery, DeliveryState, Message, Settlement
 from cronguard.process import log
-from cronguard.runtime.channel_threads import Attempt, Lanes, send
+from cronguard.runtime.channel_threads import Attempt, ChannelThreads, send
 from cronguard.runtime.delivery_codes import explain
 
 SETTLING_SECONDS = 0.25
@@ -74,7 +74,7 @@ def _word(code: object) -> str:
     return str(code) if known else "channel_error"
 
 
-class Courier:
+class Dispatcher:
     """Delivers alerts of the channels configured here, for as long as the process lives."""
 
     def __init__(
@@ -107,60 +107,62 @@ class Courier:
         if not self._in_background(partial(self._conduct, job), deadline):
             log.warning_once(_NO_THREAD, job)
 
-    def dispatch_directly(self, unwritten: Sequence[Delivery], told: set[str]) -> None:
+    def dispatch_directly(self, unwritten: Sequence[Delivery], notified: set[str]) -> None:
         """Send alerts that are in no outbox: one try in the background; never raises.
 
-        The channels that took theirs are added to ``told``.
+        The channels that took theirs are added to ``notified``.
         """
 
         def report(attempt: Attempt) -> None:
             if attempt.settlement.state == "sent":
-                told.add(attempt.delivery.channel)
+                notified.add(attempt.delivery.channel)
             _log_failure(attempt)
 
-        def work(lanes: Lanes, deadline: float) -> None:
-            self.deliver(unwritten, deadline=deadline, settle=False, lanes=lanes, report=report)
+        def work(threads: ChannelThreads, deadline: float) -> None:
+            self.deliver(unwritten, deadline=deadline, settle=False, threads=threads, report=report)
 
         if not self._in_background(work, time.monotonic() + DELIVERY_SECONDS):
             log.error("no thread can be started now: an alert that could not be kept is lost")
 
-    def _conduct(self, job: str, lanes: Lanes, deadline: float) -> None:
-        claimed = self._store.claim_alerts(channels=tuple(lanes.channels), job=job)
-        self.deliver(claimed, deadline=deadline, lanes=lanes)
+    def _conduct(self, job: str, threads: ChannelThreads, deadline: float) -> None:
+        claimed = self._store.claim_alerts(channels=tuple(threads.channels), job=job)
+        self.deliver(claimed, deadline=deadline, threads=threads)
 
-    def _in_background(self, work: Callable[[Lanes, float], None], deadline: float) -> bool:
+    def _in_background(
+        self, work: Callable[[ChannelThreads, float], None], deadline: float
+    ) -> bool:
         """Do it in a daemon thread, which the process waits for when it ends; False if it cannot.
 
         The thread that makes the process wait does nothing else, so that nothing can hold it longer
         than until the deadline.
         """
         over = threading.Event()
-        lanes: Lanes | None = None
+        threads: ChannelThreads | None = None
 
-        def conduct(lanes: Lanes) -> None:
+        def conduct(threads: ChannelThreads) -> None:
             try:
-                work(lanes, deadline)
+                work(threads, deadline)
             except CronguardError as error:
                 log.warning("alerts could not be delivered now and stay pending: %s", error)
             except BaseException as error:  # noqa: BLE001  # the last line of defence of a thread
                 log.error("delivery failed (%s): alerts stay pending", type(error).__name__)
             finally:
-                lanes.dismiss()
+                threads.dismiss()
                 self._ended(deadline)
                 over.set()
 
         with self._lock:
             self._under_way += 1
         try:
-            lanes = Lanes(tuple(self._channels), self._try)
+            threads = ChannelThreads(tuple(self._channels), self._try)
             _start(lambda: over.wait(_until(deadline)), daemon=False)
-            _start(partial(conduct, lanes), daemon=True)
+            _start(partial(conduct, threads), daemon=True)
         except BaseException as error:
             with self._lock:
                 self._under_way -= 1
             over.set()
-            if lanes is not None:
-                lanes.dismiss()
+            if threads is not None:
+                threads.dismiss()
             if isinstance(error, RuntimeError):
                 return False
             raise
@@ -221,13 +223,13 @@ class Courier:
         deadline: float,
         report: Callable[[Attempt], None] | None = None,
         settle: bool = True,
-        lanes: Lanes | None = None,
+        threads: ChannelThreads | None = None,
     ) -> list[Attempt]:
         """Send claimed alerts, channels side by side, each channel's own in order.
 
         Each try is settled as it ends. An alert whose turn did not come before the deadline is let
         go unharmed and is not among the attempts returned. What failed is logged, unless there is
-        somebody to ``report`` every try to. ``lanes`` are threads that have been started already.
+        somebody to ``report`` every try to. ``threads`` are threads that have been started already.
         """
         by_channel: dict[str, list[Delivery]] = {}
         for delivery in claimed:
@@ -235,7 +237,7 @@ class Courier:
         if not by_channel:
             return []
         send_by = deadline - SETTLING_SECONDS
-        waiting = {d.alert_id: d for lane in by_channel.values() for d in lane}
+        waiting = {d.alert_id: d for deliveries in by_channel.values() for d in deliveries}
         attempts: list[Attempt] = []
 
         def conclude(attempt: Attempt) -> None:
@@ -244,10 +246,10 @@ class Courier:
                 self._settle(attempt.delivery, attempt.settlement)
             (report or _log_failure)(attempt)
 
-        working = Lanes(by_channel, self._try) if lanes is None else lanes
-        for name, lane in by_channel.items():
-            working.give(name, lane, send_by)
-        if lanes is None:
+        working = ChannelThreads(by_channel, self._try) if threads is None else threads
+        for name, deliveries in by_channel.items():
+            working.give(name, deliveries, send_by)
+        if threads is None:
             working.dismiss()
         while waiting:
             try:
@@ -281,7 +283,7 @@ class Courier:
             try:
                 channel = self._build(delivery.channel)
             except SecretError as error:
-                self._speak_up(error, message, delivery)
+                self._use_last_resort(error, message, delivery)
                 raise
             send(channel, message)
             settlement = Settlement("sent")
@@ -290,7 +292,7 @@ class Courier:
             detail = _detail(error) or explain(settlement.error_code)
         return Attempt(delivery, settlement, time.monotonic() - start, detail)
 
-    def _speak_up(self, error: SecretError, message: Message, delivery: Delivery) -> None:
+    def _use_last_resort(self, error: SecretError, message: Message, delivery: Delivery) -> None:
         """Where a vault cannot be asked, say it here at once; the channel gets it later."""
         unread = error.code == "secret_unreadable" and delivery.attempt <= 1
         if self._last_resort is not None and unread:
@@ -341,4 +343,4 @@ def _detail(error: BaseException) -> str | None:
     return str(error) if isinstance(error, CronguardError) else type(error).__name__
 
 
-__all__ = ["Attempt", "ChannelBuilder", "Courier", "backoff", "settlement_for"]
+__all__ = ["Attempt", "ChannelBuilder", "Dispatcher", "backoff", "settlement_for"]

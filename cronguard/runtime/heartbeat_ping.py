@@ -43,21 +43,21 @@ def ping(job: str, ref: SecretRef, resolve: Callable[[SecretRef], str], *, faile
     over = threading.Event()
 
     def work() -> None:
-        trouble: str | None
+        caught: str | None
         try:
             from cronguard.channels.transport import http  # only where there is somebody to ping
 
             url = ping_url(resolve(ref), failed=failed)
             http.raise_for_status(http.post(url, body=b"", deadline=deadline))
-            trouble = None
+            caught = None
         except ChannelError as error:
-            trouble = error.code
+            caught = error.code
         except ValueError:
-            trouble = "bad_url"
+            caught = "bad_url"
         except BaseException as error:  # noqa: BLE001  # the last line of defence of a thread
-            trouble = type(error).__name__
-        if trouble is not None:
-            log.warning("the heartbeat of %s did not reach %s (%s)", job, ref, trouble)
+            caught = type(error).__name__
+        if caught is not None:
+            log.warning("the heartbeat of %s did not reach %s (%s)", job, ref, caught)
         over.set()
 
     name = "cronguard-heartbeat"

@@ -29,8 +29,8 @@ from cronguard.settings.options import JobConfig, resolve_job
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from cronguard.process.workers import Bound
-    from cronguard.runtime.delivery import Courier
+    from cronguard.process.workers import TimeoutPool
+    from cronguard.runtime.delivery import Dispatcher
 
     class OpenRun(Protocol):
         """A run of this process that has not ended yet; what records it says so."""
@@ -75,7 +75,7 @@ class Unwritten(NamedTuple):
     run: Run
     outcome: Outcome
     started: bool
-    told: set[str]
+    notified: set[str]
     """Channels that have taken the news of it meanwhile."""
 
 
@@ -88,10 +88,10 @@ class Runtime:
     """True for a runtime that `configure` does not replace: see `installed`."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
-        from cronguard.runtime.store_factory import dependable  # adapters come late
+        from cronguard.runtime.store_factory import with_timeouts_and_spool  # adapters come late
 
         self.settings = settings
-        self.store = dependable(store, settings)
+        self.store = with_timeouts_and_spool(store, settings)
         self.channels = {channel.name: channel for channel in settings.channels}
         self.watchdog = Watchdog(self._beat, HEARTBEAT_SECONDS)
         self.exported = os.environ.get(RUN_VARIABLE)
@@ -99,26 +99,26 @@ class Runtime:
         self._open: dict[int, OpenRun] = {}
         self._unwritten: dict[str, Unwritten] = {}
         self._replaying = threading.Lock()
-        self._complained: set[str] = set()
+        self._warned: set[str] = set()
         self._replaced = False
         """Whether runs that are open here are the last ones."""
         self._renew_at: float | None = None
         """When leases are renewed next, on the monotonic clock; None before the first beat."""
-        self.told_directly: set[str] = set()
+        self.notified_directly: set[str] = set()
         """Jobs whose failure was told without the store, so that it is told only once."""
 
     @cached_property
-    def courier(self) -> Courier:
+    def dispatcher(self) -> Dispatcher:
         """What delivers alerts from here; made when there are any."""
-        from cronguard.runtime.delivery import Courier  # most runs owe no alert
+        from cronguard.runtime.delivery import Dispatcher  # most runs owe no alert
 
-        return Courier(self.store, self.channels, self._build_channel, self._build_console)
+        return Dispatcher(self.store, self.channels, self._build_channel, self._build_console)
 
     @cached_property
-    def _captures(self) -> Bound:
-        from cronguard.process.workers import Bound  # only when a job fails
+    def _captures(self) -> TimeoutPool:
+        from cronguard.process.workers import TimeoutPool  # only when a job fails
 
-        return Bound(most_late=2)
+        return TimeoutPool(most_late=2)
 
     # --- jobs -----------------------------------------------------------------------------------
 
@@ -176,8 +176,8 @@ class Runtime:
                 return self._captures.call(work, _CAPTURE_SECONDS)
             except NoThread:
                 return work()
-            except (Failed, Overdue) as trouble:
-                log.warning_once("an error message could not be read (%s)", type(trouble).__name__)
+            except (Failed, Overdue) as caught:
+                log.warning_once("an error message could not be read (%s)", type(caught).__name__)
         return Failure("BaseException")
 
     # --- runs of this process -------------------------------------------------------------------
@@ -205,10 +205,12 @@ class Runtime:
         return self._finish(unwritten)
 
     def _finish(self, unwritten: Unwritten) -> bool:
-        run, outcome, started, told = unwritten
-        finished = self.store.finish_run(run, outcome, started=started, told=frozenset(told))
-        if self.told_directly and not self._unwritten.keys() - {run.run_id}:  # trouble is over
-            self.told_directly.discard(run.job)
+        run, outcome, started, notified = unwritten
+        finished = self.store.finish_run(
+            run, outcome, started=started, notified=frozenset(notified)
+        )
+        if self.notified_directly and not self._unwritten.keys() - {run.run_id}:  # trouble is over
+            self.notified_directly.discard(run.job)
         return finished.alerts_due
 
     def keep(self, unwritten: Unwritten) -> None:
@@ -243,22 +245,22 @@ class Runtime:
     def _rewrite(self, unwritten: Unwritten) -> bool:
         """Write one of them; False if the store still does not take it."""
         run = unwritten.run
-        trouble: Exception | None = None
+        caught: Exception | None = None
         alerts_due = False
         try:
             alerts_due = self._finish(unwritten)
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
-            trouble = error
-        if trouble is not None:
-            struck = raised_by_handler(trouble)
-            if struck is not None:
-                raise struck
-            if isinstance(trouble, StoreError) and not isinstance(trouble, StoreConfigError):
+            caught = error
+        if caught is not None:
+            interruption = raised_by_handler(caught)
+            if interruption is not None:
+                raise interruption
+            if isinstance(caught, StoreError) and not isinstance(caught, StoreConfigError):
                 return False
-            log.error_once("a run of %s cannot be recorded (%s)", run.job, type(trouble).__name__)
+            log.error_once("a run of %s cannot be recorded (%s)", run.job, type(caught).__name__)
         self._unwritten.pop(run.run_id, None)
         if alerts_due:
-            self.courier.dispatch(run.job)
+            self.dispatcher.dispatch(run.job)
         return True
 
     def ping(self, job: Job, *, failed: bool) -> None:
@@ -277,12 +279,12 @@ class Runtime:
                 failed=failed,
             )
 
-    def complain(self, error: StoreError, consequence: str) -> None:
+    def warn_once(self, error: StoreError, consequence: str) -> None:
         """Say what the store did not do; the same trouble is said once a process."""
-        trouble = str(error)
-        if trouble not in self._complained:
-            self._complained.add(trouble)
-            log.warning("%s: %s", consequence, trouble)
+        caught = str(error)
+        if caught not in self._warned:
+            self._warned.add(caught)
+            log.warning("%s: %s", consequence, caught)
 
     def _beat(self) -> float:
         """What the watchdog does; seconds until there is something to do again."""
@@ -330,7 +332,7 @@ class Runtime:
             recording.overrun = news.step
             log.warning("%s is %s", run.job, news.message)
             if due:
-                self.courier.dispatch(run.job)
+                self.dispatcher.dispatch(run.job)
         step = next((each for each in OVERRUN_STEPS if each > recording.overrun), None)
         return math.inf if step is None else recording.began + step * run.max_runtime
 

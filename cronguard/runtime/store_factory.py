@@ -10,7 +10,6 @@ from cronguard.core.interfaces import Store
 from cronguard.core.model import SecretRef
 from cronguard.process import log
 from cronguard.settings.loading import Settings
-from cronguard.settings.plugins import STORES, load
 from cronguard.settings.store_url import default_store_path, store_target
 
 
@@ -26,12 +25,14 @@ def open_store(settings: Settings) -> Store:
     if not isinstance(setting, str | SecretRef):
         return setting
     target = store_target(setting, os.environ)
+    from cronguard.settings.plugins import STORES, load  # the default store needs none
+
     kind = load(STORES, target.plugin)
     url = f"sqlite:///{target.location}" if target.plugin == "sqlite" else target.location
     return cast("Store", kind.from_url(url, timeout=settings.store_timeout))  # type: ignore[attr-defined]  # a store class's duty
 
 
-def dependable(store: Store, settings: Settings) -> Store:
+def with_timeouts_and_spool(store: Store, settings: Settings) -> Store:
     """The store for a process's runs: every call bounded, and a spool before one that is remote.
 
     The spool is in the user's state folder, one a store; without such a place there is none.
@@ -41,9 +42,9 @@ def dependable(store: Store, settings: Settings) -> Store:
     import hashlib
 
     from cronguard.stores.spool.store import SpooledStore
-    from cronguard.stores.timeouts import bounded_store  # not for a store that sees to it itself
+    from cronguard.stores.timeouts import with_timeouts  # not for a store that sees to it itself
 
-    bounded = bounded_store(store, settings.store_timeout)
+    bounded = with_timeouts(store, settings.store_timeout)
     try:
         folder = default_store_path(os.environ).parent
     except (ConfigError, OSError) as error:
@@ -55,12 +56,12 @@ def dependable(store: Store, settings: Settings) -> Store:
     return SpooledStore(
         bounded,
         folder / f"spool-{digest}.db",
-        complain=lambda sentence: log.warning_once("%s", sentence),
+        warn=lambda sentence: log.warning_once("%s", sentence),
     )
 
 
 def without_spool(store: Store) -> Store:
-    """The store itself, where `dependable` put this host's spool before it."""
+    """The store itself, where `with_timeouts_and_spool` put this host's spool before it."""
     from cronguard.stores.spool.store import SpooledStore
 
     return store.remote if isinstance(store, SpooledStore) else store
@@ -87,5 +88,6 @@ def default_store(settings: Settings) -> Store:
         raise ConfigError(
             f"no place for the database ({type(error).__name__}): set HOME or CRONGUARD_STORE"
         ) from None
-    kind = load(STORES, "sqlite")
-    return cast("Store", kind(path, timeout=settings.store_timeout))
+    from cronguard.stores.sqlite.store import SQLiteStore  # adapters come late
+
+    return SQLiteStore(path, timeout=settings.store_timeout)

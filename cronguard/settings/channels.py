@@ -8,11 +8,9 @@ from typing import Any, NamedTuple
 from cronguard.core.errors import ConfigError, PluginError
 from cronguard.core.model import Option, SecretRef
 from cronguard.core.text import show, suggest
-from cronguard.settings import plugins
-from cronguard.settings.channel_options import check_rule, check_variable, check_written
-from cronguard.settings.option_checks import check_channel_name
-from cronguard.settings.plugins import RULES
-from cronguard.settings.types import ChannelSettings, Layer, Notes
+from cronguard.settings.options import check_channel_name
+from cronguard.settings.types import CHANNEL_RULES, ChannelSettings, Layer, Notes
+from cronguard.settings.values import check_rule, check_variable, check_written, instance_name
 
 _PREFIX = "CRONGUARD_"
 _OWN_VARIABLES = frozenset(
@@ -118,6 +116,8 @@ class ChannelLoader:
         channel = _type_holder(name)
         if channel and channel not in _ALWAYS:
             return channel
+        from cronguard.settings import plugins  # only when a channel is set up
+
         words = name.removeprefix(_PREFIX).lower().split("_")
         own: str | None = None
         for end in range(len(words) - 1, 0, -1):
@@ -132,12 +132,14 @@ class ChannelLoader:
                     return own
                 break
         # Reading metadata costs more than a run: only for a variable that nothing else explains.
-        return own if named else self._of_stranger(name) or own
+        return own if named else self._of_third_party(name) or own
 
-    def _of_stranger(self, name: str) -> str | None:
+    def _of_third_party(self, name: str) -> str | None:
         """The third party's channel that a variable speaks of; its prefix is the longest."""
-        strangers = plugins.foreign_names(plugins.CHANNELS)
-        fitting = [each for each in strangers if name.startswith(variable(each, ""))]
+        from cronguard.settings import plugins  # only when a channel is set up
+
+        third_parties = plugins.foreign_names(plugins.CHANNELS)
+        fitting = [each for each in third_parties if name.startswith(variable(each, ""))]
         if not fitting:
             return None
         channel = max(fitting, key=len)
@@ -166,8 +168,10 @@ class ChannelLoader:
 
     def _make(self, name: str, asked: str | None) -> ChannelSettings | None:
         prefix = variable(name, "")
-        untold = name not in self._tables and not any(v.startswith(prefix) for v in self._variables)
-        if untold and name in _ALWAYS:
+        not_configured = name not in self._tables and not any(
+            v.startswith(prefix) for v in self._variables
+        )
+        if not_configured and name in _ALWAYS:
             return ChannelSettings(name, name)
         kind_name = self._type_of(name)
         options = _options(self._kind(name, kind_name))
@@ -183,7 +187,7 @@ class ChannelLoader:
             try:
                 if item.key in options:
                     given[item.key] = _checked(options[item.key], item)
-                elif item.key in RULES:
+                elif item.key in CHANNEL_RULES:
                     rules[item.key] = check_rule(
                         item.key, item.value, from_text=item.from_environment
                     )
@@ -222,6 +226,8 @@ class ChannelLoader:
             self._notes.problem(f"{item.where}: {error}")
 
     def _kind(self, name: str, kind_name: str) -> type:
+        from cronguard.settings import plugins  # only when a channel is set up
+
         try:
             return plugins.load(plugins.CHANNELS, kind_name)
         except PluginError:
@@ -285,6 +291,8 @@ class ChannelLoader:
         unread = sorted(set(self._variables) - self._read)
         if not unread:
             return
+        from cronguard.settings import plugins  # only when a channel is set up
+
         for name in plugins.builtin_names(plugins.CHANNELS):
             try:
                 options = _options(plugins.load(plugins.CHANNELS, name))
@@ -309,18 +317,6 @@ def _type_holder(name: str) -> str | None:
     return "-".join(words) if words and last == "type" else None
 
 
-def instance_name(channel: object) -> str:
-    """What a channel object is called: its ``name``, else its class: PagerChannel, pager."""
-    name = getattr(channel, "name", None)
-    if not isinstance(name, str) or not name:
-        words = type(channel).__name__.removesuffix("Channel") or "channel"
-        name = "".join(
-            f"-{letter.lower()}" if letter.isupper() and index else letter.lower()
-            for index, letter in enumerate(words.strip("_"))
-        )
-    return check_channel_name(name)
-
-
 def _free_name(name: str, taken: Mapping[str, object]) -> str:
     number, free = 2, name
     while free in taken:
@@ -329,11 +325,12 @@ def _free_name(name: str, taken: Mapping[str, object]) -> str:
 
 
 def _options(kind: type) -> dict[str, Option]:
-    return {option.name: option for option in plugins.options_of(kind)}
+    declared: Sequence[Option] = kind.OPTIONS  # type: ignore[attr-defined]  # every channel has them
+    return {option.name: option for option in declared}
 
 
 def _keys(options: Mapping[str, Option]) -> tuple[str, ...]:
-    return (*options, *RULES)
+    return (*options, *CHANNEL_RULES)
 
 
 def _checked(option: Option, item: _Value) -> str | SecretRef:

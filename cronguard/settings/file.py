@@ -33,7 +33,7 @@ def read_settings_file(
             content = _read(notes, path)
             if content is None or (name == _PYPROJECT and b"cronguard" not in content):
                 continue
-            if _is_strangers(path):
+            if _is_foreign(path):
                 notes.problem(
                     f"{path} is not used, since another user owns it in a folder that anybody can "
                     "write to: name it in CRONGUARD_CONFIG if you mean it"
@@ -119,7 +119,7 @@ def _read(notes: Notes, path: Path, *, named_as: str | None = None) -> bytes | N
     return content
 
 
-def _is_strangers(path: Path) -> bool:
+def _is_foreign(path: Path) -> bool:
     """Whether somebody else put the file where everybody can put files, such as /tmp.
 
     Its channel options could send this process's secrets anywhere.

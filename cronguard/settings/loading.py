@@ -17,16 +17,6 @@ from cronguard.settings.channels import ChannelLoader
 from cronguard.settings.file import read_settings_file
 from cronguard.settings.options import JobConfig, check_job_name, check_option
 from cronguard.settings.secrets import parse_reference
-from cronguard.settings.setting_checks import (
-    KEYS,
-    check_channel_table,
-    check_channels,
-    check_redact,
-    check_redact_keep,
-    check_store,
-    check_store_timeout,
-    check_test_mode,
-)
 from cronguard.settings.store_url import store_target
 from cronguard.settings.types import (
     DEFAULT_REDACT,
@@ -36,6 +26,16 @@ from cronguard.settings.types import (
     Loaded,
     Notes,
     Settings,
+)
+from cronguard.settings.values import (
+    KEYS,
+    check_channel_table,
+    check_channels,
+    check_redact,
+    check_redact_keep,
+    check_store,
+    check_store_timeout,
+    check_test_mode,
 )
 
 _VARIABLES = ("store", "channels", "store_timeout", "test_mode", "redact")

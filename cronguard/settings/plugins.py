@@ -20,6 +20,7 @@ from cronguard.core.errors import PluginError
 from cronguard.core.interfaces import Channel, SecretSource, Store
 from cronguard.core.model import Option
 from cronguard.core.text import show, suggest
+from cronguard.settings.types import CHANNEL_RULES
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -32,8 +33,6 @@ SECRETS: Group = "cronguard.secrets"
 
 _PROTOCOLS: dict[str, type] = {CHANNELS: Channel, STORES: Store, SECRETS: SecretSource}
 _MADE_BY = {STORES: "from_url"}
-RULES = ("threshold", "realert_every")
-"""What every channel can be told besides its own options and its ``type``."""
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 _OPTION_NAME = r"[a-z][a-z0-9_]{0,39}"
 _NEVER_RUNS = 0x20 | 0x200
@@ -220,7 +219,7 @@ def _faults(group: Group, kind: object) -> Iterator[str]:
     for name, _, secret, _, default in options:
         if not isinstance(name, str) or not re.fullmatch(_OPTION_NAME, name):
             yield f"has an option {show(name)}: names are lower-case letters, digits and _"
-        if name in (*RULES, "type"):
+        if name in (*CHANNEL_RULES, "type"):
             yield f"has an option {name}, which every channel has already"
         if name in names:
             yield f"has the option {name} twice"
@@ -255,11 +254,16 @@ def _load_foreign(group: Group, name: str) -> type:
 
 def _judged_in_time(group: Group, point: EntryPoint) -> tuple[Any, str | None]:
     """As `_judged`, in a thread: no job waits for ever for somebody else's import."""
-    from cronguard.process.workers import Bound, Failed, NoThread, Overdue  # few have such plugins
+    from cronguard.process.workers import (  # few have such plugins
+        Failed,
+        NoThread,
+        Overdue,
+        TimeoutPool,
+    )
 
     work = partial(_judged, group, point)
     try:
-        return Bound(most_late=1).call(work, _IMPORT_SECONDS)
+        return TimeoutPool(most_late=1).call(work, _IMPORT_SECONDS)
     except Overdue:
         return None, f"cannot be loaded: its import takes longer than {_IMPORT_SECONDS:g} s"
     except NoThread:
@@ -358,7 +362,6 @@ def builtin_names(group: Group) -> list[str]:
 
 __all__ = [
     "CHANNELS",
-    "RULES",
     "SECRETS",
     "STORES",
     "Group",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from cronguard.core.interfaces import Channel
 
 
+CHANNEL_RULES = ("threshold", "realert_every")
+"""What every channel can be told besides its own options and its ``type``."""
 DEFAULT_STORE_TIMEOUT = 2.0
 DEFAULT_REDACT: Literal["scrub"] = "scrub"
 _LINE = 500

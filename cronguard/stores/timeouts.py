@@ -9,39 +9,39 @@ from typing import Any, cast
 from cronguard.core.errors import StoreError
 from cronguard.core.interfaces import Store
 from cronguard.process.signals import raised_by_handler
-from cronguard.process.workers import Bound, Busy, Failed, NoThread, Overdue
+from cronguard.process.workers import Busy, Failed, NoThread, Overdue, TimeoutPool
 
 _MOST_LATE = 3
 _MOST_AT_ONCE = 8
 """Calls that one process makes at a time: each has a connection, and a server has few to give."""
-_UNBOUNDED = frozenset({"migrate", "prune", "sweep", "watches"})
+_WITHOUT_TIMEOUT = frozenset({"migrate", "prune", "sweep", "watches"})
 """Asked for by a person who waits; they may take their time."""
 
 
-def bounded_store(store: Store, timeout: float) -> Store:
+def with_timeouts(store: Store, timeout: float) -> Store:
     """A store like this one, whose every call ends within ``timeout`` seconds.
 
     Late answers are thrown away; every write of a store can be repeated. While several calls hang,
     further ones fail at once, so that a dead store costs its budget once and not at every run.
     """
-    return cast("Store", _BoundedStore(store, timeout))
+    return cast("Store", _StoreWithTimeouts(store, timeout))
 
 
-class _BoundedStore:
+class _StoreWithTimeouts:
     bounded = True
 
     def __init__(self, store: Store, timeout: float) -> None:
         self._store = store
         self._timeout = timeout
         self._within = getattr(store, "within", None)
-        self._bound = Bound(_MOST_LATE, _MOST_AT_ONCE)
+        self._bound = TimeoutPool(_MOST_LATE, _MOST_AT_ONCE)
 
     def __repr__(self) -> str:
         return repr(self._store)
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._store, name)
-        if name in _UNBOUNDED or not callable(found):
+        if name in _WITHOUT_TIMEOUT or not callable(found):
             return found
         return partial(self._call, name)
 
@@ -66,13 +66,13 @@ class _BoundedStore:
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
             problem = error
         if not isinstance(problem, StoreError):
-            struck = raised_by_handler(problem)
-            problem = struck or StoreError(f"the store failed with {type(problem).__name__}")
+            interruption = raised_by_handler(problem)
+            problem = interruption or StoreError(f"the store failed with {type(problem).__name__}")
         raise problem
 
     def _make(self, name: str, args: Any, keywords: Any, seconds: float) -> Any:
         """Make a call: here, if the store can end it in time by itself, else in a thread."""
         if self._within is None:
             work = partial(getattr(self._store, name), *args, **keywords)
-            return self._bound.aside(work, seconds)
-        return getattr(self._within(seconds, self._bound.aside), name)(*args, **keywords)
+            return self._bound.run_in_thread(work, seconds)
+        return getattr(self._within(seconds, self._bound.run_in_thread), name)(*args, **keywords)

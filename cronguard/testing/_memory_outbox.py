@@ -100,11 +100,11 @@ class MemoryOutbox:
             return True
         return False
 
-    def settle_told(self, run_id: str, told: Collection[str], now: datetime) -> None:
+    def settle_notified(self, run_id: str, notified: Collection[str], now: datetime) -> None:
         """Alerts of a run that wait for channels that have been told without the store."""
         for out in self._alerts.values():
             about = json.loads(out.delivery.payload)["run_id"]
-            if (about, out.state) == (run_id, "pending") and out.delivery.channel in told:
+            if (about, out.state) == (run_id, "pending") and out.delivery.channel in notified:
                 out.state, out.settled_at = "sent", now
 
     def count(self, job: str, state: DeliveryState) -> int:

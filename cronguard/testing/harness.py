@@ -11,7 +11,7 @@ from cronguard.core.model import Alert, Failure, RunRecord, Settlement
 from cronguard.core.payload import decode
 from cronguard.guarding.recording import prepare
 from cronguard.runtime.composition import installed
-from cronguard.runtime.delivery import Courier
+from cronguard.runtime.delivery import Dispatcher
 from cronguard.runtime.runtime import Guarded, Runtime
 from cronguard.settings.loading import ChannelSettings, Settings
 from cronguard.settings.options import JobConfig, check_options
@@ -109,7 +109,7 @@ def _guarded(job: JobOrName) -> Guarded:
     return guarded
 
 
-class _Captor(Courier):
+class _Captor(Dispatcher):
     """Delivers at once, into the harness."""
 
     def __init__(self, harness: Harness) -> None:
@@ -133,7 +133,7 @@ class _TestRuntime(Runtime):
     def __init__(self, harness: Harness) -> None:
         settings = Settings(store=harness.store, channels=(ChannelSettings(CHANNEL, CHANNEL),))
         super().__init__(settings, harness.store)
-        self.courier = _Captor(harness)
+        self.dispatcher = _Captor(harness)
         self.now = harness.clock
         self.monotonic = lambda: _seconds(harness.clock())
 

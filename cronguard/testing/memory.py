@@ -11,9 +11,9 @@ from cronguard.core.alert_rule import (
     crash,
     decide,
     finish_action,
-    heard,
     is_snoozed,
-    louder,
+    later_step_keys,
+    mark_notified,
     missed_alerts,
     overrun_alerts,
 )
@@ -40,7 +40,7 @@ from cronguard.core.model import (
     Started,
     Watch,
 )
-from cronguard.core.payload import build_missed, build_overrun, build_owed
+from cronguard.core.payload import build_due, build_missed, build_overrun
 from cronguard.testing._memory_outbox import MemoryOutbox, is_to_come
 
 
@@ -142,15 +142,15 @@ class MemoryStore:
         return holder
 
     def finish_run(
-        self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str] = ()
+        self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str] = ()
     ) -> Finished:
         with self._lock:
             now = self._clock()
             row = self._rows.get(run.run_id)
             existing = row.record.status if row else None
             action = finish_action(existing, outcome.status, started=started)
-            if told:
-                self._outbox.settle_told(run.run_id, told, now)
+            if notified:
+                self._outbox.settle_notified(run.run_id, notified, now)
             if row is not None and run.job not in self._states:
                 self._register(run, now)
             if action == "insert":
@@ -166,12 +166,12 @@ class MemoryStore:
                 row = self._rows[run.run_id] = _Row(run, record)
             if row is None:
                 return Finished(None)
-            if action in ("fill", "ignore") and told:
-                self._states[run.job] = heard(self._states[run.job], run.run_id, told)
+            if action in ("fill", "ignore") and notified:
+                self._states[run.job] = mark_notified(self._states[run.job], run.run_id, notified)
             if action == "fill":
                 row.record = row.record._replace(failure=outcome.failure or row.record.failure)
             elif action != "ignore":
-                self._commit(run, outcome, now, late=action == "revise", told=told)
+                self._commit(run, outcome, now, late=action == "revise", notified=notified)
             return Finished(row.record.consecutive_failure_count, self._outbox.is_due(run.job, now))
 
     def _commit(
@@ -181,7 +181,7 @@ class MemoryStore:
         now: datetime,
         *,
         late: bool = False,
-        told: Collection[str] = (),
+        notified: Collection[str] = (),
     ) -> None:
         before = self._states[run.job]
         decision = decide(
@@ -193,7 +193,7 @@ class MemoryStore:
             snoozed=self._is_snoozed(run.job, now),
             late=late,
             test_mode=run.test_mode,
-            told=told,
+            notified=notified,
         )
         self._states[run.job] = decision.state
         row = self._rows[run.run_id]
@@ -205,7 +205,7 @@ class MemoryStore:
             consecutive_failure_count=decision.consecutive_failure_count,
             failure=outcome.failure,
         )
-        self._outbox.enqueue(now, build_owed(decision, run=run, outcome=outcome, before=before))
+        self._outbox.enqueue(now, build_due(decision, run=run, outcome=outcome, before=before))
 
     def _is_snoozed(self, job: str, now: datetime) -> bool:
         return is_snoozed(self._states[job].snoozed_until, now)
@@ -278,7 +278,7 @@ class MemoryStore:
             if self._is_snoozed(overrun.job, now):
                 return False
             for due in overrun_alerts(overrun, rules):
-                if not self._outbox.knows_any(louder(overrun, due.channel)):
+                if not self._outbox.knows_any(later_step_keys(overrun, due.channel)):
                     alert = build_overrun(
                         due,
                         overrun,
@@ -295,15 +295,15 @@ class MemoryStore:
         with self._lock:
             now = self._clock()
             watch = self._watches.get(missed.job)
-            owed = missed_alerts(missed, rules)
+            due_alerts = missed_alerts(missed, rules)
             if watch is None or watch.judged_until != missed.judged_from:
                 return False
-            if owed and self._is_snoozed(missed.job, now):
+            if due_alerts and self._is_snoozed(missed.job, now):
                 return False
             self._watches[missed.job] = watch._replace(
                 judged_until=missed.judged_until, seen_until=missed.seen_until
             )
-            for due in owed:
+            for due in due_alerts:
                 alert = build_missed(
                     due,
                     missed,

@@ -98,8 +98,8 @@ class TestApprise(OverHttp):
         return AppriseChannel(url=url.replace("http:", "json:"))
 
     def sent(self):
-        told = [request.json for request in self.behave.received]
-        return [f"{each['title']}\n{each['message']}" for each in told]
+        notified = [request.json for request in self.behave.received]
+        return [f"{each['title']}\n{each['message']}" for each in notified]
 
 
 class TestEmailSmtp(BuiltIn):

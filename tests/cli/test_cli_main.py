@@ -277,10 +277,10 @@ def test_ctrl_c_leaves_quietly(tmp_path):
     from support.hostile import serve
 
     cli = Cli(tmp_path)
-    arrived, told = os.pipe()
+    arrived, notified = os.pipe()
 
     def behave(connection, stop):
-        os.write(told, b"asked\n")
+        os.write(notified, b"asked\n")
         stop.wait()
 
     with serve(behave) as server, os.fdopen(arrived, "rb", 0) as arrival:
@@ -289,7 +289,7 @@ def test_ctrl_c_leaves_quietly(tmp_path):
             read_until(arrival, b"asked\n")
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=PATIENCE)
-    os.close(told)
+    os.close(notified)
     assert process.returncode == 130
     assert b"Traceback" not in err
     assert out == b""

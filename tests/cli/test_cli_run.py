@@ -304,10 +304,10 @@ def test_ctrl_c_at_a_terminal_reaches_the_command_once(cli):
 
 def test_ctrl_c_while_an_alert_is_being_sent(cli):
     """Leaves at once with the command's code; the alert stays pending."""
-    arrived, told = os.pipe()
+    arrived, notified = os.pipe()
 
     def behave(connection, stop):
-        os.write(told, b"asked\n")
+        os.write(notified, b"asked\n")
         stop.wait()
 
     with serve(behave) as server, os.fdopen(arrived, "rb", 0) as arrival:
@@ -317,7 +317,7 @@ def test_ctrl_c_while_an_alert_is_being_sent(cli):
             read_until(arrival, b"asked\n")
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=PATIENCE)
-    os.close(told)
+    os.close(notified)
     assert process.returncode == 4
     assert b"Traceback" not in err
     store = cli.store

@@ -83,10 +83,10 @@ def _files(folder):
 
 def test_the_story(tmp_path):
     """Two good nights, silence, one alert, silence, recovery; nothing private, nothing left."""
-    told = Told(tmp_path)
-    assert (told.done.returncode, told.done.stderr) == (0, "")
+    notified = Told(tmp_path)
+    assert (notified.done.returncode, notified.done.stderr) == (0, "")
 
-    nights = told.nights()
+    nights = notified.nights()
     assert [outcome for *_, outcome, _ in nights] == ["success"] * 2 + ["failure"] * 3 + [
         "success"
     ] * 2
@@ -94,21 +94,21 @@ def test_the_story(tmp_path):
     assert [sent for _, sent, *_ in nights[2:5]] == [60, 0, 0]
     assert all(due == sent for due, sent, outcome, _ in nights if outcome == "success")
     assert all(100 < nights[night][0] < 300 for night in (0, 1, 2, 6))
-    assert "none of them twice" in told.out
+    assert "none of them twice" in notified.out
 
-    (alert,) = BLOCK.findall(told.out)
-    before, _, after = told.out.partition(alert)
+    (alert,) = BLOCK.findall(notified.out)
+    before, _, after = notified.out.partition(alert)
     assert before.splitlines()[-2].startswith("  4 ")
     assert "\n  5 Fri" in after
 
     assert "$ cronguard status\nJOB " in after
-    assert f"export CRONGUARD_STORE=sqlite:///{told.folder}/cronguard.db" in after
-    assert [str(path) for path in told.left] == [f"tmp/{told.folder.name}"]
-    assert "\x1b" not in told.out
+    assert f"export CRONGUARD_STORE=sqlite:///{notified.folder}/cronguard.db" in after
+    assert [str(path) for path in notified.left] == [f"tmp/{notified.folder.name}"]
+    assert "\x1b" not in notified.out
 
-    everything = told.log() + told.out
+    everything = notified.log() + notified.out
     assert "GatewayError" in everything
-    assert [word for word in told.private() if word in everything] == []
+    assert [word for word in notified.private() if word in everything] == []
 
     (shown,) = readme.parts("alert")
     assert _timeless(alert) == _timeless(shown.text), f"the README should show:\n{alert}"
@@ -125,23 +125,23 @@ def test_a_channel_of_the_environment_is_used_for_real(tmp_path):
     """With a webhook set up, the one alert arrives there, signed, and the screen says so."""
     far_end = answers()
     with serve(far_end) as server:
-        told = Told(tmp_path, CRONGUARD_WEBHOOK_URL=server.url, CRONGUARD_WEBHOOK_SECRET=SECRET)
-    assert (told.done.returncode, told.done.stderr) == (0, "")
-    assert "alerts    to webhook" in told.out
-    assert BLOCK.findall(told.out) == []
+        notified = Told(tmp_path, CRONGUARD_WEBHOOK_URL=server.url, CRONGUARD_WEBHOOK_SECRET=SECRET)
+    assert (notified.done.returncode, notified.done.stderr) == (0, "")
+    assert "alerts    to webhook" in notified.out
+    assert BLOCK.findall(notified.out) == []
     (request,) = far_end.received
     alert = Webhook(SECRET).verify(request.body, request.headers)
     assert (alert["kind"], alert["consecutive_failure_count"]) == ("failing", 2)
     assert alert["last_success_at"] is not None
-    assert [word for word in told.private() if word in request.body.decode()] == []
+    assert [word for word in notified.private() if word in request.body.decode()] == []
 
 
 def test_wrong_settings_are_said_and_end_it(tmp_path):
     """A mistake in the environment is the command line's one line and exit code, no traceback."""
-    told = Told(tmp_path, CRONGUARD_CHANNELS="slak")
-    assert told.done.returncode == 2
-    assert "slak" in told.done.stderr
-    assert len(told.done.stderr.splitlines()) == 1
+    notified = Told(tmp_path, CRONGUARD_CHANNELS="slak")
+    assert notified.done.returncode == 2
+    assert "slak" in notified.done.stderr
+    assert len(notified.done.stderr.splitlines()) == 1
 
 
 def test_ctrl_c_leaves_nothing_behind(tmp_path):

@@ -390,7 +390,7 @@ def test_a_handler_may_dispatch_while_alerts_are_dispatched():
 
     strike = alarm(handler)
     with recording() as record:
-        lock = record.runtime.courier._lock
+        lock = record.runtime.dispatcher._lock
 
         class Striking:
             def __enter__(self):
@@ -400,7 +400,7 @@ def test_a_handler_may_dispatch_while_alerts_are_dispatched():
             def __exit__(self, *error):
                 return lock.__exit__(*error)
 
-        record.runtime.courier._lock = Striking()
+        record.runtime.dispatcher._lock = Striking()
 
         @cron_guarded(threshold=1)
         def nightly():

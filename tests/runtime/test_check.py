@@ -19,7 +19,7 @@ from cronguard.core.model import AlertRule, Outcome, Owner, Run, Schedule, Settl
 from cronguard.process.identity import current_owner
 from cronguard.runtime.check import check
 from cronguard.runtime.composition import installed
-from cronguard.runtime.delivery import Courier
+from cronguard.runtime.delivery import Dispatcher
 from cronguard.runtime.runtime import Runtime
 from cronguard.settings.loading import ChannelSettings, Settings
 from cronguard.stores.sqlite.store import SQLiteStore
@@ -198,7 +198,7 @@ def test_an_alert_that_does_not_go_out_is_a_problem(here):
 
 def test_what_is_wrong_is_told_in_words(store, clock):
     """How often it failed, since when, and what became of the alert."""
-    sick, gone = Courier(store, ("console",), lambda _name: Refusing(False)), Refusing(True)
+    sick, gone = Dispatcher(store, ("console",), lambda _name: Refusing(False)), Refusing(True)
     run = begin(store, clock)
     store.finish_run(run, Outcome("success", clock(), 1.0), started=True)
     worked = clock()
@@ -206,15 +206,15 @@ def test_what_is_wrong_is_told_in_words(store, clock):
         run = begin(store, clock, rules=(AlertRule("console", 3),))
         store.finish_run(run, Outcome("failure", clock(), 1.0), started=True)
 
-    def told(courier):
-        found = check(store, courier, {}, rules_for=lambda _job: TOLD, now=clock())
+    def notified(dispatcher):
+        found = check(store, dispatcher, {}, rules_for=lambda _job: TOLD, now=clock())
         return [(each.kind, each.message, each.since) for each in found.problems]
 
     failing = ("failing", f"3 failures in a row; last worked at {worked:%F %T} UTC", worked)
     waits = "an alert for console still waiting"
-    assert told(sick) == [failing, ("undelivered", waits, clock())]
+    assert notified(sick) == [failing, ("undelivered", waits, clock())]
     dead = "an alert for console given up (cronguard deliver --dead tries again)"
-    assert told(Courier(store, ("console",), lambda _name: gone)) == [
+    assert notified(Dispatcher(store, ("console",), lambda _name: gone)) == [
         failing,
         ("undelivered", dead, clock()),
     ]
@@ -293,8 +293,8 @@ def store(request, clock, tmp_path):
 
 
 def look(store, clock, configured=None):
-    courier = Courier(store, ("console",), lambda _name: Silent())
-    return check(store, courier, configured or {}, rules_for=lambda _job: TOLD, now=clock())
+    dispatcher = Dispatcher(store, ("console",), lambda _name: Silent())
+    return check(store, dispatcher, configured or {}, rules_for=lambda _job: TOLD, now=clock())
 
 
 def begin(store, clock, job="nightly", **changes):
@@ -306,13 +306,13 @@ def begin(store, clock, job="nightly", **changes):
 def test_a_run_that_goes_on_is_told_at_each_step(store, clock):
     """At once, twice, four and eight times its max_runtime, and no more."""
     begin(store, clock, max_runtime=600.0)
-    told = []
+    notified = []
     for minute in range(1, 101):
         clock.advance(60)
         found = look(store, clock)
         assert found.ok == (minute < 10)
-        told += [minute for _ in found.attempts]
-    assert told == [10, 20, 40, 80]
+        notified += [minute for _ in found.attempts]
+    assert notified == [10, 20, 40, 80]
 
 
 def test_a_run_elsewhere_is_left_until_its_lease_is_over(store, clock):
@@ -407,14 +407,14 @@ def test_missed_while_snoozed_is_told_afterwards(store, clock):
 
 def test_a_run_tells_by_itself_that_it_goes_on_too_long(tmp_path):
     """While it is still going, without check; and again later; the job is not disturbed."""
-    told = []
+    notified = []
     arrived = threading.Semaphore(0)
 
     class Ear:
         OPTIONS = ()
 
         def send(self, message):
-            told.append(message.alert)
+            notified.append(message.alert)
             arrived.release()
 
     store = SQLiteStore(tmp_path / "log.db")
@@ -425,9 +425,9 @@ def test_a_run_tells_by_itself_that_it_goes_on_too_long(tmp_path):
         assert arrived.acquire(timeout=20)
         assert run is not None
     runtime.close()
-    assert [alert.kind for alert in told] == ["overrun"] * 2
-    assert told[0].duration_seconds < told[1].duration_seconds
-    assert told[0].error_message.startswith("still running after")
+    assert [alert.kind for alert in notified] == ["overrun"] * 2
+    assert notified[0].duration_seconds < notified[1].duration_seconds
+    assert notified[0].error_message.startswith("still running after")
     assert [record.status for record in store.history("slow")] == ["success"]
     store.close()
 

@@ -11,7 +11,7 @@ from support.record import Gate
 from cronguard.core.errors import ChannelError, PluginError, SecretError, StoreError
 from cronguard.core.model import AlertRule, Failure, Outcome, Owner, Run
 from cronguard.runtime import delivery
-from cronguard.runtime.delivery import Courier, backoff, settlement_for
+from cronguard.runtime.delivery import Dispatcher, backoff, settlement_for
 from cronguard.testing import FrozenClock, MemoryStore, RecordingChannel
 
 SECRET = "https://hooks.example/hunter2"
@@ -36,7 +36,7 @@ class Office:
     def __init__(self, clock=None, **channels):
         self.channels = channels
         self.store = MemoryStore(**({"clock": clock} if clock else {}))
-        self.courier = Courier(self.store, channels, channels.__getitem__)
+        self.dispatcher = Dispatcher(self.store, channels, channels.__getitem__)
 
     def fail(self, job="nightly", *, channels=None):
         """Record a failed run, which owes an alert to every channel."""
@@ -50,7 +50,7 @@ class Office:
     def deliver(self, seconds=5.0, **options):
         """Claim everything and deliver it within so many seconds."""
         claimed = self.store.claim_alerts(channels=list(self.channels))
-        return self.courier.deliver(claimed, deadline=time.monotonic() + seconds, **options)
+        return self.dispatcher.deliver(claimed, deadline=time.monotonic() + seconds, **options)
 
     def state(self, channel=None):
         """(state, error code, tries) of each alert, newest first."""
@@ -63,7 +63,7 @@ class Office:
     def wait(self):
         """Until nothing is under way any more."""
         end = time.monotonic() + 30
-        while self.courier._under_way:
+        while self.dispatcher._under_way:
             assert time.monotonic() < end, "deliveries never ended"
             time.sleep(0.002)
 
@@ -275,10 +275,10 @@ def test_whatever_a_channel_raises(caplog, error, state, code):
     assert office.state("bad") == [(state, code, 1)]
     assert office.state("good") == [("sent", None, 1)]
     assert "hunter2" not in caplog.text
-    told = [entry.getMessage() for entry in caplog.records]
-    assert len(told) == 1
-    assert "did not reach channel bad" in told[0]
-    assert ("not be tried again" in told[0]) == (state == "dead")
+    notified = [entry.getMessage() for entry in caplog.records]
+    assert len(notified) == 1
+    assert "did not reach channel bad" in notified[0]
+    assert ("not be tried again" in notified[0]) == (state == "dead")
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_a_channel_that_cannot_be_built(error):
         raise error
 
     office = Office(a=RecordingChannel())
-    office.courier._build = build
+    office.dispatcher._build = build
     office.fail()
     office.deliver()
     assert office.state()[0][0] == "pending"
@@ -306,10 +306,10 @@ def test_a_vault_out_of_reach_is_told_of_where_we_are_once():
 
     office = Office(a=RecordingChannel())
     console = RecordingChannel()
-    office.courier = Courier(office.store, office.channels, build, lambda name: console)
+    office.dispatcher = Dispatcher(office.store, office.channels, build, lambda name: console)
     office.fail()
     for _ in range(3):
-        office.courier.deliver_all()
+        office.dispatcher.deliver_all()
     assert office.state()[0][:2] == ("pending", "secret_unreadable")
     assert len(console.messages) == 1
 
@@ -320,7 +320,7 @@ def test_a_payload_that_is_damaged_is_given_up(payload):
     office = Office(a=RecordingChannel())
     office.fail()
     (claimed,) = office.store.claim_alerts(channels=["a"])
-    office.courier.deliver([claimed._replace(payload=payload)], deadline=time.monotonic() + 5)
+    office.dispatcher.deliver([claimed._replace(payload=payload)], deadline=time.monotonic() + 5)
     assert office.state() == [("dead", "bad_payload", 1)]
 
 
@@ -388,7 +388,7 @@ def test_dispatch_returns_at_once():
     office = Office(stuck=Sends(lambda message: gate.wait()), quick=quick)
     office.fail()
     start = time.monotonic()
-    office.courier.dispatch("nightly")
+    office.dispatcher.dispatch("nightly")
     assert time.monotonic() - start < 1
     assert quick.wait(1)
     gate.open()
@@ -401,7 +401,7 @@ def test_dispatch_sends_alerts_of_that_job_only():
     office = Office(a=channel)
     office.fail("nightly")
     office.fail("weekly")
-    office.courier.dispatch("nightly")
+    office.dispatcher.dispatch("nightly")
     office.wait()
     assert [alert.job for alert in channel.alerts] == ["nightly"]
 
@@ -410,7 +410,7 @@ def test_only_channels_set_up_here_are_used():
     """An alert for another machine's channel is left for that machine."""
     office = Office(a=RecordingChannel())
     office.fail(channels=["a", "elsewhere"])
-    office.courier.dispatch("nightly")
+    office.dispatcher.dispatch("nightly")
     office.wait()
     assert office.state("a") == [("sent", None, 1)]
     assert office.state("elsewhere") == [("pending", None, 0)]
@@ -428,7 +428,7 @@ def test_a_burst_needs_few_threads_and_loses_nothing():
     before = threading.active_count()
     for number in range(100):
         office.fail(f"job-{number}")
-        office.courier.dispatch(f"job-{number}")
+        office.dispatcher.dispatch(f"job-{number}")
     assert threading.active_count() - before < 20
     gate.open()
     assert len(channel.wait(100)) == 100
@@ -452,12 +452,12 @@ def test_no_thread_no_harm(monkeypatch, refused):
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
-        office.courier.dispatch("nightly")
+        office.dispatcher.dispatch("nightly")
     for thread in started[: refused - 1]:
         thread.join(10)
         assert not thread.is_alive()
     assert office.state() == [("pending", None, 0)]
-    office.courier.dispatch("nightly")
+    office.dispatcher.dispatch("nightly")
     office.wait()
     assert office.state() == [("sent", None, 1)]
 
@@ -472,7 +472,7 @@ def test_a_store_that_cannot_claim_is_told_of(caplog, error):
         raise error
 
     office.store.claim_alerts = fail
-    office.courier.dispatch("nightly")
+    office.dispatcher.dispatch("nightly")
     office.wait()
     assert "stay pending" in caplog.text
     assert ("away" in caplog.text) == isinstance(error, StoreError)
@@ -486,7 +486,7 @@ def test_only_a_waiting_thread_keeps_the_process():
     office = Office(stuck=Sends(lambda message: gate.wait()))
     office.fail()
     before = set(threading.enumerate())
-    office.courier.dispatch("nightly")
+    office.dispatcher.dispatch("nightly")
     assert gate.reached.wait(10)
     ours = set(threading.enumerate()) - before
     assert len(ours) == 3
@@ -506,7 +506,7 @@ def test_at_the_very_end_one_deadline_is_waited_for(monkeypatch):
     start = time.monotonic()
     for number in range(40):
         office.fail(f"job-{number}")
-        office.courier.dispatch(f"job-{number}")
+        office.dispatcher.dispatch(f"job-{number}")
     assert 0.5 <= time.monotonic() - start < 5
     monkeypatch.undo()
     gate.open()
@@ -523,7 +523,7 @@ def test_deliver_all_tries_everything_once():
     for number in range(60):
         office.fail(f"job-{number}")
     reported = []
-    attempts = office.courier.deliver_all(report=reported.append)
+    attempts = office.dispatcher.deliver_all(report=reported.append)
     assert len(attempts) == len(reported) == 120
     assert len(channel.alerts) == 60
     assert [state[:2] for state in office.state("b")] == [("pending", "http_500")] * 60
@@ -534,7 +534,7 @@ def test_a_try_of_deliver_all_counts_once():
     office = Office(b=raising(ChannelError("http_500")))
     office.fail()
     for tries in (1, 2, 3):
-        assert len(office.courier.deliver_all()) == 1
+        assert len(office.dispatcher.deliver_all()) == 1
         assert office.state() == [("pending", "http_500", tries)]
 
 
@@ -543,4 +543,4 @@ def test_deliver_all_ends_when_nothing_can_be_tried(monkeypatch):
     office = Office(a=RecordingChannel())
     office.fail()
     monkeypatch.setattr(delivery, "DELIVERY_SECONDS", 0.0)
-    assert office.courier.deliver_all() == []
+    assert office.dispatcher.deliver_all() == []

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from cronguard.core.errors import ConfigError
 from cronguard.core.model import Schedule
 from cronguard.settings import options
-from cronguard.settings.option_checks import CHECKS, check_channel_name
 from cronguard.settings.options import (
+    CHECKS,
     JobConfig,
     JobOptions,
+    check_channel_name,
     check_job_name,
     check_options,
     parse_duration,

@@ -8,7 +8,7 @@ from support.hostile import answers, serve
 from cronguard.cli.opening import store_file
 from cronguard.core.model import SecretRef
 from cronguard.runtime.channel_factory import resolve_secret
-from cronguard.runtime.store_factory import dependable
+from cronguard.runtime.store_factory import with_timeouts_and_spool
 from cronguard.settings.loading import Settings
 from cronguard.stores.spool.store import SpooledStore
 from cronguard.stores.sqlite.store import SQLiteStore
@@ -106,7 +106,7 @@ def test_what_a_store_has_besides_a_stores_duties(tmp_path):
         def get_secret(self, name):
             return f"what {name} hides"
 
-    store = dependable(Remote(), Settings())
+    store = with_timeouts_and_spool(Remote(), Settings())
     assert isinstance(store, SpooledStore)
     hidden = resolve_secret(SecretRef("vault", "cronguard_hook"), lambda: store)
     assert hidden == "what cronguard_hook hides"

@@ -37,7 +37,7 @@ def load(tmp_path):
     return go
 
 
-def told(loaded):
+def notified(loaded):
     return [channel.name for channel in loaded.settings.channels if channel.default]
 
 
@@ -45,7 +45,7 @@ def test_one_variable_is_enough(install, load):
     """The option that it needs, and its alerts arrive: no list of channels to keep."""
     install("cg-pigeon", {"pigeon": "cg_pigeon:Pigeon"}, cg_pigeon=PIGEON)
     loaded = load(PIGEON_LOFT="north")
-    assert told(loaded) == ["pigeon"]
+    assert notified(loaded) == ["pigeon"]
     assert loaded.settings.channels[0].options == {
         "loft": SecretRef("env", "CRONGUARD_PIGEON_LOFT")
     }
@@ -56,9 +56,9 @@ def test_it_stands_beside_the_built_in_ones(install, load):
     """Both are told; a list says otherwise, as ever."""
     install("cg-pigeon", {"pigeon": "cg_pigeon:Pigeon"}, cg_pigeon=PIGEON)
     both = {"PIGEON_LOFT": "north", "WEBHOOK_URL": "https://example.org/hook"}
-    assert told(load(**both)) == ["pigeon", "webhook"]
+    assert notified(load(**both)) == ["pigeon", "webhook"]
     loaded = load(**both, CHANNELS="webhook")
-    assert told(loaded) == ["webhook"]
+    assert notified(loaded) == ["webhook"]
     assert "pigeon" in [channel.name for channel in loaded.settings.channels], "for jobs"
 
 
@@ -66,7 +66,7 @@ def test_half_of_its_options_is_a_warning(install, load):
     """As with a built-in: what is missing is named, and somebody else is told."""
     install("cg-pigeon", {"pigeon": "cg_pigeon:Pigeon"}, cg_pigeon=PIGEON)
     loaded = load(PIGEON_SPEED="high")
-    assert told(loaded) == ["console"]
+    assert notified(loaded) == ["console"]
     assert loaded.warnings == (
         "channel pigeon is not used, since it has no loft: set CRONGUARD_PIGEON_LOFT",
     )
@@ -76,31 +76,31 @@ def test_a_mistyped_option_is_suggested(install, load):
     """Its options are known to the warning about variables that nothing reads."""
     install("cg-pigeon", {"pigeon": "cg_pigeon:Pigeon"}, cg_pigeon=PIGEON)
     loaded = load(PIGEON_LOFTT="north")
-    assert told(loaded) == ["console"]
+    assert notified(loaded) == ["console"]
     assert "(did you mean 'CRONGUARD_PIGEON_LOFT'?)" in loaded.warnings[0]
 
 
 def test_one_that_needs_nothing_is_used_when_an_option_of_it_is_set(install, load):
     """Installing alone turns nothing on; a variable that is no option of it does not either."""
     install("cg-owl", {"owl": "cg_owl:Owl"}, cg_owl=OWL)
-    assert told(load()) == ["console"]
-    assert told(load(OWL_HOURS="dusk")) == ["owl"]
-    assert told(load(OWL_THRESHOLD="3")) == ["console"]
-    assert told(load(CHANNELS="owl")) == ["owl"]
+    assert notified(load()) == ["console"]
+    assert notified(load(OWL_HOURS="dusk")) == ["owl"]
+    assert notified(load(OWL_THRESHOLD="3")) == ["console"]
+    assert notified(load(CHANNELS="owl")) == ["owl"]
 
 
 def test_a_name_that_begins_like_a_built_in(install, load):
     """CRONGUARD_SLACK_PRO_LOFT is the option of slack-pro, not an unknown one of slack."""
     install("cg-pro", {"slack-pro": "cg_pro:Pigeon"}, cg_pro=PIGEON)
     loaded = load(SLACK_PRO_LOFT="north")
-    assert told(loaded) == ["slack-pro"]
+    assert notified(loaded) == ["slack-pro"]
     assert loaded.problems == loaded.warnings == ()
 
 
 def test_a_channel_of_a_type_that_begins_like_a_built_in(load):
     """CRONGUARD_SLACK_ONCALL_TYPE makes the channel slack-oncall."""
     loaded = load(SLACK_ONCALL_TYPE="webhook", SLACK_ONCALL_URL="https://example.org/x")
-    assert told(loaded) == ["slack-oncall"]
+    assert notified(loaded) == ["slack-oncall"]
     assert loaded.problems == loaded.warnings == ()
 
 
@@ -108,7 +108,7 @@ def test_a_broken_one_is_named_and_the_others_are_told(install, load):
     """One line that names plugin and distribution; the built-in still has its alert."""
     install("cg-pigeon", {"pigeon": "cg_pigeon:Pigeon"}, cg_pigeon="raise RuntimeError('x')")
     loaded = load(PIGEON_LOFT="north", WEBHOOK_URL="https://example.org/hook")
-    assert told(loaded) == ["webhook"]
+    assert notified(loaded) == ["webhook"]
     (problem,) = loaded.problems
     assert "channel 'pigeon' of cg-pigeon 1.2 cannot be loaded: RuntimeError" in problem
 
@@ -120,10 +120,10 @@ def test_an_extra_that_is_missing_spoils_nothing(load, monkeypatch):
     plugins.forget()
     try:
         loaded = load(WEBHOOK_URL="https://example.org/hook", NOBODY_KNOWS="x")
-        assert told(loaded) == ["webhook"]
+        assert notified(loaded) == ["webhook"]
         assert "CRONGUARD_NOBODY_KNOWS" in loaded.warnings[0]
         loaded = load(APPRISE_URL="json://127.0.0.1", WEBHOOK_URL="https://example.org/hook")
-        assert told(loaded) == ["webhook"]
+        assert notified(loaded) == ["webhook"]
         (problem,) = loaded.problems
         assert problem == (
             "channel 'apprise' needs the module 'apprise': " + how_to_install("apprise")

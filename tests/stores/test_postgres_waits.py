@@ -14,9 +14,9 @@ from support.processes import Place
 from support.record import recording
 
 from cronguard import StoreError, cron_guarded
-from cronguard.process.workers import Bound
+from cronguard.process.workers import TimeoutPool
 from cronguard.stores.server.postgres import PostgresStore
-from cronguard.stores.timeouts import bounded_store
+from cronguard.stores.timeouts import with_timeouts
 
 HANG = 60
 """Seconds after which a call counts as one that never ends."""
@@ -25,7 +25,7 @@ HANG = 60
 def store_at(server, timeout):
     """A store whose server is one of `support.hostile`."""
     url = f"postgresql://u:p@127.0.0.1:{server.port}/x?sslmode=disable&gssencmode=disable"
-    return bounded_store(PostgresStore(url), timeout)
+    return with_timeouts(PostgresStore(url), timeout)
 
 
 def connected(store):
@@ -35,15 +35,15 @@ def connected(store):
 
 
 @pytest.fixture
-def aside(monkeypatch):
+def run_in_thread(monkeypatch):
     """What was asked of threads: the names of the functions."""
-    asked, make = [], Bound.aside
+    asked, make = [], TimeoutPool.run_in_thread
 
     def heard(bound, work, timeout):
         asked.append(work.__name__)
         return make(bound, work, timeout)
 
-    monkeypatch.setattr(Bound, "aside", heard)
+    monkeypatch.setattr(TimeoutPool, "aside", heard)
     return asked
 
 
@@ -75,28 +75,28 @@ def ended(call):
         hostile.pg_stops_midway,
     ],
 )
-def test_a_server_that_does_not_answer(then, aside):
+def test_a_server_that_does_not_answer(then, run_in_thread):
     """Not even with bytes that keep coming, or with a request that it does not take."""
     with hostile.serve(hostile.postgres(then)) as server:
         store = connected(store_at(server, 0.3))
         error = ended(lambda: store.history("x" * 20_000_000))
         assert (type(error), error.code) == (StoreError, "timeout")
         assert "did not answer within 0.3 s" in str(error)
-    assert aside == ["see_out"]
+    assert run_in_thread == ["see_out"]
 
 
-def test_a_server_that_greets_nobody(aside):
+def test_a_server_that_greets_nobody(run_in_thread):
     """What comes before there is a connection may block in libpq: it has a thread."""
     with hostile.serve(hostile.never_answers) as server:
         error = ended(store_at(server, 0.3).jobs)
-    assert (aside, error.code) == (["_connect"], "timeout")
+    assert (run_in_thread, error.code) == (["_connect"], "timeout")
 
 
 def test_a_late_answer_is_not_the_next_ones(database):
     """It is on its way while the next call is made, on another connection."""
     way = Forwarder(urlsplit(database.url).port)
     url = database.url.replace(f":{way.upstream}/", f":{way.port}/")
-    store, patient = (bounded_store(PostgresStore(url), seconds) for seconds in (0.5, 60))
+    store, patient = (with_timeouts(PostgresStore(url), seconds) for seconds in (0.5, 60))
     patient._store._idle = store._store._idle
     assert patient.jobs() == []
     way.stop()
@@ -110,7 +110,7 @@ def test_a_late_answer_is_not_the_next_ones(database):
 def test_calls_that_hang_are_few(database):
     """Each would leave the server with a backend that waits: three, and then none is begun."""
     patient = PostgresStore(database.url)
-    store = connected(bounded_store(PostgresStore(database.url), 0.5))
+    store = connected(with_timeouts(PostgresStore(database.url), 0.5))
     with recording(patient):
         cron_guarded(job="nightly")(lambda: None)()
     with database.admin() as db, db.transaction():
@@ -124,13 +124,13 @@ def test_calls_that_hang_are_few(database):
     assert codes == ["timeout"] * 8
     assert 1 <= waiting <= 3
     give_up = time.monotonic() + HANG
-    while (told := ended(lambda: store.snooze("nightly", None))) is not True:
-        assert time.monotonic() < give_up, told
+    while (notified := ended(lambda: store.snooze("nightly", None))) is not True:
+        assert time.monotonic() < give_up, notified
     store.close()
     patient.close()
 
 
-def test_once_connected_no_thread_is_asked(database, aside):
+def test_once_connected_no_thread_is_asked(database, run_in_thread):
     """Neither by plain functions nor, on top of their own, by coroutines."""
 
     @cron_guarded
@@ -146,7 +146,7 @@ def test_once_connected_no_thread_is_asked(database, aside):
             nightly()
             asyncio.run(hourly())
         assert record.statuses("nightly") == record.statuses("hourly") == ["success"] * 3
-    assert aside == ["_connect"]
+    assert run_in_thread == ["_connect"]
 
 
 class TimeLimit(Exception):  # noqa: N818  # the program's

@@ -70,9 +70,9 @@ class Remote(MemoryStore):
         self._too_late()
         return started._replace(state=self._states[run.job])
 
-    def finish_run(self, run, outcome, *, started, told=()):
+    def finish_run(self, run, outcome, *, started, notified=()):
         self._reach()
-        finished = super().finish_run(run, outcome, started=started, told=told)
+        finished = super().finish_run(run, outcome, started=started, notified=notified)
         self._too_late()
         return finished._replace(state=self._states.get(run.job))
 
@@ -106,7 +106,7 @@ class Host:
         self.sent = []
 
     def _process(self):
-        return SpooledStore(self.remote, self.path, complain=self.said.append)
+        return SpooledStore(self.remote, self.path, warn=self.said.append)
 
     def restart(self):
         self.store.close()
@@ -375,7 +375,7 @@ def test_what_was_told_before_it_could_be_kept_is_told_once(host, remote):
     remote.down()
     run, _ = host.begin()
     outcome = Outcome("failure", datetime.now(UTC), 0.5, Failure("ValueError"))
-    host.store.finish_run(run, outcome, started=False, told=("slack",))
+    host.store.finish_run(run, outcome, started=False, notified=("slack",))
     remote.up()
     host.play("failure")
     assert host.deliver() == []
@@ -552,8 +552,8 @@ def test_an_overrun_told_from_here_is_not_told_again(host, remote):
     for step in (1, 2, 4):
         host.store.announce_overrun(Overrun(run.run_id, "nightly", step, 9.0, "s"), (TOLD, pager))
         host.deliver()
-    told = sorted(alert.channel for alert in host.store.alerts())
-    assert told == ["pager", "pager", "pager", "slack", "slack"]
+    notified = sorted(alert.channel for alert in host.store.alerts())
+    assert notified == ["pager", "pager", "pager", "slack", "slack"]
 
 
 def test_wrong_settings_are_not_spooled(host, remote):
@@ -672,9 +672,9 @@ def test_a_long_queue_does_not_delay_a_job(host, remote, monkeypatch):
     assert host.store.waiting() == 20
     host.end(run, "failure")
     assert host.store.waiting() == 21
-    told = []
-    assert host.store.replay(lambda done, total: told.append((done, total))) == 21
-    assert told[-1] == (21, 21)
+    notified = []
+    assert host.store.replay(lambda done, total: notified.append((done, total))) == 21
+    assert notified[-1] == (21, 21)
     assert [count for _, count in history(remote)] == list(range(1, 22))
 
 
@@ -809,7 +809,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.outcomes = {"a": [], "b": []}
         self.announced = {"a": 0, "b": 0}
         self.failing = {"a": 0, "b": 0}
-        self.told = {"a": False, "b": False}
+        self.notified = {"a": False, "b": False}
 
     @rule(job=st.sampled_from("ab"), status=st.sampled_from(["success", "failure", "failure"]))
     def run(self, job, status):
@@ -873,8 +873,8 @@ class SpoolMachine(RuleBasedStateMachine):
             long = sum(len(each) >= 2 for each in incidents)
             some = sum(len(each) >= 1 for each in incidents)
             alerts = self.host.store.alerts(job=job)
-            told = [alert for alert in alerts if alert.attempts or alert.state == "pending"]
-            assert long <= len(told) <= some, (outcomes, alerts)
+            notified = [alert for alert in alerts if alert.attempts or alert.state == "pending"]
+            assert long <= len(notified) <= some, (outcomes, alerts)
 
     def teardown(self):
         if hasattr(self, "host"):

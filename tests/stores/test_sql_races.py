@@ -9,7 +9,7 @@ from support import crowd
 from cronguard.core.clock import new_id
 from cronguard.core.model import AlertRule, Failure, Outcome, Owner, Run, Schedule
 from cronguard.runtime.check import check
-from cronguard.runtime.delivery import Courier
+from cronguard.runtime.delivery import Dispatcher
 from cronguard.stores.server.postgres import PostgresStore
 from cronguard.stores.server.supabase import SupabaseStore
 
@@ -138,10 +138,10 @@ def test_two_hosts_checking_at_the_same_instant(hosts):
     begin = datetime.now(UTC)
 
     def work(trial, number, store):
-        courier = Courier(store, ("told",), lambda _name: Silent())
+        dispatcher = Dispatcher(store, ("told",), lambda _name: Silent())
         now = begin + timedelta(hours=5 + trial)
         rules = (AlertRule("told"),)
-        return check(store, courier, {}, rules_for=lambda _job: rules, now=now).attempts
+        return check(store, dispatcher, {}, rules_for=lambda _job: rules, now=now).attempts
 
     trials = together(hosts, work, 4)
     sent = [attempt.delivery.alert_id for trial in trials for found in trial for attempt in found]

@@ -68,8 +68,8 @@ def decisions(draw):
         runbook=draw(st.none() | st.just("https://example.org/r?a=1&b=ø")),
         test_mode=draw(st.booleans()),
     )
-    told = draw(st.just([]) | st.lists(st.sampled_from(CHANNELS), unique=True))
-    return state, run, outcome, draw(st.booleans()), late, told
+    notified = draw(st.just([]) | st.lists(st.sampled_from(CHANNELS), unique=True))
+    return state, run, outcome, draw(st.booleans()), late, notified
 
 
 @pytest.fixture
@@ -86,8 +86,8 @@ def db(database):
 @given(case=decisions())
 def test_every_decision_is_the_same_in_sql(db, case):
     """State, count, alerts, keys and payloads, field for field, equal policy.decide's."""
-    state, run, outcome, snoozed, late, told = case
-    request = run_json(run) | ({"told": told} if told else {})
+    state, run, outcome, snoozed, late, notified = case
+    request = run_json(run) | ({"told": notified} if notified else {})
     db.execute("delete from cronguard_alerts where true")
     db.execute("delete from cron_execution_logs where true")
     db.execute("delete from cronguard_jobs where true")
@@ -119,7 +119,7 @@ def test_every_decision_is_the_same_in_sql(db, case):
         snoozed=snoozed,
         late=late,
         test_mode=run.test_mode,
-        told=told,
+        notified=notified,
     )
     assert count == expected.consecutive_failure_count
     row = db.execute(

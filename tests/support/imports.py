@@ -1,4 +1,7 @@
-"""Who imports whom in cronguard, read from the source: nothing is imported to find out."""
+"""Who imports whom in cronguard, read from the source: nothing is imported to find out.
+
+A text that is a module's dotted name counts as an import of it.
+"""
 
 import ast
 from pathlib import Path
@@ -38,6 +41,10 @@ def imports_of(name):
     return found
 
 
+def _names_a_module(value):
+    return isinstance(value, str) and "." in value and value in MODULES
+
+
 def _collect(node, found, *, for_types, lazy):
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
@@ -48,6 +55,8 @@ def _collect(node, found, *, for_types, lazy):
                 inner = f"{child.module}.{alias.name}"
                 target = inner if inner in MODULES else child.module
                 found.append(Import(target, child.lineno, for_types, lazy))
+        elif isinstance(child, ast.Constant) and _names_a_module(child.value):
+            found.append(Import(child.value, child.lineno, for_types, lazy))
         elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
             for part in child.body:
                 _collect(ast.Module([part], []), found, for_types=True, lazy=lazy)

@@ -83,10 +83,10 @@ class StoreOf(MemoryStore):
             self.before()
         return super().start_run(run, is_dead=is_dead)
 
-    def finish_run(self, run, outcome, *, started, told=()):
+    def finish_run(self, run, outcome, *, started, notified=()):
         if "finish" in self.at:
             self.before()
-        return super().finish_run(run, outcome, started=started, told=told)
+        return super().finish_run(run, outcome, started=started, notified=notified)
 
 
 def failing_store(error, **options):

@@ -70,29 +70,29 @@ class Reference:
     def alerts(self) -> list:
         """(kind, channel, count, last success) for the whole list, in order."""
         out = []
-        told = {}
+        notified = {}
         for i, event in enumerate(self.events):
             count = self.streak(i + 1)
             for each in event.rules:
                 if event.status == "success":
-                    if each.notify_recovery and each.channel in told and not event.snoozed:
+                    if each.notify_recovery and each.channel in notified and not event.snoozed:
                         out.append(("recovered", each.channel, 0, event.ended))
                     continue
                 if event.status not in ("failure", "crashed") or event.snoozed:
                     continue
                 last = self.last_success(i)
-                if count >= each.threshold and each.channel not in told:
-                    told[each.channel] = True
+                if count >= each.threshold and each.channel not in notified:
+                    notified[each.channel] = True
                     out.append(("failing", each.channel, count, last))
                 elif (
-                    each.channel in told
+                    each.channel in notified
                     and each.realert_every
                     and count > each.threshold
                     and (count - each.threshold) % each.realert_every == 0
                 ):
                     out.append(("still_failing", each.channel, count, last))
             if event.status == "success":
-                told = {}
+                notified = {}
         return out
 
 

@@ -150,7 +150,7 @@ def objects():
     said = [
         repr(each) for each in (job, runtime, settings, *settings.channels, composition.overrides())
     ]
-    said += [repr(vars(each)) for each in (job, runtime, runtime.courier)]
+    said += [repr(vars(each)) for each in (job, runtime, runtime.dispatcher)]
     said += [f"{runtime.store!r} {runtime.store}"]
     said += [repr(pickle.dumps(each)) for each in (job, settings.channels, settings._asdict())]
     built = []

@@ -1,7 +1,7 @@
-"""The house keeps its order: data flows one way, adapters know only what strangers know.
+"""The house keeps its order: packages stand on floors, and imports only go down.
 
-errors → model → interfaces → pure modules → adapters → delivery, runtime → recorder, guard
-→ testing → the command line and the pytest plugin
+`cronguard/__init__.py` says what lives where. An import counts wherever it stands: at the top of a
+module, inside a function, for types only, or as the name of a module in a text.
 """
 
 import ast
@@ -14,117 +14,191 @@ import sys
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
-from support.imports import MODULES, imports_of
+from support.imports import MODULES, PACKAGE, imports_of
 
-CORE = (
-    "cronguard.guarding.decorator",
-    "cronguard.guarding.recording",
-    "cronguard.runtime.delivery",
-    "cronguard.core.alert_rule",
-)
-CORE_PARTS = (
-    "cronguard.guarding.call",
-    "cronguard.guarding.async_recording",
-    "cronguard.runtime.channel_threads",
-)
-ADAPTERS = ("cronguard.stores", "cronguard.channels", "cronguard.secrets")
-FOREIGN = {"httpx", "httpcore", "click", "rich", "sqlite3", "psycopg", "supabase", "postgrest"}
-
-LEVELS = (
-    {"cronguard.core.errors"},
-    {"cronguard.core.model", "cronguard.core.ids", "cronguard.core.clock"},
-    {"cronguard.core.interfaces"},
-    set(),  # everything that is not named here
-    set(ADAPTERS),
-    {
-        "cronguard.runtime.channel_factory",
-        "cronguard.runtime.store_factory",
-        "cronguard.runtime.channel_threads",
-    },
-    {"cronguard.runtime.delivery", "cronguard.runtime.runtime", "cronguard.runtime.composition"},
-    {
-        "cronguard.guarding.recording",
-        "cronguard.guarding.async_recording",
-        "cronguard.guarding.call",
-        "cronguard.guarding.decorator",
-    },
-    {"cronguard"},
-    {"cronguard.testing"},
-    {"cronguard.cli", "cronguard.testing.pytest_plugin", "cronguard.__main__"},
-)
-PURE = 3
+FLOORS = {
+    "core": 1,
+    "process": 2,
+    "privacy": 3,
+    "stores": 3,
+    "channels": 3,
+    "settings": 4,
+    "runtime": 5,
+    "guarding": 6,
+    "testing": 7,
+    "cli": 7,
+    "": 8,  # the package's own face, and `python -m cronguard`
+}
+MOST_AT_THE_ROOT = 13
+MOST_IN_A_FOLDER = 15
+ADAPTERS = ("stores", "channels")
+HEAVY = {
+    "httpx",
+    "httpcore",
+    "click",
+    "rich",
+    "sqlite3",
+    "psycopg",
+    "supabase",
+    "postgrest",
+    "wrapt",
+}
 
 
-def level(module):
-    """Of the module, or of the package that it is in."""
-    while module:
-        for number, names in enumerate(LEVELS):
-            if module in names and (module != "cronguard" or module in MODULES):
-                return number
-        module = module.rpartition(".")[0]
-        if module == "cronguard":
-            break
-    return PURE
+def package_of(module):
+    """``stores`` of ``cronguard.stores.sqlite.file``; empty for what is at the root."""
+    _, _, inside = module.partition(".")
+    name = inside.partition(".")[0]
+    return name if name in FLOORS else ""
 
 
-def real_imports(name):
-    return [found for found in imports_of(name) if not found.for_types]
+def is_upward(importer, imported):
+    """Neither to the importer's own package nor to one on a lower floor."""
+    here, there = package_of(importer), package_of(imported)
+    return here != there and FLOORS[here] <= FLOORS[there]
 
 
 def within(module, package):
     return module == package or module.startswith(package + ".")
 
 
-@pytest.mark.parametrize("name", [*CORE, *CORE_PARTS])
-def test_the_core_knows_no_adapter(name):
-    """Nor any library that an adapter stands for, not even inside a function or for types."""
-    for found in imports_of(name):
-        assert found.module.partition(".")[0] not in FOREIGN, found
-        assert not any(within(found.module, adapter) for adapter in ADAPTERS), found
+def own_imports(name):
+    return [found for found in imports_of(name) if found.module in MODULES]
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in MODULES if any(within(name, adapter) for adapter in ADAPTERS)]
-)
-def test_adapters_know_what_strangers_know(name):
-    """A built-in channel or store uses nothing of cronguard that a plugin could not."""
-    package = next(adapter for adapter in ADAPTERS if within(name, adapter))
-    for found in imports_of(name):
-        if not within(found.module, "cronguard"):
-            continue
-        private = any(part.startswith("_") for part in found.module.split("."))
-        assert not private or within(found.module, package), found
+def circle(graph):
+    """The names on a circle of a graph, None if there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return None
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_imports_go_down(name):
-    """Also the ones inside functions; those that only types need are free."""
-    for found in real_imports(name):
-        if within(found.module, "cronguard") and found.module in MODULES:
-            assert level(found.module) <= level(name), f"{name} imports upwards: {found}"
+    """A package knows its own modules and those of the floors below, nothing else."""
+    upward = [found for found in own_imports(name) if is_upward(name, found.module)]
+    assert not upward
 
 
 def test_no_module_imports_itself_in_a_circle():
-    """Nor through functions."""
+    """Nor through functions, nor for types."""
     graph = {
-        name: {
-            found.module
-            for found in real_imports(name)
-            if found.module in MODULES and found.module not in (name, "cronguard")
-        }
+        name: {found.module for found in own_imports(name)} - {name, *parents(name)}
         for name in MODULES
     }
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        pytest.fail(f"these import one another: {' → '.join(error.args[1])}")
+    assert circle(graph) is None
 
 
-@pytest.mark.parametrize("name", [n for n in MODULES if not n.startswith("cronguard.testing")])
+def parents(name):
+    """The packages around a module, which Python imports first anyway."""
+    while "." in name:
+        name = name.rpartition(".")[0]
+        yield name
+
+
+def test_the_rules_can_fail():
+    """What they are for would be seen."""
+    assert is_upward("cronguard.core.model", "cronguard.runtime.delivery")
+    assert is_upward("cronguard.stores.sqlite.file", "cronguard.privacy.mask")
+    assert is_upward("cronguard.cli.app", "cronguard")
+    assert not is_upward("cronguard.stores.sqlite.file", "cronguard.core.errors")
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
+    assert not circle({"a": {"b"}, "b": {"c"}, "c": set()})
+
+
+def test_every_kind_of_import_is_seen(tmp_path, monkeypatch):
+    """At the top, in a function, for types, by name."""
+    source = tmp_path / "module.py"
+    source.write_text(
+        "from typing import TYPE_CHECKING\n"
+        "from cronguard.core import model\n"
+        "if TYPE_CHECKING:\n    from cronguard.cli.app import main\n"
+        "def f():\n    import cronguard.runtime.check\n"
+        "    return import_module('cronguard.privacy.redaction')\n"
+    )
+    monkeypatch.setitem(MODULES, "cronguard.module", source)
+    assert {found.module for found in own_imports("cronguard.module")} == {
+        "cronguard.core.model",
+        "cronguard.cli.app",
+        "cronguard.runtime.check",
+        "cronguard.privacy.redaction",
+    }
+
+
+def test_the_house_has_a_few_rooms():
+    """A newcomer finds the file for a feature from the tree alone."""
+    entries = [path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= MOST_AT_THE_ROOT
+    assert {name for name in FLOORS if name} == {
+        name for name in entries if (PACKAGE / name / "__init__.py").exists()
+    }
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    crowded = {
+        str(folder): len(list(folder.glob("*.py")))
+        for folder in folders
+        if len(list(folder.glob("*.py"))) > MOST_IN_A_FOLDER
+    }
+    assert not crowded
+
+
+PACKAGES = [name for name, path in MODULES.items() if path.name == "__init__.py"]
+
+
+@pytest.mark.parametrize("name", [n for n in PACKAGES if n != "cronguard"])
+def test_a_package_says_what_it_is_for(name):
+    """In a sentence or a few, and lists what it offers; sorted, and nothing loaded for it."""
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree)
+    (listed,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+    )
+    assert listed == sorted(listed)
+    folder = MODULES[name].parent
+    modules = {path.stem for path in folder.glob("*.py")} | {
+        path.name for path in folder.iterdir() if (path / "__init__.py").exists()
+    }
+    public = {module for module in modules if not module.startswith("_")}
+    if public & set(listed):
+        assert set(listed) == public
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_with_an_underscore_is_its_packages_own(name):
+    """Nobody else imports it."""
+    for found in own_imports(name):
+        package, _, module = found.module.rpartition(".")
+        if module.startswith("_") and module != "__main__":
+            assert within(name, package), found
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if package_of(n) == "core"])
+def test_the_core_does_nothing(name):
+    """No library that does I/O, not even inside a function or for types, and no thread."""
+    roots = {found.module.partition(".")[0] for found in imports_of(name)}
+    assert not roots & (HEAVY | {"socket", "threading", "subprocess", "logging", "asyncio"})
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if package_of(n) in ("runtime", "guarding")])
+def test_the_middle_knows_no_library_of_an_adapter(name):
+    """Whatever a store or a channel stands for, it stays behind them; wrapt is the decorator's."""
+    roots = {found.module.partition(".")[0] for found in imports_of(name)}
+    assert roots & HEAVY <= ({"wrapt"} if name == "cronguard.guarding.decorator" else set())
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if package_of(n) in ADAPTERS])
+def test_adapters_know_what_third_parties_know(name):
+    """A built-in channel or store uses nothing of cronguard that a plugin could not."""
+    for found in own_imports(name):
+        assert package_of(found.module) in {"core", "process", package_of(name)}, found
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if not within(n, "cronguard.testing")])
 def test_nothing_of_the_tests_is_in_the_product(name):
     """No test framework is imported but by the plugin, no test mode sniffed."""
-    if name == "cronguard.testing.pytest_plugin":
-        return
     for found in imports_of(name):
         assert found.module.partition(".")[0] not in {"pytest", "unittest", "tests", "support"}
     assert "PYTEST_CURRENT_TEST" not in MODULES[name].read_text(encoding="utf-8")
@@ -196,7 +270,7 @@ def test_what_is_public_is_what_is_listed():
     assert dir(cronguard) == cronguard.__all__
     for name in cronguard.__all__:
         assert getattr(cronguard, name) is not None
-        assert name in cronguard.__dict__ or name == "__version__"
+        assert name in cronguard.__dict__
     with pytest.raises(AttributeError, match="nonsense"):
         _ = cronguard.nonsense
     star = {}

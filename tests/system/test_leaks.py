@@ -241,7 +241,7 @@ def environ(web, mail, **changed):
     base, port = f"{web[0]}:{web[1]}", str(mail[1])
     with_login = base.replace("://", f"://{USER}:{SECRETS['webhook']}@")
     apprise = base.replace("http", "json").replace("://", f"://{USER}:{SECRETS['apprise']}@")
-    told = {
+    notified = {
         "CHANNELS": ",".join(sorted(CHANNELS)),
         "SLACK_WEBHOOK_URL": f"{base}/services/T0/B0/{SECRETS['slack']}",
         "WEBHOOK_URL": f"{with_login}/{SECRETS['webhook']}?key={SECRETS['webhook']}",
@@ -256,12 +256,12 @@ def environ(web, mail, **changed):
         "APPRISE_URL": f"{apprise}/{SECRETS['apprise']}?+key={SECRETS['apprise']}",
     }
     for channel in ("RESEND", "POSTMARK", "SMTP"):
-        told |= {
+        notified |= {
             f"EMAIL_{channel}_FROM": "cron@example.com",
             f"EMAIL_{channel}_TO": "o@example.com",
         }
-    told |= changed
-    return {f"CRONGUARD_{name}": value for name, value in told.items()} | {"MAIL_API_URL": base}
+    notified |= changed
+    return {f"CRONGUARD_{name}": value for name, value in notified.items()} | {"MAIL_API_URL": base}
 
 
 def without(codes, channel):
@@ -331,9 +331,9 @@ def test_a_certificate_of_nobody(room):
 def test_a_name_that_nobody_knows(room, resolver, code, seconds):
     """The secret in the host's own name, which errors of resolvers and TLS like to repeat."""
     host = f"{SECRETS['slack']}.invalid"
-    told = environ((f"https://{host}", 1), (HERE, 1), EMAIL_SMTP_HOST=host)
-    told["CRONGUARD_EMAIL_SMTP_SECURITY"] = "ssl"  # nobody sends a password there without
-    room.run(**told, RESOLVER=resolver, DELIVERY_SECONDS=seconds)
+    notified = environ((f"https://{host}", 1), (HERE, 1), EMAIL_SMTP_HOST=host)
+    notified["CRONGUARD_EMAIL_SMTP_SECURITY"] = "ssl"  # nobody sends a password there without
+    room.run(**notified, RESOLVER=resolver, DELIVERY_SECONDS=seconds)
     codes = room.codes()
     assert codes.keys() == CHANNELS
     # Apprise asks the real resolver, in a process of its own
@@ -346,14 +346,14 @@ def test_secrets_that_cannot_be_used(room):
     """A line break inside an address or a key, letters that do not go into a header, no base64."""
     mail = Echo(535, smtp=True)
     with hostile.serve(Echo(200)) as server, hostile.serve(mail) as post:
-        told = environ((HERE, server.port), (HERE, post.port))
-        told["CRONGUARD_SLACK_WEBHOOK_URL"] += "\nx"
-        told["CRONGUARD_WEBHOOK_SECRET"] = f"{SECRETS['signature']}!"
-        told["CRONGUARD_EMAIL_RESEND_API_KEY"] += "\r\nBcc: x"
-        told["CRONGUARD_EMAIL_POSTMARK_SERVER_TOKEN"] += "é"
-        told["CRONGUARD_EMAIL_SMTP_PASSWORD"] += "é"
-        told["CRONGUARD_APPRISE_URL"] += "\nx"
-        room.run(**told)
+        notified = environ((HERE, server.port), (HERE, post.port))
+        notified["CRONGUARD_SLACK_WEBHOOK_URL"] += "\nx"
+        notified["CRONGUARD_WEBHOOK_SECRET"] = f"{SECRETS['signature']}!"
+        notified["CRONGUARD_EMAIL_RESEND_API_KEY"] += "\r\nBcc: x"
+        notified["CRONGUARD_EMAIL_POSTMARK_SERVER_TOKEN"] += "é"
+        notified["CRONGUARD_EMAIL_SMTP_PASSWORD"] += "é"
+        notified["CRONGUARD_APPRISE_URL"] += "\nx"
+        room.run(**notified)
     assert room.codes() == {
         "slack": "bad_url",
         "webhook": "bad_secret",
@@ -367,12 +367,12 @@ def test_secrets_that_cannot_be_used(room):
 
 def test_addresses_that_are_none(room):
     """An address with a line break, without a scheme, without an end, for every HTTP channel."""
-    told = environ((HERE, 1), (HERE, hostile.refusing_port()))
-    told["CRONGUARD_SLACK_WEBHOOK_URL"] = f"https:/{SECRETS['slack']}"
-    told["CRONGUARD_WEBHOOK_URL"] += "\r\nx"
-    told["CRONGUARD_APPRISE_URL"] = f"nonsense://{SECRETS['apprise']}"
-    told["MAIL_API_URL"] = f"https://[::1/{SECRETS['resend']}"
-    room.run(**told)
+    notified = environ((HERE, 1), (HERE, hostile.refusing_port()))
+    notified["CRONGUARD_SLACK_WEBHOOK_URL"] = f"https:/{SECRETS['slack']}"
+    notified["CRONGUARD_WEBHOOK_URL"] += "\r\nx"
+    notified["CRONGUARD_APPRISE_URL"] = f"nonsense://{SECRETS['apprise']}"
+    notified["MAIL_API_URL"] = f"https://[::1/{SECRETS['resend']}"
+    room.run(**notified)
     assert room.codes() == dict.fromkeys(CHANNELS, "bad_url") | {"email-smtp": "connection_refused"}
     room.check()
 
@@ -399,10 +399,10 @@ def test_secrets_that_cannot_be_resolved(room, reference, answer, code):
     port = hostile.refusing_port()
     with ExitStack() as stack:
         vault = stack.enter_context(hostile.serve(answer)).port if answer else port
-        told = environ((HERE, port), (HERE, port))
-        told |= {f"CRONGUARD_{option}": reference for option in OPTIONS.values()}
-        told |= {"SUPABASE_URL": f"{HERE}:{vault}", "SUPABASE_SECRET_KEY": SECRETS["supabase"]}
-        room.run(**told)
+        notified = environ((HERE, port), (HERE, port))
+        notified |= {f"CRONGUARD_{option}": reference for option in OPTIONS.values()}
+        notified |= {"SUPABASE_URL": f"{HERE}:{vault}", "SUPABASE_SECRET_KEY": SECRETS["supabase"]}
+        room.run(**notified)
     assert room.codes() == dict.fromkeys(CHANNELS, code)
     room.check()
 
@@ -410,13 +410,13 @@ def test_secrets_that_cannot_be_resolved(room, reference, answer, code):
 def test_secrets_out_of_the_vault(room):
     """What the vault holds is seen as little as what the environment holds."""
     with hostile.serve(Echo(404)) as server:
-        told = environ((HERE, server.port), (HERE, server.port), CHANNELS="slack")
-        value = json.dumps({"value": told["CRONGUARD_SLACK_WEBHOOK_URL"]}).encode()
+        notified = environ((HERE, server.port), (HERE, server.port), CHANNELS="slack")
+        value = json.dumps({"value": notified["CRONGUARD_SLACK_WEBHOOK_URL"]}).encode()
         with hostile.serve(hostile.answers(200, value)) as vault:
-            told["CRONGUARD_SLACK_WEBHOOK_URL"] = "vault:cronguard_slack"
-            told["SUPABASE_URL"] = f"{HERE}:{vault.port}"
-            told["SUPABASE_SECRET_KEY"] = SECRETS["supabase"]
-            room.run(**told)
+            notified["CRONGUARD_SLACK_WEBHOOK_URL"] = "vault:cronguard_slack"
+            notified["SUPABASE_URL"] = f"{HERE}:{vault.port}"
+            notified["SUPABASE_SECRET_KEY"] = SECRETS["supabase"]
+            room.run(**notified)
     assert room.codes() == {"slack": "http_404"}
     room.check()
 
@@ -446,8 +446,8 @@ def test_the_address_of_a_database(room, address):
     """A store that cannot be reached, or an address that libpq would repeat in its error."""
     dsn = address.format(SECRETS["database"], hostile.refusing_port())
     room.cli.path.touch()
-    told = {"CRONGUARD_STORE": "env:DATABASE_URL", "DATABASE_URL": dsn}
-    room.run(**told, CRONGUARD_CHANNELS="console", ends=(0, 1, 2))
+    notified = {"CRONGUARD_STORE": "env:DATABASE_URL", "DATABASE_URL": dsn}
+    room.run(**notified, CRONGUARD_CHANNELS="console", ends=(0, 1, 2))
     room.check()
 
 

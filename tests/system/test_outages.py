@@ -101,11 +101,11 @@ class Outage:
 def outage(request, tmp_path):
     server = request.getfixturevalue("database" if request.param == "postgres" else "project")
     hook = answers()
-    with serve(hook) as told:
+    with serve(hook) as notified:
         made = Outage(tmp_path, request.param, server, hook)
         made.place.environ |= {
             "CRONGUARD_CHANNELS": "webhook",
-            "CRONGUARD_WEBHOOK_URL": told.url,
+            "CRONGUARD_WEBHOOK_URL": notified.url,
         }
         yield made
         made.way.close()
@@ -150,11 +150,11 @@ def test_there_again_between_start_and_finish(outage):
 def test_a_backend_that_is_stopped(database, tmp_path):
     """The server process itself, in the middle of a session: the finish is kept in time."""
     hook = answers()
-    with serve(hook) as told:
+    with serve(hook) as notified:
         outage = Outage(tmp_path, "postgres", database, hook)
         outage.place.environ |= {
             "CRONGUARD_CHANNELS": "webhook",
-            "CRONGUARD_WEBHOOK_URL": told.url,
+            "CRONGUARD_WEBHOOK_URL": notified.url,
         }
         stopped = []
 
@@ -203,8 +203,8 @@ def away(tmp_path, database):
 
 def test_check_sends_what_it_can(away):
     """The alert decided here goes out though the store is down; the rest is one line, exit 1."""
-    with serve(away.hook) as told:
-        away.cli.environ["CRONGUARD_WEBHOOK_URL"] = told.url
+    with serve(away.hook) as notified:
+        away.cli.environ["CRONGUARD_WEBHOOK_URL"] = notified.url
         done = away.cli("check")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, done.stderr

@@ -104,7 +104,7 @@ def place(tmp_path):
     return Place(tmp_path)
 
 
-def told(place, server, **more):
+def notified(place, server, **more):
     """The environment in which alerts go to a server."""
     environ = {"CRONGUARD_CHANNELS": "webhook", "CRONGUARD_WEBHOOK_URL": server.url, **more}
     return {"env": environ}
@@ -121,7 +121,7 @@ def test_the_alert_goes_out(place, way):
     inbox = answers()
     with serve(inbox) as server:
         script = PATIENT + FAILS + WAYS_TO_END[way].replace("\n    ", "\n")
-        done = place.run(script, **told(place, server))
+        done = place.run(script, **notified(place, server))
     code = 3 if way == "sys.exit" else 1 if "unhandled" in way else 0
     assert done.returncode == code, done.stderr
     assert place.alerts() == [("failing", "webhook", "sent", 1)], done.stderr
@@ -144,10 +144,10 @@ def test_when_312_starts_no_thread_the_alert_waits(place, when):
     """
     inbox = answers()
     with serve(inbox) as server:
-        done = place.run(FAILS + code, **told(place, server))
+        done = place.run(FAILS + code, **notified(place, server))
         assert done.returncode == 0
         assert "wait for its next run or for cronguard deliver" in done.stderr
-        place.run("with guard(job='nightly'): pass", **told(place, server))
+        place.run("with guard(job='nightly'): pass", **notified(place, server))
     assert place.alerts()[0][2] == "sent"
     assert len(inbox.received) == 1
 
@@ -199,7 +199,7 @@ def test_endpoints_that_do_not_behave(place, tmp_path):
             places[name] = Place(folder)
             servers.append(serve(behave))
             server = servers[-1].__enter__()
-            processes[name] = places[name].start(code, **told(places[name], server))
+            processes[name] = places[name].start(code, **notified(places[name], server))
         for name, process in processes.items():
             out, err = process.communicate(timeout=30)
             assert process.returncode == 0, err
@@ -214,7 +214,7 @@ def test_endpoints_that_do_not_behave(place, tmp_path):
     inbox = answers()
     with serve(inbox) as server:
         for name, bad_place in places.items():
-            bad_place.run("with guard(job='nightly'): pass", **told(bad_place, server))
+            bad_place.run("with guard(job='nightly'): pass", **notified(bad_place, server))
             assert bad_place.alerts() == [("failing", "webhook", "sent", 2)], name
     assert len(set(ids(inbox.received))) == len(bad)
 
@@ -469,11 +469,11 @@ def test_one_watchdog_whatever_is_configured(place):
 SUDDEN_ENDS = {
     "SIGKILL after the commit": """
         import cronguard.runtime.delivery
-        cronguard.runtime.delivery.Courier.dispatch = lambda self, job: os.kill(os.getpid(), 9)
+        cronguard.runtime.delivery.Dispatcher.dispatch = lambda self, job: os.kill(os.getpid(), 9)
         quietly()""",
     "SIGTERM after the commit": """
         import cronguard.runtime.delivery
-        cronguard.runtime.delivery.Courier.dispatch = lambda self, job: os.kill(os.getpid(), 15)
+        cronguard.runtime.delivery.Dispatcher.dispatch = lambda self, job: os.kill(os.getpid(), 15)
         quietly()""",
     "os._exit": "quietly(); os._exit(3)",
     "no thread to be had": """
@@ -490,10 +490,10 @@ def test_what_could_not_be_sent_goes_out_with_the_next_run(place, end):
     inbox = answers()
     script = FAILS + SUDDEN_ENDS[end].replace("\n    ", "\n")
     with serve(inbox) as server:
-        place.run(script, **told(place, server))
+        place.run(script, **notified(place, server))
         assert place.statuses() == ["failure"]
         release_claims(place)
-        place.run("with guard(job='nightly'): pass", **told(place, server))
+        place.run("with guard(job='nightly'): pass", **notified(place, server))
     assert [alert[2] for alert in place.alerts()] == ["sent"]
     assert len(set(ids(inbox.received))) == 1
 
@@ -511,15 +511,17 @@ def test_killed_while_sending_it_comes_again(place):
             answer_second(connection, stop)
 
     with serve(kills) as server:
-        process = place.start(FAILS + "\n    quietly(); time.sleep(60)\n", **told(place, server))
+        process = place.start(
+            FAILS + "\n    quietly(); time.sleep(60)\n", **notified(place, server)
+        )
         process.communicate(timeout=60)
         assert place.alerts() == [("failing", "webhook", "pending", 1)]
-        place.run("with guard(job='nightly'): pass", **told(place, server))
+        place.run("with guard(job='nightly'): pass", **notified(place, server))
         assert place.alerts() == [("failing", "webhook", "pending", 1)], (
             "its claim was not respected"
         )
         release_claims(place)
-        place.run("with guard(job='nightly'): pass", **told(place, server))
+        place.run("with guard(job='nightly'): pass", **notified(place, server))
     assert place.alerts() == [("failing", "webhook", "sent", 2)]
     assert len(answer_second.received) == 1
 

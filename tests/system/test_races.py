@@ -148,7 +148,7 @@ def until_all_is_sent(place, environ):
     with sqlite3.connect(place.path, timeout=30) as db:
         db.execute("UPDATE cronguard_alerts SET claimed_until = NULL, due_at = created_at")
     db.close()
-    code = "from cronguard.runtime.composition import current; current().courier.deliver_all()"
+    code = "from cronguard.runtime.composition import current; current().dispatcher.deliver_all()"
     assert place.run(code, env=environ).returncode == 0
 
 

@@ -135,8 +135,8 @@ def test_settings_files_load(part, tmp_path):
     references = {"SLACK_WEBHOOK_URL": "x", "ONCALL_URL": "x", "ONCALL_SECRET": "x"}
     loaded = load_settings({}, environ=references, cwd=tmp_path, main=None)
     assert (loaded.problems, loaded.warnings) == ((), ())
-    told = [channel.name for channel in loaded.settings.channels if channel.default]
-    assert told == ["slack", "oncall"]
+    notified = [channel.name for channel in loaded.settings.channels if channel.default]
+    assert notified == ["slack", "oncall"]
     assert loaded.settings.jobs["assignment_reminder"]["max_runtime"] == 300
 
 

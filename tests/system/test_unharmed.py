@@ -16,7 +16,7 @@ from support.record import Gate, StoreOf, failing_store, record, recording, unti
 from cronguard import cron_guarded, guard
 from cronguard.core.errors import ChannelError, StoreConfigError, StoreError
 from cronguard.process import log
-from cronguard.process.workers import Bound, Busy
+from cronguard.process.workers import Busy, TimeoutPool
 from cronguard.runtime import composition, runtime
 from cronguard.testing import MemoryStore, RecordingChannel
 
@@ -149,7 +149,7 @@ def test_a_store_that_answers_nonsense(answer):
         def start_run(self, run, *, is_dead):
             return answer
 
-        def finish_run(self, run, outcome, *, started, told=()):
+        def finish_run(self, run, outcome, *, started, notified=()):
             return answer
 
     with recording(store=Nonsense()):
@@ -254,7 +254,7 @@ def test_what_was_told_without_a_record_is_told_once_an_outage():
                     job()
 
         def settled():
-            return all(each.told for each in list(record.runtime._unwritten.values())[:1])
+            return all(each.notified for each in list(record.runtime._unwritten.values())[:1])
 
         for outage in (1, 2):
             away.append(True)
@@ -294,7 +294,7 @@ def test_what_could_not_be_written_is_written_by_one_run():
     away, written = [True], []
 
     class Back(MemoryStore):
-        def finish_run(self, run, outcome, *, started, told=()):
+        def finish_run(self, run, outcome, *, started, notified=()):
             if away:
                 raise StoreError("away")
             written.append(run.run_id)
@@ -320,7 +320,7 @@ def test_a_run_that_can_never_be_written_does_not_stop_the_rest():
     bad = []
 
     class Choosy(MemoryStore):
-        def finish_run(self, run, outcome, *, started, told=()):
+        def finish_run(self, run, outcome, *, started, notified=()):
             if run.run_id in bad:
                 raise UnicodeError
             return super().finish_run(run, outcome, started=started)
@@ -361,7 +361,7 @@ def test_a_channel_that_raises(caplog, error):
     channel.error = error
     with recording(channel=channel) as record:
         check_unharmed(threshold=1)
-        wait_for(lambda: not record.runtime.courier._under_way)
+        wait_for(lambda: not record.runtime.dispatcher._under_way)
     assert "hunter2" not in caplog.text
 
 
@@ -444,11 +444,11 @@ def test_a_store_that_cannot_be_opened_gives_way_to_the_default(monkeypatch, tmp
         def from_url(cls, url, *, timeout):
             raise RuntimeError(url)
 
-    from cronguard.runtime import store_factory
+    from cronguard.settings import plugins
 
-    load = store_factory.load
+    load = plugins.load
     monkeypatch.setattr(
-        store_factory, "load", lambda group, name: Plugin if name == "odd" else load(group, name)
+        plugins, "load", lambda group, name: Plugin if name == "odd" else load(group, name)
     )
     monkeypatch.setenv("CRONGUARD_STORE", "odd://user:hunter2@host")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
@@ -564,8 +564,8 @@ def test_a_log_handler_that_hangs_is_left_behind(on_log, monkeypatch):
 
 def test_a_log_handler_may_use_guarded_functions(on_log, record):
     """A handler that counts, or reports, with a guarded job of its own."""
-    told = cron_guarded(job="telling")(lambda entry: None)
-    on_log(told)
+    notified = cron_guarded(job="telling")(lambda entry: None)
+    on_log(notified)
     for _ in range(2):
         log.warning("something is odd")
     assert record.statuses("telling") == ["success"] * 2
@@ -609,7 +609,7 @@ def test_a_crowd_leaves_few_threads():
         threads.append(threading.current_thread())
         together.wait(30)
 
-    bound = Bound(most_late=1)
+    bound = TimeoutPool(most_late=1)
     callers = [threading.Thread(target=bound.call, args=(call, 60)) for _ in range(12)]
     for caller in callers:
         caller.start()
@@ -624,7 +624,7 @@ def test_a_crowd_leaves_few_threads():
 
 def test_a_crowd_takes_turns():
     """A store's server has few connections to give: so many calls at once, no more."""
-    bound, under_way, most = Bound(most_late=1, at_once=3), [], []
+    bound, under_way, most = TimeoutPool(most_late=1, at_once=3), [], []
 
     def call():
         under_way.append(True)
@@ -643,7 +643,7 @@ def test_a_crowd_takes_turns():
 
 def test_a_turn_that_does_not_come_is_not_waited_for():
     """Nor does the one who waited in vain count as one who hangs."""
-    bound, gate, answers = Bound(most_late=1, at_once=1), Gate(), []
+    bound, gate, answers = TimeoutPool(most_late=1, at_once=1), Gate(), []
     first = threading.Thread(target=bound.call, args=(gate.wait, 60))
     first.start()
     assert gate.reached.wait(30)

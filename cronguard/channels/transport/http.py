@@ -53,7 +53,7 @@ def post(
     `sockets.error_code`, or ``bad_url``, ``insecure_url``, ``link_local``, ``bad_header``,
     ``bad_answer``, ``connection_closed``, ``answer_too_long``.
     """
-    return sockets.sealed(
+    return sockets.sanitize_errors(
         lambda: _post(url, body, headers or {}, sockets.deadline_or_default(deadline))
     )
 
@@ -141,7 +141,7 @@ def _post(url: str, body: bytes, headers: Mapping[str, str], deadline: float) ->
     import httpcore
     import httpx
 
-    from cronguard.channels.transport import httpcore_backend
+    from cronguard.channels.transport import _httpcore_backend
 
     try:
         target = httpx.URL(address)
@@ -151,7 +151,7 @@ def _post(url: str, body: bytes, headers: Mapping[str, str], deadline: float) ->
         host = target.raw_host
     except (httpx.InvalidURL, UnicodeError):
         raise _bad_url() from None
-    backend = httpcore_backend.Backend(deadline, loopback_only=target.scheme == "http")
+    backend = _httpcore_backend.Backend(deadline, loopback_only=target.scheme == "http")
     wanted = httpcore.Request(
         "POST",
         httpcore.URL(scheme=target.raw_scheme, host=host, port=target.port, target=target.raw_path),
@@ -159,7 +159,10 @@ def _post(url: str, body: bytes, headers: Mapping[str, str], deadline: float) ->
         content=body,
     )
     try:
-        with httpcore_backend.hushed(), httpcore.ConnectionPool(network_backend=backend) as pool:
+        with (
+            _httpcore_backend.silence_logging(),
+            httpcore.ConnectionPool(network_backend=backend) as pool,
+        ):
             answer = pool.handle_request(wanted)
             try:
                 return _read(answer)

@@ -79,7 +79,7 @@ def without_cause(error: BaseException) -> ChannelError:
     return ChannelError(error_code(error))
 
 
-def sealed(work: Callable[[], T]) -> T:
+def sanitize_errors(work: Callable[[], T]) -> T:
     """What ``work`` returns; whatever it raises leaves as `without_cause` makes it."""
     try:
         return work()
@@ -119,7 +119,7 @@ class Connection:
 
     Each operation gets what is left until ``deadline``; after ``limit`` bytes of answer the peer
     has said enough (``ChannelError("answer_too_long")``). Errors of the system pass through as
-    they are: wrap the whole exchange in `sealed`.
+    they are: wrap the whole exchange in `sanitize_errors`.
     """
 
     def __init__(self, sock: socket.socket, deadline: float, *, limit: int = ANSWER_BYTES) -> None:
@@ -264,7 +264,7 @@ __all__ = [
     "is_link_local",
     "is_loopback",
     "remaining",
-    "sealed",
+    "sanitize_errors",
     "tls_context",
     "without_cause",
 ]

@@ -1,0 +1,14 @@
+"""The commands, one a module; those that belong together share one."""
+
+__all__ = [
+    "channels",
+    "check",
+    "deliver",
+    "history",
+    "init",
+    "redact_check",
+    "status",
+    "test_alert",
+    "upkeep",
+    "vault",
+]

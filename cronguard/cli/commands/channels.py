@@ -8,7 +8,7 @@ import click
 
 from cronguard.cli.arguments import json_option
 from cronguard.cli.opening import load_settings
-from cronguard.cli.output.lines import complain, emit, say
+from cronguard.cli.output.lines import emit, print_error, say
 from cronguard.cli.output.table import table
 from cronguard.core.install import DISTRIBUTION
 from cronguard.core.model import SecretRef
@@ -39,7 +39,7 @@ def command(*, as_json: bool) -> int:
     """
     loaded = load_settings()
     for problem in loaded.problems:
-        complain(problem)
+        print_error(problem)
     rows = _rows(loaded.settings)
     if as_json:
         emit("channels/1", channels=rows)

@@ -11,7 +11,7 @@ from cronguard.cli.arguments import json_option, quiet_option
 from cronguard.cli.backlog import kept_alerts_sent, replay
 from cronguard.cli.opening import describe_store, is_there, load_settings, open_runtime
 from cronguard.cli.output.attempts import sent
-from cronguard.cli.output.lines import complain, emit, mark, plural, say
+from cronguard.cli.output.lines import emit, mark, plural, print_error, say
 from cronguard.cli.output.progress import progress
 from cronguard.cli.output.table import table
 from cronguard.cli.output.times import stamp
@@ -50,7 +50,7 @@ def command(*, quiet: bool, as_json: bool) -> int:
     """
     loaded = load_settings()
     for problem in loaded.problems:
-        complain(problem)
+        print_error(problem)
     runtime = open_runtime(loaded.settings)
     place = describe_store(runtime.settings, runtime.store)
     with kept_alerts_sent(runtime):
@@ -91,7 +91,7 @@ def _check(runtime: Runtime, *, quiet: bool) -> Report:
 
         return check(
             runtime.store,
-            runtime.courier,
+            runtime.dispatcher,
             settings.jobs,
             rules_for=lambda job: rules_for(
                 resolve_job({"job": job}, settings.jobs.get(job, {})), settings.channels

@@ -10,7 +10,7 @@ from cronguard.cli.arguments import complete_jobs, find_job
 from cronguard.cli.backlog import kept_alerts_sent, replay
 from cronguard.cli.opening import jobs_of, load_settings, open_runtime
 from cronguard.cli.output.attempts import sent, why
-from cronguard.cli.output.lines import complain, mark, on_terminal, plural, say
+from cronguard.cli.output.lines import mark, on_terminal, plural, print_error, say
 from cronguard.cli.output.progress import progress
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def command(job: str | None, *, dead: bool) -> int:
     """
     loaded = load_settings()
     for problem in loaded.problems:
-        complain(problem)
+        print_error(problem)
     runtime = open_runtime(loaded.settings)
     with kept_alerts_sent(runtime):
         replay(runtime.store)
@@ -72,7 +72,7 @@ def _deliver(runtime: Runtime, job: str | None, total: int, *, dead: bool) -> li
             else:
                 advance(len(done), total)
 
-        runtime.courier.deliver_all(job=job, state="dead" if dead else "pending", report=report)
+        runtime.dispatcher.deliver_all(job=job, state="dead" if dead else "pending", report=report)
     if not at_length:
         for attempt in done:
             if not sent(attempt):

@@ -11,7 +11,7 @@ import click
 
 from cronguard.cli.groups import Group
 from cronguard.cli.opening import describe_store, is_there, load_settings, open_runtime, open_store
-from cronguard.cli.output.lines import CommandError, SettingsError, complain, say
+from cronguard.cli.output.lines import CommandError, SettingsError, print_error, say
 from cronguard.core.errors import CronguardError
 
 if TYPE_CHECKING:
@@ -95,9 +95,9 @@ def postgres(legacy_job: str | None, *, only_print: bool) -> None:
         return
     store = open_store()
     if not isinstance(store, load(STORES, "postgres")):
-        told = describe_store(load_settings().settings, store)
+        described = describe_store(load_settings().settings, store)
         raise SettingsError(
-            f"the store in the settings is {told}, not PostgreSQL: set CRONGUARD_STORE to"
+            f"the store in the settings is {described}, not PostgreSQL: set CRONGUARD_STORE to"
             " postgresql://user:password@host:5432/database"
         )
     postgres = cast("PostgresStore", store)
@@ -225,7 +225,7 @@ def _look_at_project() -> int:
         finally:
             store.close()
     except CronguardError as error:
-        return complain(f"whether the project is up to date is not known: {error}")
+        return print_error(f"whether the project is up to date is not known: {error}")
     if version >= SCHEMA_VERSION:
         say(f"{store.where} is up to date (schema {version}).")
     elif version:

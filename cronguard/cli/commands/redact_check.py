@@ -9,7 +9,7 @@ import click
 
 from cronguard.cli.arguments import json_option
 from cronguard.cli.opening import load_settings
-from cronguard.cli.output.lines import CommandError, complain, emit, say
+from cronguard.cli.output.lines import CommandError, emit, print_error, say
 
 _NOTHING = "nothing came on standard input: pipe messages in; see cronguard redact-check --help"
 
@@ -39,7 +39,7 @@ def command(*, whole: bool, as_json: bool) -> int:
     """
     loaded = load_settings()
     for problem in loaded.problems:
-        complain(problem)
+        print_error(problem)
     settings = loaded.settings
     strict = settings.redact == "strict"
     rows = []
@@ -57,7 +57,7 @@ def command(*, whole: bool, as_json: bool) -> int:
         emit("redact-check/1", redact="strict" if strict else "scrub", messages=rows)
     elif strict and not loaded.problems:
         source = settings.sources.get("redact", "the settings")
-        complain(f"redact is 'strict', from {source}: no message is kept")
+        print_error(f"redact is 'strict', from {source}: no message is kept")
     return 2 if loaded.problems else 0
 
 
@@ -74,7 +74,7 @@ def _read(*, whole: bool) -> Iterator[str]:
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="replace")
     if stream.isatty():
-        complain("type or paste messages, one a line; Ctrl-D on a line of its own ends")
+        print_error("type or paste messages, one a line; Ctrl-D on a line of its own ends")
     if not whole:
         yield from stream
     elif text := stream.read():

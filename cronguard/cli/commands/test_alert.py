@@ -13,7 +13,7 @@ import click
 from cronguard.cli.arguments import complete_channels, complete_jobs, json_option, no_such_job
 from cronguard.cli.opening import jobs_of, load_settings, open_runtime, store_on_demand
 from cronguard.cli.output.attempts import attempt_facts, sent, why
-from cronguard.cli.output.lines import SettingsError, complain, emit, mark, say
+from cronguard.cli.output.lines import SettingsError, emit, mark, print_error, say
 from cronguard.core.clock import rfc3339, rfc3339_or_none
 from cronguard.core.errors import ConfigError, CronguardError
 from cronguard.core.model import DELIVERY_SECONDS, Alert, Delivery, JobStatus, Settlement
@@ -66,7 +66,7 @@ def command(names: tuple[str, ...], job: str | None, *, as_json: bool) -> int:
     if loaded.problems:
         raise SettingsError(*loaded.problems)
     for warning in loaded.warnings:
-        complain(warning)  # a mistyped variable must not look like a success on the console
+        print_error(warning)  # a mistyped variable must not look like a success on the console
     about = _about(loaded.settings, job)
     channels = _channels(loaded.settings, names, job)
     attempts = _send(loaded.settings, channels, about, tell=not as_json)
@@ -89,12 +89,12 @@ def _about(settings: Settings, job: str | None) -> JobStatus:
     try:
         known = jobs_of(open_runtime(settings).store)
     except CronguardError as error:
-        complain(f"{error}; sending without what is known of {check_job_name(job)}")
+        print_error(f"{error}; sending without what is known of {check_job_name(job)}")
     for status in known:
         if status.job == job:
             return status
     if job not in settings.jobs and known:
-        complain(no_such_job(job, [status.job for status in known]) + "; sending all the same")
+        print_error(no_such_job(job, [status.job for status in known]) + "; sending all the same")
     return JobStatus(check_job_name(job), 0)
 
 
@@ -120,7 +120,7 @@ def _send(
     settings: Settings, channels: Sequence[ChannelSettings], about: JobStatus, *, tell: bool
 ) -> list[Attempt]:
     from cronguard.runtime.channel_factory import build_channel
-    from cronguard.runtime.delivery import Courier
+    from cronguard.runtime.delivery import Dispatcher
 
     by_name = {channel.name: channel for channel in channels}
     width = max(map(len, by_name))
@@ -136,12 +136,12 @@ def _send(
             say(f"{mark('error')} {name}  not sent after {took}: {why(attempt)}")
 
     with store_on_demand(settings) as store:
-        courier = Courier(
+        dispatcher = Dispatcher(
             cast("Store", _NoOutbox()),
             tuple(by_name),
             lambda name: build_channel(by_name[name], store),
         )
-        return courier.deliver(
+        return dispatcher.deliver(
             [_delivery(name, settings, about) for name in by_name],
             deadline=time.monotonic() + DELIVERY_SECONDS,
             report=report,
@@ -170,7 +170,7 @@ def _delivery(channel: str, settings: Settings, about: JobStatus) -> Delivery:
 
 
 class _NoOutbox:
-    """What a `Courier` settles with when nothing is to be written down."""
+    """What a `Dispatcher` settles with when nothing is to be written down."""
 
     def settle_alert(self, _delivery: Delivery, _settlement: Settlement) -> bool:
         return True

@@ -9,7 +9,7 @@ import click
 from cronguard.cli.arguments import find_job, job_argument, quiet_option
 from cronguard.cli.backlog import replay
 from cronguard.cli.opening import jobs_of, open_runtime, open_store
-from cronguard.cli.output.lines import complain, plural, say
+from cronguard.cli.output.lines import plural, print_error, say
 from cronguard.cli.output.progress import progress
 from cronguard.cli.output.times import distance, to_moment, to_span
 from cronguard.core.clock import readable
@@ -92,10 +92,12 @@ def forget(job: str) -> None:
     gone = f", with {plural(waiting, 'alert')} that had not gone out" if waiting else ""
     say(f"{job} is forgotten{gone}; cronguard history {job} still shows its runs.")
     if status.running:
-        complain(f"{job} is running now: it will be back when that run ends")
+        print_error(f"{job} is running now: it will be back when that run ends")
     if "schedule" in runtime.settings.jobs.get(job, {}):
         file = runtime.settings.file or "configure()"
-        complain(f"settings still expect {job}: remove [job.{job}] from {file}, or check knows it")
+        print_error(
+            f"settings still expect {job}: remove [job.{job}] from {file}, or check knows it"
+        )
 
 
 @click.command()

@@ -16,10 +16,10 @@ from cronguard.cli.opening import describe_store, load_settings, open_store
 from cronguard.cli.output.lines import (
     CommandError,
     SettingsError,
-    complain,
     emit,
     mark,
     plural,
+    print_error,
     say,
 )
 from cronguard.cli.output.table import table
@@ -49,9 +49,9 @@ def open_vault() -> Vault:
     """The vault beside the store that the settings name. Raises SettingsError if it has none."""
     store = open_store()
     if not hasattr(store, "get_secret"):
-        told = describe_store(load_settings().settings, store)
+        described = describe_store(load_settings().settings, store)
         raise SettingsError(
-            f"the store in the settings is {told}, which has no vault: set CRONGUARD_STORE to"
+            f"the store in the settings is {described}, which has no vault: set CRONGUARD_STORE to"
             " supabase, or keep secrets in the environment"
         )
     return cast("Vault", store)
@@ -104,11 +104,11 @@ def setup() -> int:
         found = vault.secrets()
     except StoreConfigError as error:
         if error.code == "vault_missing":
-            return complain(
+            return print_error(
                 f"{vault.where} has no Vault: enable it under Integrations in the project's"
                 " dashboard, or with: create extension supabase_vault"
             )
-        return complain(str(error))
+        return print_error(str(error))
     say(f"{mark('ok')} {vault.where} keeps {plural(len(found), 'secret')} of cronguard's")
     return 0
 
@@ -212,7 +212,7 @@ def check() -> int:
     """
     loaded = load_settings()
     for problem in loaded.problems:
-        complain(problem)
+        print_error(problem)
     users: dict[str, list[str]] = {}
     for channel in loaded.settings.channels:
         for name in _names(channel.options.values()):

@@ -112,12 +112,12 @@ def _also_in(pyproject: Path) -> bool:
 
 
 def _store(loaded: Loaded) -> Iterator[Check]:
-    from cronguard.runtime.store_factory import dependable, open_store, without_spool
+    from cronguard.runtime.store_factory import open_store, with_timeouts_and_spool, without_spool
     from cronguard.settings.store_url import ephemeral_place, ephemeral_sentence
 
     settings = loaded.settings
     try:
-        dependent = dependable(open_store(settings), settings)
+        dependent = with_timeouts_and_spool(open_store(settings), settings)
         store = without_spool(dependent)  # looking replays nothing
     except CronguardError as error:
         yield Check("store", "error", str(error))
@@ -207,21 +207,21 @@ def _explained(codes: list[str]) -> str:
 
 def _channels(settings: Settings) -> Iterator[Check]:
     for channel in settings.channels:
-        trouble = _trouble(partial(_build, channel), settings)
+        error = _error_of(partial(_build, channel), settings)
         whose = "" if channel.default else ", for jobs that name it"
-        if trouble is None:
+        if error is None:
             yield Check(f"channel {channel.name}", "ok", f"complete{whose}")
         else:
-            yield Check(f"channel {channel.name}", "error", trouble)
-    told = [channel for channel in settings.channels if channel.default]
-    if all(channel.type in ("console", "log") for channel in told):
+            yield Check(f"channel {channel.name}", "error", error)
+    described = [channel for channel in settings.channels if channel.default]
+    if all(channel.type in ("console", "log") for channel in described):
         yield Check(
             "channels",
             "warning",
             "alerts are only written where the job runs: set up slack, webhook or e-mail; see"
             " cronguard channels",
         )
-    elif settings.store is not None and all(_in_vault(channel) for channel in told):
+    elif settings.store is not None and all(_in_vault(channel) for channel in described):
         yield Check(
             "channels",
             "warning",
@@ -234,14 +234,14 @@ def _heartbeats(settings: Settings) -> Iterator[Check]:
     for job, options in settings.jobs.items():
         ref = options.get("heartbeat_url")
         if isinstance(ref, SecretRef):
-            trouble = _trouble(partial(_find_address, ref), settings)
-            yield Check(f"heartbeat {job}", "error" if trouble else "ok", trouble or "complete")
+            error = _error_of(partial(_find_address, ref), settings)
+            yield Check(f"heartbeat {job}", "error" if error else "ok", error or "complete")
 
 
 _OpensStore = Callable[[], "Store"]
 
 
-def _trouble(build: Callable[[_OpensStore], object], settings: Settings) -> str | None:
+def _error_of(build: Callable[[_OpensStore], object], settings: Settings) -> str | None:
     """Why something cannot be built, secrets and all; None if it can."""
     found: list[str | None] = []
 
@@ -301,8 +301,8 @@ def _values(settings: Settings) -> Iterator[Value]:
         return Value(key, str(shown), sources.get(key, "default"))
 
     yield value("store", "default file" if settings.store is None else _address(settings))
-    told = [channel.name for channel in settings.channels if channel.default]
-    yield value("channels", ", ".join(told))
+    described = [channel.name for channel in settings.channels if channel.default]
+    yield value("channels", ", ".join(described))
     yield value("store_timeout", f"{settings.store_timeout:g} s")
     redact = settings.redact
     yield value("redact", redact if isinstance(redact, str) else "a function")

@@ -21,7 +21,7 @@ class SettingsError(ConfigError):
     """The settings have faults: one line each, exit code 2."""
 
 
-def complain(line: str, *, code: int = 1) -> int:
+def print_error(line: str, *, code: int = 1) -> int:
     """One line on standard error; returns ``code``, the exit code it should lead to."""
     from cronguard.core.rendering import plain
 

@@ -1,0 +1,3 @@
+"""``cronguard report``: every job on one page."""
+
+__all__ = ["command", "contents"]

@@ -67,16 +67,16 @@ def _rendered(report: Report) -> str:
 def _write(path: Path, page: str) -> None:
     """Replace the file in one step, so that nobody ever reads half of it."""
     draft = path.parent / f".{path.name}.{secrets.token_hex(4)}"
-    trouble: OSError | None = None
+    caught: OSError | None = None
     try:
         if path.is_dir():
             raise IsADirectoryError(21, os.strerror(21))
         draft.write_text(page, encoding="utf-8", errors="replace")
         draft.replace(path)
     except OSError as error:
-        trouble = error
+        caught = error
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
-    if trouble is not None:
-        reason = os.strerror(trouble.errno).lower() if trouble.errno else "unknown"
+    if caught is not None:
+        reason = os.strerror(caught.errno).lower() if caught.errno else "unknown"
         raise CommandError(f"{path} cannot be written ({reason}): name another file with -o")

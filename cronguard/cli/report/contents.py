@@ -95,8 +95,8 @@ def _section(
 ) -> Section:
     facts = [("Failures in a row", str(status.consecutive_failure_count))]
     if watch and watch.rules:
-        told = ", ".join(f"{rule.channel} at {rule.threshold}" for rule in watch.rules)
-        facts.append(("Tells", told))
+        described = ", ".join(f"{rule.channel} at {rule.threshold}" for rule in watch.rules)
+        facts.append(("Tells", described))
     facts.append(("Last success", when(status.last_success_at) or "never"))
     if status.schedule:
         facts.append(("Schedule", f"{status.schedule.cron} ({status.schedule.timezone})"))

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cronguard.cli.output.lines import complain
+from cronguard.cli.output.lines import print_error
 from cronguard.cli.run.child import Child, Ended, take_standard_streams
 from cronguard.cli.run.stderr import Relay
 from cronguard.core.model import EndStatus, Failure
@@ -79,14 +79,14 @@ def _not_started(name: str, error: Exception) -> int:
         there = os.path.lexists(name) and os.sep in name
         what = "the interpreter it names is not there" if there else "it was not found"
         hint = "correct its first line" if there else "give its full path, or set PATH"
-        complain(f"cannot run {name!r}: {what}; {hint}")
+        print_error(f"cannot run {name!r}: {what}; {hint}")
         return NOT_FOUND
     if isinstance(error, PermissionError):
-        complain(f"cannot run {name!r}: it is not an executable file; see chmod +x")
+        print_error(f"cannot run {name!r}: it is not an executable file; see chmod +x")
     else:
         number = error.errno if isinstance(error, OSError) else None
         reason = os.strerror(number).lower() if number else "it holds a null character"
-        complain(f"cannot run {name!r}: {reason}")
+        print_error(f"cannot run {name!r}: {reason}")
     return NOT_EXECUTABLE
 
 

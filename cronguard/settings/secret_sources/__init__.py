@@ -1,1 +1,3 @@
-"""Secret sources: one scheme a file."""
+"""Where secrets are read: one scheme a file."""
+
+__all__ = ["env", "vault"]

@@ -42,11 +42,11 @@ class VaultSecrets:
             raise SecretError(
                 "secret_missing", detail=f"vault:{name} does not begin with {PREFIX}: rename it"
             )
-        trouble: str
+        caught: str
         try:
             value = self._reached().get_secret(name)
         except StoreError as error:
-            trouble = error.code
+            caught = error.code
         else:
             if value:
                 return value
@@ -54,7 +54,7 @@ class VaultSecrets:
                 "secret_missing",
                 detail=f"vault:{name} is not in the vault: cronguard vault set {name}",
             )
-        raise SecretError("secret_unreadable", detail=f"vault:{name} cannot be read ({trouble})")
+        raise SecretError("secret_unreadable", detail=f"vault:{name} cannot be read ({caught})")
 
     def _reached(self) -> SecretStore:
         if self._store is None:

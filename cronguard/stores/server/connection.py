@@ -63,7 +63,7 @@ class Link(psycopg.Connection[Any]):
             return None
         return value == b"t" if kind == _BOOL else json.loads(value)
 
-    def see_out(self) -> None:
+    def drain_and_close(self) -> None:
         """Wait for an answer that nobody waits for any more: the server is at it still."""
         with suppress(psycopg.Error):
             self._answer(0, math.inf)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, cast
 
-from cronguard.core.alert_rule import louder, missed_alerts, overrun_alerts
+from cronguard.core.alert_rule import later_step_keys, missed_alerts, overrun_alerts
 from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
 from cronguard.core.errors import StoreConfigError
 from cronguard.core.model import (
@@ -98,13 +98,13 @@ class FunctionStore:
         return self._call(function, request)
 
     def finish_run(
-        self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str] = ()
+        self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str] = ()
     ) -> Finished:
         request = run_json(run)
         request["started"] = started
         request["outcome"] = outcome_json(outcome)
-        if told:
-            request["told"] = sorted(told)
+        if notified:
+            request["told"] = sorted(notified)
         answer = self._call("cronguard_finish_run", request)
         return Finished(
             answer["consecutive_failure_count"], answer["alerts_due"], state_of(answer.get("state"))
@@ -139,7 +139,7 @@ class FunctionStore:
                 "cronguard_announce_overrun",
                 run_id=overrun.run_id,
                 alerts=[
-                    {**due_json(each), "louder": louder(overrun, each.channel)}
+                    {**due_json(each), "louder": later_step_keys(overrun, each.channel)}
                     for each in overrun_alerts(overrun, rules)
                 ],
                 elapsed=round(overrun.elapsed, 6),

@@ -38,7 +38,9 @@ class PostgresStore(FunctionStore):
         self._parameters = _parameters(url, timeout)
         self._idle: deque[Link] = deque()
         self._give_up = math.inf
-        self._aside: Callable[[Callable[[], None], float], None] = lambda work, _seconds: work()
+        self._run_in_thread: Callable[[Callable[[], None], float], None] = lambda work, _seconds: (
+            work()
+        )
 
     @classmethod
     def from_url(cls, url: str, *, timeout: float = 2.0) -> PostgresStore:
@@ -67,7 +69,7 @@ class PostgresStore(FunctionStore):
     if hasattr(select, "poll"):  # on Windows each call has a thread
 
         def within(
-            self, seconds: float, aside: Callable[[Callable[[], None], float], None]
+            self, seconds: float, run_in_thread: Callable[[Callable[[], None], float], None]
         ) -> PostgresStore:
             """This store, for one call; see `cronguard.core.interfaces.Store.bounded`.
 
@@ -76,7 +78,7 @@ class PostgresStore(FunctionStore):
             """
             store = object.__new__(type(self))
             store.__dict__.update(self.__dict__)
-            store._give_up, store._aside = time.monotonic() + seconds, aside
+            store._give_up, store._run_in_thread = time.monotonic() + seconds, run_in_thread
             return store
 
     def close(self) -> None:
@@ -108,7 +110,7 @@ class PostgresStore(FunctionStore):
                 self._keep(link)
                 return answer
             if overdue:
-                self._aside(link.see_out, 0.0)
+                self._run_in_thread(link.drain_and_close, 0.0)
                 break
             dead = link.closed or link.broken
             link.close()
@@ -128,7 +130,7 @@ class PostgresStore(FunctionStore):
             except IndexError:
                 link = None
             if link is None:
-                self._aside(self._connect, max(0.0, self._give_up - time.monotonic()))
+                self._run_in_thread(self._connect, max(0.0, self._give_up - time.monotonic()))
             elif link.pid == os.getpid():
                 return link
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from cronguard.core.alert_rule import louder, overrun_alerts
+from cronguard.core.alert_rule import later_step_keys, overrun_alerts
 from cronguard.core.clock import moment, rfc3339
 from cronguard.core.model import (
     AlertRecord,
@@ -45,7 +45,7 @@ class Entry(NamedTuple):
     run: Run
     outcome: Outcome
     started: bool
-    told: frozenset[str]
+    notified: frozenset[str]
 
 
 class Spool:
@@ -91,7 +91,7 @@ class Spool:
         *,
         started: bool,
         known: JobState | None,
-        told: Collection[str] = (),
+        notified: Collection[str] = (),
     ) -> Finished:
         """Keep an outcome, and decide on it by what is known of the job here.
 
@@ -100,7 +100,7 @@ class Spool:
         """
         return self._file.write(
             lambda db: decisions.end(
-                db, run, outcome, self._clock(), started=started, known=known, told=told
+                db, run, outcome, self._clock(), started=started, known=known, notified=notified
             )
         )
 
@@ -169,12 +169,12 @@ class Spool:
             ).fetchall()
         )
         entries, damaged = [], []
-        for run_id, seq, begun, ended, started, told in found:
+        for run_id, seq, begun, ended, started, notified in found:
             run, outcome = readable(run_of, begun), readable(outcome_of, ended)
             if run is None or outcome is None:
                 damaged.append((run_id,))
                 continue
-            channels = frozenset(told.split(",") if told else ())
+            channels = frozenset(notified.split(",") if notified else ())
             entries.append(Entry(seq, run, outcome, bool(started), channels))
         if damaged:
             self._file.write(lambda db: _set_aside(db, damaged))
@@ -217,7 +217,7 @@ class Spool:
             )
         )
 
-    def not_told(self, overrun: Overrun, rules: Sequence[AlertRule]) -> list[AlertRule]:
+    def not_notified(self, overrun: Overrun, rules: Sequence[AlertRule]) -> list[AlertRule]:
         """Those whose channels have had neither this news of the run nor a later one from here."""
         query = "SELECT alert_key FROM cronguard_alerts WHERE run_id = ? AND kind = 'overrun'"
         rows = self._file.read(lambda db: db.execute(query, (overrun.run_id,)).fetchall())
@@ -225,7 +225,7 @@ class Spool:
         return [
             rule
             for rule, due in zip(rules, overrun_alerts(overrun, rules), strict=True)
-            if known.isdisjoint([due.key, *louder(overrun, rule.channel)])
+            if known.isdisjoint([due.key, *later_step_keys(overrun, rule.channel)])
         ]
 
     def is_due(self, job: str) -> bool:

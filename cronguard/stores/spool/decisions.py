@@ -30,7 +30,7 @@ def end(
     *,
     started: bool,
     known: JobState | None,
-    told: Collection[str],
+    notified: Collection[str],
 ) -> Finished:
     """Keep an outcome, and what it makes of the job; see `Spool.end`."""
     row = db.execute("SELECT seq FROM spool WHERE run_id = ?", (run.run_id,)).fetchone()
@@ -47,11 +47,11 @@ def end(
         rules=rules,
         snoozed=before is not None and is_snoozed(before.snoozed_until, now),
         test_mode=run.test_mode,
-        told=told,
+        notified=notified,
     )
     # A test that was sent from here is no news of the incident, and the store is to send no other.
-    heard = {*told, *(due.channel for due in decision.alerts if due.kind != "test")}
-    outbox.enqueue(db, now, _owed(run, outcome, before, decision))
+    stored = {*notified, *(due.channel for due in decision.alerts if due.kind != "test")}
+    outbox.enqueue(db, now, _due_alerts(run, outcome, before, decision))
     db.execute(
         """INSERT INTO spool (run_id, seq, job, run, outcome, started, told)
            VALUES (?, (SELECT coalesce(max(seq), 0) + 1 FROM spool), ?, ?, ?, ?, ?)
@@ -59,7 +59,7 @@ def end(
                outcome = excluded.outcome, told = excluded.told""",
         (
             *(run.run_id, run.job, run_text(run._replace(test_mode=False))),
-            *(outcome_text(outcome), started, ",".join(sorted(heard)) or None),
+            *(outcome_text(outcome), started, ",".join(sorted(stored)) or None),
         ),
     )
     if before is not None or outcome.status != "cancelled":  # of which nothing can be learned
@@ -71,7 +71,7 @@ def end(
     return Finished(decision.consecutive_failure_count, outbox.is_due(db, run.job, now))
 
 
-def _owed(
+def _due_alerts(
     run: Run, outcome: Outcome, before: JobState | None, decision: Decision
 ) -> Iterator[NewAlert]:
     """The alerts of a decision that was made without the store; no streak where none was known."""
@@ -100,7 +100,7 @@ def announce_overrun(
     """Enqueue the alerts of a run that is still going; True if alerts are due."""
     state = _state(db, overrun.job) or known or JobState()
     if not is_snoozed(state.snoozed_until, now):
-        owed = []
+        due_alerts = []
         for due in overrun_alerts(overrun, rules):
             alert = build_overrun(
                 due,
@@ -111,8 +111,8 @@ def announce_overrun(
                 state=state,
                 runbook=None,
             )._replace(degraded=True)
-            owed.append(NewAlert(due.key, due.channel, alert))
-        outbox.enqueue(db, now, owed)
+            due_alerts.append(NewAlert(due.key, due.channel, alert))
+        outbox.enqueue(db, now, due_alerts)
     return outbox.is_due(db, overrun.job, now)
 
 

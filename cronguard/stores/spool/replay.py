@@ -27,12 +27,12 @@ class Replay:
         remote: Store,
         spool: SpoolOnDemand,
         last_known: LastKnown,
-        complain: Callable[[str], None],
+        warn: Callable[[str], None],
     ) -> None:
         self._remote = remote
         self._spool = spool
         self._last_known = last_known
-        self._complain = complain
+        self._warn = warn
         self._going_on = threading.Lock()
         self._recorded: set[str] = set()
         """Runs that the store has been told of and that could not be taken out of the spool."""
@@ -64,7 +64,7 @@ class Replay:
             waiting = spool.waits(besides=self._recorded)
             gone = dead()
         except StoreError as error:
-            self._complain(f"the local spool cannot be read: {error}")
+            self._warn(f"the local spool cannot be read: {error}")
             return True
         if not waiting and not gone:
             return True
@@ -87,7 +87,7 @@ class Replay:
         for run in gone:
             if time.monotonic() >= deadline:
                 return False
-            self.tell(run, crash(datetime.now(UTC)), started=False, told=frozenset())
+            self.tell(run, crash(datetime.now(UTC)), started=False, notified=frozenset())
         return time.monotonic() < deadline  # or the store would let us wait once more
 
     def _tell_waiting(self, deadline: float | None, progress: Callable[[int], None]) -> int:
@@ -95,35 +95,35 @@ class Replay:
         page = {"limit": 1}  # most often the store still does not answer
         while entries := self._spool.made.entries(after=after, **page):
             page = {}
-            for after, run, outcome, started, told in entries:  # noqa: B007  # where to go on
+            for after, run, outcome, started, notified in entries:  # noqa: B007  # where to go on
                 if deadline is not None and time.monotonic() >= deadline:
                     return done
-                self.tell(run, outcome, started=started, told=told)
+                self.tell(run, outcome, started=started, notified=notified)
                 done += 1
                 progress(done)
         return done
 
     def tell(
-        self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str]
+        self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str]
     ) -> Finished | None:
         """Tell of one outcome; None if the store refuses it for good, or was told before."""
         if run.run_id in self._recorded:
             return None
         finished = None
         try:
-            finished = self.finish(run, outcome, started=started, told=told)
+            finished = self.finish(run, outcome, started=started, notified=notified)
         except StoreError as error:
             if isinstance(error, StoreConfigError) or not _REFUSED.fullmatch(error.code):
                 raise
-            self._complain(f"a run of {run.job} was refused and is left out: {error}")
+            self._warn(f"a run of {run.job} was refused and is left out: {error}")
         self.drop(run.run_id)
         return finished
 
     def finish(
-        self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str]
+        self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str]
     ) -> Finished:
         """`Store.finish_run`; what the store answers is noted, for other processes too."""
-        finished = self._remote.finish_run(run, outcome, started=started, told=told)
+        finished = self._remote.finish_run(run, outcome, started=started, notified=notified)
         self._last_known.note(run.job, finished.state, keep=True)
         return finished
 
@@ -134,7 +134,7 @@ class Replay:
             self._recorded.discard(run_id)
         except StoreError as error:  # another process tells it once more, which changes nothing
             self._recorded.add(run_id)
-            self._complain(f"the local spool cannot be written: {error}")
+            self._warn(f"the local spool cannot be written: {error}")
 
     def drop_recorded(self) -> None:
         """Try once more to take out what could not be taken out before."""

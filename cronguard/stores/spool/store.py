@@ -57,7 +57,7 @@ class SpooledStore:
     error is raised.
 
     ``path`` is where the spool is made when it is needed, with a folder of what the store said last
-    beside it. ``complain`` is told what a person should know.
+    beside it. ``warn`` is told what a person should know.
     """
 
     bounded = True
@@ -67,14 +67,14 @@ class SpooledStore:
         remote: Store,
         path: Path,
         *,
-        complain: Callable[[str], None] = lambda _sentence: None,
+        warn: Callable[[str], None] = lambda _sentence: None,
     ) -> None:
         self.remote = remote
         self.spool_path = path
         self._spool = SpoolOnDemand(path)
         self._last_known = LastKnown(path.with_suffix(".known"))
-        self._complain = complain
-        self._replay = Replay(remote, self._spool, self._last_known, complain)
+        self._warn = warn
+        self._replay = Replay(remote, self._spool, self._last_known, warn)
         self._quiet_until = 0.0
         self._claimed_here: set[str] = set()
         self._sweeper: tuple[Owner, Callable[[Owner], bool]] | None = None
@@ -94,33 +94,33 @@ class SpooledStore:
             self._last_known.note(run.job, started.state, keep=False)
             return started._replace(alerts_due=started.alerts_due or self._is_due(run.job))
 
-        def here(trouble: StoreError) -> Started:
+        def here(caught: StoreError) -> Started:
             for gone in self._dead():
                 self._keep(gone, crash(datetime.now(UTC)), started=False)
             self._spool.made.begin(run)
             known = self._last_known.get(run.job)
-            self._say_so(trouble)
+            self._warn_once(caught)
             count = known.consecutive_failure_count if known else 0
             return Started("running", count, None, self._is_due(run.job))
 
         return self._there_or_here(there, here)
 
     def finish_run(
-        self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str] = ()
+        self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str] = ()
     ) -> Finished:
         began_here = self._kept(lambda spool: spool.began_here(run.run_id), otherwise=False)
 
         def there() -> Finished:
             self._catch_up()
-            heard = started and not began_here
-            finished = self._replay.finish(run, outcome, started=heard, told=told)
+            stored = started and not began_here
+            finished = self._replay.finish(run, outcome, started=stored, notified=notified)
             if began_here:
                 self._replay.drop(run.run_id)
             return finished._replace(alerts_due=finished.alerts_due or self._is_due(run.job))
 
-        def here(trouble: StoreError) -> Finished:
-            finished = self._keep(run, outcome, started=started, told=told)
-            self._say_so(trouble)
+        def here(caught: StoreError) -> Finished:
+            finished = self._keep(run, outcome, started=started, notified=notified)
+            self._warn_once(caught)
             return finished
 
         return self._there_or_here(there, here)
@@ -130,18 +130,18 @@ class SpooledStore:
 
         Raises StoreConfigError, and the store's trouble where this host cannot keep it either.
         """
-        trouble: StoreError
+        caught: StoreError
         try:
             self._ask_again()
             return there()
         except StoreConfigError:
             raise
         except StoreError as error:
-            trouble = self._noted(error)
+            caught = self._noted(error)
         try:
-            return here(trouble)
+            return here(caught)
         except StoreError:
-            raise trouble from None
+            raise caught from None
 
     def _catch_up(self) -> None:
         """Raises StoreError while the store has yet to be told what came before."""
@@ -149,10 +149,10 @@ class SpooledStore:
             raise StoreError("earlier runs still wait to be recorded", code="behind")
 
     def _keep(
-        self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str] = ()
+        self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str] = ()
     ) -> Finished:
         known = self._last_known.get(run.job)
-        return self._spool.made.end(run, outcome, started=started, known=known, told=told)
+        return self._spool.made.end(run, outcome, started=started, known=known, notified=notified)
 
     def heartbeat(self, run_ids: Sequence[str], *, lease: float) -> None:
         try:
@@ -166,10 +166,12 @@ class SpooledStore:
         def there() -> bool:
             if self._kept(lambda spool: spool.began_here(overrun.run_id), otherwise=False):
                 raise StoreError("the run is only known here", code="behind")
-            untold = self._kept(lambda spool: spool.not_told(overrun, rules), otherwise=rules)
-            return self.remote.announce_overrun(overrun, untold)
+            not_notified = self._kept(
+                lambda spool: spool.not_notified(overrun, rules), otherwise=rules
+            )
+            return self.remote.announce_overrun(overrun, not_notified)
 
-        def here(_trouble: StoreError) -> bool:
+        def here(_report: StoreError) -> bool:
             known = self._last_known.get(overrun.job)
             host = self._sweeper[0].host if self._sweeper else ""
             return self._spool.made.announce_overrun(overrun, rules, known, host)
@@ -185,7 +187,7 @@ class SpooledStore:
         spool = self._spool.found
         for run in spool.dead(owner, is_dead) if spool else ():
             gone = crash(datetime.now(UTC))
-            finished = self._replay.tell(run, gone, started=False, told=frozenset())
+            finished = self._replay.tell(run, gone, started=False, notified=frozenset())
             if finished is not None:
                 found.append(_record(run, gone, finished))
         return found + self.remote.sweep(owner, is_dead=is_dead)
@@ -324,9 +326,9 @@ class SpooledStore:
             self._quiet_until = time.monotonic() + _QUIET_SECONDS
         return error
 
-    def _say_so(self, trouble: StoreError) -> None:
-        if trouble.code not in ("quiet", "behind"):
-            self._complain(f"runs are kept in {self.spool_path} until the store answers: {trouble}")
+    def _warn_once(self, caught: StoreError) -> None:
+        if caught.code not in ("quiet", "behind"):
+            self._warn(f"runs are kept in {self.spool_path} until the store answers: {caught}")
 
     def _dead(self) -> list[Run]:
         """Runs that began here and whose process is gone."""

@@ -18,3 +18,6 @@ def sql_files(schema: str) -> list[Traversable]:
         folder = files("cronguard.stores.sql") / schema
     found = [file for file in folder.iterdir() if file.name.endswith(".sql")]
     return sorted(found, key=lambda file: file.name)
+
+
+__all__ = ["sql_files"]

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
-from cronguard.core.alert_rule import is_snoozed, louder, missed_alerts, overrun_alerts
+from cronguard.core.alert_rule import is_snoozed, later_step_keys, missed_alerts, overrun_alerts
 from cronguard.core.clock import moment, new_id, rfc3339, rfc3339_or_none
 from cronguard.core.model import (
     AlertRule,
@@ -138,7 +138,7 @@ def announce_overrun(
         return False
     news = []
     for due in overrun_alerts(overrun, rules):
-        if _is_known(db, louder(overrun, due.channel)):
+        if _is_known(db, later_step_keys(overrun, due.channel)):
             continue
         alert = build_overrun(
             due,
@@ -159,10 +159,10 @@ def announce_missed(
 ) -> bool:
     """`cronguard.core.interfaces.Store.announce_missed`, inside a transaction."""
     watch = _watch(db, missed.job)
-    owed = missed_alerts(missed, rules)
+    due_alerts = missed_alerts(missed, rules)
     if watch is None or watch.judged_until != missed.judged_from:
         return False
-    if owed and is_snoozed(watch.snoozed_until, now):
+    if due_alerts and is_snoozed(watch.snoozed_until, now):
         return False
     db.execute(
         "UPDATE cronguard_jobs SET judged_until = ?, seen_until = ? WHERE job = ?",
@@ -173,7 +173,7 @@ def announce_missed(
         ),
     )
     news = []
-    for due in owed:
+    for due in due_alerts:
         alert = build_missed(
             due, missed, alert_id=new_id(), state=_state(watch), runbook=watch.runbook
         )

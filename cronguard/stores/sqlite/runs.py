@@ -9,7 +9,14 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from cronguard.core.alert_rule import Decision, crash, decide, finish_action, heard, is_snoozed
+from cronguard.core.alert_rule import (
+    Decision,
+    crash,
+    decide,
+    finish_action,
+    is_snoozed,
+    mark_notified,
+)
 from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
 from cronguard.core.model import (
     LONGEST_LEASE,
@@ -120,11 +127,11 @@ def finish(
     now: datetime,
     *,
     started: bool,
-    told: Collection[str] = (),
+    notified: Collection[str] = (),
 ) -> Finished:
     """`cronguard.core.interfaces.Store.finish_run`, inside a transaction."""
-    if told:
-        settle_told(db, run.run_id, told, now)
+    if notified:
+        settle_notified(db, run.run_id, notified, now)
     row = db.execute(STATE, (run.run_id, run.job)).fetchone()
     if row is None:
         if started and not _is_there(db, run.run_id):
@@ -134,8 +141,8 @@ def finish(
     due = bool(row[7]) and is_due(db, run.job, now)
     action = finish_action(row[6], outcome.status, started=started)
     if action in _UNCOUNTED:
-        if told:
-            after = heard(state_of(row), run.run_id, told)
+        if notified:
+            after = mark_notified(state_of(row), run.run_id, notified)
             db.execute(
                 "UPDATE cronguard_jobs SET announced = ? WHERE job = ?",
                 (",".join(sorted(after.announced)) or None, run.job),
@@ -144,7 +151,9 @@ def finish(
         return Finished(count, due)
     if action == "insert":
         _insert_running(db, run, now)
-    decision = _commit(db, run, outcome, state_of(row), now, late=action == "revise", told=told)
+    decision = _commit(
+        db, run, outcome, state_of(row), now, late=action == "revise", notified=notified
+    )
     return Finished(decision.consecutive_failure_count, due or bool(decision.alerts))
 
 
@@ -156,12 +165,14 @@ def _count(db: sqlite3.Connection, run: Run) -> int | None:
     return shown[0] if shown else None
 
 
-def settle_told(db: sqlite3.Connection, run_id: str, told: Collection[str], now: datetime) -> None:
+def settle_notified(
+    db: sqlite3.Connection, run_id: str, notified: Collection[str], now: datetime
+) -> None:
     """Alerts of a run that wait for channels that have been told without the store."""
     db.executemany(
         """UPDATE cronguard_alerts SET state = 'sent', settled_at = ?
            WHERE run_id = ? AND channel = ? AND state = 'pending'""",
-        [(rfc3339(now), run_id, channel) for channel in told],
+        [(rfc3339(now), run_id, channel) for channel in notified],
     )
 
 
@@ -276,7 +287,7 @@ def _commit(
     now: datetime,
     *,
     late: bool = False,
-    told: Collection[str] = (),
+    notified: Collection[str] = (),
 ) -> Decision:
     """Write an outcome, the job's state and the alerts owed."""
     decision = decide(
@@ -288,7 +299,7 @@ def _commit(
         snoozed=is_snoozed(before.snoozed_until, now),
         late=late,
         test_mode=run.test_mode,
-        told=told,
+        notified=notified,
     )
     finished_at = rfc3339(outcome.finished_at)
     duration = None if outcome.duration is None else round(outcome.duration * 1e6) / 1000
@@ -313,9 +324,9 @@ def _commit(
             ),
         )
     if decision.alerts:
-        from cronguard.core.payload import build_owed  # only when somebody is told
+        from cronguard.core.payload import build_due  # only when somebody is told
 
-        enqueue(db, now, build_owed(decision, run=run, outcome=outcome, before=before))
+        enqueue(db, now, build_due(decision, run=run, outcome=outcome, before=before))
     return decision
 
 

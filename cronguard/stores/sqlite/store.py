@@ -99,10 +99,12 @@ class SQLiteStore:
         return time.monotonic() - self._swept.get(job, -math.inf) >= 1.0
 
     def finish_run(
-        self, run: Run, outcome: Outcome, *, started: bool, told: Collection[str] = ()
+        self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str] = ()
     ) -> Finished:
         return self._file.write(
-            lambda db: rows.finish(db, run, outcome, self._clock(), started=started, told=told)
+            lambda db: rows.finish(
+                db, run, outcome, self._clock(), started=started, notified=notified
+            )
         )
 
     def heartbeat(self, run_ids: Sequence[str], *, lease: float) -> None:

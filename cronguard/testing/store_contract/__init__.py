@@ -8,15 +8,15 @@ from __future__ import annotations
 from cronguard.testing.store_contract._alerts import Alerts
 from cronguard.testing.store_contract._crashes import Crashes
 from cronguard.testing.store_contract._expected import Expected
+from cronguard.testing.store_contract._notified import Notified
 from cronguard.testing.store_contract._outbox import Outbox
 from cronguard.testing.store_contract._overlaps import Overlaps
 from cronguard.testing.store_contract._repeats import Repeats
 from cronguard.testing.store_contract._shown import Shown
 from cronguard.testing.store_contract._streak import Streak
-from cronguard.testing.store_contract._told import Told
 
 
-class StoreContract(Streak, Alerts, Repeats, Overlaps, Crashes, Expected, Told, Outbox, Shown):
+class StoreContract(Streak, Alerts, Repeats, Overlaps, Crashes, Expected, Notified, Outbox, Shown):
     """Subclass it, return your store from `make_store`; give `JOB` a prefix if tests share it."""
 
 

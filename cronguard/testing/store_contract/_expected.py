@@ -8,8 +8,8 @@ from typing import Any
 from cronguard.core.model import AlertRule, Missed, Overrun, Run, Schedule, Watch
 from cronguard.testing.store_contract._case import (
     HERE,
+    RULE,
     THERE,
-    TOLD,
     StoreCase,
     everybody_died,
     everybody_lives,
@@ -26,7 +26,7 @@ class Expected(StoreCase):
 
     def test_a_start_registers_what_is_expected(self) -> None:
         """Rules, runbook, max_runtime and schedule are kept with the job, and follow its starts."""
-        rules = (TOLD, AlertRule("pager", 5, 3, notify_recovery=True))
+        rules = (RULE, AlertRule("pager", 5, 3, notify_recovery=True))
         plan = Schedule("0 6 * * *", "Europe/Oslo", 300.0)
         known: dict[str, Any] = {"max_runtime": 60.0, "runbook": "https://example.org/runbook"}
         run = self.run(rules=rules, schedule=plan, **known)
@@ -38,9 +38,9 @@ class Expected(StoreCase):
         assert watch.seen_until is None
         assert [record.run_id for record in watch.running] == [run.run_id]
         self.finish(run, "failure")
-        self.play("failure", rules=(TOLD,), max_runtime=None)
+        self.play("failure", rules=(RULE,), max_runtime=None)
         watch = self.watch()
-        assert (watch.rules, watch.schedule, watch.max_runtime) == ((TOLD,), None, None)
+        assert (watch.rules, watch.schedule, watch.max_runtime) == ((RULE,), None, None)
         assert (watch.consecutive_failure_count, watch.running) == (2, ())
 
     def test_a_schedule_counts_from_its_registration(self) -> None:
@@ -156,11 +156,11 @@ class Expected(StoreCase):
         self.store.snooze(self.JOB, self.clock() + timedelta(hours=1))
         assert not self.overrun(run, 1)
         missed = self.missed(1)
-        assert not self.store.announce_missed(missed, (TOLD,))
+        assert not self.store.announce_missed(missed, (RULE,))
         assert self.watch().judged_until == missed.judged_from
         self.store.snooze(self.JOB, None)
         assert self.overrun(run, 1)
-        assert self.store.announce_missed(missed, (TOLD,))
+        assert self.store.announce_missed(missed, (RULE,))
         assert self.kinds() == ["overrun", "missed"]
 
     def missed(self, number: int) -> Missed:
@@ -177,8 +177,8 @@ class Expected(StoreCase):
         """One alert a channel and judgement; only the first of two that judge at once is heard."""
         self.play("success", runbook="https://example.org/r")
         missed = self.missed(3)
-        assert self.store.announce_missed(missed, (TOLD, AlertRule("pager", 5)))
-        assert not self.store.announce_missed(missed, (TOLD,))
+        assert self.store.announce_missed(missed, (RULE, AlertRule("pager", 5)))
+        assert not self.store.announce_missed(missed, (RULE,))
         watch = self.watch()
         assert (watch.judged_until, watch.seen_until) == (missed.judged_until, missed.seen_until)
         assert self.kinds() == ["missed", "missed"]
@@ -187,7 +187,7 @@ class Expected(StoreCase):
         assert (alert["run_id"], alert["started_at"], alert["host"]) == (None, None, None)
         assert alert["last_success_at"].startswith("2026-01-01T00:01:05")
         assert alert["runbook"] == "https://example.org/r"
-        assert self.store.announce_missed(self.missed(0), (TOLD,))
+        assert self.store.announce_missed(self.missed(0), (RULE,))
         assert len(self.kinds()) == 2
 
     def test_a_forgotten_job_is_gone_until_it_runs_again(self) -> None:
@@ -208,4 +208,4 @@ class Expected(StoreCase):
         self.store.forget(self.JOB)
         assert self.finish(run, "failure").consecutive_failure_count == 1
         assert self.shown(run).status == "failure"
-        assert self.watch().rules == (TOLD,)
+        assert self.watch().rules == (RULE,)

@@ -20,14 +20,14 @@ class Stream(httpcore.NetworkStream):
 
     def __init__(self, connection: sockets.Connection) -> None:
         self._connection = connection
-        self._heard = False
+        self._received = False
         self._broken = False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
         data = self._connection.recv(max_bytes)
-        if not data and not self._heard:
+        if not data and not self._received:
             raise ChannelError("connection_reset" if self._broken else "connection_closed")
-        self._heard = True
+        self._received = True
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
@@ -78,7 +78,7 @@ class Backend(httpcore.NetworkBackend):
         )
 
 
-class _Hush(logging.Filter):
+class _Silence(logging.Filter):
     """httpcore's debug lines hold answer headers, which can repeat a secret of the request."""
 
     def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
@@ -86,16 +86,16 @@ class _Hush(logging.Filter):
 
 
 _here = threading.local()
-_filter = _Hush()
+_filter = _Silence()
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
+def silence_logging() -> Iterator[None]:
     """No log lines of httpcore from this thread; those of a program's own requests stay."""
     for name in ("httpcore.connection", "httpcore.http11"):
         logging.getLogger(name).addFilter(_filter)
-    _here.hushed = True
+    _here.silence_logging = True
     try:
         yield
     finally:
-        _here.hushed = False
+        _here.silence_logging = False

@@ -3,39 +3,39 @@
 from __future__ import annotations
 
 from cronguard.core.model import AlertRule, Finished, Outcome, Run
-from cronguard.testing.store_contract._case import FAILURE, TOLD, StoreCase
+from cronguard.testing.store_contract._case import FAILURE, RULE, StoreCase
 
 
-class Told(StoreCase):
+class Notified(StoreCase):
     """Channels that were told of an outcome without the store."""
 
     def test_what_was_told_without_the_store_is_not_told_again(self) -> None:
         """Not by the finish that brings it, not by the failures after it, for those channels."""
-        rules = (TOLD, AlertRule("pager"))
+        rules = (RULE, AlertRule("pager"))
         first, second, third = (self.run(rules=rules, overlap="allow") for _ in range(3))
-        self.ended(first, told=("told",))
+        self.ended(first, notified=("told",))
         assert self.kinds() == []
         self.ended(second)
         assert [(a.kind, a.channel) for a in self.store.alerts()] == [("failing", "pager")]
         self.ended(third)
         assert len(self.kinds()) == 1
         again = self.run(rules=(*rules, AlertRule("third", 4)), test_mode=True)
-        self.ended(again, told=("third", "pager"))
+        self.ended(again, notified=("third", "pager"))
         assert next((a.kind, a.channel) for a in self.store.alerts()) == ("test", "told")
-        self.ended(self.run(rules=(AlertRule("pager", 1, 1),)), told=("pager",))
+        self.ended(self.run(rules=(AlertRule("pager", 1, 1),)), notified=("pager",))
         assert len(self.store.alerts()) == 2
 
-    def ended(self, run: Run, told: tuple[str, ...] = ()) -> Finished:
+    def ended(self, run: Run, notified: tuple[str, ...] = ()) -> Finished:
         """A run whose start was never stored failed, and some were told of it."""
         outcome = Outcome("failure", run.started_at, 0.0, FAILURE)
-        return self.store.finish_run(run, outcome, started=False, told=told)
+        return self.store.finish_run(run, outcome, started=False, notified=notified)
 
     def test_telling_comes_too_late_for_nobody(self) -> None:
         """A finish that was stored after all: what it enqueued for those told is not sent."""
-        rules = (TOLD._replace(threshold=1), AlertRule("pager", 1))
+        rules = (RULE._replace(threshold=1), AlertRule("pager", 1))
         run = self.run(rules=rules)
         self.ended(run)
-        self.ended(run, told=("told",))
+        self.ended(run, notified=("told",))
         assert [a.channel for a in self.store.alerts(state="pending")] == ["pager"]
         assert self.store.watches()[0].consecutive_failure_count == 1
 
@@ -43,13 +43,13 @@ class Told(StoreCase):
         """Below the threshold too; but of the next incident."""
         run = self.run()
         self.ended(run)
-        self.ended(run, told=("told",))
+        self.ended(run, notified=("told",))
         self.fail(3)
         assert self.kinds() == []
         self.play("success")
-        self.ended(run, told=("told",))
+        self.ended(run, notified=("told",))
         self.fail(1)
-        self.ended(run, told=("told",))
+        self.ended(run, notified=("told",))
         self.fail(1)
         assert self.kinds() == ["failing"]
 
@@ -59,7 +59,7 @@ class Told(StoreCase):
         first = self.run(rules=rules)
         self.ended(first)
         self.fail(1, rules=rules)
-        self.ended(first, told=("told",))
+        self.ended(first, notified=("told",))
         self.fail(2, rules=rules)
         assert self.kinds() == []
 
@@ -68,7 +68,7 @@ class Told(StoreCase):
         success is no news of their failures."""
         gone, after = self._crash()
         late = Outcome("success", gone.started_at, 1.0)
-        self.store.finish_run(gone, late, started=True, told=("told",))
+        self.store.finish_run(gone, late, started=True, notified=("told",))
         self.finish(after, "failure")
         self.fail(1)
         assert self.kinds() == ["failing"]
