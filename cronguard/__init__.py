@@ -7,6 +7,43 @@
 
 Importing this package reads no file, starts no thread and loads no third-party module: what a
 name needs is loaded when the name is first used.
+
+For whoever works on cronguard: the house, from the ground up. Imports only go down.
+
+    core       what a run, an alert and a job are, and who is alerted when; no I/O
+    process    living in somebody else's process: log, threads, signals, forks, identity
+    privacy    what may leave: an exception goes in, a redacted failure comes out
+    stores     where runs, streaks and the outbox are kept: sqlite, server, spool
+    channels   where alerts go, one file each; transport is how they get there
+    settings   options, files, environment, plugins, secrets
+    runtime    the composition root, delivery, watchdog, check
+    guarding   what happens to one call: decorator, context manager, call, recording
+    testing    what users' tests get: pytest plugin, fakes, contracts
+    cli        the commands
+
+The life of a run that fails and alerts, on SQLite, top to bottom:
+
+ 1. ``guarding/decorator.py`` wrapped the function when its module was imported.
+ 2. ``guarding/call.py``: one call. Start, the function, end; its exception goes through as it is.
+ 3. ``guarding/recording.py``: the run as this process sees it. ``prepare``, ``start``, ``end``.
+ 4. ``runtime/composition.py``: at the first run only, ``settings/loading.py`` reads what is set,
+    ``runtime/store_factory.py`` opens the store, and both become the process's
+    ``runtime/runtime.py``, which every run shares.
+ 5. ``stores/sqlite/store.py``, ``start_run``: in one transaction dead runs of the job are counted
+    and the row is inserted as ``running``, or as ``skipped`` if a live run holds the lease
+    (``stores/sqlite/runs.py``; ``stores/sqlite/file.py`` makes the transaction).
+ 6. The function raises. ``privacy/capture.py`` keeps type, code and place of the error,
+    ``privacy/redaction.py`` what may be shown of its message.
+ 7. ``finish_run``, again one transaction: ``core/alert_rule.py`` decides count and alerts,
+    ``core/payload.py`` freezes what they say, ``stores/sqlite/outbox.py`` enqueues them.
+ 8. ``runtime/delivery.py``: in the background and under one deadline, claim, send, settle.
+    ``runtime/channel_threads.py`` has a thread for each channel, ``runtime/channel_factory.py``
+    builds the channel with its secrets, ``channels/console.py`` or another one sends.
+
+A remote store is ``stores/server`` behind ``stores/spool``, which keeps what it does not take.
+What no process saw (killed, hung, never started) ``runtime/check.py`` finds. So an alert that did
+not come was not decided (7: threshold, snooze, an incident already announced), not taken (8: the
+outbox keeps it with a code), or refused for good (``dead``); ``cronguard status`` says which.
 """
 
 from __future__ import annotations

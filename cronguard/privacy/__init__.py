@@ -10,7 +10,6 @@ __all__ = [
     "error_code",
     "error_location",
     "error_type",
-    "known",
     "mask",
     "message",
     "patterns",

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from cronguard.privacy.known import Known
 from cronguard.privacy.mask import MASK
 from cronguard.privacy.patterns import always_masked
 from cronguard.privacy.templates import SpanKind, matches, stands_alone
-from cronguard.privacy.words import Words
+from cronguard.privacy.words import Known, Words
 
 _UNKNOWN, _KEPT, _MASKED = 0, 1, 2
 

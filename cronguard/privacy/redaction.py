@@ -14,10 +14,10 @@ from cronguard.core.rendering import ESCAPES
 from cronguard.privacy.code_text import code_text
 from cronguard.privacy.error_code import Role, read, related
 from cronguard.privacy.error_type import error_type
-from cronguard.privacy.known import Known, keep_of
 from cronguard.privacy.mask import MOST_CHARACTERS, clean
 from cronguard.privacy.message import redact_message
 from cronguard.privacy.vocabulary import vocabulary
+from cronguard.privacy.words import Known, keep_of
 from cronguard.process.signals import attempt
 
 _MOST_RELATED = 6

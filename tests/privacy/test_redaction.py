@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from cronguard.privacy import redaction
 from cronguard.privacy.capture import capture, capture_output
-from cronguard.privacy.known import keep_of
 from cronguard.privacy.mask import MASK, clean
 from cronguard.privacy.redaction import redact_error, redact_output, redact_text
 from cronguard.privacy.vocabulary import read_data, vocabulary
+from cronguard.privacy.words import keep_of
 
 SECRETS = [
     "sk_live_51Habcdefghijklmnop",
