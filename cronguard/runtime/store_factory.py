@@ -25,11 +25,14 @@ def open_store(settings: Settings) -> Store:
     if not isinstance(setting, str | SecretRef):
         return setting
     target = store_target(setting, os.environ)
-    from cronguard.settings.plugins import STORES, load  # the default store needs none
+    if target.plugin == "sqlite":  # looking up a plugin costs more than it
+        from cronguard.stores.sqlite.store import SQLiteStore  # adapters come late
+
+        return SQLiteStore.from_url(f"sqlite:///{target.location}", timeout=settings.store_timeout)
+    from cronguard.settings.plugins import STORES, load
 
     kind = load(STORES, target.plugin)
-    url = f"sqlite:///{target.location}" if target.plugin == "sqlite" else target.location
-    return cast("Store", kind.from_url(url, timeout=settings.store_timeout))  # type: ignore[attr-defined]  # a store class's duty
+    return cast("Store", kind.from_url(target.location, timeout=settings.store_timeout))  # type: ignore[attr-defined]  # a store class's duty
 
 
 def with_timeouts_and_spool(store: Store, settings: Settings) -> Store:

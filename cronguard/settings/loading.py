@@ -16,7 +16,6 @@ from cronguard.core.text import show, suggest
 from cronguard.settings.channels import ChannelLoader
 from cronguard.settings.file import read_settings_file
 from cronguard.settings.options import JobConfig, check_job_name, check_option
-from cronguard.settings.secrets import parse_reference
 from cronguard.settings.store_url import store_target
 from cronguard.settings.types import (
     DEFAULT_REDACT,
@@ -26,6 +25,7 @@ from cronguard.settings.types import (
     Loaded,
     Notes,
     Settings,
+    parse_reference,
 )
 from cronguard.settings.values import (
     KEYS,

@@ -1,34 +1,16 @@
-"""Secret references, such as ``env:ONCALL_URL``: recognised here, resolved when sending."""
+"""Secrets behind references, such as ``env:ONCALL_URL``: read when an alert is sent."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from cronguard.core.errors import SecretError
 from cronguard.core.interfaces import SecretSource
 from cronguard.core.model import SecretRef
-
-SCHEMES = ("env", "vault")
-"""Schemes of cronguard's own; others come from the entry-point group ``cronguard.secrets``."""
-DEPTH = 3
-"""How many references in a row are followed."""
+from cronguard.settings.types import DEPTH, SCHEMES, parse_reference
 
 _CODES = ("secret_missing", "secret_unreadable")
 _OWN_VAULT = "cronguard.settings.secret_sources.vault"
-_LENGTH = 200
-_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
-_NAME_LETTERS = _LETTERS | frozenset("-./:")
-
-
-def parse_reference(text: str, schemes: Collection[str] = SCHEMES) -> SecretRef | None:
-    """The reference that ``text`` is, or None if it is a plain value or of another scheme."""
-    scheme, colon, name = text.strip().partition(":")
-    if not colon or scheme not in schemes:
-        return None
-    letters = _LETTERS if scheme == "env" else _NAME_LETTERS
-    if not 0 < len(name) <= _LENGTH or name.startswith("//") or not letters.issuperset(name):
-        return None
-    return SecretRef(scheme, name)
 
 
 def resolve(ref: SecretRef, sources: Mapping[str, SecretSource]) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from cronguard.core.errors import ConfigError
 from cronguard.core.model import SecretRef
 from cronguard.core.text import suggest
-from cronguard.settings.secrets import DEPTH, parse_reference
+from cronguard.settings.types import DEPTH, parse_reference
 
 BUILTIN_SCHEMES = {
     "sqlite": "sqlite",

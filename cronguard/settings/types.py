@@ -3,7 +3,7 @@
 # No `from __future__ import annotations` here: a NamedTuple compiles every annotation that is text,
 # which costs each cron process more than all the rest of this module.
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
@@ -19,9 +19,16 @@ if TYPE_CHECKING:
 
 CHANNEL_RULES = ("threshold", "realert_every")
 """What every channel can be told besides its own options and its ``type``."""
+SCHEMES = ("env", "vault")
+"""Schemes of cronguard's own; others come from the entry-point group ``cronguard.secrets``."""
+DEPTH = 3
+"""How many references in a row are followed."""
 DEFAULT_STORE_TIMEOUT = 2.0
 DEFAULT_REDACT: Literal["scrub"] = "scrub"
 _LINE = 500
+_NAME_LENGTH = 200
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
+_NAME_LETTERS = _LETTERS | frozenset("-./:")
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -140,3 +147,14 @@ class Layer(NamedTuple):
     def source(self, key: str) -> str:
         """Where the layer has its value of a top-level key from."""
         return f"environment CRONGUARD_{key.upper()}" if self.label == "environment" else self.label
+
+
+def parse_reference(text: str, schemes: Collection[str] = SCHEMES) -> SecretRef | None:
+    """The reference that ``text`` is, or None if it is a plain value or of another scheme."""
+    scheme, colon, name = text.strip().partition(":")
+    if not colon or scheme not in schemes:
+        return None
+    letters = _LETTERS if scheme == "env" else _NAME_LETTERS
+    if not 0 < len(name) <= _NAME_LENGTH or name.startswith("//") or not letters.issuperset(name):
+        return None
+    return SecretRef(scheme, name)

@@ -21,9 +21,8 @@ from cronguard.settings.options import (
     check_span,
     parse_duration,
 )
-from cronguard.settings.secrets import SCHEMES, parse_reference
 from cronguard.settings.store_url import BUILTIN_SCHEMES, StoreTarget, absolute_store, parse_store
-from cronguard.settings.types import Layer
+from cronguard.settings.types import SCHEMES, Layer, parse_reference
 
 KEYS = (
     *("store", "channels", "channel", "job"),

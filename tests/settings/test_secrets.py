@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from cronguard.core.errors import ChannelError, SecretError
 from cronguard.core.model import SecretRef
 from cronguard.settings.secret_sources.env import EnvironmentSecrets
-from cronguard.settings.secrets import parse_reference, resolve
+from cronguard.settings.secrets import resolve
+from cronguard.settings.types import parse_reference
 
 HOOK = "https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/abcdefghijklmnopqrstuvwx"
 

@@ -235,7 +235,7 @@ def check() -> int:
 
 def _names(options: Iterable[object]) -> list[str]:
     """What the options name in the vault; an environment variable may name it for them."""
-    from cronguard.settings.secrets import DEPTH, parse_reference
+    from cronguard.settings.types import DEPTH, parse_reference
 
     found = []
     for option in options:
