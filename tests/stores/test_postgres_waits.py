@@ -39,11 +39,11 @@ def run_in_thread(monkeypatch):
     """What was asked of threads: the names of the functions."""
     asked, make = [], TimeoutPool.run_in_thread
 
-    def heard(bound, work, timeout):
+    def noting(pool, work, timeout):
         asked.append(work.__name__)
-        return make(bound, work, timeout)
+        return make(pool, work, timeout)
 
-    monkeypatch.setattr(TimeoutPool, "aside", heard)
+    monkeypatch.setattr(TimeoutPool, "run_in_thread", noting)
     return asked
 
 
@@ -82,7 +82,7 @@ def test_a_server_that_does_not_answer(then, run_in_thread):
         error = ended(lambda: store.history("x" * 20_000_000))
         assert (type(error), error.code) == (StoreError, "timeout")
         assert "did not answer within 0.3 s" in str(error)
-    assert run_in_thread == ["see_out"]
+    assert run_in_thread == ["drain_and_close"]
 
 
 def test_a_server_that_greets_nobody(run_in_thread):
@@ -194,11 +194,11 @@ def test_what_a_signal_handler_raises_ends_the_wait(kind):
 FORKS = """
     import os, signal, sys, threading, time, psycopg
     from cronguard import StoreError
-    from cronguard.stores.timeouts import bounded_store
+    from cronguard.stores.timeouts import with_timeouts
     from cronguard.stores.server.postgres import PostgresStore
 
     url = sys.argv[1]
-    store = bounded_store(PostgresStore(url), 60.0)
+    store = with_timeouts(PostgresStore(url), 60.0)
     store.jobs()
     (link,) = store._store._idle
     children, forked = [], threading.Event()
@@ -253,10 +253,10 @@ GEVENT = """
     {early}
     import psycopg
     from cronguard.stores.server.postgres import PostgresStore
-    from cronguard.stores.timeouts import bounded_store
+    from cronguard.stores.timeouts import with_timeouts
 
     url = sys.argv[1]
-    store = bounded_store(PostgresStore(url), 30.0)
+    store = with_timeouts(PostgresStore(url), 30.0)
     store.jobs()
     {late}
     import gevent

@@ -82,7 +82,7 @@ class _Silence(logging.Filter):
     """httpcore's debug lines hold answer headers, which can repeat a secret of the request."""
 
     def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
-        return not getattr(_here, "hushed", False)
+        return not getattr(_here, "silenced", False)
 
 
 _here = threading.local()
@@ -94,8 +94,8 @@ def silence_logging() -> Iterator[None]:
     """No log lines of httpcore from this thread; those of a program's own requests stay."""
     for name in ("httpcore.connection", "httpcore.http11"):
         logging.getLogger(name).addFilter(_filter)
-    _here.silence_logging = True
+    _here.silenced = True
     try:
         yield
     finally:
-        _here.silence_logging = False
+        _here.silenced = False
