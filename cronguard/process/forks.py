@@ -1,10 +1,18 @@
-"""When the program forks: what a thread of ours has locked would stay locked in the child.
+"""Forks of the process that cronguard is a guest of: the one place that registers for them.
 
-Nearly every lock of ours is made anew in a child. What cannot be are Python's own locks, one for
-each module that is being imported: a child that imports the same module would wait for ever for a
-thread that it does not have. Ours come late, in threads of ours and in those that run a guarded
-function for the first time. So a fork waits a moment for them to end, and a child forgets those
-that were under way all the same, to import the modules afresh.
+What is done at a fork is done in phases, in this order, whoever was imported first:
+
+1. ``threads`` are sent home, so that a program that forks is not warned of ours.
+2. ``imports`` are waited for. Nearly every lock of ours is made anew in a child. What cannot be are
+   Python's own locks, one for each module that is being imported: a child that imports the same
+   module would wait for ever for a thread that it does not have. Ours come late, in threads of ours
+   and in those that run a guarded function for the first time. So a fork waits a moment for them
+   to end, and a child forgets those that were under way all the same, to import them afresh.
+3. ``files`` are closed last, from a list that is read then, and none is opened until the fork is
+   over: whatever a thread begins while others are waited for, it is in no file when the fork comes.
+
+Then the parent takes up its files and threads again, and the child forgets its parent's imports,
+files, threads and ``process``: who it is and what it shares.
 """
 
 from __future__ import annotations
@@ -14,25 +22,58 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, TypeAlias
 
+Phase: TypeAlias = Literal["threads", "imports", "files", "process"]
+_Hooks: TypeAlias = dict[Phase, list[Callable[[], object]]]
+
+_BEFORE: tuple[Phase, ...] = ("threads", "imports", "files")
+_IN_PARENT: tuple[Phase, ...] = ("files", "threads")
+_IN_CHILD: tuple[Phase, ...] = ("imports", "files", "threads", "process")
 _PATIENCE = 1.0
+_TURN_PATIENCE = 3.0
 _END_PATIENCE = 0.05
 _PREFIX = "cronguard-"
 """How the names of our threads begin."""
-_hooked = False
+_before: _Hooks = {phase: [] for phase in _BEFORE}
+_in_parent: _Hooks = {phase: [] for phase in _IN_PARENT}
+_in_child: _Hooks = {phase: [] for phase in _IN_CHILD}
+_change = threading.RLock()
+"""Held for what of the following must change together."""
+_forking: list[int] = []
+"""The thread that forks, once for each fork under way: its signal handler may fork meanwhile."""
+_begun: set[Phase] = set()
+"""The phases before that fork which have begun."""
 
 
-def watch() -> None:
-    """From now on, in this process and in those that it forks.
+def register(
+    phase: Phase,
+    *,
+    before: Callable[[], object] | None = None,
+    after_in_parent: Callable[[], object] | None = None,
+    after_in_child: Callable[[], object] | None = None,
+) -> None:
+    """Have these called in their phase of every fork from now on.
 
-    To be called before anything of ours is imported late.
+    Each may be called when there is nothing to do for it. In the middle of a fork ``before`` is
+    called at once if its phase has begun.
     """
-    global _hooked  # noqa: PLW0603  # once a process tree
-    if not _hooked and hasattr(os, "register_at_fork"):
-        _hooked = True
-        os.register_at_fork(before=_before, after_in_child=_after_in_child)
+    with _change:
+        for hooks, work in (
+            (_before, before),
+            (_in_parent, after_in_parent),
+            (_in_child, after_in_child),
+        ):
+            if work is not None:
+                hooks[phase].append(work)
+        if before is not None and phase in _begun:
+            before()
+
+
+def forking_thread() -> int | None:
+    """Return the thread whose fork is under way, or None."""
+    return _forking[-1] if _forking else None
 
 
 def wait_for_end(thread: threading.Thread) -> None:
@@ -59,7 +100,67 @@ def after_the_fork(work: Callable[[], None]) -> None:
         work()
 
 
-def _before() -> None:
+def call_each(calls: Iterable[Callable[[], object]]) -> None:
+    """Call all of them, whatever one raises or a signal handler raises meanwhile, and raise that.
+
+    Python says what a hook has raised, and forks all the same.
+    """
+    interrupted_by: BaseException | None = None
+    for call in calls:
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001  # raised below
+            interrupted_by = interrupted_by or error
+    if interrupted_by is not None:
+        raise interrupted_by
+
+
+def _prepare() -> None:
+    give_up = time.monotonic() + _TURN_PATIENCE
+    while not _begin():
+        if time.monotonic() >= give_up:
+            return
+        time.sleep(0.001)
+    call_each(work for phase in _BEFORE for work in _begun_hooks(phase))
+
+
+def _begin() -> bool:
+    """Note the fork; return False while one of another thread is under way."""
+    me = threading.get_ident()
+    with _change:
+        if forking_thread() not in (None, me):
+            return False
+        _forking.append(me)
+        return True
+
+
+def _begun_hooks(phase: Phase) -> list[Callable[[], object]]:
+    """Note that the phase has begun; return what is to be done in it as things stand now."""
+    with _change:
+        _begun.add(phase)
+        return _before[phase].copy()
+
+
+def _resume() -> None:
+    with _change:
+        if forking_thread() != threading.get_ident():
+            return  # another thread's fork took too long for this one to wait
+        _forking.pop()
+        if _forking:
+            return
+        _begun.clear()
+    call_each(work for phase in _IN_PARENT for work in _in_parent[phase])
+
+
+def _renew() -> None:
+    global _change  # noqa: PLW0603  # the child's own
+    _change = threading.RLock()
+    _forking.clear()
+    _begun.clear()
+    call_each(work for phase in _IN_CHILD for work in _in_child[phase])
+
+
+def _wait_for_imports() -> None:
     """Wait for imports of our threads, and for those of our modules, whoever asked for them."""
     ours = {t.ident for t in threading.enumerate() if t.name.startswith(_PREFIX)}
     give_up = time.monotonic() + _PATIENCE
@@ -70,7 +171,7 @@ def _before() -> None:
         time.sleep(0.001)
 
 
-def _after_in_child() -> None:
+def _forget_imports() -> None:
     for name, owner in _held_by_others():
         _locks().pop(name, None)
         spec = getattr(sys.modules.get(name), "__spec__", None)
@@ -88,3 +189,8 @@ def _held_by_others() -> list[tuple[str, int | None]]:
 def _locks() -> dict[str, Any]:
     locks: dict[str, Any] = getattr(getattr(importlib, "_bootstrap", None), "_module_locks", {})
     return locks
+
+
+register("imports", before=_wait_for_imports, after_in_child=_forget_imports)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_prepare, after_in_parent=_resume, after_in_child=_renew)

@@ -11,18 +11,15 @@ import socket
 import sys
 
 from cronguard.core.model import Owner
+from cronguard.process import forks
 
 _me: Owner | None = None
-_hooked = False
 
 
 def current_owner() -> Owner:
     """This process, looked up once and again after a fork."""
-    global _me, _hooked  # noqa: PLW0603  # a cache of one value a process
+    global _me  # noqa: PLW0603  # a cache of one value a process
     if _me is None:
-        if not _hooked and hasattr(os, "register_at_fork"):
-            _hooked = True
-            os.register_at_fork(after_in_child=_forget)  # asking for the pid each time costs more
         pid = os.getpid()
         _me = Owner(_host(), pid, _space(), _start_time(pid)[0])
     return _me
@@ -31,6 +28,9 @@ def current_owner() -> Owner:
 def _forget() -> None:
     global _me  # noqa: PLW0603  # likewise
     _me = None
+
+
+forks.register("process", after_in_child=_forget)  # asking for the pid each time costs more
 
 
 def is_dead(owner: Owner) -> bool:

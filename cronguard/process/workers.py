@@ -7,7 +7,6 @@ process's end none can be started.
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
@@ -16,14 +15,12 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, TypeVar
 
-from cronguard.process.forks import wait_for_end
-from cronguard.process.forks import watch as watch_forks
+from cronguard.process.forks import register, wait_for_end
 
 T = TypeVar("T")
 
 _MOST_IDLE = 4
 _idle: list[_Worker] = []
-_hooked = False
 
 
 class Overdue(Exception):  # noqa: N818  # a state of the call, told to the caller
@@ -160,24 +157,17 @@ def _worker() -> _Worker:
         return _idle.pop()
     except IndexError:
         pass
-    _hook()
     try:
         return _Worker()
     except RuntimeError:
         raise NoThread from None
 
 
-def _hook() -> None:
-    global _hooked  # noqa: PLW0603  # once a process tree
-    watch_forks()
-    if not _hooked and hasattr(os, "register_at_fork"):
-        _hooked = True
-        os.register_at_fork(before=_before_fork, after_in_child=_idle.clear)
-
-
-def _before_fork() -> None:
-    """Send idle threads home."""
+def _send_idle_home() -> None:
     while _idle:
         worker = _idle.pop()
         worker.inbox.put(None)
         wait_for_end(worker.thread)
+
+
+register("threads", before=_send_idle_home, after_in_child=_idle.clear)

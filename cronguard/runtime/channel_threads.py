@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 from cronguard.core.interfaces import Channel
 from cronguard.core.model import Delivery, Message, Settlement
-from cronguard.process.forks import watch as watch_forks
 
 
 class Attempt(NamedTuple):
@@ -41,7 +40,6 @@ class ChannelThreads:
         self.results: queue.SimpleQueue[Attempt] = queue.SimpleQueue()
         self.begun: dict[str, float] = {}
         """alert_id → when its try began; for those that have begun."""
-        watch_forks()
         self._attempt = attempt
         self._inboxes: dict[str, queue.SimpleQueue[_Work | None]] = {}
         try:

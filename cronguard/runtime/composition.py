@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from cronguard.core.errors import CronguardError
 from cronguard.process import log
-from cronguard.process.forks import after_the_fork
-from cronguard.process.forks import watch as watch_forks
+from cronguard.process.forks import after_the_fork, register
 from cronguard.runtime.runtime import Runtime
 from cronguard.settings.loading import Loaded, load_settings
 
@@ -30,7 +29,6 @@ _overrides: Mapping[str, Any] = {}
 _inherited: list[Runtime] = []
 _paused: Runtime | None = None
 _hooked = False
-_watchdog_hooked = False
 
 
 def current() -> Runtime:
@@ -103,7 +101,6 @@ def _build() -> Runtime:
         if _current is None:
             _hook()
             composed = compose(_overrides, log.warning_once)
-            _hook_watchdog()
             _current = _current or composed  # type: ignore[redundant-expr]  # a signal handler may have been quicker
         return _current
 
@@ -159,24 +156,10 @@ def _hook() -> None:
         watch_celery(_at_exit)
     if _hooked:
         return
-    watch_forks()
     import atexit  # not at import
 
     _hooked = True
     atexit.register(_at_exit)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_after_fork)
-
-
-def _hook_watchdog() -> None:
-    """After the store's own hooks, or the file would be held while a thread ends or begins.
-
-    Under gevent other greenlets go on meanwhile, and would wait for it.
-    """
-    global _watchdog_hooked  # noqa: PLW0603  # once a process tree
-    if not _watchdog_hooked and hasattr(os, "register_at_fork"):
-        _watchdog_hooked = True
-        os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)
 
 
 def _at_exit() -> None:
@@ -185,18 +168,21 @@ def _at_exit() -> None:
         runtime.close()
 
 
-def _before_fork() -> None:
+def _pause_watchdog() -> None:
     """Since 3.12 a process that forks is warned of its threads, ours included."""
     global _paused  # noqa: PLW0603  # until the fork is done
-    _paused = _current if _current is not None and _current.watchdog.pause() else None
+    if _current is not None and _current.watchdog.pause():
+        _paused = _current
 
 
-def _after_fork_in_parent() -> None:
-    if _paused is not None:
-        after_the_fork(_paused.watchdog.ensure)
+def _resume_watchdog() -> None:
+    global _paused  # the fork is done
+    paused, _paused = _paused, None
+    if paused is not None:
+        after_the_fork(paused.watchdog.ensure)
 
 
-def _after_fork() -> None:
+def _forget_runtime() -> None:
     """A child shares neither threads nor locks nor connections with its parent.
 
     The parent's objects are kept, unused: closing an inherited SQLite connection here would drop
@@ -207,3 +193,7 @@ def _after_fork() -> None:
     if _current is not None:
         _inherited.append(_current)
         _current = None
+
+
+register("threads", before=_pause_watchdog, after_in_parent=_resume_watchdog)
+register("process", after_in_child=_forget_runtime)

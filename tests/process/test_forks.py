@@ -215,9 +215,7 @@ def test_a_child_imports_what_a_thread_was_about_to_import(place):
     """Forked between two steps of Python's own lock, which then names no owner."""
     code = """
         import importlib._bootstrap, os, signal, threading
-        import cronguard.process.forks
 
-        cronguard.process.forks.watch()
         lock = importlib._bootstrap._get_module_lock("colorsys")
         thread = threading.Thread(target=lock.lock.acquire)
         thread.start()
@@ -294,7 +292,7 @@ def test_a_child_never_waits_for_a_thread_that_it_does_not_have(place):
     """Forked while one is inside SQLite, and another importing, it does both freely."""
     code = """
         import os, signal, sys, threading
-        import cronguard.process.forks, cronguard.runtime.channel_threads
+        import cronguard.process.forks
 
         stop = threading.Event()
 
@@ -310,7 +308,6 @@ def test_a_child_never_waits_for_a_thread_that_it_does_not_have(place):
                     sys.modules.pop(name, None)
 
         cronguard.process.forks._PATIENCE = 0.005  # this thread never stops importing
-        cronguard.process.forks.watch()
         threads = [threading.Thread(target=work) for _ in range(2)]
         threads.append(threading.Thread(target=keep_importing, name="cronguard-channel-x"))
         for thread in threads:
@@ -331,6 +328,181 @@ def test_a_child_never_waits_for_a_thread_that_it_does_not_have(place):
         """
     done = place.run(code, timeout=300)
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
+FIRST = """
+    import os, sys, threading, time
+
+    last = lambda: None
+    os.register_at_fork(before=lambda: last())  # whoever comes first is called last
+
+    from cronguard import cron_guarded, guard
+
+    def in_no_file():
+        fork = sys.modules["cronguard.stores.sqlite.forks"]
+        return all(file.lock.locked() and file.connection is None for file in list(fork._files))
+
+    def fork():
+        if (pid := os.fork()) == 0:
+            os._exit(0)
+        return os.waitpid(pid, 0)[1]
+
+    @cron_guarded(overlap="allow")
+    def nightly():
+        pass
+    """
+
+
+@pytest.fixture
+def run_last(place):
+    """What runs a script whose hook, its function ``last``, is called after all of ours."""
+
+    def run(code):
+        script = place.folder / "last.py"
+        script.write_text(dedent(FIRST) + dedent(code), encoding="utf-8")
+        return place.run(script)
+
+    return run
+
+
+def test_no_file_is_open_when_a_fork_comes(run_last):
+    """Whatever threads are doing, and several fork: in the last hook every file's lock is held."""
+    code = """
+        from cronguard.stores.sqlite.store import SQLiteStore
+
+        stop, found = threading.Event(), []
+
+        def keep_reading(store):
+            while not stop.is_set():
+                store._file.read(lambda db: None)
+
+        def keep_running():
+            while not stop.is_set():
+                nightly()
+
+        def last():
+            time.sleep(0.02)
+            found.append(in_no_file())
+
+        readers = [SQLiteStore(f"{number}.db") for number in range(2)]
+        busy = [threading.Thread(target=keep_reading, args=(store,)) for store in readers]
+        busy.append(threading.Thread(target=keep_running))
+        forking = [threading.Thread(target=lambda: [fork() for _ in range(8)]) for _ in range(2)]
+        for thread in busy + forking:
+            thread.start()
+        for thread in forking:
+            thread.join()
+        stop.set()
+        print(found.count(True), found.count(False))
+        """
+    done = run_last(code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "16 0\n", "")
+
+
+def test_a_file_that_is_made_while_a_process_forks(run_last):
+    """It is opened when the fork is over."""
+    code = """
+        from cronguard.stores.sqlite.store import SQLiteStore
+
+        made, stores, found, written = threading.Event(), [], [], []
+
+        def make():
+            stores.append(SQLiteStore("made.db"))
+            made.set()
+            stores[0]._file.write(lambda db: written.append(True))
+
+        def last():
+            thread.start()
+            made.wait(30)
+            time.sleep(0.2)  # is enough to open it
+            found.append(in_no_file())
+
+        nightly()
+        thread = threading.Thread(target=make)
+        status = fork()
+        thread.join()
+        print(status, found, written)
+        """
+    done = run_last(code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0 [True] [True]\n", "")
+
+
+def test_a_first_run_that_begins_while_a_process_forks(place, run_last):
+    """Not even what closes files was loaded when the fork began; the run waits until it is over."""
+    code = """
+        found = []
+
+        def last():
+            assert "cronguard.stores.sqlite.store" not in sys.modules
+            thread.start()
+            end = time.monotonic() + 30
+            while time.monotonic() < end:
+                fork = sys.modules.get("cronguard.stores.sqlite.forks")
+                if len(getattr(fork, "_files", ())):
+                    break
+                time.sleep(0.001)
+            time.sleep(0.2)  # is enough to open it
+            found.append(in_no_file())
+
+        thread = threading.Thread(target=nightly)
+        status = fork()
+        thread.join()
+        print(status, found)
+        """
+    done = run_last(code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0 [True]\n", "")
+    assert place.statuses() == ["success"]
+
+
+def test_a_fork_in_the_middle_of_a_fork(place, run_last):
+    """As a signal handler may: what the outer one holds is held until that is over."""
+    code = """
+        found = []
+
+        def last():
+            if not found:
+                found.append(False)
+                fork()
+                found[0] = in_no_file()
+
+        nightly()
+        fork()
+        nightly()
+        print(found)
+        """
+    done = run_last(code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[True]\n", "")
+    assert place.statuses() == ["success"] * 2
+
+
+def test_a_run_in_the_middle_of_a_fork(place, run_last):
+    """By a signal handler of the very thread that forks: it waits for nothing, and is kept."""
+    code = """
+        def last():
+            begun = time.monotonic()
+            nightly()
+            print(time.monotonic() - begun < 1)
+
+        nightly()
+        fork()
+        """
+    done = run_last(code)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+    assert place.statuses() == ["success"] * 2
+
+
+def test_a_fork_inside_a_transaction(run_last):
+    """By a signal handler or a finalizer: it does not wait for itself."""
+    code = """
+        from cronguard.stores.sqlite.store import SQLiteStore
+
+        store = SQLiteStore("made.db")
+        begun = time.monotonic()
+        print(store._file.write(lambda db: fork()), time.monotonic() - begun < 2)
+        print(store._file.read(lambda db: db.execute("PRAGMA user_version").fetchone()[0] > 0))
+        """
+    done = run_last(code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0 True\nTrue\n", "")
 
 
 @pytest.mark.skipif(

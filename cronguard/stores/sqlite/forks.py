@@ -5,21 +5,24 @@ journal that the parent, last to close the file as far as locks can tell, has de
 committed is lost. And SQLite has locks of its own for the whole process; a child that is forked
 while another thread is inside SQLite would wait for them for ever, in whatever database it opens
 next (https://www.sqlite.org/howtocorrupt.html#_carrying_an_open_database_connection_across_a_fork_).
-So a fork waits until no thread is inside one of our files, and closes them. Either side opens them
-again when it needs them.
+So a fork waits until no thread is inside one of our files, and closes them; a file that is made
+meanwhile is made with its lock taken. Either side opens them again when it needs them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import threading
 import time
+from functools import partial
+from itertools import compress
+from operator import methodcaller
 from typing import Protocol
 from weakref import WeakSet
 
 from cronguard.core.errors import StoreError
+from cronguard.process import forks
 
 _PATIENCE = 3.0
 
@@ -36,46 +39,72 @@ class Forkable(Protocol):
 
 
 _files: WeakSet[Forkable] = WeakSet()
-_held: dict[int, list[Forkable]] = {}
+_held: list[Forkable] = []
+"""The files whose lock a fork holds."""
+_keeper: int | None = None
+"""The thread that forks, from when it begins to take the locks."""
+_change = threading.RLock()
+"""Held for what of the above must change together."""
 _inherited: list[sqlite3.Connection] = []
-_hooked = False
 
 
 def watch(file: Forkable) -> None:
     """Keep the file apart from that of every child that is forked from now on."""
-    global _hooked  # noqa: PLW0603  # once a process tree
-    _files.add(file)
-    if not _hooked and hasattr(os, "register_at_fork"):
-        _hooked = True
-        os.register_at_fork(
-            before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child
-        )
+    with _change:
+        _files.add(file)
+        if _keeper is not None:
+            _keep(file, 0.0)  # nobody else has it yet
 
 
-def _before() -> None:
+def _close_files() -> None:
+    """Take the lock of every file there is, and close it."""
+    global _keeper  # noqa: PLW0603  # until the fork is over
+    with _change:
+        _keeper = forks.forking_thread()
+        files = [file for file in _files if file not in _held]
     give_up = time.monotonic() + _PATIENCE
-    held = [
-        file
-        for file in list(_files)
-        if file.lock.acquire(timeout=max(0.0, give_up - time.monotonic()))
-    ]
-    _held[threading.get_ident()] = held
-    for file in held:
-        with contextlib.suppress(sqlite3.Error, StoreError):
-            if (connection := file.own()) is not None:
-                file.connection = None
-                connection.close()
+    forks.call_each(partial(_keep, file, give_up) for file in files)
+    forks.call_each(partial(_close, file) for file in _held.copy())
 
 
-def _after_in_parent() -> None:
-    for file in _held.pop(threading.get_ident(), ()):
-        file.lock.release()
+def _keep(file: Forkable, give_up: float) -> None:
+    """Take the file's lock for the fork, in one step of the interpreter: see `SQLiteFile`."""
+    mine = file.holder == _keeper  # a signal handler or a finalizer forks in a transaction
+    seconds = 0.0 if mine else max(0.0, give_up - time.monotonic())
+    _held.extend(compress((file,), map(file.lock.acquire, (True,), (seconds,))))
+    if file in _held:
+        file.holder = _keeper  # whose signal handlers need not wait for it
 
 
-def _after_in_child() -> None:
+def _close(file: Forkable) -> None:
+    with contextlib.suppress(sqlite3.Error, StoreError):
+        if (connection := file.own()) is not None:
+            file.connection = None
+            connection.close()
+
+
+def _give_back() -> None:
+    global _keeper  # noqa: PLW0603  # the fork is over
+    with _change:
+        _keeper = None
+        for file in _held:
+            file.holder = None
+        locks = [file.lock for file in _held]
+        _held.clear()
+        any(map(methodcaller("release"), locks))  # in one step, as they were taken
+
+
+def _forget_files() -> None:
+    global _keeper, _change  # the child's own
+    _keeper, _change = None, threading.RLock()
     _held.clear()
     for file in list(_files):
         file.lock, file.holder = threading.Lock(), None
         if file.connection is not None:  # a thread that has hung inside SQLite all the while
             _inherited.append(file.connection)  # kept: closing it would meddle with the parent's
             file.connection = None
+
+
+forks.register(
+    "files", before=_close_files, after_in_parent=_give_back, after_in_child=_forget_files
+)
