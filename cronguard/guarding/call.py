@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cronguard.guarding.recording import Recording, prepare
 from cronguard.process import log
+from cronguard.process.forks import own_thread
 from cronguard.process.signals import interrupted_by_ctrl_c
 from cronguard.runtime.runtime import Guarded
 
@@ -210,10 +211,13 @@ async def _run_in_thread(work: Callable[[], None]) -> BaseException | None:
     loop = asyncio.get_running_loop()
     done = loop.create_future()
     try:
-        thread = threading.Thread(
-            target=contextvars.copy_context().run,
-            args=(_work_and_tell, work, loop, done),
-            name="cronguard-record",
+        thread = own_thread(
+            "record",
+            contextvars.copy_context().run,
+            _work_and_tell,
+            work,
+            loop,
+            done,
             daemon=True,  # which a subinterpreter may refuse
         )
         thread.start()

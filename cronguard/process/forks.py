@@ -76,6 +76,30 @@ def forking_thread() -> int | None:
     return _forking[-1] if _forking else None
 
 
+def own_thread(
+    name: str, work: Callable[..., object], *args: Any, daemon: bool | None = None
+) -> threading.Thread:
+    """Return a thread of ours, to be started, that calls ``work``; forks know it by its name.
+
+    No class of its own: gevent puts another `threading.Thread` in place, which greenlets need.
+    """
+    return threading.Thread(target=_work, args=(work, *args), name=_PREFIX + name, daemon=daemon)
+
+
+def _work(work: Callable[..., object], *args: Any) -> None:
+    """Call ``work``, and let the thread end well where gevent has come since it began.
+
+    `threading` forgets a thread under the number that it has at its end: gevent's, by then.
+    """
+    number = threading.get_ident()
+    try:
+        work(*args)
+    finally:
+        active = getattr(threading, "_active", {})
+        if number != threading.get_ident() and number in active:
+            active[threading.get_ident()] = active.pop(number)
+
+
 def wait_for_end(thread: threading.Thread) -> None:
     """Let a thread that was told to end do so, the operating system's part of it included.
 

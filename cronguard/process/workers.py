@@ -15,7 +15,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, TypeVar
 
-from cronguard.process.forks import register, wait_for_end
+from cronguard.process.forks import own_thread, register, wait_for_end
 
 T = TypeVar("T")
 
@@ -136,7 +136,7 @@ class _Worker:
     def __init__(self) -> None:
         # Named so that it is gevent's where gevent has patched, be it late: it lets greenlets run.
         self.inbox: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        self.thread = threading.Thread(target=self._serve, name="cronguard-aside", daemon=True)
+        self.thread = own_thread("aside", self._serve, daemon=True)
         self.thread.start()
 
     def _serve(self) -> None:

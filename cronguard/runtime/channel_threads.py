@@ -7,13 +7,13 @@ start before there is anything to send: on 3.12 none can once the main thread ha
 from __future__ import annotations
 
 import queue
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from cronguard.core.interfaces import Channel
 from cronguard.core.model import Delivery, Message, Settlement
+from cronguard.process.forks import own_thread
 
 
 class Attempt(NamedTuple):
@@ -45,9 +45,7 @@ class ChannelThreads:
         try:
             for name in channels:
                 inbox: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-                threading.Thread(
-                    target=self._serve, args=(inbox,), name=f"cronguard-channel-{name}", daemon=True
-                ).start()
+                own_thread(f"channel-{name}", self._serve, inbox, daemon=True).start()
                 self._inboxes[name] = inbox
         except BaseException:
             self.dismiss()

@@ -22,6 +22,7 @@ from cronguard.core.errors import ChannelError, CronguardError, PluginError, Sec
 from cronguard.core.interfaces import Channel, Store
 from cronguard.core.model import DELIVERY_SECONDS, Delivery, DeliveryState, Message, Settlement
 from cronguard.process import log
+from cronguard.process.forks import own_thread
 from cronguard.runtime.channel_threads import Attempt, ChannelThreads, send
 from cronguard.runtime.delivery_codes import explain
 
@@ -315,7 +316,7 @@ def _until(moment: float) -> float:
 
 
 def _start(work: Callable[[], object], *, daemon: bool) -> None:
-    threading.Thread(target=work, name="cronguard-delivery", daemon=daemon).start()
+    own_thread("delivery", work, daemon=daemon).start()
 
 
 def _log_failure(attempt: Attempt) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from cronguard.core.errors import ChannelError
 from cronguard.core.model import DELIVERY_SECONDS, SecretRef
 from cronguard.process import log
+from cronguard.process.forks import own_thread
 
 _CRONITOR = ("cronitor.link", "cronitor.io")
 
@@ -60,10 +61,9 @@ def ping(job: str, ref: SecretRef, resolve: Callable[[SecretRef], str], *, faile
             log.warning("the heartbeat of %s did not reach %s (%s)", job, ref, caught)
         over.set()
 
-    name = "cronguard-heartbeat"
     try:
-        threading.Thread(target=over.wait, args=(DELIVERY_SECONDS,), name=name).start()
-        threading.Thread(target=work, name=name, daemon=True).start()
+        own_thread("heartbeat", over.wait, DELIVERY_SECONDS).start()
+        own_thread("heartbeat", work, daemon=True).start()
     except RuntimeError:
         over.set()
         log.warning_once("no thread can be started now, so nobody hears the heartbeat of %s", job)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from cronguard.process import log
+from cronguard.process.forks import own_thread, wait_for_end
 
 
 class Watchdog:
@@ -39,10 +40,11 @@ class Watchdog:
         self.stop()  # should a signal have struck while one was being started
         self._stopped, self._bell = threading.Event(), threading.Event()
         try:
-            self._thread = threading.Thread(
-                target=self._watch,
-                args=(self._stopped, self._bell),
-                name="cronguard-watchdog",
+            self._thread = own_thread(
+                "watchdog",
+                self._watch,
+                self._stopped,
+                self._bell,
                 daemon=True,  # which a subinterpreter may refuse
             )
             self._thread.start()
@@ -66,8 +68,6 @@ class Watchdog:
         self.stop()
         self._settled = False
         if thread is not threading.current_thread():
-            from cronguard.process.forks import wait_for_end  # few programs fork
-
             wait_for_end(thread)
         return True
 

@@ -13,13 +13,13 @@ import errno
 import io
 import queue
 import socket
-import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cronguard.core.errors import ChannelError
 from cronguard.core.model import DELIVERY_SECONDS
+from cronguard.process.forks import own_thread
 
 if TYPE_CHECKING:
     import ssl
@@ -238,9 +238,7 @@ def _resolve(host: str, port: int, deadline: float) -> list[tuple[Any, Any, int,
         answer: queue.SimpleQueue[list[tuple[Any, Any, int, str, Any]] | ChannelError] = (
             queue.SimpleQueue()
         )
-        thread = threading.Thread(
-            target=lambda: answer.put(look_up()), name="cronguard-dns", daemon=True
-        )
+        thread = own_thread("dns", lambda: answer.put(look_up()), daemon=True)
         try:
             thread.start()
         except RuntimeError:  # the interpreter is ending: no new threads, so look up right here
