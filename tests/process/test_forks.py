@@ -231,8 +231,9 @@ def test_a_child_imports_what_a_thread_was_about_to_import(place):
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
 
 
+# What waits is the module's code: a finder holds the lock that `os.fork` itself waits for.
 SLOW_IMPORT = """
-    import os, signal, sys, threading, time
+    import importlib.machinery, os, signal, sys, threading, time
     import cronguard.process.forks
 
     importing, forked = threading.Event(), threading.Event()
@@ -240,8 +241,14 @@ SLOW_IMPORT = """
     class Slow:
         def find_spec(self, name, path, target=None):
             if name == SLOW and threading.current_thread() is not threading.main_thread():
-                importing.set()
-                forked.wait(30)
+                spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+                run = spec.loader.exec_module
+                spec.loader.exec_module = lambda module: (wait(), run(module))
+                return spec
+
+    def wait():
+        importing.set()
+        forked.wait(30)
 
     sys.meta_path.insert(0, Slow())
     thread = threading.Thread(target=cron_guarded(job="nightly")(lambda: None))
