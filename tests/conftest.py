@@ -3,6 +3,7 @@
 import itertools
 import signal
 
+import hypothesis
 import pytest
 from support.stack.fixtures import (
     _prepared,
@@ -17,6 +18,17 @@ from support.stack.fixtures import (
 from support.turns import pytest_runtest_protocol
 
 from cronguard.runtime import composition
+
+# A busy machine is no failure; a fixture that all examples share is meant to be shared.
+hypothesis.settings.register_profile(
+    "unhurried",
+    deadline=None,
+    suppress_health_check=[
+        hypothesis.HealthCheck.too_slow,
+        hypothesis.HealthCheck.function_scoped_fixture,
+    ],
+)
+hypothesis.settings.load_profile("unhurried")
 
 # A shell's background job ignores these, nohup's command too; so would every process of a test.
 for _number, _default in (

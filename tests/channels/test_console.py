@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from hypothesis import given
-from support.alerts import FAILING, hostile_alerts, message, of_kind, unhurried
+from support.alerts import FAILING, hostile_alerts, message, of_kind
 
 from cronguard.channels.console import ConsoleChannel
 from cronguard.core import rendering
@@ -44,7 +44,6 @@ def test_colour_only_on_a_terminal(kind, colour, monkeypatch):
     assert "\x1b" not in sys.stderr.getvalue()
 
 
-@unhurried
 @given(hostile_alerts)
 def test_any_text_in_any_encoding(alert):
     """A C locale's ASCII standard error takes every alert."""

@@ -9,7 +9,7 @@ import pytest
 from aiosmtpd.smtp import AuthResult, LoginPassword
 from hypothesis import given, settings
 from support import hostile, mailbox
-from support.alerts import ALERTS, FAILING, NASTY, hostile_alerts, message, unhurried
+from support.alerts import ALERTS, FAILING, NASTY, hostile_alerts, message
 from support.mailbox import Mailbox
 
 from cronguard.channels.email_smtp import EmailSmtpChannel
@@ -150,7 +150,7 @@ def test_one_refused_recipient_does_not_double_the_mail_for_the_others(post):
     assert box.mails[0].rcpt_tos == ["b@example.com"]
 
 
-@settings(unhurried, max_examples=25)
+@settings(max_examples=25)
 @given(alert=hostile_alerts)
 def test_hostile_text_cannot_lose_the_alert(post_once, alert):
     """Line breaks and lone surrogates in a job or an error neither raise nor add a header."""

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 from hypothesis import given
-from support.alerts import KINDS, hostile_alerts, message, of_kind, unhurried
+from support.alerts import KINDS, hostile_alerts, message, of_kind
 
 from cronguard.channels.log import LogChannel
 from cronguard.core import rendering
@@ -26,7 +26,6 @@ def test_one_record_with_the_facts(kind, level, caplog):
     assert record.cronguard_alert["schema"] == "cronguard.alert/1"
 
 
-@unhurried
 @given(hostile_alerts)
 def test_hostile_text_stays_on_its_line(caplog, alert):
     """No forged log lines."""

@@ -4,7 +4,7 @@ import html.parser
 
 import pytest
 from hypothesis import given
-from support.alerts import ALERTS, FAILING, NASTY, hostile_alerts, of_kind, unhurried
+from support.alerts import ALERTS, FAILING, NASTY, hostile_alerts, of_kind
 
 from cronguard.channels.transport import mail
 from cronguard.core import rendering
@@ -44,7 +44,6 @@ def test_subject_text_and_html_tell_the_facts(alert):
     assert seen.links == ["https://wiki.example/runbooks/reminder?a=1&b=2"]
 
 
-@unhurried
 @given(hostile_alerts)
 def test_hostile_text_stays_text(alert):
     """No tag, no link and no header comes out of an alert."""

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block, ContextBlock, HeaderBlock, SectionBlock
 from support import hostile, slack_picture
-from support.alerts import ALERTS, BARE, FAILING, NASTY, hostile_alerts, message, of_kind, unhurried
+from support.alerts import ALERTS, BARE, FAILING, NASTY, hostile_alerts, message, of_kind
 
 from cronguard.channels.slack import SlackChannel, blocks, safe
 from cronguard.core import rendering
@@ -92,7 +92,7 @@ def test_an_alert_without_an_error(kind, said):
     assert error["text"]["text"] == said
 
 
-@settings(unhurried, max_examples=400)
+@settings(max_examples=400)
 @given(hostile_alerts)
 @example(Alert("a", "failing", "\r", host="\r", error_message="\x1b[0m", error_type="\n"))
 def test_hostile_text_cannot_break_out(alert):
@@ -118,7 +118,6 @@ def test_only_a_clean_https_runbook_becomes_a_link(runbook):
     )
 
 
-@unhurried
 @given(st.text(st.sampled_from("&<>`a😀")), st.integers(1, 60))
 def test_cutting_never_halves_an_escape_or_a_character(text, limit):
     """What is left after the cut is a beginning of what was there."""

@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.alerts import ALERTS, BARE, FAILING, KINDS, NASTY, hostile_alerts, of_kind, unhurried
+from support.alerts import ALERTS, BARE, FAILING, KINDS, NASTY, hostile_alerts, of_kind
 
 from cronguard.core import rendering
 
@@ -119,7 +119,6 @@ def test_plain_neutralises():
     assert rendering.plain("abcd", 1) == "…"
 
 
-@unhurried
 @given(st.text(st.characters()))
 def test_plain_is_one_line_of_visible_text(text):
     """Whatever comes in, what goes out can be printed, encoded and split into one line."""
@@ -134,7 +133,6 @@ def test_plain_is_one_line_of_visible_text(text):
 DIRECTION = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
-@unhurried
 @given(hostile_alerts)
 def test_hostile_alerts_render(alert):
     """Every alert has words, each on a line of its own."""

@@ -124,7 +124,7 @@ def check(loaded):
     assert not leaks(pickle.dumps(found).decode("latin-1"))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(file=files, environ=environments)
 def test_any_file_and_environment_load_and_leak_nothing(file, environ):
     """load_settings never raises, always leaves somebody to tell, and repeats no secret."""
@@ -134,7 +134,7 @@ def test_any_file_and_environment_load_and_leak_nothing(file, environ):
         check(load_settings({}, environ=environ, cwd=Path(folder), main=None))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(overrides=tables, environ=environments)
 def test_any_configure_is_refused_in_one_line_or_works(overrides, environ):
     """configure() raises ConfigError and nothing else; what it takes, loads."""
@@ -149,7 +149,7 @@ def test_any_configure_is_refused_in_one_line_or_works(overrides, environ):
     assert not leaks(problem)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(overrides=tables)
 def test_unchecked_overrides_do_no_harm_either(overrides):
     """Even what check_overrides never saw is only a problem to be told."""

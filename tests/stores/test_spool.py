@@ -882,5 +882,5 @@ class SpoolMachine(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-SpoolMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+SpoolMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25)
 TestAnyHistory = SpoolMachine.TestCase

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 from support.streak_model import StreakMachine
@@ -78,11 +78,7 @@ def db(database):
         yield connection
 
 
-@settings(
-    max_examples=250,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=250)
 @given(case=decisions())
 def test_every_decision_is_the_same_in_sql(db, case):
     """State, count, alerts, keys and payloads, field for field, equal policy.decide's."""
@@ -166,7 +162,7 @@ class PostgresMachine(StreakMachine):
         return PostgresStore(self.database.url)
 
 
-PostgresMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+PostgresMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=30)
 
 
 class TestStreakInPostgres(PostgresMachine.TestCase):

@@ -26,7 +26,7 @@ class SQLiteMachine(StreakMachine):
             self.folder.cleanup()
 
 
-MemoryMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
-SQLiteMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+MemoryMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
+SQLiteMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30)
 TestStreakInMemory = MemoryMachine.TestCase
 TestStreakInSQLite = SQLiteMachine.TestCase

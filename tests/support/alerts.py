@@ -2,18 +2,12 @@
 
 from typing import get_args
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from cronguard.core.model import Alert, AlertKind, Message
 from cronguard.core.payload import encode
 
 KINDS = get_args(AlertKind)
-unhurried = settings(
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
-"""For `hypothesis.given`: a busy machine is no failure."""
 
 FAILING = Alert(
     alert_id="0199a1b2-0000-7000-8000-000000000001",
