@@ -88,10 +88,8 @@ def test_a_class_defined_in_a_function_keeps_its_name():
 @pytest.mark.parametrize("module", [None, "builtins", "kari.nordmann", 42, "\ud800", "os"])
 def test_a_class_named_at_run_time_does_not_show_its_name(name, module):
     """A name that leads to no class of that module is replaced by the nearest honest base."""
-    try:
-        kind = type(name, (LookupError,), {"__module__": module, "__qualname__": name})
-    except ValueError:
-        pytest.skip("not a possible class name")
+    possible = name.replace("\0", "")  # a qualified name may hold one, a name may not
+    kind = type(possible, (LookupError,), {"__module__": module, "__qualname__": name})
     failure = capture(kind("x"))
     assert failure.error_type == "LookupError"
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.planted import PLANTED, TEXTS, leaks
 
 from cronguard.core.errors import ConfigError
 from cronguard.core.model import AlertRule, SecretRef
@@ -19,7 +20,6 @@ from cronguard.settings.loading import (
     rules_for,
 )
 from cronguard.settings.options import resolve_job
-from tests.support.planted import PLANTED, TEXTS, leaks
 
 HOOK = TEXTS[0]
 

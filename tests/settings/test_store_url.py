@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.planted import TEXTS, leaks
 
 from cronguard.core.errors import ConfigError
 from cronguard.core.model import SecretRef
 from cronguard.settings import store_url
 from cronguard.settings.store_url import StoreTarget, default_store_path, parse_store, store_target
-from tests.support.planted import TEXTS, leaks
 
 
 @pytest.mark.parametrize(

@@ -278,7 +278,6 @@ PATCH = "from gevent import monkey; monkey.patch_all()"
 @pytest.mark.parametrize("when", ["early", "late"])
 def test_greenlets_go_on_meanwhile(when, database, tmp_path):
     """Whether gevent patched before psycopg was there, or after."""
-    pytest.importorskip("gevent")
     place = Place(tmp_path)
     place.environ["PYTHONWARNINGS"] = ""
     code = GEVENT.format(**{"early": "", "late": "", when: PATCH})

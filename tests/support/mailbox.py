@@ -67,7 +67,8 @@ def serve(mailbox, *, security="starttls", **options):
         await turns()  # asyncio loses the socket of whom it is letting in when it is closed
         server.close()
         for each in transports:
-            each.abort()
+            if not each.is_closing():  # 3.11.2 fails for one of TLS that is closed
+                each.abort()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()

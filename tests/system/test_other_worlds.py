@@ -3,6 +3,8 @@
 import re
 
 import pytest
+import trio
+import trio.lowlevel
 from support.hostile import answers, serve
 from support.processes import Place
 from support.record import record
@@ -81,7 +83,6 @@ ALERT = re.compile("-{40}\n.+?-{40}\n", re.DOTALL)
 def test_greenlets_that_come_late(tmp_path):
     """Patched after threads of ours were started, which gevent warns against, nothing stops, and
     those threads end without a word."""
-    pytest.importorskip("gevent")
     place = Place(tmp_path)
     place.environ["PYTHONWARNINGS"] = "ignore"
     done = place.run(LATE)
@@ -115,7 +116,6 @@ FORKS = """
 
 def test_greenlets_that_fork(tmp_path):
     """No other greenlet runs before gevent watches the child, whose end it would miss."""
-    pytest.importorskip("gevent")
     place = Place(tmp_path)
     place.environ["PYTHONWARNINGS"] = "ignore"
     done = place.run(FORKS)
@@ -154,7 +154,6 @@ FORKS_LATE = """
 def test_greenlets_that_come_late_and_fork(tmp_path):
     """A fork, such as any subprocess of gevent's is, lets no other greenlet run in the middle of
     it: that would wait for a file that only the forking one can give back."""
-    pytest.importorskip("gevent")
     place = Place(tmp_path)
     place.environ |= {"PYTHONWARNINGS": "ignore", "CRONGUARD_STORE_TIMEOUT": "30"}
     done = place.run(FORKS_LATE)
@@ -166,7 +165,6 @@ def test_greenlets_that_come_late_and_fork(tmp_path):
 @pytest.mark.alone
 def test_greenlets(tmp_path):
     """Runs side by side in one thread, gevent's time-out in a run, and an alert."""
-    pytest.importorskip("gevent")
     place, inbox = Place(tmp_path), answers()
     place.environ["PYTHONWARNINGS"] = "ignore"
     with serve(inbox) as server:
@@ -185,11 +183,10 @@ class Broken(Exception):  # noqa: N818  # the job's business
 
 def test_trio(record):
     """Results, exceptions, cancel scopes and nesting, without a trace of asyncio."""
-    trio = pytest.importorskip("trio")
 
     @cron_guarded
     async def nightly(what):
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
         if what == "fail":
             raise Broken
         if what == "hang":
