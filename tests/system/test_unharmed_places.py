@@ -5,12 +5,11 @@ The job runs to its end and ends as it would have; one line says what is wrong a
 
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
 
 import pytest
-from support.processes import Place
+from support.processes import Place, respect_modes
 
 JOB = """
     import sys
@@ -352,13 +351,7 @@ def test_a_job_that_closes_every_file(place, end):
 
 @pytest.fixture
 def unprivileged():
-    """What makes a command respect the modes of files, as all but root's do."""
-    if os.geteuid():
-        return ()
-    if not shutil.which("setpriv"):
-        pytest.fail("root may do anything: install setpriv(1), of util-linux, to stop it")
-    rights = "-dac_override,-dac_read_search"
-    return ("setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}")
+    return respect_modes()
 
 
 def test_a_folder_that_cannot_be_written(place, unprivileged):
