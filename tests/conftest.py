@@ -5,6 +5,7 @@ import signal
 
 import hypothesis
 import pytest
+from support.selection import pytest_runtest_setup, pytest_xdist_auto_num_workers
 from support.stack.fixtures import (
     _prepared,
     any_project,
@@ -78,6 +79,8 @@ __all__ = [
     "project",
     "project_of_regime",
     "pytest_runtest_protocol",
+    "pytest_runtest_setup",
+    "pytest_xdist_auto_num_workers",
     "regime",
     "stack",
 ]

@@ -21,6 +21,8 @@ from cronguard.core.errors import ChannelError, PluginError
 from cronguard.core.install import how_to_install
 from cronguard.settings import plugins
 
+pytestmark = pytest.mark.one_python
+
 TOKEN = "S3NTINELsentinel0a1b2c3d4e"
 
 
@@ -42,6 +44,7 @@ def against(behave, *, seconds=60, service="json"):
         return failure(f"{service}://127.0.0.1:{server.port}/{TOKEN}", seconds=seconds)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.kind)
 def test_every_kind_arrives_with_its_weight(alert):
     """Title, every fact, and Apprise's own word for how bad it is."""
@@ -57,6 +60,7 @@ def test_every_kind_arrives_with_its_weight(alert):
     assert request.json["type"] == weights.get(alert.kind, "failure")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("service", "target"),
     [
@@ -76,6 +80,7 @@ def test_services_with_requests_of_their_own(service, target):
     assert b"assignment_reminder" in request.body
 
 
+@pytest.mark.long
 def test_mail_through_apprise():
     """A service that is no HTTP: a real mail server has the alert."""
     box = mailbox.Mailbox()
@@ -87,6 +92,7 @@ def test_mail_through_apprise():
     assert "psycopg.errors.UniqueViolation" in received.get_body().get_content()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("behave", "code", "retry_after"),
     [
@@ -105,6 +111,7 @@ def test_failures_are_codes(behave, code, retry_after):
     assert TOKEN not in repr(error)
 
 
+@pytest.mark.long
 def test_a_redirect_is_not_followed():
     """The token of an address is for that address alone."""
     with hostile.serve(hostile.redirects) as server:
@@ -168,6 +175,7 @@ def test_what_is_no_address_is_refused_when_the_channel_is_made(url):
     assert TOKEN not in repr(caught.value)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("url", [f"nosuch://host/{TOKEN}", f"slack://{TOKEN}"])
 def test_what_apprise_does_not_take_is_said(url):
     """An unknown service, or an address that lacks a part, with the way to find out more."""
@@ -202,6 +210,7 @@ def test_no_secret_is_logged_printed_or_in_the_command_line(caplog, capfd, monke
     assert "apprise" not in sys.modules, "it is loaded in the other process only"
 
 
+@pytest.mark.long
 def test_nobody_is_mentioned():
     """Chat services are told of everyone only by people."""
     behave = hostile.answers(200)

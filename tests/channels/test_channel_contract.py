@@ -26,6 +26,8 @@ from cronguard.core.interfaces import Channel
 from cronguard.testing import ChannelContract
 from cronguard.testing.channel import ALERT_KINDS, deliver, message
 
+pytestmark = pytest.mark.one_python
+
 SECRET = "S3NTINEL"
 ADDRESSES = {"from": "cron@example.com", "to": "ops@example.com"}
 
@@ -93,6 +95,7 @@ class TestEmailPostmark(OverHttp):
         return EmailPostmarkChannel(server_token=SECRET, **ADDRESSES)
 
 
+@pytest.mark.long
 class TestApprise(OverHttp):
     def at(self, url):
         return AppriseChannel(url=url.replace("http:", "json:"))

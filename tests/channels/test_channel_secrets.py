@@ -17,6 +17,8 @@ from cronguard.channels.slack import SlackChannel
 from cronguard.channels.webhook import WebhookChannel
 from cronguard.core.errors import ChannelError
 
+pytestmark = pytest.mark.one_python
+
 SECRET = "S3NTINEL"
 ADDRESSES = {"from": "cron@example.com", "to": "ops@example.com"}
 CHANNELS = {

@@ -92,12 +92,19 @@ def test_an_alert_without_an_error(kind, said):
     assert error["text"]["text"] == said
 
 
-@settings(max_examples=400)
-@given(hostile_alerts)
-@example(Alert("a", "failing", "\r", host="\r", error_message="\x1b[0m", error_type="\n"))
-def test_hostile_text_cannot_break_out(alert):
+@pytest.mark.parametrize(
+    "examples", [50, pytest.param(400, marks=pytest.mark.long)], ids=["few", "many"]
+)
+def test_hostile_text_cannot_break_out(examples):
     """No mention, no link, no formatting, no limit is within reach of what an alert holds."""
-    check(blocks(alert))
+
+    @settings(max_examples=examples)
+    @given(hostile_alerts)
+    @example(Alert("a", "failing", "\r", host="\r", error_message="\x1b[0m", error_type="\n"))
+    def holds(alert):
+        check(blocks(alert))
+
+    holds()
 
 
 def test_what_was_hostile_is_shown_as_text():

@@ -104,6 +104,7 @@ def test_channels_are_tried_side_by_side(here):
         assert here("test-alert").returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.alone
 def test_an_endpoint_that_never_answers_is_given_up(here):
     """After the deadline of a delivery, with the code timeout."""

@@ -19,7 +19,9 @@ SHELLS = {
 }
 
 
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(
+    params=["bash", *(pytest.param(each, marks=pytest.mark.long) for each in ("zsh", "fish"))]
+)
 def shell(request, tmp_path):
     """A shell with completion, in which `cronguard` is ours and has run two jobs."""
     cli = Cli(tmp_path)

@@ -13,6 +13,8 @@ from support.stack.client import PASSWORD
 from cronguard.stores.server.postgres import PostgresStore
 from cronguard.stores.server.schema import migration_sql
 
+pytestmark = pytest.mark.one_python
+
 NAME = "cronguard_slack_webhook_url"
 SECRET = "https://hooks.slack.com/services/T0/B0/sentinel-77aa"
 

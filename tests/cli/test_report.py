@@ -2,16 +2,18 @@
 
 import html.parser
 import json
-import shutil
 import subprocess
 import sys
 
 import pytest
 from support.alerts import NASTY
 from support.cli import Here
+from support.debian import program
 
 from cronguard.core.install import how_to_install
 from cronguard.core.model import AlertRule, Failure, Schedule
+
+pytestmark = pytest.mark.one_python
 
 CHROMIUM = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -117,17 +119,19 @@ def test_hostile_text_is_text(here):
     assert "default-src 'none'" in text
 
 
+@pytest.mark.long
 def test_a_browser_shows_it_and_runs_nothing(here, tmp_path):
     """Chromium itself, with a message that would change the title if it ran."""
     here.record("job", "failure", failure=Failure("<script>document.title='owned'</script>"))
     written(here)
-    if not shutil.which("chromium"):
-        subprocess.run(["apt-get", "update"], check=True, capture_output=True)
-        install = ["apt-get", "install", "-y", "--no-install-recommends", "chromium"]
-        subprocess.run(install, check=True, capture_output=True)
     done = subprocess.run(
         [
-            *("chromium", *CHROMIUM, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"),
+            *(
+                program("chromium"),
+                *CHROMIUM,
+                f"--user-data-dir={tmp_path / 'profile'}",
+                "--dump-dom",
+            ),
             f"file://{here.folder / 'report.html'}",
         ],
         capture_output=True,

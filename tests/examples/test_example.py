@@ -18,6 +18,8 @@ from standardwebhooks import Webhook
 from support import readme
 from support.hostile import answers, serve
 
+pytestmark = pytest.mark.one_python
+
 EXAMPLE = readme.ROOT / "examples" / "assignment_reminder"
 NIGHT = date(2026, 3, 2)
 ENOUGH = 120
@@ -81,6 +83,7 @@ def _files(folder):
     return {path for path in folder.rglob("*") if "__pycache__" not in path.parts}
 
 
+@pytest.mark.long
 def test_the_story(tmp_path):
     """Two good nights, silence, one alert, silence, recovery; nothing private, nothing left."""
     notified = Told(tmp_path)
@@ -121,6 +124,7 @@ def _timeless(alert):
     return alert
 
 
+@pytest.mark.long
 def test_a_channel_of_the_environment_is_used_for_real(tmp_path):
     """With a webhook set up, the one alert arrives there, signed, and the screen says so."""
     far_end = answers()

@@ -97,6 +97,7 @@ def test_channels_shows_where_it_is_from_and_what_it_needs(fresh):
     assert "secret" not in done.stdout
 
 
+@pytest.mark.long
 def test_its_own_tests_pass(fresh):
     """As its README says, with the contract that cronguard ships."""
     arguments = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly")

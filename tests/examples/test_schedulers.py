@@ -17,6 +17,8 @@ from support.cli import Cli
 from support.debian import program
 from support.processes import PATIENCE, Place
 
+pytestmark = pytest.mark.one_python
+
 EXAMPLES = Path(__file__).parents[2] / "examples" / "schedulers"
 BIN = Path(sys.executable).parent
 OPT = "/opt/app/.venv/bin/"
@@ -65,6 +67,7 @@ def analyze():
     return program("systemd-analyze", "systemd")
 
 
+@pytest.mark.long
 def test_systemd_units(tmp_path, analyze):
     """systemd has nothing to say against them, and knows when they are due."""
     nightly = tmp_path / "nightly.sh"
@@ -145,6 +148,7 @@ def test_options_in_the_examples_are_options(tmp_path):
 # --- APScheduler ----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_apscheduler(tmp_path):
     """The example's own job, started by a scheduler of the same kind, in its threads."""
     place = Place(tmp_path)
@@ -297,6 +301,7 @@ def celery_worker(place, queue="celery"):
             os.killpg(worker.pid, signal.SIGKILL)
 
 
+@pytest.mark.long
 def test_celery(celery):
     """Retries, both time limits, an alert, and a worker that is killed in the middle of a run."""
     with celery_worker(celery):

@@ -21,6 +21,8 @@ from cronguard.privacy.redaction import redact_error, redact_output, redact_text
 from cronguard.privacy.vocabulary import read_data, vocabulary
 from cronguard.privacy.words import keep_of
 
+pytestmark = pytest.mark.one_python
+
 SECRETS = [
     "sk_live_51Habcdefghijklmnop",
     "xoxb-123456789012-abcdefGHIJKL",

@@ -62,7 +62,7 @@ def measured(cases):
     return 1 - missed.total() / values, values, median(times), examples
 
 
-@pytest.mark.parametrize("locales", ["own", "fresh"])
+@pytest.mark.parametrize("locales", ["own", pytest.param("fresh", marks=pytest.mark.long)])
 def test_people_are_masked(locales, seed, each, table):
     """Generated people in many locales, raised in a hundred ways: hardly a trace is left."""
     chosen = corpus.LOCALES if locales == "own" else corpus.FRESH_LOCALES

@@ -5,13 +5,14 @@ import pickle
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.planted import TEXTS, leaks
 
 from cronguard.core.errors import ConfigError
 from cronguard.settings.loading import Loaded, check_overrides, load_settings, rules_for
 from cronguard.settings.options import resolve_job
-from tests.support.planted import TEXTS, leaks
 
 KEYS = (
     *("store", "channels", "channel", "job", "store_timeout", "test_mode", "redact"),
@@ -124,33 +125,53 @@ def check(loaded):
     assert not leaks(pickle.dumps(found).decode("latin-1"))
 
 
-@settings(max_examples=300)
-@given(file=files, environ=environments)
-def test_any_file_and_environment_load_and_leak_nothing(file, environ):
+few_and_many = pytest.mark.parametrize(
+    "examples", [50, pytest.param(300, marks=pytest.mark.long)], ids=["few", "many"]
+)
+
+
+@few_and_many
+def test_any_file_and_environment_load_and_leak_nothing(examples):
     """load_settings never raises, always leaves somebody to tell, and repeats no secret."""
-    name, content = file
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, name).write_bytes(content)
-        check(load_settings({}, environ=environ, cwd=Path(folder), main=None))
+
+    @settings(max_examples=examples)
+    @given(file=files, environ=environments)
+    def holds(file, environ):
+        name, content = file
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, name).write_bytes(content)
+            check(load_settings({}, environ=environ, cwd=Path(folder), main=None))
+
+    holds()
 
 
-@settings(max_examples=300)
-@given(overrides=tables, environ=environments)
-def test_any_configure_is_refused_in_one_line_or_works(overrides, environ):
+@few_and_many
+def test_any_configure_is_refused_in_one_line_or_works(examples):
     """configure() raises ConfigError and nothing else; what it takes, loads."""
-    try:
-        checked = check_overrides(**overrides)
-    except ConfigError as error:
-        problem = str(error)
-    else:
-        problem = ""
-        check(load_settings(checked, environ=environ, cwd=Path("/nonexistent"), main=None))
-    assert problem.isprintable()
-    assert not leaks(problem)
+
+    @settings(max_examples=examples)
+    @given(overrides=tables, environ=environments)
+    def holds(overrides, environ):
+        try:
+            checked = check_overrides(**overrides)
+        except ConfigError as error:
+            problem = str(error)
+        else:
+            problem = ""
+            check(load_settings(checked, environ=environ, cwd=Path("/nonexistent"), main=None))
+        assert problem.isprintable()
+        assert not leaks(problem)
+
+    holds()
 
 
-@settings(max_examples=150)
-@given(overrides=tables)
-def test_unchecked_overrides_do_no_harm_either(overrides):
+@few_and_many
+def test_unchecked_overrides_do_no_harm_either(examples):
     """Even what check_overrides never saw is only a problem to be told."""
-    check(load_settings(overrides, environ={}, cwd=None, main=None))
+
+    @settings(max_examples=examples // 2)
+    @given(overrides=tables)
+    def holds(overrides):
+        check(load_settings(overrides, environ={}, cwd=None, main=None))
+
+    holds()

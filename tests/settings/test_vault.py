@@ -15,6 +15,8 @@ from cronguard.stores.server.postgres import PostgresStore
 from cronguard.stores.server.supabase import SupabaseStore
 from cronguard.testing import MemoryStore
 
+pytestmark = pytest.mark.one_python
+
 NAME = "cronguard_slack_webhook_url"
 SECRET = "https://hooks.example/services/T0/B0/sentinel-5d0c1f"
 

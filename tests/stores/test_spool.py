@@ -882,5 +882,10 @@ class SpoolMachine(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-SpoolMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25)
-TestAnyHistory = SpoolMachine.TestCase
+class TestAnyHistory(SpoolMachine.TestCase):
+    settings = settings(max_examples=20, stateful_step_count=20)
+
+
+@pytest.mark.long
+class TestAnyLongHistory(SpoolMachine.TestCase):
+    settings = settings(max_examples=60, stateful_step_count=25)

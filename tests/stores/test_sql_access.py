@@ -5,6 +5,8 @@ import pytest
 
 from cronguard.stores.server.supabase import SupabaseStore
 
+pytestmark = pytest.mark.one_python
+
 OURS = """
     select c.oid::regclass::text from pg_class c
     where c.relnamespace = 'public'::regnamespace and c.relkind = %s

@@ -17,6 +17,8 @@ from cronguard.core.model import AlertRule, Failure, Outcome, Owner, Run
 from cronguard.stores.server.postgres import PostgresStore
 from cronguard.stores.server.schema import SCHEMA_VERSION, migration_file_name, migration_sql
 
+pytestmark = pytest.mark.one_python
+
 CATALOG = """
     select 'column', table_name, column_name, data_type, is_nullable
     from information_schema.columns where table_schema = 'public'
@@ -342,6 +344,7 @@ def supabase(*arguments, cwd):
     )
 
 
+@pytest.mark.long
 def test_supabases_advisors_find_nothing(bare, tmp_path):
     """No WARN and no ERROR, in either regime."""
     apply(bare)
@@ -351,6 +354,7 @@ def test_supabases_advisors_find_nothing(bare, tmp_path):
     assert found.returncode == 0, found.stdout + found.stderr
 
 
+@pytest.mark.long
 def test_the_advisors_would_find_something(stack, tmp_path):
     """The same command fails where there is something to find."""
     database = stack.database("legacy")
@@ -362,6 +366,7 @@ def test_the_advisors_would_find_something(stack, tmp_path):
     assert "rls_disabled_in_public" in found.stdout
 
 
+@pytest.mark.long
 def test_db_push_applies_the_written_file(bare, tmp_path):
     """The real CLI takes it, over a log from before too; without a name it changes nothing."""
     install_old(bare, "serial", old_rows("serial", "failure"))

@@ -13,6 +13,8 @@ from cronguard.runtime.delivery import Dispatcher
 from cronguard.stores.server.postgres import PostgresStore
 from cronguard.stores.server.supabase import SupabaseStore
 
+pytestmark = pytest.mark.one_python
+
 FAILED = Failure("ValueError")
 
 
@@ -28,7 +30,7 @@ def fail(store, run):
     ).consecutive_failure_count
 
 
-@pytest.fixture(params=["postgres", "pooler", "supabase"])
+@pytest.fixture(params=["postgres", "pooler", pytest.param("supabase", marks=pytest.mark.long)])
 def hosts(request, database, _prepared):
     """Two clients that know nothing of each other, on each way to the database."""
     if request.param == "supabase":
@@ -153,14 +155,15 @@ def test_two_hosts_checking_at_the_same_instant(hosts):
 @pytest.mark.parametrize(
     ("way", "failures"),
     [
-        ("postgres", 100),
-        ("pooler", 100),
-        ("supabase", 20),
+        ("postgres", 10),
+        pytest.param("postgres", 100, marks=pytest.mark.long),
+        pytest.param("pooler", 100, marks=pytest.mark.long),
+        pytest.param("supabase", 20, marks=pytest.mark.long),
         pytest.param("supabase", 100, marks=pytest.mark.soak),
     ],
 )
 def test_a_crowd_of_processes_counts_each_failure_once(request, database, way, failures):
-    """32 processes, 100 failures each of one job: 3,200 distinct counts, one alert."""
+    """32 processes that fail side by side in one job: as many distinct counts, one alert."""
     store, environ = database.url if way == "postgres" else database.pooler_url, {}
     if way == "supabase":
         project, store = request.getfixturevalue("project"), "supabase"

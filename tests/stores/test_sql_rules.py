@@ -16,6 +16,8 @@ from cronguard.core.payload import build, encode
 from cronguard.stores.server.postgres import PostgresStore
 from cronguard.stores.server.values import outcome_json, run_json
 
+pytestmark = pytest.mark.one_python
+
 CHANNELS = ("slack", "pager", "mail.team")
 MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
@@ -78,10 +80,21 @@ def db(database):
         yield connection
 
 
-@settings(max_examples=250)
-@given(case=decisions())
-def test_every_decision_is_the_same_in_sql(db, case):
+@pytest.mark.parametrize(
+    "examples", [50, pytest.param(250, marks=pytest.mark.long)], ids=["few", "many"]
+)
+def test_every_decision_is_the_same_in_sql(db, examples):
     """State, count, alerts, keys and payloads, field for field, equal policy.decide's."""
+
+    @settings(max_examples=examples)
+    @given(case=decisions())
+    def holds(case):
+        check_decision(db, case)
+
+    holds()
+
+
+def check_decision(db, case):
     state, run, outcome, snoozed, late, notified = case
     request = run_json(run) | ({"told": notified} if notified else {})
     db.execute("delete from cronguard_alerts where true")
@@ -162,10 +175,14 @@ class PostgresMachine(StreakMachine):
         return PostgresStore(self.database.url)
 
 
-PostgresMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=30)
-
-
 class TestStreakInPostgres(PostgresMachine.TestCase):
+    settings = settings(max_examples=8, stateful_step_count=20)
+
     @pytest.fixture(autouse=True)
     def _lent(self, database):
         PostgresMachine.database = database
+
+
+@pytest.mark.long
+class TestLongStreakInPostgres(TestStreakInPostgres):
+    settings = settings(max_examples=25, stateful_step_count=30)

@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from support.streak_model import StreakMachine
 
@@ -26,7 +27,19 @@ class SQLiteMachine(StreakMachine):
             self.folder.cleanup()
 
 
-MemoryMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
-SQLiteMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30)
-TestStreakInMemory = MemoryMachine.TestCase
-TestStreakInSQLite = SQLiteMachine.TestCase
+class TestStreakInMemory(MemoryMachine.TestCase):
+    settings = settings(max_examples=25, stateful_step_count=30)
+
+
+class TestStreakInSQLite(SQLiteMachine.TestCase):
+    settings = settings(max_examples=15, stateful_step_count=25)
+
+
+@pytest.mark.long
+class TestLongStreakInMemory(MemoryMachine.TestCase):
+    settings = settings(max_examples=150, stateful_step_count=40)
+
+
+@pytest.mark.long
+class TestLongStreakInSQLite(SQLiteMachine.TestCase):
+    settings = settings(max_examples=40, stateful_step_count=30)

@@ -18,6 +18,8 @@ from cronguard.core.errors import StoreConfigError
 from cronguard.core.model import AlertRule, Failure, Outcome, Owner, Run, Schedule, Settlement
 from cronguard.stores.server.supabase import SupabaseStore
 
+pytestmark = pytest.mark.one_python
+
 CASSETTES = Path(__file__).parent / "cassettes"
 RECORDING = bool(os.environ.get("CRONGUARD_RECORD"))
 ADDRESS = "http://project.supabase.test"

@@ -14,6 +14,8 @@ from support.stack.gateway import token
 
 from cronguard.stores.server.supabase import SupabaseStore
 
+pytestmark = pytest.mark.one_python
+
 JOB = """
 import sys
 from cronguard import cron_guarded
@@ -67,6 +69,7 @@ def guarded(tmp_path):
     return go
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", [["success"], ["failure"], ["success", "failure", "success"]])
 def test_two_requests_a_run(guarded, project, words):
     """One at its start, one at its end, success or failure, and none besides."""
@@ -129,6 +132,7 @@ def told_through_vault(guarded, project, **environ):
     store.close()
 
 
+@pytest.mark.long
 def test_an_alert_waits_for_a_secret_that_is_missing(guarded, newer_project):
     """A clear code on the row, and nothing is given up."""
     guarded(
@@ -167,6 +171,7 @@ def broken(project, how):
     return {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("how", "says"),
     [

@@ -1,6 +1,7 @@
 """Programs that tests drive and that are no Python: found, or installed from Debian's packages."""
 
 import fcntl
+import os
 import shutil
 import subprocess
 import tempfile
@@ -8,12 +9,20 @@ from pathlib import Path
 
 
 def program(name, package=None):
-    """Where the program is. Fails, naming the package, if it cannot be installed."""
-    with Path(tempfile.gettempdir(), "cronguard-tests-apt.lock").open("w") as lock:
+    """Return where the program is, installed by root; fail with the package to install."""
+    with Path(tempfile.gettempdir(), f"cronguard-tests-apt-{os.geteuid()}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not shutil.which(name):
-            install = ["apt-get", "install", "-qq", "--no-install-recommends", package or name]
-            for command in (["apt-get", "update", "-qq"], install):
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-                assert not done.returncode, f"install {package or name}: {done.stderr.strip()}"
+            install(package or name)
     return shutil.which(name)
+
+
+def install(package):
+    """Install a package of Debian's, which takes root."""
+    please = f"install the system's package {package}, or run this test as root once"
+    assert os.geteuid() == 0, please
+    assert shutil.which("apt-get"), please
+    command = ["apt-get", "install", "-qq", "--no-install-recommends", package]
+    for each in (["apt-get", "update", "-qq"], command):
+        done = subprocess.run(each, capture_output=True, text=True, check=False)
+        assert not done.returncode, f"{please}: {done.stderr.strip()}"

@@ -42,6 +42,7 @@ def syncs(place, code, *args):
     return report.read_text().count("sync(")
 
 
+@pytest.mark.long
 def test_a_process_has_the_disk_write_as_often_as_one_connection(place):
     """A cron process with one run: what it takes to write the same rows by hand."""
     other = place.folder / "by_hand.db"

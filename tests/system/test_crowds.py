@@ -213,18 +213,15 @@ def log(request, tmp_path):
     made.close()
 
 
-LONG = pytest.mark.soak
-
-
 @pytest.mark.parametrize(
     ("log", "seconds"),
     [
         ("sqlite", 1),
-        ("pooler", 1),
-        pytest.param("sqlite", 60, marks=LONG),
-        pytest.param("postgres", 60, marks=LONG),
-        pytest.param("pooler", 60, marks=LONG),
-        pytest.param("supabase", 60, marks=LONG),
+        pytest.param("pooler", 1, marks=pytest.mark.long),
+        pytest.param("sqlite", 60, marks=pytest.mark.soak),
+        pytest.param("postgres", 60, marks=pytest.mark.soak),
+        pytest.param("pooler", 60, marks=pytest.mark.soak),
+        pytest.param("supabase", 60, marks=pytest.mark.soak),
     ],
     indirect=["log"],
 )

@@ -14,6 +14,8 @@ from support.cli import Cli
 from support.hostile import answers, serve
 from support.mailbox import Mailbox
 
+pytestmark = pytest.mark.one_python
+
 JOB = r"""
 from cronguard import cron_guarded
 

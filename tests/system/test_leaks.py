@@ -19,6 +19,8 @@ import pytest
 from support import hostile, watched
 from support.cli import Cli
 
+pytestmark = pytest.mark.one_python
+
 WATCHED = Path(watched.__file__)
 JOB_ONLOOKERS = ("log", "rich", "traceback", "sentry", "spans", "objects", "stderr")
 COMMAND_ONLOOKERS = ("log", "sentry", "spans")
@@ -268,7 +270,14 @@ def without(codes, channel):
     return {each: code for each, code in codes.items() if each != channel}
 
 
-@pytest.mark.parametrize(("status", "reply"), [(401, 530), (404, 535), (500, 454)])
+@pytest.mark.parametrize(
+    ("status", "reply"),
+    [
+        (401, 530),
+        pytest.param(404, 535, marks=pytest.mark.long),
+        pytest.param(500, 454, marks=pytest.mark.long),
+    ],
+)
 def test_refused_with_an_echo(room, status, reply):
     """The other side says no, and repeats in head and body all that it was sent."""
     web, mail = Echo(status), Echo(reply, smtp=True)
@@ -287,6 +296,7 @@ def test_refused_with_an_echo(room, status, reply):
     assert [name for needle, name in NEEDLES.items() if needle in seen] == []
 
 
+@pytest.mark.long
 def test_redirected_elsewhere(room):
     """A 307 to another origin: nobody is asked there, and nothing is told of where it led.
 
@@ -307,6 +317,7 @@ def test_redirected_elsewhere(room):
     room.check()
 
 
+@pytest.mark.long
 def test_nobody_there(room):
     """A port that refuses."""
     port = hostile.refusing_port()
@@ -315,6 +326,7 @@ def test_nobody_there(room):
     room.check()
 
 
+@pytest.mark.long
 def test_a_certificate_of_nobody(room):
     """TLS that fails, for HTTP and SMTP."""
     with hostile.serve(Echo(200), tls=True) as server:
@@ -324,6 +336,7 @@ def test_a_certificate_of_nobody(room):
     room.check()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("resolver", "code", "seconds"),
     [("knows nobody", "dns_failure", "20"), ("never answers", "timeout", "0.6")],
@@ -342,6 +355,7 @@ def test_a_name_that_nobody_knows(room, resolver, code, seconds):
     room.check()
 
 
+@pytest.mark.long
 def test_secrets_that_cannot_be_used(room):
     """A line break inside an address or a key, letters that do not go into a header, no base64."""
     mail = Echo(535, smtp=True)
@@ -365,6 +379,7 @@ def test_secrets_that_cannot_be_used(room):
     room.check()
 
 
+@pytest.mark.long
 def test_addresses_that_are_none(room):
     """An address with a line break, without a scheme, without an end, for every HTTP channel."""
     notified = environ((HERE, 1), (HERE, hostile.refusing_port()))
@@ -380,6 +395,7 @@ def test_addresses_that_are_none(room):
 EMPTY_VAULT = Echo(200, body=b'{"value": null}', head=False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("reference", "answer", "code"),
     [
@@ -421,6 +437,7 @@ def test_secrets_out_of_the_vault(room):
     room.check()
 
 
+@pytest.mark.long
 def test_taken(room):
     """When all goes well nothing is seen either."""
     with hostile.serve(Echo(200)) as server:
@@ -431,6 +448,7 @@ def test_taken(room):
     room.check()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "address",
     [
@@ -451,6 +469,7 @@ def test_the_address_of_a_database(room, address):
     room.check()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "answer", [Echo(401, head=False), Echo(500, head=False), None], ids=["401", "500", "refused"]
 )

@@ -15,7 +15,7 @@ from support.processes import Place
 
 from cronguard.stores.server.postgres import PostgresStore
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.one_python]
 
 MOST = 2.5
 """Seconds that a start or a finish may take, the store's time-out of 2 s included."""
@@ -97,7 +97,7 @@ class Outage:
         return [(alert["consecutive_failure_count"], alert["degraded"]) for alert in found]
 
 
-@pytest.fixture(params=["postgres", "supabase"])
+@pytest.fixture(params=["postgres", pytest.param("supabase", marks=pytest.mark.long)])
 def outage(request, tmp_path):
     server = request.getfixturevalue("database" if request.param == "postgres" else "project")
     hook = answers()
@@ -111,7 +111,14 @@ def outage(request, tmp_path):
         made.way.close()
 
 
-@pytest.mark.parametrize("how", ["refuse", "stop", "swallow"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "refuse",
+        pytest.param("stop", marks=pytest.mark.long),
+        pytest.param("swallow", marks=pytest.mark.long),
+    ],
+)
 def test_away_for_a_night(outage, how):
     """Two runs fail meanwhile: told once, on what was known, and recorded once it is back."""
     outage.run(there=True)
@@ -126,6 +133,7 @@ def test_away_for_a_night(outage, how):
     assert outage.alerts() == [(2, True)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["refuse", "stop"])
 def test_away_between_start_and_finish(outage, how):
     """The row that was left running is ended when the store is back; nobody is told twice."""
@@ -138,6 +146,7 @@ def test_away_between_start_and_finish(outage, how):
     assert outage.alerts() == [(2, True)]
 
 
+@pytest.mark.long
 def test_there_again_between_start_and_finish(outage):
     """What began unseen is recorded at its end, by the store itself."""
     outage.run(there=True)
@@ -147,6 +156,7 @@ def test_there_again_between_start_and_finish(outage):
     assert outage.alerts() == [(2, False)]
 
 
+@pytest.mark.long
 def test_a_backend_that_is_stopped(database, tmp_path):
     """The server process itself, in the middle of a session: the finish is kept in time."""
     hook = answers()
@@ -201,6 +211,7 @@ def away(tmp_path, database):
     outage.way.close()
 
 
+@pytest.mark.long
 def test_check_sends_what_it_can(away):
     """The alert decided here goes out though the store is down; the rest is one line, exit 1."""
     with serve(away.hook) as notified:
@@ -225,6 +236,7 @@ def test_check_finds_what_was_killed_meanwhile(away):
     assert away.counts() == [("failure", 1), ("failure", 2), ("crashed", 3)]
 
 
+@pytest.mark.long
 def test_what_is_kept_is_shown_and_recorded_by_hand(away):
     """doctor and status say how many runs wait and where; deliver and check record them."""
     waits = "1 run waits in"
@@ -239,6 +251,7 @@ def test_what_is_kept_is_shown_and_recorded_by_hand(away):
     assert waits not in away.cli("status").stdout
 
 
+@pytest.mark.long
 def test_a_secret_in_a_vault_out_of_reach(tmp_path, database):
     """The alert is written here at once, says so, and waits for its channel."""
     outage = Outage(tmp_path, "postgres", database, answers())

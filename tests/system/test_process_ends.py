@@ -179,6 +179,7 @@ def test_a_call_after_the_main_thread_does_not_wait_for_its_alert(place):
 # --- endpoints that do not behave ----------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.alone
 def test_endpoints_that_do_not_behave(place, tmp_path):
     """The call returns at once, the process is gone in about five seconds, the alert stays pending
@@ -248,6 +249,7 @@ def test_a_process_waits_for_one_deadline_however_much_it_owes(place):
     assert {alert[2] for alert in place.alerts()} == {"pending"}
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measured by /proc")
 def test_hostile_endpoints_leave_nothing_behind(place):
     """Neither memory nor threads, all of them at once."""
@@ -353,6 +355,7 @@ CHANNEL = """
     """
 
 
+@pytest.mark.long
 @pytest.mark.alone
 def test_a_channel_that_hangs_does_not_keep_the_process(tmp_path):
     """Whatever it hangs in."""

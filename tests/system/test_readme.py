@@ -23,6 +23,8 @@ from cronguard.settings import plugins
 from cronguard.settings.loading import load_settings
 from cronguard.settings.options import JobOptions
 
+pytestmark = pytest.mark.one_python
+
 ENOUGH = 60
 
 
@@ -243,11 +245,12 @@ def test_the_two_commands_are_what_ci_runs():
     script = readme.ROOT / ".ci" / "run"
     if not script.exists():
         pytest.skip("a source distribution has no .ci")
-    run = script.read_text(encoding="utf-8").replace(" --quiet", "").replace(" -n 4", "")
+    run = script.read_text(encoding="utf-8").replace(" --quiet", "")
     for part in readme.parts("commands"):
         assert [each for each in part.text.strip().split(" && ") if each not in run] == []
 
 
+@pytest.mark.long
 @pytest.mark.alone
 def test_from_nothing_to_a_test_alert_on_supabase(sandbox, stack):
     """Every step as it stands, with the real CLI; only address, key and secret are put in."""

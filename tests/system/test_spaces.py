@@ -1,6 +1,6 @@
 """Alive or dead? Judged in this process space and in others, by real processes in real namespaces.
 
-Needs root, ``unshare`` and ``setpriv`` (util-linux); without them these tests fail.
+Those in other spaces need root, ``unshare`` and ``setpriv`` (util-linux).
 """
 
 import os
@@ -41,11 +41,13 @@ _FILES = "+dac_override,+dac_read_search"
 READS_ALL = (f"--inh-caps={_FILES}", f"--ambient-caps={_FILES}")
 
 
+namespaces = pytest.mark.needs_root("makes namespaces")
+
+
 @pytest.fixture
 def place(tmp_path):
     for tool in ("unshare", "setpriv"):
-        assert shutil.which(tool), f"{tool} of util-linux is needed"
-    assert os.geteuid() == 0, "namespaces need root"
+        assert shutil.which(tool), f"install {tool}: it comes with util-linux"
     return Place(tmp_path)
 
 
@@ -117,6 +119,7 @@ def test_a_live_run_is_left_alone(place):
     assert place.statuses() == ["success", "skipped"]
 
 
+@namespaces
 @pytest.mark.parametrize("outside", [True, False], ids=["seen from inside", "seen from outside"])
 def test_a_live_run_in_another_pid_namespace(place, outside):
     """Its pid means nothing there, or another process: the lease counts, and it holds."""
@@ -137,6 +140,7 @@ def test_a_live_run_in_another_pid_namespace(place, outside):
     assert place.statuses() == ["success", "skipped"]
 
 
+@namespaces
 def test_a_pid_that_was_given_to_another(place):
     """The process of that number started at another time: the run is dead."""
     killed = place.write(LIVES)
@@ -166,6 +170,7 @@ def test_a_pid_that_was_given_to_another(place):
     assert place.statuses() == ["crashed", "success"]
 
 
+@namespaces
 def test_a_process_that_is_hidden(place):
     """Under hidepid another user sees no such process; the kernel still says that it is there."""
     script = place.write(STARTS)

@@ -23,8 +23,11 @@ def real(suite):
 
 @pytest.mark.parametrize(
     "options",
-    [(), ("-n", "2"), ("-p", "no:randomly", "-p", "no:xdist")],
-    ids=["as it comes", "xdist", "alone"],
+    [
+        pytest.param((), id="as it comes"),
+        pytest.param(("-n", "2"), id="xdist", marks=pytest.mark.long),
+        pytest.param(("-p", "no:randomly", "-p", "no:xdist"), id="alone", marks=pytest.mark.long),
+    ],
 )
 def test_the_page_of_the_readme(suite, options):
     """What a user writes after that page alone passes on the first try, in parallel too."""
@@ -64,6 +67,7 @@ ASYNC = """
     """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "mark", ["@pytest.mark.asyncio", "@pytest.mark.anyio"], ids=["asyncio", "anyio"]
 )
@@ -75,6 +79,7 @@ def test_asynchronous_tests(suite, mark):
     assert not real(suite).exists()
 
 
+@pytest.mark.long
 def test_tests_that_do_not_ask_are_kept_apart_too(suite):
     """No store is written and nothing is sent, unless the suite says so."""
     suite.makepyfile(
@@ -91,6 +96,7 @@ def test_tests_that_do_not_ask_are_kept_apart_too(suite):
     assert real(suite).exists()
 
 
+@pytest.mark.long
 def test_switched_off(suite):
     """With -p no:cronguard there is no fixture, and guarded jobs are as they are elsewhere."""
     suite.makepyfile(
@@ -108,6 +114,7 @@ def test_switched_off(suite):
     assert real(suite).exists()
 
 
+@pytest.mark.long
 def test_time_stands_still(suite):
     """The clock moves when it is told to, for runs and for snoozes."""
     suite.makepyfile(
@@ -139,6 +146,7 @@ def test_time_stands_still(suite):
     suite.runpytest_subprocess().assert_outcomes(passed=2)
 
 
+@pytest.mark.long
 def test_a_job_is_its_function_or_its_name(suite):
     """Wherever a job is asked for; what is neither is refused, not found empty."""
     suite.makepyfile(
