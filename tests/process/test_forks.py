@@ -406,6 +406,26 @@ def test_no_file_is_open_when_a_fork_comes(run_last):
     assert (done.returncode, done.stdout, done.stderr) == (0, "16 0\n", "")
 
 
+def test_runs_go_on_while_a_fork_waits_for_imports(place, run_last):
+    """Files are closed last: a run that begins meanwhile is recorded, and at once."""
+    code = """
+        from cronguard.process import forks
+
+        def go_on():
+            thread.start()
+            thread.join(30)
+            found.append(thread.is_alive())
+
+        found, thread = [], threading.Thread(target=nightly)
+        nightly()
+        forks.register("imports", before=go_on)
+        print(fork(), found)
+        """
+    done = run_last(code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0 [False]\n", "")
+    assert place.statuses() == ["success"] * 2
+
+
 def test_a_file_that_is_made_while_a_process_forks(run_last):
     """It is opened when the fork is over."""
     code = """

@@ -1,6 +1,7 @@
 """Loops and threads of other kinds: gevent and trio."""
 
 import re
+from textwrap import dedent
 
 import pytest
 import trio
@@ -99,6 +100,7 @@ FORKS = """
     gevent.get_hub().loop.install_sigchld()  # gevent does so too late for a child that ends at once
     ran = []
     os.register_at_fork(after_in_parent=lambda: gevent.spawn(ran.append, "another"))
+    from cronguard import cron_guarded  # whose own hook is called after that one
 
     @cron_guarded
     def nightly():
@@ -118,7 +120,9 @@ def test_greenlets_that_fork(tmp_path):
     """No other greenlet runs before gevent watches the child, whose end it would miss."""
     place = Place(tmp_path)
     place.environ["PYTHONWARNINGS"] = "ignore"
-    done = place.run(FORKS)
+    script = tmp_path / "forks.py"
+    script.write_text(dedent(FORKS), encoding="utf-8")
+    done = place.run(script)
     assert (done.returncode, done.stdout) == (0, "[]\n7\n['another']\n1\n"), done.stderr
 
 
