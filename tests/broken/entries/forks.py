@@ -1,0 +1,93 @@
+"""Forks of the program, and the threads that must not be in their way."""
+
+from ..runner import Change, Entry
+
+PHASES = "cronguard/process/forks.py"
+FORKS = "tests/process/test_forks.py"
+WORLDS = "tests/system/test_other_worlds.py"
+
+ENTRIES = (
+    Entry(
+        "nothing is done at a fork",
+        (
+            Change(
+                PHASES,
+                "os.register_at_fork(before=_prepare, after_in_parent=_resume,"
+                " after_in_child=_renew)",
+                "pass",
+            ),
+        ),
+        (
+            f"{FORKS}::test_no_file_is_open_when_a_fork_comes",
+            f"{FORKS}::test_a_child_imports_what_a_thread_was_about_to_import",
+        ),
+    ),
+    Entry(
+        "a fork waits for no import",
+        (
+            Change(
+                PHASES,
+                'register("imports", before=_wait_for_imports, after_in_child=_forget_imports)',
+                'register("imports", after_in_child=_forget_imports)',
+            ),
+        ),
+        (f"{FORKS}::test_a_fork_waits_for_a_first_guarded_run_to_import_what_it_needs",),
+    ),
+    Entry(
+        "a child forgets the imports of cronguard's own threads only",
+        (
+            Change(
+                PHASES,
+                "    for name, owner in _held_by_others():\n        _locks().pop(name, None)",
+                "    threads = threading.enumerate()\n"
+                "    ours = {t.ident for t in threads if t.name.startswith(_PREFIX)}\n"
+                "    for name, owner in _held_by_others():\n"
+                "        if owner not in ours:\n            continue\n"
+                "        _locks().pop(name, None)",
+            ),
+        ),
+        (f"{FORKS}::test_a_child_imports_what_a_first_guarded_run_was_importing",),
+    ),
+    Entry(
+        "files are closed before imports are waited for",
+        (Change(PHASES, '= ("threads", "imports", "files")', '= ("files", "threads", "imports")'),),
+        (f"{FORKS}::test_runs_go_on_while_a_fork_waits_for_imports",),
+    ),
+    Entry(
+        "a file that is made while the program forks is opened at once",
+        (
+            Change(
+                "cronguard/stores/sqlite/forks.py",
+                "        if _keeper is not None:\n"
+                "            _keep(file, 0.0)  # nobody else has it yet\n",
+                "",
+            ),
+        ),
+        (
+            f"{FORKS}::test_a_file_that_is_made_while_a_process_forks",
+            f"{FORKS}::test_a_first_run_that_begins_while_a_process_forks",
+        ),
+    ),
+    Entry(
+        "a thread does not mind what number it has at its end",
+        (
+            Change(
+                PHASES,
+                "        if number != threading.get_ident() and number in active:\n",
+                "        if number not in active and number in active:\n",
+            ),
+        ),
+        (f"{WORLDS}::test_greenlets_that_come_late",),
+    ),
+    Entry(
+        "under gevent the watchdog is started at once after a fork",
+        (
+            Change(
+                "cronguard/runtime/composition.py",
+                "after_the_fork(paused.watchdog.ensure)",
+                "paused.watchdog.ensure()",
+            ),
+        ),
+        (f"{WORLDS}::test_greenlets_that_fork",),
+    ),
+)

@@ -1,0 +1,251 @@
+"""What is kept: in SQLite, in the spool, on a server."""
+
+from ..runner import Change, Entry
+
+FILE = "cronguard/stores/sqlite/file.py"
+RUNS = "cronguard/stores/sqlite/runs.py"
+REPLAY = "cronguard/stores/spool/replay.py"
+CONNECTION = "cronguard/stores/server/connection.py"
+POSTGRES = "cronguard/stores/server/postgres.py"
+SQL = "cronguard/stores/sql/postgres"
+ON_SQLITE = "tests/stores/test_contract.py::TestSQLiteStore"
+COUNTS = "tests/system/test_counts.py"
+ON_POSTGRES = "tests/stores/test_contract_sql.py::TestPostgresStore"
+LATE = "test_crashed_then_success_after_a_later_outcome_changes_only_its_row"
+SPOOL = "tests/stores/test_spool.py"
+WAITS = "tests/stores/test_postgres_waits.py"
+
+SQLITE = (
+    Entry(
+        "no transaction",
+        (
+            Change(
+                FILE,
+                "                db.execute(begin)\n"
+                "                result = work(db)\n"
+                '                db.execute("COMMIT")\n',
+                "                result = work(db)\n",
+            ),
+        ),
+        ("tests/system/test_races.py::test_a_crowd_counts_each_failure_once",),
+    ),
+    Entry(
+        "the disk writes at every commit",
+        (Change(FILE, "PRAGMA synchronous = NORMAL", "PRAGMA synchronous = FULL"),),
+        (f"{COUNTS}::test_a_process_has_the_disk_write_as_often_as_one_connection",),
+    ),
+    Entry(
+        "any OSError means that the file was closed",
+        (
+            Change(
+                FILE,
+                "        if error.errno != errno.EBADF:\n"
+                "            raise  # such as the time limit of the program, struck just now\n",
+                "        del error\n",
+            ),
+        ),
+        ("tests/guarding/test_guard_signals.py::test_a_time_limit_is_not_taken_for_a_closed_file",),
+    ),
+    Entry(
+        "an alert is settled whoever claimed it last",
+        (
+            Change(
+                "cronguard/stores/sqlite/outbox.py",
+                "WHERE alert_id = ? AND attempts = ? AND state = 'pending'",
+                "WHERE alert_id = ? AND ? > 0 AND state = 'pending'",
+            ),
+        ),
+        (f"{ON_SQLITE}::test_only_the_last_claimer_may_settle",),
+    ),
+    Entry(
+        "every lease is over",
+        (
+            Change(
+                RUNS,
+                "return until is None or not now < until <= now + timedelta(seconds=LONGEST_LEASE)",
+                "return True",
+            ),
+        ),
+        (f"{ON_SQLITE}::test_elsewhere_the_lease_decides",),
+    ),
+    Entry(
+        "the dead of this process space are let be",
+        (Change(RUNS, "gone = owner in dead", "gone = False"),),
+        ("tests/system/test_spaces.py::test_killed_and_started_again",),
+    ),
+    Entry(
+        "the alert is not written with the outcome",
+        (Change(RUNS, "    if decision.alerts:\n", "    if not decision:\n"),),
+        (f"{ON_SQLITE}::test_alert_on_the_transition_only",),
+    ),
+    Entry(
+        "a snooze never ends",
+        (
+            Change(
+                RUNS,
+                "snoozed=is_snoozed(before.snoozed_until, now)",
+                "snoozed=before.snoozed_until is not None",
+            ),
+        ),
+        (f"{ON_SQLITE}::test_a_snooze_is_over_when_its_time_is",),
+    ),
+)
+
+IN_THE_SPOOL = (
+    Entry(
+        "what waits is not told first",
+        (Change(REPLAY, "if not waiting and not gone:", "if waiting or not gone:"),),
+        (f"{SPOOL}::test_down_at_the_finish_only",),
+    ),
+    Entry(
+        "replay does not say who was notified",
+        (
+            Change(
+                REPLAY,
+                "self._remote.finish_run(run, outcome, started=started, notified=notified)",
+                "self._remote.finish_run(run, outcome, started=started)",
+            ),
+        ),
+        (f"{SPOOL}::TestReachedStore::test_what_was_told_without_the_store_is_not_told_again",),
+    ),
+    Entry(
+        "what the store answers is not noted",
+        (
+            Change(
+                REPLAY,
+                "        self._last_known.note(run.job, finished.state, keep=True)\n",
+                "",
+            ),
+        ),
+        (f"{SPOOL}::test_what_was_learned_by_telling_counts_when_the_store_is_gone_again",),
+    ),
+    Entry(
+        "a start that was kept nowhere counts as told",
+        (
+            Change(
+                "cronguard/stores/spool/decisions.py",
+                "*(outcome_text(outcome), started,",
+                "*(outcome_text(outcome), True,",
+            ),
+        ),
+        (f"{SPOOL}::test_an_outcome_whose_start_was_kept_nowhere_is_told_whole",),
+    ),
+)
+
+ON_A_SERVER = (
+    Entry(
+        "the tables are not locked in order",
+        (
+            Change(
+                f"{SQL}/0001_tables.sql",
+                "array['cronguard_jobs', 'cron_execution_logs', 'cronguard_alerts']",
+                "array['cronguard_alerts', 'cron_execution_logs', 'cronguard_jobs']",
+            ),
+        ),
+        ("tests/stores/test_sql_migration.py::test_applying_it_while_jobs_run",),
+    ),
+    Entry(
+        "a late success resets whatever came since",
+        (
+            Change(
+                f"{SQL}/0004_outcomes.sql",
+                "if late and before.last_counted_run is distinct from _run_id then",
+                "if false then",
+            ),
+        ),
+        (f"{ON_POSTGRES}::{LATE}",),
+    ),
+    Entry(
+        "the job's row is read without its lock",
+        (
+            Change(
+                f"{SQL}/0005_runs.sql",
+                "select * into _job from public.cronguard_jobs"
+                " where job = request ->> 'job' for update;",
+                "select * into _job from public.cronguard_jobs where job = request ->> 'job';",
+            ),
+        ),
+        ("tests/stores/test_sql_races.py::test_two_hosts_failing_at_the_same_instant",),
+    ),
+    Entry(
+        "an answer is waited for without an end",
+        (
+            Change(
+                CONNECTION,
+                "                    if left <= 0:\n"
+                '                        raise Overdue("timeout")\n',
+                "",
+            ),
+        ),
+        (f"{WAITS}::test_a_server_that_does_not_answer",),
+    ),
+    Entry(
+        "an answer is waited for as psycopg does",
+        (
+            Change(
+                CONNECTION,
+                "(result,) = self._answer(None, give_up)",
+                "(result,) = self.wait(self._answering)",
+            ),
+        ),
+        (f"{WAITS}::test_a_server_that_does_not_answer",),
+    ),
+    Entry(
+        "a wait does not look whose process it is",
+        (
+            Change(
+                CONNECTION,
+                "if self.pid != os.getpid():  # a signal handler has forked",
+                "if self.pid == 0:",
+            ),
+        ),
+        (f"{WAITS}::test_a_child_does_not_read_its_parents_answer",),
+    ),
+    Entry(
+        "a connection that a signal struck is kept",
+        (
+            Change(
+                POSTGRES,
+                "            except BaseException:\n                link.close()\n",
+                "            except BaseException:\n                self._keep(link)\n",
+            ),
+        ),
+        (f"{WAITS}::test_what_a_signal_handler_raises_ends_the_wait",),
+    ),
+    Entry(
+        "a connection that is late is kept",
+        (
+            Change(
+                POSTGRES,
+                "self._run_in_thread(link.drain_and_close, 0.0)",
+                "self._keep(link)",
+            ),
+        ),
+        (f"{WAITS}::test_a_late_answer_is_not_the_next_ones",),
+    ),
+    Entry(
+        "calls that hang do not stop others",
+        (
+            Change(
+                "cronguard/process/workers.py",
+                "                if len(self._late) >= self._most_late:\n"
+                "                    raise Overdue\n",
+                "",
+            ),
+        ),
+        (f"{WAITS}::test_calls_that_hang_are_few",),
+    ),
+    Entry(
+        "what a signal handler raised is taken for an error of the store's",
+        (
+            Change(
+                "cronguard/stores/timeouts.py",
+                "interruption = raised_by_handler(problem)",
+                "interruption = raised_by_handler and None",
+            ),
+        ),
+        (f"{WAITS}::test_what_a_signal_handler_raises_ends_the_wait",),
+    ),
+)
+
+ENTRIES = (*SQLITE, *IN_THE_SPOOL, *ON_A_SERVER)
