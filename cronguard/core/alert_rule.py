@@ -1,11 +1,11 @@
-"""The rules of the streak and of the alerts: (what is known, what happened) → what to write.
+"""The rules for streaks and alerts: from a job's state and a run's outcome to what to write.
 
-Pure functions, no I/O and no clock. Every store asks them inside the transaction that commits the
-outcome; PostgreSQL has the same rules in SQL, and one model test runs on both.
+Pure functions, no I/O and no clock. Every store calls them inside the transaction that commits the
+outcome. PostgreSQL has the same rules in SQL, and one model test runs on both.
 """
 
-# No `from __future__ import annotations` here: a NamedTuple compiles every annotation that is text,
-# which costs each cron process more than all the rest of this module.
+# No `from __future__ import annotations` here: with it, a NamedTuple compiles each annotation from
+# text, which costs every cron process more than the rest of this module.
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -25,12 +25,12 @@ from cronguard.core.model import (
 )
 
 FinishAction: TypeAlias = Literal["commit", "insert", "revise", "fill", "ignore"]
-"""commit: end the running row. insert: write the row whole. revise: turn a crashed row into a
-success. fill: keep a crashed row, add its error. ignore: change nothing."""
+"""commit: end the running row. insert: write the whole row. revise: turn a crashed row into a
+success. fill: keep a crashed row as crashed and add its error. ignore: change nothing."""
 
 
 class DueAlert(NamedTuple):
-    """An alert that must be enqueued, and the key under which it can be enqueued only once."""
+    """An alert to enqueue, and the key under which it can be enqueued only once."""
 
     kind: AlertKind
     channel: str
@@ -43,12 +43,15 @@ class Decision(NamedTuple):
 
     state: JobState
     consecutive_failure_count: int
-    """What the run's own row shows; it differs from the state's where nothing was counted."""
+    """The count on the run's own row; it differs from the state's if the run was not counted."""
     alerts: tuple[DueAlert, ...] = ()
 
 
 def crash(found_at: datetime) -> Outcome:
-    """The outcome of a run whose process is gone. When it died is unknown, so is its duration."""
+    """Return the outcome of a run whose process is gone, found so at ``found_at``.
+
+    When the process died is unknown, and so is the run's duration.
+    """
     return Outcome(
         "crashed",
         found_at,
@@ -61,9 +64,15 @@ def crash(found_at: datetime) -> Outcome:
 def finish_action(
     existing: RunStatus | None, incoming: EndStatus, *, started: bool
 ) -> FinishAction:
-    """What a finish does, given what its row says now (None: there is no row)."""
+    """Return what a finish does to the run's row.
+
+    Args:
+        existing: The status of the row now; None if there is no row.
+        incoming: How the run ended.
+        started: Whether `Store.start_run` is known to have been stored.
+    """
     if existing == "running" or (existing == "skipped" and not started):
-        return "commit"  # one that was to be skipped never heard of it, and ran
+        return "commit"  # the answer "skipped" never reached the process, so it ran
     if existing is None:
         return "ignore" if started else "insert"
     if existing == "crashed" and incoming == "success":
@@ -85,11 +94,19 @@ def decide(
     test_mode: bool = False,
     notified: Collection[str] = (),
 ) -> Decision:
-    """What an outcome makes of the job's state, and which alerts it owes.
+    """Decide the job's new state after an outcome, and which alerts are due.
 
-    ``late`` marks the success of a run that had been counted as crashed: it ends the incident only
-    if nothing was counted since. ``snoozed`` is judged by the store, on its clock. ``notified`` are
-    channels that know of this outcome already.
+    Args:
+        state: The job as last committed.
+        outcome: How the run ended.
+        job: The job's name.
+        run_id: The run that ended.
+        rules: The job's alert rules, one a channel.
+        snoozed: Whether the job is snoozed now, by the store's clock.
+        late: True for the success of a run that had been counted as crashed. It ends the incident
+            only if nothing was counted since.
+        test_mode: Whether every channel gets a ``test`` alert as well.
+        notified: Channels that have been notified of this outcome already.
     """
     not_notified = [rule for rule in rules if rule.channel not in notified] if notified else rules
     due: list[DueAlert] = []
@@ -101,7 +118,7 @@ def decide(
             last = state.last_success_at or outcome.finished_at
             after = state._replace(last_success_at=max(last, outcome.finished_at))
         else:
-            due += _recovered(state, job, not_notified)
+            due += _recovered_alerts(state, job, not_notified)
             after = JobState(
                 last_success_at=outcome.finished_at,
                 last_counted_run=run_id,
@@ -118,7 +135,7 @@ def decide(
             last_counted_run=run_id,
         )
         if not snoozed:
-            due += _failing(after, job, not_notified)
+            due += _failing_alerts(after, job, not_notified)
             after = after._replace(announced=after.announced.union(each.channel for each in due))
     if test_mode:
         due += [
@@ -128,8 +145,8 @@ def decide(
     return Decision(after, count, () if snoozed else tuple(due))
 
 
-def _recovered(before: JobState, job: str, rules: Sequence[AlertRule]) -> list[DueAlert]:
-    """What is owed to those who were told of the incident that has ended."""
+def _recovered_alerts(before: JobState, job: str, rules: Sequence[AlertRule]) -> list[DueAlert]:
+    """Return the alerts due to the channels that were notified of the incident now ended."""
     return [
         DueAlert(
             "recovered",
@@ -142,8 +159,8 @@ def _recovered(before: JobState, job: str, rules: Sequence[AlertRule]) -> list[D
     ]
 
 
-def _failing(after: JobState, job: str, rules: Sequence[AlertRule]) -> list[DueAlert]:
-    """What is owed for a failure that has been counted."""
+def _failing_alerts(after: JobState, job: str, rules: Sequence[AlertRule]) -> list[DueAlert]:
+    """Return the alerts due for a failure that has been counted."""
     count, due = after.consecutive_failure_count, []
     for rule in rules:
         kind = _failure_kind(rule, count, notified=rule.channel in after.announced)
@@ -155,9 +172,9 @@ def _failing(after: JobState, job: str, rules: Sequence[AlertRule]) -> list[DueA
 
 
 def mark_notified(state: JobState, run_id: str, notified: Collection[str]) -> JobState:
-    """The state when channels turn out to have been told of an outcome that is committed already.
+    """Return the state after channels were notified of an outcome that is already committed.
 
-    They count as told of the incident if the outcome is known to be part of it.
+    They count as notified of the incident only if the outcome is known to be part of it.
     """
     if not notified or run_id not in (state.last_counted_run, state.incident_id):
         return state
@@ -167,7 +184,7 @@ def mark_notified(state: JobState, run_id: str, notified: Collection[str]) -> Jo
 
 
 def is_snoozed(until: datetime | None, now: datetime) -> bool:
-    """Whether a job that may sleep ``until`` then (None: it was not put to sleep) still does."""
+    """Tell whether a job is snoozed at ``now``; ``until`` is None if it was never snoozed."""
     return until is not None and until > now
 
 
@@ -183,16 +200,16 @@ def _failure_kind(rule: AlertRule, count: int, *, notified: bool) -> AlertKind |
 
 
 OVERRUN_STEPS = (1, 2, 4, 8)
-"""At how many times ``max_runtime`` a run that is still going is announced."""
+"""The multiples of ``max_runtime`` at which a run that is still going is announced."""
 
 
 def overrun_step(elapsed: float, max_runtime: float) -> int:
-    """The highest of `OVERRUN_STEPS` that has passed; 0 if none has."""
+    """Return the highest of `OVERRUN_STEPS` that has passed, 0 if none has; both in seconds."""
     return max((step for step in OVERRUN_STEPS if elapsed >= step * max_runtime), default=0)
 
 
 def overrun_alerts(overrun: Overrun, rules: Sequence[AlertRule]) -> tuple[DueAlert, ...]:
-    """What is owed when a run passes its ``max_runtime`` so many times."""
+    """Return the alerts due when a run passes a multiple of its ``max_runtime``."""
     return tuple(
         DueAlert(
             "overrun",
@@ -205,7 +222,10 @@ def overrun_alerts(overrun: Overrun, rules: Sequence[AlertRule]) -> tuple[DueAle
 
 
 def later_step_keys(overrun: Overrun, channel: str) -> list[str]:
-    """The keys of the later alerts of the same run: where there is one, this one is old news."""
+    """Return the keys of the run's alerts for later steps.
+
+    If an alert with one of these keys exists, this overrun has been superseded.
+    """
     return [_overrun_key(overrun, step, channel) for step in OVERRUN_STEPS if step > overrun.step]
 
 
@@ -214,7 +234,7 @@ def _overrun_key(overrun: Overrun, step: int, channel: str) -> str:
 
 
 def missed_alerts(missed: Missed, rules: Sequence[AlertRule]) -> tuple[DueAlert, ...]:
-    """What is owed for the occurrences that were missed: one alert for all of them."""
+    """Return the alerts due for missed occurrences: one a channel, whatever their number."""
     if missed.latest is None:
         return ()
     step = f"{missed.job}/missed/{rfc3339(missed.latest)}"

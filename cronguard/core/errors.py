@@ -15,7 +15,7 @@ The others are what stores, channels and secret sources raise to cronguard.
 
 from __future__ import annotations
 
-_LENGTH = 300
+_MAX_DETAIL_CHARS = 300
 
 
 class CronguardError(Exception):
@@ -47,7 +47,7 @@ class StoreError(CronguardError):
 
 
 class StoreConfigError(StoreError):
-    """The store refuses for a reason that waiting does not mend: wrong key, missing schema."""
+    """The store refuses for a reason that waiting does not fix: wrong key, missing schema."""
 
 
 class ChannelError(CronguardError):
@@ -55,7 +55,7 @@ class ChannelError(CronguardError):
 
     ``code`` is stored and shown instead of any exception text: ``"http_404"``, ``"timeout"``,
     ``"connection_refused"``. ``permanent=True`` means that sending the same bytes again cannot
-    work: the alert becomes a dead letter. ``retry_after`` is in seconds, None where the other side
+    work: the alert becomes a dead letter. ``retry_after`` is in seconds, None if the other side
     named no time. ``detail`` is one more sentence of the channel's own; it must be free of
     secrets, addresses and anything the other side wrote.
     """
@@ -68,7 +68,7 @@ class ChannelError(CronguardError):
         retry_after: float | None = None,
         detail: str | None = None,
     ) -> None:
-        detail = _line(detail) if isinstance(detail, str) else None
+        detail = _one_line(detail) if isinstance(detail, str) else None
         super().__init__(f"{code}: {detail}" if detail else code)
         self.code = code
         self.permanent = permanent
@@ -85,10 +85,10 @@ class ChannelError(CronguardError):
 
 
 class SecretError(ChannelError):
-    """A secret reference names nothing that can be read. The alert stays pending."""
+    """A secret reference names a secret that cannot be read. The alert stays pending."""
 
 
-class JobOverlap(CronguardError):  # noqa: N818  # it is no error of the program's
+class JobOverlap(CronguardError):  # noqa: N818  # not an error of the program
     """``with guard(...)`` was entered while another run of the job holds its lease.
 
     A ``with`` body cannot be skipped, so this is raised instead; the attempt is recorded as
@@ -96,9 +96,9 @@ class JobOverlap(CronguardError):  # noqa: N818  # it is no error of the program
     """
 
 
-def _line(text: str) -> str:
-    """A plugin's sentence as one line of bounded length, whatever it wrote."""
-    words = "".join(letter if letter.isprintable() else " " for letter in text[:_LENGTH])
+def _one_line(text: str) -> str:
+    """Return a plugin's text as one line of printable characters, cut to a bounded length."""
+    words = "".join(letter if letter.isprintable() else " " for letter in text[:_MAX_DETAIL_CHARS])
     return " ".join(words.split())
 
 

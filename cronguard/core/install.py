@@ -1,46 +1,47 @@
-"""How cronguard is installed: every message that tells somebody to install it asks here.
+"""How cronguard is installed: the wording for every message that tells somebody to install it.
 
-The distribution is `DISTRIBUTION`; the package that it brings and its command are ``cronguard``. On
-the package index that name is somebody else's tool, so no message may have pip look for it there.
+The distribution is called `DISTRIBUTION`; its package and its command are ``cronguard``. On the
+package index that name belongs to another tool, so no message may tell pip to look for it there.
 """
 
 from __future__ import annotations
 
 DISTRIBUTION = "cron-guarded"
-"""What pip and package metadata call cronguard."""
+"""The name of cronguard in pip and in package metadata."""
 VERSION = "0.1.0"
-"""Read by the build too."""
+"""The version; the build reads it from here."""
 
-_SOURCE = "."
-"""What pip is given: a checkout, until the distribution is published; then `DISTRIBUTION`."""
-_PLACE = "in a checkout of cronguard, run"
-"""What a person must know before the command; nothing once the distribution is published."""
+_PIP_TARGET = "."
+"""What pip is to install: a checkout until the distribution is published, then `DISTRIBUTION`."""
+_WHERE_TO_RUN = "in a checkout of cronguard, run"
+"""What comes before the command in a message; empty once the distribution is published."""
 
 
 def pip_install(extra: str | None = None, *, afresh: bool = False) -> str:
     """Return the command that installs cronguard.
 
     Args:
-        extra: What to install with it, such as ``"supabase"``; None for nothing.
-        afresh: Put back each file of cronguard's, and leave what it depends on as it is.
+        extra: The extra to install with it, such as ``"supabase"``; None for none.
+        afresh: Whether to reinstall every file of cronguard and leave its dependencies alone.
     """
     options = "--force-reinstall --no-deps " if afresh else ""
-    return f"python -m pip install {options}" + (f"'{_SOURCE}[{extra}]'" if extra else _SOURCE)
+    target = f"'{_PIP_TARGET}[{extra}]'" if extra else _PIP_TARGET
+    return f"python -m pip install {options}{target}"
 
 
 def how_to_install(extra: str) -> str:
-    """Return what to do where an extra is missing: the end of a message, without a full stop."""
-    return f"{_PLACE} {pip_install(extra)}"
+    """Return what to do if an extra is missing: the end of a message, without a full stop."""
+    return f"{_WHERE_TO_RUN} {pip_install(extra)}"
 
 
 def how_to_upgrade() -> str:
-    """Return what to do where cronguard is too old: the end of a message, as above."""
+    """Return what to do if cronguard is too old: the end of a message, without a full stop."""
     return f"in an up-to-date checkout of cronguard, run {pip_install()}"
 
 
 def how_to_reinstall() -> str:
-    """Return what to do where files of cronguard's are damaged: the end of a message, as above."""
-    return f"{_PLACE} {pip_install(afresh=True)}"
+    """Return what to do if cronguard's files are damaged: the end of a message, likewise."""
+    return f"{_WHERE_TO_RUN} {pip_install(afresh=True)}"
 
 
 __all__ = [

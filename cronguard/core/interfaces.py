@@ -1,7 +1,7 @@
-"""The three seams: `Store`, `Channel` and `SecretSource`. Their docstrings are duties.
+"""The three plugin interfaces, `Store`, `Channel` and `SecretSource`, and what each must do.
 
-Each is found through an entry-point group (``cronguard.stores``, ``cronguard.channels``,
-``cronguard.secrets``); cronguard's own are registered there like everybody else's.
+Implementations are found through an entry-point group (``cronguard.stores``,
+``cronguard.channels``, ``cronguard.secrets``); cronguard's own are registered there like any other.
 
 What a plugin may build on: all of `cronguard.core`; for a channel `cronguard.channels.transport`
 and `cronguard.process.stderr`; for its tests `cronguard.testing`. The other packages are
@@ -36,7 +36,7 @@ from cronguard.core.model import (
 )
 
 Redact: TypeAlias = Literal["strict", "scrub"] | Callable[[str, BaseException | None], str]
-"""``strict``: type, code and place only. ``scrub``: the message too, masked. A callable gets the
+"""``strict``: type, code and location only. ``scrub``: the message too, masked. A callable gets the
 raw text and the error (None for the output of a command) and returns what may be shown."""
 
 
@@ -45,25 +45,27 @@ class Store(Protocol):
 
     Every method may be called from any thread and raises nothing but `StoreError`
     (`StoreConfigError` where waiting cannot help). Every write is one transaction and may be
-    repeated: the second time changes nothing and answers alike. Writes about one job happen one
-    after another, in the order in which they commit: that order, never a clock, is what "previous
-    run" means.
+    repeated: the second time changes nothing and returns the same answer. Writes about one job
+    happen one after another, in the order in which they commit. That order, never a clock, is what
+    "previous run" means.
 
-    To be found by its scheme, a class has ``from_url(url, *, timeout)`` as well: it makes the store
-    of an address without touching file or network, and raises ConfigError for one that cannot be;
-    ``timeout`` is ``store_timeout`` in seconds. A store may say ``where`` its data is, in words
-    without credentials: one that is not ``bounded`` has its local spool by that name.
+    To be found by its scheme, a class also has ``from_url(url, *, timeout)``. It makes the store
+    for an address without touching file or network, and raises ConfigError if the address is
+    invalid; ``timeout`` is ``store_timeout`` in seconds. A store may have an attribute ``where``
+    that names the place of its data without credentials; the local spool of a store that is not
+    ``bounded`` is named after it.
     """
 
     bounded: bool
-    """True if every call returns within ``store_timeout`` by itself. Otherwise cronguard makes the
-    call in a thread of its own and walks away when time is up; the call must then be safe to
+    """True if every call returns within ``store_timeout`` by itself. Otherwise cronguard makes each
+    call in a thread of its own and abandons it when the time is up; the call must then be safe to
     complete late.
 
-    A thread costs a call some 60 µs. A store that can do without has ``within(seconds,
-    run_in_thread)`` as well: itself, for one call that ends in time, on the thread that asks. Only
-    what nothing can interrupt (a name to be looked up, a handshake) it has made in a thread, by
-    ``run_in_thread(work, seconds)``, and lets through what that raises."""
+    The thread costs a call about 60 µs. A store that can keep a deadline without one also has
+    ``within(seconds, run_in_thread)``: it returns the store itself, ready for one call that ends in
+    time on the calling thread. Only work that cannot be interrupted (looking up a name, a
+    handshake) is then done in a thread, with ``run_in_thread(work, seconds)``; what that raises
+    must be let through."""
 
     def start_run(self, run: Run, *, is_dead: Callable[[Owner], bool]) -> Started:
         """Record that a run begins, or that it was skipped.
@@ -73,14 +75,14 @@ class Store(Protocol):
         1. Every ``running`` row of the job whose owner ``is_dead``, or whose owner is in another
            process space (``owner.space`` differs or is None) and whose lease has run out on the
            store's clock, ends as ``crashed`` and counts as a failure, alerts included. ``is_dead``
-           is asked only about owners in ``run.owner.space``.
+           is called only for owners in ``run.owner.space``.
         2. If a row is still running, holds its lease, and ``run.overlap`` is ``"skip"``: the run is
            written as ``skipped``, carrying the count unchanged.
         3. Otherwise it is written as ``running`` with a lease of ``run.lease`` seconds.
 
         Unknown jobs are registered. ``run.rules``, ``runbook``, ``max_runtime`` and ``schedule``
-        are kept with the job; no schedule leaves one alone that was declared (`declare`). A
-        schedule that differs from the one before counts from now on.
+        are kept with the job. If the run has no schedule, one that was declared (`declare`) is
+        kept. A schedule that differs from the one before counts from now on.
         """
         ...
 
@@ -89,65 +91,77 @@ class Store(Protocol):
     ) -> Finished:
         """Commit how a run ended, the job's streak and the alerts due, in one transaction.
 
-        `alert_rule.finish_action` and `alert_rule.decide` are the rule. ``started`` says whether
-        `start_run` is known to have been stored: with True a missing row was pruned and nothing
-        changes, with False the row is inserted. ``notified`` are channels that have been told of
-        this very outcome without the store: they count as told, no alert is enqueued for them, and
-        one of this run that still waits for them is settled as sent.
+        The rules are `alert_rule.finish_action` and `alert_rule.decide`.
+
+        Args:
+            run: The run that ended.
+            outcome: How it ended.
+            started: Whether `start_run` is known to have been stored. If True, a missing row was
+                pruned and nothing changes; if False, the row is inserted.
+            notified: Channels that were notified of this outcome without the store. They count as
+                notified, no alert is enqueued for them, and an alert of this run that still waits
+                for one of them is settled as sent.
         """
         ...
 
     def heartbeat(self, run_ids: Sequence[str], *, lease: float) -> None:
-        """Let the leases of those that are still ``running`` end ``lease`` seconds from now."""
+        """Renew the leases of the runs still ``running``, to end ``lease`` seconds from now."""
         ...
 
     def sweep(self, owner: Owner, *, is_dead: Callable[[Owner], bool]) -> list[RunRecord]:
-        """End the dead ``running`` rows of every job as ``crashed``, oldest first; returns them.
+        """End the dead ``running`` rows of every job as ``crashed``, oldest first; return them.
 
-        Step 1 of `start_run`, for ``owner``'s process space, with the rules kept with each job.
+        This is step 1 of `start_run` for ``owner``'s process space, with each job's stored rules.
         """
         ...
 
     def declare(self, job: str, schedule: Schedule) -> None:
-        """Register what is expected of a job before it runs.
+        """Register a job's schedule before it runs.
 
-        A declaration that says the same as the one before changes nothing; another one replaces the
-        job's schedule, which then counts from now on.
+        The same declaration again changes nothing; a different one replaces the job's schedule,
+        which then counts from now on.
         """
         ...
 
     def watches(self) -> list[Watch]:
-        """What is expected of every job, by name, with its runs that are still going."""
+        """Return what is expected of every job, sorted by name, with its runs still going."""
         ...
 
     def starts(self, job: str, *, after: datetime, limit: int = 10_000) -> list[datetime]:
-        """When the job's runs started that started later than ``after``, earliest first.
+        """Return the start times of the job's runs later than ``after``, earliest first.
 
-        Skipped runs count: their schedule did come.
+        Skipped runs are included: the scheduler did start them.
         """
         ...
 
     def announce_overrun(self, overrun: Overrun, rules: Sequence[AlertRule]) -> bool:
-        """Enqueue the ``overrun`` alerts of a run that is still going; True if alerts are due.
+        """Enqueue the ``overrun`` alerts of a run that is still going.
 
-        Each step is announced once a run and channel, and none that is lower than one that was.
-        Nothing if the run has ended or its job is snoozed.
+        Each step is announced once per run and channel, and never after a higher one. Nothing is
+        enqueued if the run has ended or its job is snoozed.
+
+        Returns:
+            True if alerts are due.
         """
         ...
 
     def announce_missed(self, missed: Missed, rules: Sequence[AlertRule]) -> bool:
-        """Note until when a job has been judged, and enqueue its ``missed`` alerts, if any.
+        """Record until when a job has been judged, and enqueue its ``missed`` alerts, if any.
 
-        In one transaction, and only if the job's ``judged_until`` is still ``missed.judged_from``;
-        True then. While the job is snoozed nothing is written where something was missed.
+        Both happen in one transaction, and only if the job's ``judged_until`` is still
+        ``missed.judged_from``. If something was missed while the job is snoozed, nothing is
+        written.
+
+        Returns:
+            True if it was written.
         """
         ...
 
     def forget(self, job: str) -> bool:
-        """Remove the job, its streak, schedule and open alerts; False for an unknown job.
+        """Remove the job, its streak, schedule and open alerts; return False if it is unknown.
 
-        Its runs stay until they are pruned. One that is still going brings the job back when it
-        ends, as does any later run.
+        Its runs stay until they are pruned. A run that is still going registers the job again when
+        it ends, as does any later run.
         """
         ...
 
@@ -161,95 +175,112 @@ class Store(Protocol):
         limit: int = 100,
         claim_for: float = 10.0,
     ) -> list[Delivery]:
-        """Take alerts that are due, oldest first, so that nobody else sends them meanwhile.
+        """Claim alerts that are due, oldest first, so that nobody else sends them meanwhile.
 
-        Only alerts in ``state`` for ``channels`` and, unless None, of ``job``. An alert is due when
-        no claim on it is live and its back-off is over (``force`` ignores the back-off, never a
-        claim). Claiming raises its attempt number and holds it for ``claim_for`` seconds; if nobody
-        settles it by then, it is due again. ``state="dead"`` takes dead letters for another try.
+        An alert is due when no claim on it is live and its back-off is over. Claiming raises its
+        attempt number. If nobody settles it before the claim ends, it is due again.
+
+        Args:
+            channels: Only alerts for these channels.
+            job: Only alerts of this job; None for every job.
+            force: Whether to ignore the back-off. A live claim is never ignored.
+            state: Only alerts in this state; ``"dead"`` takes dead letters for another try.
+            limit: The most alerts to claim.
+            claim_for: How long the claim lasts, in seconds.
         """
         ...
 
     def settle_alert(self, delivery: Delivery, settlement: Settlement) -> bool:
-        """Write what became of a try, and release the claim.
+        """Write the result of an attempt to send, and release the claim.
 
-        False, and nothing written, if the alert has been claimed again since (its attempt number
-        has moved on) or was settled before.
+        Returns:
+            False, with nothing written, if the alert has been claimed again since (its attempt
+            number has moved on) or was settled before.
         """
         ...
 
     def jobs(self) -> list[JobStatus]:
-        """Every job that has run or is registered, by name."""
+        """Return every job that has run or is registered, sorted by name."""
         ...
 
     def history(self, job: str, *, limit: int = 20) -> list[RunRecord]:
-        """The job's newest runs, newest first; empty for an unknown job."""
+        """Return the job's newest runs, newest first; none for an unknown job."""
         ...
 
     def alerts(
         self, *, state: DeliveryState | None = None, job: str | None = None, limit: int = 100
     ) -> list[AlertRecord]:
-        """Outbox rows, newest first; None means every state, every job."""
+        """Return outbox rows, newest first; None means every state or every job."""
         ...
 
     def snooze(self, job: str, until: datetime | None) -> bool:
-        """Enqueue nothing for the job until then; None ends it. False for an unknown job."""
+        """Enqueue no alerts for the job until ``until``; None ends a snooze.
+
+        Returns:
+            False for an unknown job.
+        """
         ...
 
     def unlock(self, job: str) -> int:
-        """Take the lease from the job's running rows, so that it can start; returns how many.
+        """Revoke the leases of the job's running rows, so that it can start; return how many.
 
-        The rows go on running and may still finish.
+        The rows stay ``running`` and may still finish.
         """
         ...
 
     def prune(self, *, keep: timedelta, progress: Callable[[int, int], None] | None = None) -> int:
-        """Delete ended runs older than ``keep`` and settled alerts likewise; returns runs deleted.
+        """Delete ended runs and settled alerts older than ``keep``; return how many runs.
 
-        Never deletes a running row, a pending or dead alert, or a job's newest run. Streak and
-        ``last_success_at`` survive. ``progress(done, total)`` is called between batches.
+        A running row, a pending or dead alert, and a job's newest run are never deleted. The streak
+        and ``last_success_at`` are kept. ``progress(done, total)`` is called between batches.
         """
         ...
 
     def close(self) -> None:
-        """Let go of files and connections. Safe to call twice; the store may be used again."""
+        """Close files and connections. Safe to call twice; the store may be used again."""
         ...
 
 
 @runtime_checkable
 class Channel(Protocol):
-    """A way to tell people.
+    """A way to notify people.
 
-    A channel is built for one try and thrown away: ``Channel(**options)`` gets its options as
-    text, secrets resolved, in the delivery thread. Threads, deadline, retries, redaction and the
-    outbox are cronguard's business. An object that is given to `cronguard.configure` is used for
-    every try, by several threads at once; its ``name``, if it has one, is the channel's.
+    A channel is built for one attempt and thrown away: ``Channel(**options)`` gets its options as
+    text, secrets resolved, in the delivery thread. cronguard sees to threads, deadline, retries,
+    redaction and the outbox. An object that is given to `cronguard.configure` is used for every
+    attempt, by several threads at once; its ``name``, if it has one, is the channel's.
     """
 
     OPTIONS: ClassVar[Sequence[Option]]
-    """What the channel can be told; required ones first by custom."""
+    """The options that the channel takes; by custom, required ones first."""
 
     def send(self, message: Message) -> Awaitable[None] | None:
-        """Send, or raise `ChannelError`. May be ``async def``.
+        """Send the alert. May be ``async def``.
 
-        Returning means that the other side has taken the alert. Must be safe to repeat: the same
-        alert, with the same ``alert_id`` and ``payload``, can come again. Any other exception is
-        recorded as the code ``channel_error`` and tried again later; its text is thrown away, since
-        it may hold a secret.
+        Returning means that the other side has taken the alert. A call must be safe to repeat: the
+        same alert, with the same ``alert_id`` and ``payload``, can come again.
+
+        Raises:
+            ChannelError: The alert was not taken. Any other exception is recorded as the code
+                ``channel_error`` and tried again later; its text is thrown away, since it may hold
+                a secret.
         """
         ...
 
 
 class SecretSource(Protocol):
-    """Where a scheme's secrets are read, such as ``env:NAME``.
+    """A source of the secrets of one scheme, such as ``env:NAME``.
 
-    Made without arguments; or, where the class has ``from_store(store)``, by that, with the store
-    of the settings in force.
+    It is made without arguments; or, if the class has ``from_store(store)``, by that, with the
+    store of the current settings.
     """
 
     def get(self, name: str) -> str:
-        """The secret's value, read afresh. Raises `SecretError` if there is none.
+        """Return the secret's value, read afresh.
 
-        Called in the delivery thread, inside the deadline of a try.
+        Called in the delivery thread, inside the deadline of an attempt.
+
+        Raises:
+            SecretError: There is no such secret, or it cannot be read.
         """
         ...

@@ -1,13 +1,14 @@
-"""The values that cronguard's parts hand to one another: frozen, typed, no I/O.
+"""The values that cronguard's parts pass to one another: frozen, typed, no I/O.
 
-Times are aware `datetime`s in UTC. Durations are seconds as float. Ids are lower-case uuid text.
+Times are aware `datetime`s in UTC. Durations are seconds as float. Ids are UUIDs as lower-case
+text.
 
-Named tuples and not dataclasses: every cron process makes these classes anew when it starts, and
-every run makes the values, and both are several times cheaper so.
+They are named tuples and not dataclasses because every cron process builds these classes when it
+starts and every run makes the values; as named tuples both are several times cheaper.
 """
 
-# No `from __future__ import annotations` here: a NamedTuple compiles every annotation that is text,
-# which costs each cron process more than all the rest of this module.
+# No `from __future__ import annotations` here: with it, a NamedTuple compiles each annotation from
+# text, which costs every cron process more than the rest of this module.
 
 from datetime import datetime
 from typing import Literal, NamedTuple, TypeAlias
@@ -20,23 +21,24 @@ Overlap: TypeAlias = Literal["skip", "allow"]
 
 PAYLOAD_SCHEMA = "cronguard.alert/1"
 LEASE_SECONDS = 90.0
-"""How long a run that nobody renews counts as alive where its process cannot be judged."""
+"""How long a run counts as alive without a heartbeat, if its process cannot be looked up."""
 LONGEST_LEASE = 3600.0
-"""A lease that ends later than this was written by a clock that has been put back, and is over."""
+"""A lease that ends later than this from now was written before the clock was set back: it is
+over."""
 LONGEST_PAUSE = 26 * 3600.0
-"""Likewise for claims and back-offs of alerts; and for those of an alert that was itself enqueued
-more than `LONGEST_LEASE` from now."""
+"""The same for claims and back-offs of alerts. Those of an alert that was enqueued more than
+`LONGEST_LEASE` in the future are over too."""
 HEARTBEAT_SECONDS = 30.0
 """How often a process renews the leases of its runs."""
 DELIVERY_SECONDS = 5.0
-"""The hard total deadline of one try to send an alert, settling included."""
+"""The hard total deadline of one attempt to send an alert, settling included."""
 
 
 class Owner(NamedTuple):
     """The process that holds a run.
 
     ``space`` names the process space in which ``pid`` means something (boot id and pid namespace
-    on Linux); None where there is no way to judge a process from outside, so that only the lease
+    on Linux); None on systems where a process cannot be judged from outside, so that only the lease
     counts. ``started`` tells two processes with the same pid apart; None if unknown.
     """
 
@@ -47,10 +49,10 @@ class Owner(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """What is kept of an error. Already redacted: nothing here needs further cleaning."""
+    """What is kept of an error, redacted already."""
 
     error_type: str
-    """Bare for builtins (``ValueError``), else ``module.QualName``."""
+    """The name alone for builtins (``ValueError``), else ``module.QualName``."""
     error_code: str | None = None
     """SQLSTATE, errno name, HTTP status, exit code or signal name; None when there is none."""
     error_message: str | None = None
@@ -59,17 +61,17 @@ class Failure(NamedTuple):
 
 
 class AlertRule(NamedTuple):
-    """When one channel is told about one job."""
+    """When one channel is notified about one job."""
 
     channel: str
     threshold: int = 2
     realert_every: int | None = None
-    """Again at threshold + N, + 2N …; None for once an incident."""
+    """N: alert again at threshold + N, + 2N and so on; None for once per incident."""
     notify_recovery: bool = False
 
 
 class Schedule(NamedTuple):
-    """When a job is expected: a cron expression in a time zone, and how late it may be."""
+    """When a job is expected: a cron expression, a time zone, and a grace time in seconds."""
 
     cron: str
     timezone: str = "UTC"
@@ -90,12 +92,12 @@ class Run(NamedTuple):
     overlap: Overlap = "skip"
     lease: float = LEASE_SECONDS
     max_runtime: float | None = None
-    """None for a run that may go on for ever."""
+    """In seconds; None for no limit."""
     schedule: Schedule | None = None
-    """None for a job whose start nobody expects, or whose settings say when (`Store.declare`)."""
+    """None if no start is expected, or if the schedule comes from settings (`Store.declare`)."""
     runbook: str | None = None
     test_mode: bool = False
-    """Whether a ``test`` alert is owed at its end, whatever that is."""
+    """Whether a ``test`` alert is due when the run ends, however it ends."""
 
 
 class Outcome(NamedTuple):
@@ -108,15 +110,15 @@ class Outcome(NamedTuple):
 
 
 class JobState(NamedTuple):
-    """What a job's row remembers between runs; the alert decision needs no other history."""
+    """What a job's row holds between runs; the alert rule needs no other history."""
 
     consecutive_failure_count: int = 0
     incident_id: str | None = None
-    """The run that began the unbroken line of failures; None while the job is well."""
+    """The first run of the current streak of failures; None while there is no incident."""
     announced: frozenset[str] = frozenset()
-    """Channels that have been told of this incident."""
+    """Channels that have been notified of this incident."""
     last_success_at: datetime | None = None
-    """When the last successful run ended; None if none ever did."""
+    """When the last successful run ended; None if there was none."""
     last_counted_run: str | None = None
     """The run whose success, failure or crash was committed last."""
     snoozed_until: datetime | None = None
@@ -127,14 +129,14 @@ class Started(NamedTuple):
 
     status: Literal["running", "skipped"]
     consecutive_failure_count: int = 0
-    """The job's streak as last committed, sweeps of dead runs included."""
+    """The job's streak as last committed, after dead runs were counted."""
     held_by: str | None = None
-    """With ``skipped``: the run that holds the lease."""
+    """With ``skipped``: the run that holds the lease; else None."""
     alerts_due: bool = False
-    """There are alerts of this job that wait to be sent."""
+    """Whether alerts of this job wait to be sent."""
     state: JobState | None = None
-    """The job as last committed, for a host to go on with should the store be out of reach. None
-    from a store that cannot be."""
+    """The job as last committed, for this host to use while the store is out of reach; None from
+    a store that is always within reach."""
 
 
 class Finished(NamedTuple):
@@ -148,7 +150,7 @@ class Finished(NamedTuple):
 
 
 class Alert(NamedTuple):
-    """The facts of one alert, field for field the JSON payload ``cronguard.alert/1``."""
+    """The facts of one alert: the fields of the JSON payload ``cronguard.alert/1``."""
 
     alert_id: str
     kind: AlertKind
@@ -161,20 +163,20 @@ class Alert(NamedTuple):
     error_message: str | None = None
     error_location: str | None = None
     last_success_at: str | None = None
-    """RFC 3339 UTC; None when the job never succeeded."""
+    """RFC 3339 in UTC, as all times here; None if the job never succeeded."""
     started_at: str | None = None
     finished_at: str | None = None
     duration_seconds: float | None = None
     host: str | None = None
     runbook: str | None = None
     degraded: bool = False
-    """Decided without the store, on what this host last knew."""
+    """Whether it was decided without the store, from what this host last knew."""
     test: bool = False
     schema: str = PAYLOAD_SCHEMA
 
 
 class NewAlert(NamedTuple):
-    """One outbox row to be written: ``key`` is unique, so deciding twice enqueues once."""
+    """One outbox row to write. ``key`` is unique, so deciding twice enqueues once."""
 
     key: str
     channel: str
@@ -190,20 +192,20 @@ class Delivery(NamedTuple):
     kind: AlertKind
     attempt: int
     payload: str
-    """The JSON text frozen when the alert was decided; the same bytes on every try."""
+    """The JSON text frozen when the alert was decided; the same on every attempt."""
 
 
 class Settlement(NamedTuple):
-    """What became of one try."""
+    """The result of one attempt to send an alert."""
 
     state: DeliveryState
     error_code: str | None = None
     retry_in: float | None = None
-    """Seconds until the next try is allowed; with ``pending`` only."""
+    """Seconds until the next attempt is allowed; with ``pending`` only."""
 
 
 class RunRecord(NamedTuple):
-    """One row of ``cron_execution_logs``, to be shown."""
+    """One row of ``cron_execution_logs``, for display."""
 
     run_id: str
     job: str
@@ -218,12 +220,12 @@ class RunRecord(NamedTuple):
 
 
 class JobStatus(NamedTuple):
-    """One job at a glance."""
+    """A summary of one job, for display."""
 
     job: str
     consecutive_failure_count: int
     last_run: RunRecord | None = None
-    """The newest run that ended or is still going; skipped ones are passed over."""
+    """The newest run that ended or is still going; skipped ones do not count."""
     last_success_at: datetime | None = None
     running: int = 0
     snoozed_until: datetime | None = None
@@ -233,11 +235,11 @@ class JobStatus(NamedTuple):
 
 
 class Watch(NamedTuple):
-    """What is expected of a job: what ``cronguard check`` judges it by."""
+    """What is expected of a job; ``cronguard check`` judges it by this."""
 
     job: str
     rules: tuple[AlertRule, ...] = ()
-    """As of its last start; empty for one that never ran."""
+    """As of its last start; empty if it never ran."""
     schedule: Schedule | None = None
     max_runtime: float | None = None
     runbook: str | None = None
@@ -245,9 +247,10 @@ class Watch(NamedTuple):
     last_success_at: datetime | None = None
     snoozed_until: datetime | None = None
     judged_until: datetime | None = None
-    """Occurrences of the schedule up to here have been judged; at first, when it was registered."""
+    """Occurrences of the schedule up to this time have been judged; at first, the time when the
+    schedule was registered."""
     seen_until: datetime | None = None
-    """Runs that started up to here have been counted for an occurrence; None before the first."""
+    """Starts up to this time have been matched to an occurrence; None before the first one."""
     running: tuple[RunRecord, ...] = ()
 
 
@@ -261,27 +264,27 @@ class Overrun(NamedTuple):
     elapsed: float
     """Seconds since the run started."""
     message: str
-    """The same in a sentence, for the alert."""
+    """The same as a sentence, for the alert."""
 
 
 class Missed(NamedTuple):
-    """A schedule judged: the occurrences at which its job did not start."""
+    """A judgement of a schedule: the occurrences at which its job did not start."""
 
     job: str
     number: int
-    """How many there were since the job was judged last."""
+    """How many were missed since the job was last judged."""
     latest: datetime | None
-    """The last of them; None if there was none."""
+    """The last one missed; None if none was."""
     message: str | None
-    """The same in a sentence, for the alert; None if there was none."""
+    """The same as a sentence, for the alert; None if none was missed."""
     judged_from: datetime | None
-    """The job's `Watch.judged_until` as it was read: if it has changed, somebody else judged."""
+    """The job's `Watch.judged_until` as read; if it has changed since, another host judged."""
     judged_until: datetime
     seen_until: datetime | None
 
 
 class AlertRecord(NamedTuple):
-    """One outbox row, to be shown."""
+    """One outbox row, for display."""
 
     alert_id: str
     job: str
@@ -291,11 +294,11 @@ class AlertRecord(NamedTuple):
     attempts: int
     created_at: datetime
     next_attempt_at: datetime | None = None
-    """None once it is settled."""
+    """None once the alert is settled."""
     settled_at: datetime | None = None
-    """When it was sent or given up; None while it is pending."""
+    """When it was sent or became dead; None while it is pending."""
     error_code: str | None = None
-    """Of the last try; None if that went well, or there was none."""
+    """Of the last attempt; None if that succeeded or there was none."""
 
 
 class SecretRef(NamedTuple):
@@ -316,15 +319,16 @@ class Option(NamedTuple):
     secret: bool = False
     help: str = ""
     default: str | None = None
-    """What the channel is given when nobody set the option; None: it is left out."""
+    """The value if nobody sets the option; None to leave the option out."""
 
 
 class Message(NamedTuple):
-    """What a channel is asked to send: the facts, the frozen bytes, and how long it may take."""
+    """What a channel is to send: the facts, the frozen bytes, and a deadline."""
 
     alert: Alert
     payload: bytes
-    """The JSON document ``cronguard.alert/1`` in UTF-8: the same bytes on every try."""
+    """The JSON document ``cronguard.alert/1`` in UTF-8: the same bytes on every attempt."""
     attempt: int = 1
     deadline: float | None = None
-    """On `time.monotonic`'s scale: cronguard gives up on the try then. None in a unit test."""
+    """A time on `time.monotonic`'s clock, when cronguard gives up on the attempt; None in a unit
+    test."""

@@ -1,4 +1,4 @@
-"""The alert payload: built when an alert is decided, frozen as JSON text, read back to be sent."""
+"""The alert payload: built when an alert is decided, frozen as JSON text, decoded to be sent."""
 
 from __future__ import annotations
 
@@ -22,9 +22,15 @@ def build(
     before: JobState,
     count: int | None,
 ) -> Alert:
-    """The alert that is owed for a run's outcome. ``before`` is the job's state until then.
+    """Return the alert that is due for a run's outcome.
 
-    ``count`` is None where the streak is unknown.
+    Args:
+        due: The decision: kind, channel and threshold.
+        alert_id: The id of the alert, the same on every attempt.
+        run: The run that ended.
+        outcome: How it ended.
+        before: The job's state before the outcome.
+        count: The streak; None if it is unknown.
     """
     failure = outcome.failure
     last_success = outcome.finished_at if outcome.status == "success" else before.last_success_at
@@ -52,7 +58,7 @@ def build(
 def build_due(
     decision: Decision, *, run: Run, outcome: Outcome, before: JobState
 ) -> list[NewAlert]:
-    """The alerts that a decision owes, for a store to enqueue; arguments as for `build`."""
+    """Return the alerts of a decision, for a store to enqueue; arguments as for `build`."""
     return [
         NewAlert(
             due.key,
@@ -80,8 +86,9 @@ def build_overrun(
     state: JobState,
     runbook: str | None,
 ) -> Alert:
-    """The alert for a run that goes on too long; ``duration_seconds`` is its time so far."""
-    return _expected(due, overrun, alert_id=alert_id, state=state, runbook=runbook)._replace(
+    """Return the alert for a run that takes too long; ``duration_seconds`` is its time so far."""
+    alert = _build_without_outcome(due, overrun, alert_id=alert_id, state=state, runbook=runbook)
+    return alert._replace(
         run_id=overrun.run_id,
         started_at=rfc3339(started_at),
         duration_seconds=round(overrun.elapsed, 6),
@@ -92,11 +99,11 @@ def build_overrun(
 def build_missed(
     due: DueAlert, missed: Missed, *, alert_id: str, state: JobState, runbook: str | None
 ) -> Alert:
-    """The alert for a job that did not start when it should have; no run is to blame."""
-    return _expected(due, missed, alert_id=alert_id, state=state, runbook=runbook)
+    """Return the alert for a job that did not start when it should have; it names no run."""
+    return _build_without_outcome(due, missed, alert_id=alert_id, state=state, runbook=runbook)
 
 
-def _expected(
+def _build_without_outcome(
     due: DueAlert,
     caught: Overrun | Missed,
     *,
@@ -117,7 +124,7 @@ def _expected(
 
 
 def degraded(run: Run, outcome: Outcome) -> list[Delivery]:
-    """What every channel of the run is told when no store can say how long it has been failing."""
+    """Return an alert for each channel of the run, for when no store knows the streak."""
     found = []
     for rule in run.rules:
         due = DueAlert("failing", rule.channel, rule.threshold, "")
@@ -129,13 +136,17 @@ def degraded(run: Run, outcome: Outcome) -> list[Delivery]:
 
 
 def encode(alert: Alert) -> str:
-    """The alert as one JSON object, keys in the order of the fields, ``schema`` first."""
+    """Return the alert as one JSON object: ``schema`` first, then the fields in order."""
     facts = alert._asdict()
     return json.dumps({"schema": facts.pop("schema"), **facts}, ensure_ascii=False)
 
 
 def decode(payload: str) -> Alert:
-    """The alert back from its JSON; keys that this version does not know are passed over."""
+    """Return the alert of a JSON text; keys that this version does not know are ignored.
+
+    Raises:
+        ChannelError: The text is no such object; permanent, since it will not change.
+    """
     try:
         facts = json.loads(payload)
         return Alert(**{key: value for key, value in facts.items() if key in _FIELDS})

@@ -1,7 +1,8 @@
-"""An alert in words: what channels for people have in common. Pure, no I/O.
+"""An alert in words: what the channels for people share. Pure, no I/O.
 
-Everything returned here is one line of plain text without control characters; escaping for HTML,
-Slack and the like, and cutting to a length, is each channel's own business.
+All text returned here is plain and without control characters, and one line unless stated
+otherwise. Escaping it for HTML, Slack and the like, and cutting it to a length, is up to each
+channel.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ ESCAPES = re.compile(
     r"|\x1b[PX^_][^\x1b]*(?:\x1b\\)?"  # DCS and its kin
     r"|\x1b[ -/]*[0-~]?"
 )
-"""What tells a terminal to do something rather than to show it."""
+"""Escape sequences: they make a terminal do something rather than show text."""
 _BREAKS = re.compile(r"[\t\n\v\f\r\x1c-\x1f\x85\u2028\u2029]+")
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # controls
@@ -32,11 +33,15 @@ Fact = tuple[str, str]
 
 
 def plain(text: object, limit: int | None = None) -> str:
-    """``text`` as one harmless line.
+    """Return ``text`` as one harmless line.
 
-    Line breaks and tabs become one space, terminal escape sequences go, and every other character
-    that is invisible, changes the direction of writing or cannot be encoded becomes ``\\ufffd``.
-    ``limit`` is a length in characters, its ``…`` included; None for no limit.
+    Line breaks and tabs become one space and terminal escape sequences are removed. Every other
+    character that is invisible, changes the direction of writing or cannot be encoded becomes
+    ``\\ufffd``.
+
+    Args:
+        text: Anything that `str` takes.
+        limit: The longest result in characters, the ``…`` at its end included; None for no limit.
     """
     line = _UNSAFE.sub("\ufffd", _BREAKS.sub(" ", ESCAPES.sub("", str(text)))).strip()
     if limit is not None and len(line) > limit:
@@ -45,14 +50,14 @@ def plain(text: object, limit: int | None = None) -> str:
 
 
 def title(alert: Alert) -> str:
-    """One line that names the job, what happened and the streak; a test is marked as one."""
-    job = _job(alert)
+    """Return one line with the job, what happened and the streak; a test is marked ``[TEST]``."""
+    job = _job_name(alert)
     streak = _streak(alert.consecutive_failure_count)
     sentence = {
         "failing": f"{job} is failing: {streak}",
         "still_failing": f"{job} is still failing: {streak}",
         "recovered": f"{job} has recovered: the last run succeeded",
-        "overrun": f"{job} is running too long{_for(alert.duration_seconds)}",
+        "overrun": f"{job} is running too long{_so_far(alert.duration_seconds)}",
         "missed": f"{job} did not run when it should have",
         "test": f"Test alert for {job}",
     }.get(alert.kind, f"{job}: {plain(alert.kind)}")
@@ -60,21 +65,23 @@ def title(alert: Alert) -> str:
 
 
 def is_test(alert: Alert) -> bool:
-    """True if nobody needs to get up for it."""
+    """Tell whether the alert is only a test, on which nobody needs to act."""
     return alert.test or alert.kind == "test"
 
 
 def is_bad(alert: Alert) -> bool:
-    """True if the alert says that something is wrong: not for a recovery, not for a test."""
+    """Tell whether the alert reports something wrong; a recovery or a test does not."""
     return not is_test(alert) and alert.kind != "recovered"
 
 
 def facts(alert: Alert) -> list[Fact]:
-    """What is known, as ``(label, text)`` in the order in which people ask; unknown ones are left
-    out, but for the streak and the last successful run, which are always there."""
+    """Return the known facts as ``(label, text)``, those that people ask for first at the top.
+
+    Unknown ones are left out, except for the streak and the last successful run.
+    """
     known: list[tuple[str, str | None]] = [
-        ("Job", _job(alert)),
-        ("Failures in a row", _count(alert)),
+        ("Job", _job_name(alert)),
+        ("Failures in a row", _count_and_threshold(alert)),
         ("Error", error(alert)),
         ("Message", alert.error_message),
         ("Where", alert.error_location),
@@ -92,7 +99,7 @@ def facts(alert: Alert) -> list[Fact]:
 
 
 def notes(alert: Alert) -> list[str]:
-    """What a reader must know to judge the alert: that it is a test, that it is degraded."""
+    """Return sentences that qualify the alert: that it is a test, that it is degraded."""
     found = []
     if is_test(alert):
         found.append("This is a test alert, sent to try the channel.")
@@ -106,7 +113,7 @@ def notes(alert: Alert) -> list[str]:
 
 
 def error(alert: Alert) -> str | None:
-    """``ValueError (23505)``: the type and, if there is one, the code; None without an error."""
+    """Return the error's type and code, as ``ValueError (23505)``; None without an error."""
     if not alert.error_type:
         return plain(alert.error_code) if alert.error_code else None
     code = f" ({plain(alert.error_code)})" if alert.error_code else ""
@@ -114,15 +121,20 @@ def error(alert: Alert) -> str | None:
 
 
 def last_success(alert: Alert) -> str:
-    """When the job last worked, readable; ``never`` when it never did, ``unknown`` when the alert
-    had to be made without any memory of the job."""
+    """Return when the job last succeeded: a readable time, ``never`` or ``unknown``.
+
+    It is ``unknown`` if the alert was made without the job's state.
+    """
     if alert.last_success_at is None and alert.degraded and alert.consecutive_failure_count is None:
         return "unknown"
     return when(alert.last_success_at) or "never"
 
 
 def when(text: str | None) -> str | None:
-    """``2026-11-23 06:00:05 UTC`` for an RFC 3339 time; None for None."""
+    """Return an RFC 3339 time as ``2026-11-23 06:00:05 UTC``, or None for None.
+
+    A text that is no such time is returned as it is, made `plain`.
+    """
     if text is None:
         return None
     try:
@@ -133,10 +145,13 @@ def when(text: str | None) -> str | None:
 
 
 def duration(seconds: float | None) -> str | None:
-    """``350 ms``, ``4.2 s``, ``3 min 5 s``, ``2 h 10 min``, ``3 d 4 h``; None for None."""
+    """Return seconds in the form that fits their size, or None for None.
+
+    The forms are ``350 ms``, ``4.2 s``, ``3 min 5 s``, ``2 h 10 min`` and ``3 d 4 h``.
+    """
     if seconds is None:
         return None
-    if seconds < 0.9995:  # noqa: PLR2004  # what rounds to a whole second is shown as one
+    if seconds < 0.9995:  # noqa: PLR2004  # 0.9995 rounds to one second
         return f"{max(seconds, 0) * 1000:.0f} ms"
     if seconds < 59.95:  # noqa: PLR2004
         return f"{seconds:.1f} s"
@@ -147,18 +162,18 @@ def duration(seconds: float | None) -> str | None:
 
 
 def lines(alert: Alert) -> list[str]:
-    """The title and every fact, one line each, labels aligned."""
+    """Return the title, an empty line and the facts, one line each, with labels aligned."""
     known = facts(alert)
     width = max(len(label) for label, _ in known) + 1
     return [title(alert), "", *(f"{label + ':':<{width}} {text}" for label, text in known)]
 
 
 def text(alert: Alert) -> str:
-    """`lines` as one text that ends in a line break."""
+    """Return `lines` as one text that ends in a line break."""
     return "\n".join(lines(alert)) + "\n"
 
 
-def _job(alert: Alert) -> str:
+def _job_name(alert: Alert) -> str:
     return plain(alert.job) or "a job without a name"
 
 
@@ -168,14 +183,14 @@ def _streak(count: int | None) -> str:
     return "1 failure" if count == 1 else f"{count} failures in a row"
 
 
-def _count(alert: Alert) -> str:
+def _count_and_threshold(alert: Alert) -> str:
     if alert.consecutive_failure_count is None:
         return "unknown"
     known = str(alert.consecutive_failure_count)
     return f"{known} (threshold {alert.threshold})" if alert.threshold else known
 
 
-def _for(seconds: float | None) -> str:
+def _so_far(seconds: float | None) -> str:
     return f": {duration(seconds)} so far" if seconds else ""
 
 

@@ -1,4 +1,4 @@
-"""When a job is expected, and at which of those times it did not start. Pure."""
+"""When a job is expected, and at which of those times it did not start. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from cronguard.core.model import Missed, Overrun, Schedule, Watch
 from cronguard.core.rendering import duration
 
 EARLY_SECONDS = 10.0
-"""How much earlier than due a run may have started: no two hosts' clocks are quite the same."""
+"""How early a run may start and still count as on time, since hosts' clocks differ slightly."""
 MOST_OCCURRENCES = 100_000
-"""How many are judged at a time, about a second's work; the next check goes on from there."""
-_SETBACK = timedelta(hours=3)
+"""How many are judged in one check, about a second's work; the next check goes on from there."""
+_MAX_CLOCK_SETBACK = timedelta(hours=3)
 
 
 def occurrences(plan: Schedule, after: datetime, until: datetime) -> Iterator[datetime]:
-    """When the job is due later than ``after`` and not later than ``until``, in UTC, in order.
+    """Yield the times, in UTC and in order, when the job is due in (``after``, ``until``].
 
-    As cron does it where clocks are changed: a time that the day lacks comes at the end of the gap,
-    one that the day has twice comes once, and what runs every so many minutes runs on. Raises
-    ConfigError for a schedule that another host understood and this one does not.
+    Clock changes are handled as cron does: a time that the day skips comes at the end of the gap, a
+    time that the day has twice comes once, and a job that runs every so many minutes goes on.
+
+    Raises:
+        ConfigError: This host cannot evaluate a schedule that another host accepted.
     """
     from zoneinfo import ZoneInfo  # few jobs have a schedule
 
@@ -33,7 +35,7 @@ def occurrences(plan: Schedule, after: datetime, until: datetime) -> Iterator[da
         local = after.astimezone(ZoneInfo(plan.timezone))
         times = CronSim(plan.cron, local)
         if len(plan.cron.split()) == 6 and not any(p.startswith("*") for p in times.parts[1:3]):  # noqa: PLR2004
-            # Times of day with seconds: CronSim minds clock changes only where there are none.
+            # With seconds, CronSim ignores clock changes unless it is set up like this.
             times = CronSim(plan.cron, local.replace(tzinfo=None))
             times.fixup_tz = local.tzinfo
     except (CronSimError, ValueError, KeyError, OSError):
@@ -44,32 +46,40 @@ def occurrences(plan: Schedule, after: datetime, until: datetime) -> Iterator[da
         moment = due.astimezone(UTC)
         if moment > until:
             return
-        # Begun within an hour that comes twice, CronSim gives times of its first half again.
+        # Started inside an hour that comes twice, CronSim repeats times of its first pass.
         if moment > after:
             yield moment
 
 
 def first_start(watch: Watch, now: datetime) -> datetime:
-    """Runs that started later than this are to be judged."""
+    """Return the time after which a run's start is to be judged."""
     begin = watch.judged_until or now
     return watch.seen_until or begin - timedelta(seconds=EARLY_SECONDS)
 
 
 def judge(watch: Watch, starts: Iterable[datetime], now: datetime) -> Missed | None:
-    """Which occurrences have gone by without a start; None if nothing has come due since.
+    """Judge which occurrences have passed without a start.
 
-    ``starts`` are the job's starts later than `first_start`, earliest first. Each counts for one
-    occurrence, the earliest that it can still meet: from `EARLY_SECONDS` before it until its grace
-    is over. An occurrence is judged when its grace is over.
+    Each start counts for one occurrence, the earliest that it can still meet: a start meets an
+    occurrence from `EARLY_SECONDS` before it until its grace is over. An occurrence is judged when
+    its grace is over.
 
-    A clock that was put back by up to three hours judges nothing twice (cron runs nothing twice
-    then either); one that was put back further begins anew.
+    If the clock was set back by up to three hours, nothing is judged twice (cron runs nothing twice
+    then either). If it was set back further, judging starts over.
+
+    Args:
+        watch: The job, with its schedule and how far it has been judged.
+        starts: The job's starts later than `first_start`, earliest first.
+        now: The current time.
+
+    Returns:
+        The judgement; None if there is no schedule or no occurrence to judge.
     """
     plan, begin = watch.schedule, watch.judged_until
     if plan is None or begin is None:
         return None
-    if begin > now + _SETBACK:
-        return _judged(watch, [], now, None)
+    if begin > now + _MAX_CLOCK_SETBACK:
+        return _judgement(watch, [], now, None)
     grace, early = timedelta(seconds=plan.grace), timedelta(seconds=EARLY_SECONDS)
     coming = iter(starts)
     start = next(coming, None)
@@ -84,10 +94,12 @@ def judge(watch: Watch, starts: Iterable[datetime], now: datetime) -> Missed | N
             missed.append(due)
         if count == MOST_OCCURRENCES:
             break
-    return None if due is None else _judged(watch, missed, due, seen or watch.seen_until)
+    return None if due is None else _judgement(watch, missed, due, seen or watch.seen_until)
 
 
-def _judged(watch: Watch, missed: list[datetime], until: datetime, seen: datetime | None) -> Missed:
+def _judgement(
+    watch: Watch, missed: list[datetime], until: datetime, seen: datetime | None
+) -> Missed:
     latest = missed[-1] if missed else None
     return Missed(
         job=watch.job,
@@ -103,9 +115,9 @@ def _judged(watch: Watch, missed: list[datetime], until: datetime, seen: datetim
 
 
 def late_since(watch: Watch, last_start: datetime | None) -> datetime | None:
-    """When the job was last due, if it has not started since; None otherwise.
+    """Return when the job was last due if it has not started since, else None.
 
-    For what has been judged already: looks at the last occurrence that was, and no further back.
+    Only the last occurrence that has been judged already is looked at.
     """
     plan, judged = watch.schedule, watch.judged_until
     if plan is None or judged is None:
@@ -118,7 +130,7 @@ def late_since(watch: Watch, last_start: datetime | None) -> datetime | None:
 
 
 def missed_sentence(plan: Schedule, number: int, latest: datetime) -> str:
-    """What was missed, for the alert."""
+    """Return a sentence that says what was missed, for the alert."""
     cron = f"{plan.cron} ({plan.timezone})"
     at = rfc3339(latest).replace(".000000", "")
     if number == 1:
@@ -127,7 +139,7 @@ def missed_sentence(plan: Schedule, number: int, latest: datetime) -> str:
 
 
 def overrun(run_id: str, job: str, elapsed: float, max_runtime: float) -> Overrun | None:
-    """The news that a run has been going for ``elapsed`` seconds; None while it may."""
+    """Return the overrun of a run after ``elapsed`` seconds; None within ``max_runtime``."""
     step = overrun_step(elapsed, max_runtime)
     if not step:
         return None

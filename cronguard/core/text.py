@@ -1,10 +1,10 @@
-"""How messages speak of what they were given: on one line, short, and never a secret."""
+"""How messages quote the values that they were given: on one line, short, and never a secret."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-_SHOWN = 60
+_MAX_SHOWN_CHARS = 60
 _WEBHOOK_HOSTS = (
     "hooks.slack.com",
     "hooks.slack-gov.com",
@@ -31,14 +31,14 @@ _KEY_STARTS = (
     "-----BEGIN",
 )
 _SHORT_KEY_STARTS = ("sk-", "sk_", "rk_", "pk_", "re_", "key-", "SG.", "npm_")
-"""These begin ordinary words too; a key has a digit in it, and no @."""
-_KEY_LENGTH = 10
-_TOKEN_LENGTH = 20
+"""Ordinary words start with these too, so a key must also have a digit, and no @."""
+_MIN_KEY_CHARS = 10
+_MIN_TOKEN_CHARS = 20
 
 
 def suggest(word: object, known: Iterable[str]) -> str:
-    """``" (did you mean 'x'?)"`` if a known word is close, else nothing; to be appended."""
-    if not isinstance(word, str) or len(word) > _SHOWN:
+    """Return ``" (did you mean 'x'?)"`` if a known word is close, else an empty text."""
+    if not isinstance(word, str) or len(word) > _MAX_SHOWN_CHARS:
         return ""
     from difflib import get_close_matches  # only when something is wrong
 
@@ -48,30 +48,30 @@ def suggest(word: object, known: Iterable[str]) -> str:
 
 
 def show(value: object) -> str:
-    """The value as a message may quote it; its type or length where the text might be secret."""
+    """Return the value as a message may quote it, or its type or length if it may be secret."""
     if value is None or isinstance(value, bool | int | float):
         text = repr(value)
-        return text if len(text) <= _SHOWN else f"a number of {len(text)} characters"
+        return text if len(text) <= _MAX_SHOWN_CHARS else f"a number of {len(text)} characters"
     if not isinstance(value, str):
         return f"something of type {type(value).__name__}"
-    if len(value) > _SHOWN:
+    if len(value) > _MAX_SHOWN_CHARS:
         return f"a text of {len(value)} characters"
     hidden = "://" in value or may_be_secret(value)
     return "a text that is not repeated here" if hidden else ascii(value)
 
 
 def is_secret(text: str) -> bool:
-    """Whether the text is plainly a webhook address, a key, or an address with a password."""
+    """Tell whether the text is clearly a webhook address, a key, or an address with a password."""
     head, found, rest = text.partition("://")
     if found and ("@" in rest.partition("/")[0] or any(host in text for host in _WEBHOOK_HOSTS)):
         return True
     if "password=" in text.lower() or any(host in head for host in _WEBHOOK_HOSTS):
         return True
-    return any(_is_key(word) for word in text.split(maxsplit=8) if len(word) >= _KEY_LENGTH)
+    return any(_is_key(word) for word in text.split(maxsplit=8) if len(word) >= _MIN_KEY_CHARS)
 
 
 def may_be_secret(text: str) -> bool:
-    """As `is_secret`, or holding a token that nobody would type by hand."""
+    """Tell whether the text `is_secret` or holds a token that nobody would type by hand."""
     if is_secret(text):
         return True
     run = ""
@@ -79,7 +79,7 @@ def may_be_secret(text: str) -> bool:
         if letter.isalnum() or letter in "-_+/=~":
             run += letter
         else:
-            if _is_random(run):
+            if _looks_random(run):
                 return True
             run = ""
     return False
@@ -92,8 +92,8 @@ def _is_key(word: str) -> bool:
     return word.startswith(_SHORT_KEY_STARTS) and digit and "@" not in word
 
 
-def _is_random(run: str) -> bool:
-    if len(run) < _TOKEN_LENGTH:
+def _looks_random(run: str) -> bool:
+    if len(run) < _MIN_TOKEN_CHARS:
         return False
     digits = sum(letter.isdigit() for letter in run)
     if set(run.lower()) <= set("0123456789abcdef-"):
