@@ -1,7 +1,8 @@
-"""Celery's prefork children end by `os._exit`, which waits for no thread: they wait before it.
+"""What Celery's prefork children do at their end: wait for cronguard's threads.
 
-Each does after ``worker_max_tasks_per_child`` tasks, so with 1 after every task, with the alert
-about it still on its way: it would have to wait for somebody who lives longer.
+They end by `os._exit`, which waits for no thread. With ``worker_max_tasks_per_child=1`` that
+happens after every task, while the alert about it is still being sent; without waiting, it would be
+left to some later process.
 """
 
 from __future__ import annotations
@@ -15,20 +16,23 @@ from cronguard.core.model import DELIVERY_SECONDS
 
 
 def watch(at_exit: Callable[[], None]) -> None:
-    """When a child ends, wait and call ``at_exit``; in this process and in those that it forks."""
+    """Have Celery's children wait for our threads and call ``at_exit`` when they end.
+
+    It works for this process and for those that it forks. Without Celery it does nothing.
+    """
     signals = sys.modules.get("celery.signals")
     if signals is None:
         return
 
     def before_exit(**_: object) -> None:
-        _wait()
+        _wait_for_our_threads()
         at_exit()
 
     signals.worker_process_shutdown.connect(before_exit, weak=False, dispatch_uid=__name__)
 
 
-def _wait() -> None:
-    """As the interpreter would, for threads of ours that are no daemons."""
+def _wait_for_our_threads() -> None:
+    """Wait for our non-daemon threads, as the interpreter would do at its end."""
     give_up = time.monotonic() + DELIVERY_SECONDS
     for thread in threading.enumerate():
         if thread.name.startswith("cronguard-") and not thread.daemon:

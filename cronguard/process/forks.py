@@ -1,18 +1,21 @@
-"""Forks of the process that cronguard is a guest of: the one place that registers for them.
+"""The one place that registers for forks of the process in which cronguard is a guest.
 
-What is done at a fork is done in phases, in this order, whoever was imported first:
+Work before a fork is done in phases, in this order, whichever module was imported first:
 
-1. ``threads`` are sent home, so that a program that forks is not warned of ours.
-2. ``imports`` are waited for. Nearly every lock of ours is made anew in a child. What cannot be are
-   Python's own locks, one for each module that is being imported: a child that imports the same
-   module would wait for ever for a thread that it does not have. Ours come late, in threads of ours
-   and in those that run a guarded function for the first time. So a fork waits a moment for them
-   to end, and a child forgets those that were under way all the same, to import them afresh.
-3. ``files`` are closed last, from a list that is read then, and none is opened until the fork is
-   over: whatever a thread begins while others are waited for, it is in no file when the fork comes.
+1. ``threads``: idle threads of ours are ended, so that Python does not warn the forking program of
+   them.
+2. ``imports``: imports under way are waited for. A child gets new copies of nearly all our locks,
+   but not of Python's own: it has one for each module that is being imported, and a child that
+   imports the same module would wait forever for a thread that it does not have. We import late, in
+   our own threads and in those that run a guarded function for the first time. So a fork waits a
+   moment for these imports to end, and a child forgets those still unfinished, to import the
+   modules again.
+3. ``files``: files are closed last, from a list that is read at that moment, and none is opened
+   until the fork is over. So no thread is in the middle of using a file when the fork comes,
+   whatever it started while others were waited for.
 
-Then the parent takes up its files and threads again, and the child forgets its parent's imports,
-files, threads and ``process``: who it is and what it shares.
+After the fork, the parent reopens its files and restarts its threads. The child forgets its
+parent's imports, files, threads and ``process`` (identity and shared state).
 """
 
 from __future__ import annotations
@@ -28,23 +31,23 @@ from typing import Any, Literal, TypeAlias
 Phase: TypeAlias = Literal["threads", "imports", "files", "process"]
 _Hooks: TypeAlias = dict[Phase, list[Callable[[], object]]]
 
-_BEFORE: tuple[Phase, ...] = ("threads", "imports", "files")
-_IN_PARENT: tuple[Phase, ...] = ("files", "threads")
-_IN_CHILD: tuple[Phase, ...] = ("imports", "files", "threads", "process")
-_PATIENCE = 1.0
-_TURN_PATIENCE = 3.0
-_END_PATIENCE = 0.05
-_PREFIX = "cronguard-"
-"""How the names of our threads begin."""
-_before: _Hooks = {phase: [] for phase in _BEFORE}
-_in_parent: _Hooks = {phase: [] for phase in _IN_PARENT}
-_in_child: _Hooks = {phase: [] for phase in _IN_CHILD}
-_change = threading.RLock()
-"""Held for what of the following must change together."""
+_PHASES_BEFORE: tuple[Phase, ...] = ("threads", "imports", "files")
+_PHASES_IN_PARENT: tuple[Phase, ...] = ("files", "threads")
+_PHASES_IN_CHILD: tuple[Phase, ...] = ("imports", "files", "threads", "process")
+_IMPORT_WAIT_SECONDS = 1.0
+_OTHER_FORK_WAIT_SECONDS = 3.0
+_THREAD_END_WAIT_SECONDS = 0.05
+_THREAD_NAME_PREFIX = "cronguard-"
+"""The start of the names of all our threads."""
+_before_hooks: _Hooks = {phase: [] for phase in _PHASES_BEFORE}
+_parent_hooks: _Hooks = {phase: [] for phase in _PHASES_IN_PARENT}
+_child_hooks: _Hooks = {phase: [] for phase in _PHASES_IN_CHILD}
+_state_lock = threading.RLock()
+"""Held while the hooks above and the state below change together."""
 _forking: list[int] = []
-"""The thread that forks, once for each fork under way: its signal handler may fork meanwhile."""
-_begun: set[Phase] = set()
-"""The phases before that fork which have begun."""
+"""The thread that forks, once for each fork under way; its signal handlers may fork as well."""
+_begun_phases: set[Phase] = set()
+"""The phases before the current fork that have begun."""
 
 
 def register(
@@ -54,42 +57,48 @@ def register(
     after_in_parent: Callable[[], object] | None = None,
     after_in_child: Callable[[], object] | None = None,
 ) -> None:
-    """Have these called in their phase of every fork from now on.
+    """Register functions to be called in a phase of every fork from now on.
 
-    Each may be called when there is nothing to do for it. In the middle of a fork ``before`` is
-    called at once if its phase has begun.
+    Each of them may be called when there is nothing to do. If a fork is under way and the phase has
+    begun, ``before`` is called at once.
     """
-    with _change:
+    with _state_lock:
         for hooks, work in (
-            (_before, before),
-            (_in_parent, after_in_parent),
-            (_in_child, after_in_child),
+            (_before_hooks, before),
+            (_parent_hooks, after_in_parent),
+            (_child_hooks, after_in_child),
         ):
             if work is not None:
                 hooks[phase].append(work)
-        if before is not None and phase in _begun:
+        if before is not None and phase in _begun_phases:
             before()
 
 
 def forking_thread() -> int | None:
-    """Return the thread whose fork is under way, or None."""
+    """Return the id of the thread whose fork is under way, or None."""
     return _forking[-1] if _forking else None
 
 
 def own_thread(
     name: str, work: Callable[..., object], *args: Any, daemon: bool | None = None
 ) -> threading.Thread:
-    """Return a thread of ours, to be started, that calls ``work``; forks know it by its name.
+    """Return a new thread, not yet started, that calls ``work``.
 
-    No class of its own: gevent puts another `threading.Thread` in place, which greenlets need.
+    Its name marks it as ours at a fork. A subclass of `threading.Thread` would not do: gevent
+    replaces that class, and its greenlets need the replacement.
     """
-    return threading.Thread(target=_work, args=(work, *args), name=_PREFIX + name, daemon=daemon)
+    return threading.Thread(
+        target=_run_in_our_thread,
+        args=(work, *args),
+        name=_THREAD_NAME_PREFIX + name,
+        daemon=daemon,
+    )
 
 
-def _work(work: Callable[..., object], *args: Any) -> None:
-    """Call ``work``, and let the thread end well where gevent has come since it began.
+def _run_in_our_thread(work: Callable[..., object], *args: Any) -> None:
+    """Call ``work``, and keep the thread's end correct if gevent has patched `threading` since.
 
-    `threading` forgets a thread under the number that it has at its end: gevent's, by then.
+    `threading` unregisters a thread by the id that it has at its end, which is then gevent's.
     """
     number = threading.get_ident()
     try:
@@ -101,21 +110,21 @@ def _work(work: Callable[..., object], *args: Any) -> None:
 
 
 def wait_for_end(thread: threading.Thread) -> None:
-    """Let a thread that was told to end do so, the operating system's part of it included.
+    """Wait briefly for a thread that was told to end, until the operating system has ended it.
 
-    A program that forks is warned of its threads since 3.12, and must not be of ours.
+    Since 3.12, Python warns a program that forks while it has threads; ours must not cause that.
     """
-    thread.join(_END_PATIENCE)
-    give_up = time.monotonic() + _END_PATIENCE
-    while os.path.exists(f"/proc/self/task/{thread.native_id}") and time.monotonic() < give_up:  # noqa: PTH110  # at every fork
+    thread.join(_THREAD_END_WAIT_SECONDS)
+    give_up = time.monotonic() + _THREAD_END_WAIT_SECONDS
+    while os.path.exists(f"/proc/self/task/{thread.native_id}") and time.monotonic() < give_up:  # noqa: PTH110  # faster, at every fork
         time.sleep(0.0002)
 
 
 def after_the_fork(work: Callable[[], None]) -> None:
-    """Call ``work`` in the parent: now, or, where threads are gevent's, in a greenlet of its own.
+    """Call ``work`` in the parent: now, or in a greenlet if gevent has patched `threading`.
 
-    To start a thread there lets other greenlets run, for as long as they like, and gevent does not
-    watch the child yet: if that ends meanwhile, it may be missed, and waited for for ever.
+    With gevent, starting a thread lets other greenlets run for as long as they like, and gevent
+    does not watch the child yet: if the child ends meanwhile, gevent may miss it and wait forever.
     """
     monkey = sys.modules.get("gevent.monkey")
     if monkey is not None and monkey.is_module_patched("threading"):
@@ -125,9 +134,9 @@ def after_the_fork(work: Callable[[], None]) -> None:
 
 
 def call_each(calls: Iterable[Callable[[], object]]) -> None:
-    """Call all of them, whatever one raises or a signal handler raises meanwhile, and raise that.
+    """Call all of them, even if one of them or a signal handler raises; then raise the first error.
 
-    Python says what a hook has raised, and forks all the same.
+    Python reports what a fork hook raises, and forks all the same.
     """
     interrupted_by: BaseException | None = None
     for call in calls:
@@ -139,82 +148,91 @@ def call_each(calls: Iterable[Callable[[], object]]) -> None:
         raise interrupted_by
 
 
-def _prepare() -> None:
-    give_up = time.monotonic() + _TURN_PATIENCE
-    while not _begin():
+def _before_fork() -> None:
+    give_up = time.monotonic() + _OTHER_FORK_WAIT_SECONDS
+    while not _begin_fork():
         if time.monotonic() >= give_up:
             return
         time.sleep(0.001)
-    call_each(work for phase in _BEFORE for work in _begun_hooks(phase))
+    call_each(work for phase in _PHASES_BEFORE for work in _begin_phase(phase))
 
 
-def _begin() -> bool:
-    """Note the fork; return False while one of another thread is under way."""
+def _begin_fork() -> bool:
+    """Record that this thread forks; return False while another thread's fork is under way."""
     me = threading.get_ident()
-    with _change:
+    with _state_lock:
         if forking_thread() not in (None, me):
             return False
         _forking.append(me)
         return True
 
 
-def _begun_hooks(phase: Phase) -> list[Callable[[], object]]:
-    """Note that the phase has begun; return what is to be done in it as things stand now."""
-    with _change:
-        _begun.add(phase)
-        return _before[phase].copy()
+def _begin_phase(phase: Phase) -> list[Callable[[], object]]:
+    """Record that the phase has begun; return the hooks registered for it up to now."""
+    with _state_lock:
+        _begun_phases.add(phase)
+        return _before_hooks[phase].copy()
 
 
-def _resume() -> None:
-    with _change:
+def _after_fork_in_parent() -> None:
+    with _state_lock:
         if forking_thread() != threading.get_ident():
-            return  # another thread's fork took too long for this one to wait
+            return  # another thread's fork took too long, so this one was not recorded
         _forking.pop()
         if _forking:
             return
-        _begun.clear()
-    call_each(work for phase in _IN_PARENT for work in _in_parent[phase])
+        _begun_phases.clear()
+    call_each(work for phase in _PHASES_IN_PARENT for work in _parent_hooks[phase])
 
 
-def _renew() -> None:
-    global _change  # noqa: PLW0603  # the child's own
-    _change = threading.RLock()
+def _after_fork_in_child() -> None:
+    global _state_lock  # noqa: PLW0603  # the child needs its own
+    _state_lock = threading.RLock()
     _forking.clear()
-    _begun.clear()
-    call_each(work for phase in _IN_CHILD for work in _in_child[phase])
+    _begun_phases.clear()
+    call_each(work for phase in _PHASES_IN_CHILD for work in _child_hooks[phase])
 
 
 def _wait_for_imports() -> None:
-    """Wait for imports of our threads, and for those of our modules, whoever asked for them."""
-    ours = {t.ident for t in threading.enumerate() if t.name.startswith(_PREFIX)}
-    give_up = time.monotonic() + _PATIENCE
-    ours.discard(None)  # not started yet
+    """Wait for imports by our threads, and for imports of our modules by any thread."""
+    ours = {t.ident for t in threading.enumerate() if t.name.startswith(_THREAD_NAME_PREFIX)}
+    give_up = time.monotonic() + _IMPORT_WAIT_SECONDS
+    ours.discard(None)  # a thread that has not started yet
     while time.monotonic() < give_up and any(
-        owner in ours or name.startswith("cronguard.") for name, owner in _held_by_others()
+        owner in ours or name.startswith("cronguard.") for name, owner in _imports_of_others()
     ):
         time.sleep(0.001)
 
 
 def _forget_imports() -> None:
-    for name, owner in _held_by_others():
-        _locks().pop(name, None)
+    for name, owner in _imports_of_others():
+        _module_locks().pop(name, None)
         spec = getattr(sys.modules.get(name), "__spec__", None)
         if owner is not None and getattr(spec, "_initializing", False):
             del sys.modules[name]
 
 
-def _held_by_others() -> list[tuple[str, int | None]]:
-    """Modules that other threads are importing, and which; None: it takes the lock just now."""
+def _imports_of_others() -> list[tuple[str, int | None]]:
+    """Return modules that other threads are importing, with the thread's id.
+
+    The id is None while the thread is just taking the lock.
+    """
     me = threading.get_ident()
-    owners = ((name, getattr(lock(), "owner", None)) for name, lock in _locks().copy().items())
+    owners = (
+        (name, getattr(lock(), "owner", None)) for name, lock in _module_locks().copy().items()
+    )
     return [(name, owner) for name, owner in owners if owner != me]
 
 
-def _locks() -> dict[str, Any]:
+def _module_locks() -> dict[str, Any]:
     locks: dict[str, Any] = getattr(getattr(importlib, "_bootstrap", None), "_module_locks", {})
     return locks
 
 
 register("imports", before=_wait_for_imports, after_in_child=_forget_imports)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_prepare, after_in_parent=_resume, after_in_child=_renew)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

@@ -1,7 +1,8 @@
-"""Who is running, and is somebody else still alive? Linux can tell; elsewhere the lease decides.
+"""The identity of this process, and whether another process is still alive.
 
-A pid means something only inside its process space: one boot of one kernel, one pid namespace.
-There, a start time tells a process from a later one that got the same pid.
+On Linux that can be looked up; elsewhere only the lease decides. A pid has a meaning only inside
+its process space: one boot of one kernel, one pid namespace. In it, the start time tells a process
+from a later one with the same pid.
 """
 
 from __future__ import annotations
@@ -13,31 +14,34 @@ import sys
 from cronguard.core.model import Owner
 from cronguard.process import forks
 
-_me: Owner | None = None
+_current: Owner | None = None
 
 
 def current_owner() -> Owner:
-    """This process, looked up once and again after a fork."""
-    global _me  # noqa: PLW0603  # a cache of one value a process
-    if _me is None:
+    """Return this process, looked up once and again after a fork."""
+    global _current  # noqa: PLW0603  # a cache, one value a process
+    if _current is None:
         pid = os.getpid()
-        _me = Owner(_host(), pid, _space(), _start_time(pid)[0])
-    return _me
+        _current = Owner(_host_name(), pid, _process_space(), _start_time(pid)[0])
+    return _current
 
 
-def _forget() -> None:
-    global _me  # noqa: PLW0603  # likewise
-    _me = None
+def _forget_current() -> None:
+    global _current  # noqa: PLW0603  # likewise
+    _current = None
 
 
-forks.register("process", after_in_child=_forget)  # asking for the pid each time costs more
+forks.register(
+    "process", after_in_child=_forget_current
+)  # cheaper than comparing the pid on each call
 
 
 def is_dead(owner: Owner) -> bool:
-    """Whether an owner in this process's own space is certainly gone.
+    """Tell whether an owner in this process's own space is certainly gone.
 
-    Dead means: no such process, a zombie, or another process with its pid. What cannot be known
-    (a process of another user under hidepid, say) counts as alive.
+    Dead means: no such process, a zombie, or another process with its pid. A process that cannot be
+    examined (one of another user under hidepid, for example) counts as alive, as does one in
+    another process space.
     """
     if owner.space is None or owner.space != current_owner().space:
         return False
@@ -46,16 +50,16 @@ def is_dead(owner: Owner) -> bool:
     except ProcessLookupError:
         return True
     except OSError:
-        pass  # it exists and is not ours to signal
+        pass  # it exists, but we may not signal it
     except OverflowError:
-        return True  # no process was ever called that
+        return True  # no process can have such a pid
     started, zombie = _start_time(owner.pid)
     if zombie:
         return True
     return started is not None and owner.started is not None and started != owner.started
 
 
-def _host() -> str:
+def _host_name() -> str:
     try:
         name = socket.gethostname()[:200]
     except OSError:
@@ -63,7 +67,7 @@ def _host() -> str:
     return "".join(each for each in name if each.isprintable()) or "unknown"
 
 
-def _space() -> str | None:
+def _process_space() -> str | None:
     if not sys.platform.startswith("linux"):
         return None
     try:
@@ -75,9 +79,10 @@ def _space() -> str | None:
 
 
 def _start_time(pid: int) -> tuple[str | None, bool]:
-    """(when a process started, in ticks since boot; whether it is a zombie); None if unreadable.
+    """Return when a process started, in ticks since boot, and whether it is a zombie.
 
-    Fields 22 and 3 of proc(5)'s ``/proc/pid/stat``; the second field may hold spaces and brackets.
+    These are fields 22 and 3 of ``/proc/pid/stat``, see proc(5). Field 2, the name, is skipped by
+    its last bracket, since it may hold spaces and brackets. If unreadable, the time is None.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123  # on every run's path

@@ -1,7 +1,7 @@
 """The ``cronguard`` logger, used in a way that cannot hurt a job.
 
-`logging` is imported when there is something to say, and a handler that raises is not allowed to
-reach the guarded program.
+`logging` is imported only when there is something to log. What a handler raises does not reach the
+guarded program, and a handler that hangs does not hold it up.
 """
 
 from __future__ import annotations
@@ -13,93 +13,96 @@ if TYPE_CHECKING:
     from cronguard.process.workers import TimeoutPool
 
 _WARNING, _ERROR = 30, 40
-_PATIENCE = 1.0
-"""Seconds that a log handler may take before it is left behind."""
-_said: set[str] = set()
-_echo: Callable[[str], object] | None = None
-_bound: TimeoutPool | None = None
+_HANDLER_WAIT_SECONDS = 1.0
+"""How long a log handler may take before it is left behind."""
+_logged_once: set[str] = set()
+_echo_sink: Callable[[str], object] | None = None
+_handler_pool: TimeoutPool | None = None
 
 
 def echo(sink: Callable[[str], object] | None) -> None:
-    """Hand warnings and errors to ``sink``, a line each, instead of `logging`; None ends that.
+    """Pass warnings and errors to ``sink``, one line each, instead of `logging`; None ends that.
 
-    What the command line does: its messages are for the person in front of it.
+    The command line uses it, since its messages are for the person who typed the command.
     """
-    global _echo  # noqa: PLW0603  # the process's one command line
-    _echo = sink
+    global _echo_sink  # noqa: PLW0603  # one command line a process
+    _echo_sink = sink
 
 
 def debug(message: str, *values: object) -> None:
-    """Of use when something is being looked into."""
-    _say(10, message, values)
+    """Log what helps to investigate a problem."""
+    _log(10, message, values)
 
 
 def warning(message: str, *values: object) -> None:
-    """Somebody should look at this; the job is not affected."""
-    _say(_WARNING, message, values)
+    """Log what somebody should look at; the job is not affected."""
+    _log(_WARNING, message, values)
 
 
 def warning_once(message: str, *values: object) -> None:
-    """As `warning`, but the same line only once a process."""
-    _say_once(_WARNING, message, values)
+    """Log a `warning`, but the same line only once per process."""
+    _log_once(_WARNING, message, values)
 
 
 def error(message: str, *values: object) -> None:
-    """cronguard could not do what it is for."""
-    _say(_ERROR, message, values)
+    """Log that cronguard could not do its work."""
+    _log(_ERROR, message, values)
 
 
 def error_once(message: str, *values: object) -> None:
-    """As `error`, but the same line only once a process."""
-    _say_once(_ERROR, message, values)
+    """Log an `error`, but the same line only once per process."""
+    _log_once(_ERROR, message, values)
 
 
-def _say_once(level: int, message: str, values: tuple[object, ...]) -> None:
+def _log_once(level: int, message: str, values: tuple[object, ...]) -> None:
     line = message % values if values else message
-    if line not in _said:
-        _said.add(line)
-        _say(level, "%s", (line,))
+    if line not in _logged_once:
+        _logged_once.add(line)
+        _log(level, "%s", (line,))
 
 
-def _say(level: int, message: str, values: tuple[object, ...]) -> None:
+def _log(level: int, message: str, values: tuple[object, ...]) -> None:
     caught: Exception | None = None
     try:
-        if _echo is not None:
+        if _echo_sink is not None:
             if level >= _WARNING:
-                _echo(message % values if values else message)
+                _echo_sink(message % values if values else message)
             return
-        import logging  # a run that goes well says nothing
+        import logging  # a run that goes well logs nothing
 
         logger = logging.getLogger("cronguard")
         last = logging.lastResort
         if not logger.isEnabledFor(level):
             return
         if logger.hasHandlers():
-            _emit(lambda: logger.log(level, message, *values))
+            _call_handler(lambda: logger.log(level, message, *values))
         elif last is not None and level >= last.level:
             from cronguard.process import (
-                stderr,  # where `logging` would write, but would leave a rest
+                stderr,  # where `logging` writes too, but may leave text in the buffer
             )
 
-            _emit(lambda: stderr.write(f"{message % values if values else message}\n"))
+            _call_handler(lambda: stderr.write(f"{message % values if values else message}\n"))
     except Exception as error:  # noqa: BLE001  # somebody else's handler or filter
         caught = error
     if caught is not None:
         try:
             from cronguard.process.signals import raised_by_handler  # rare path
-        except ImportError:  # the interpreter is being taken down
+        except ImportError:  # the interpreter is shutting down
             return
         if interruption := raised_by_handler(caught):
             raise interruption
 
 
-def _emit(work: Callable[[], None]) -> None:
-    """A handler may wait for a network or a full disk for ever: the job does not wait with it."""
-    from cronguard.process.workers import NoThread, TimeoutPool  # a run that goes well says nothing
+def _call_handler(work: Callable[[], None]) -> None:
+    """Call a log handler in a thread, so that the job does not wait with it forever.
 
-    global _bound  # noqa: PLW0603  # made when there is something to say
-    _bound = _bound or TimeoutPool(most_late=1)
+    A handler may be waiting for a network or a full disk.
+    """
+    from cronguard.process.workers import NoThread, TimeoutPool  # a run that goes well logs nothing
+
+    global _handler_pool  # noqa: PLW0603  # made when first needed
+    _handler_pool = _handler_pool or TimeoutPool(most_late=1)
     try:
-        _bound.call(work, _PATIENCE)
+        _handler_pool.call(work, _HANDLER_WAIT_SECONDS)
     except NoThread:
         work()

@@ -1,8 +1,8 @@
-"""Telling a program's own signals from cronguard's troubles.
+"""How to tell what a program's signal handlers raise from errors inside cronguard.
 
 A Python signal handler runs between any two bytecodes of the main thread, cronguard's included. A
 time limit that a program sets with SIGALRM (and Celery with SIGUSR1) must reach the program even if
-it strikes while cronguard is writing.
+the signal comes while cronguard is writing.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_VARARGS = 0x04
-"""``inspect.CO_VARARGS``."""
+_CO_VARARGS = 0x04
+"""As in `inspect`, which is slow to import."""
 
 
 def attempt(
     work: Callable[..., T], *args: Any, failed: Callable[[BaseException], object] | None = None
 ) -> T | None:
-    """What somebody else's code answers; None if it raises, which ``failed`` is told.
+    """Return what third-party code returns; if it raises, pass that to ``failed``, return None.
 
-    What a signal handler of the program raises meanwhile goes on its way.
+    What a signal handler of the program raises meanwhile is raised here.
     """
     interruption: BaseException | None = None
     answer, caught = _answer_or_error(work, args)
@@ -40,25 +40,26 @@ def attempt(
             failed(caught)
         return None
     finally:
-        caught = interruption = None  # else they hold on to this frame, and it to them
+        caught = interruption = None  # else the frame and the errors keep each other alive
 
 
 def _answer_or_error(
     work: Callable[..., T], args: tuple[Any, ...]
 ) -> tuple[T | None, BaseException | None]:
-    """One of the two."""
+    """Return the result and None, or None and the exception raised."""
     try:
         return work(*args), None
-    except BaseException as error:  # noqa: BLE001  # judged by whoever asked, outside the clause
+    except BaseException as error:  # noqa: BLE001  # judged by the caller, outside the clause
         return None, error
 
 
 def raised_by_handler(error: BaseException) -> BaseException | None:
-    """The exception that a signal handler of the program raised, if ``error`` comes of one.
+    """Return the exception that a signal handler of the program raised, if it led to ``error``.
 
-    On its way it may have been turned into another, since a TimeoutError looks like an error of
-    the disk: so what ``error`` arose from counts as well, up to the exception that is being handled
-    around us. Call this after the ``except`` clause that caught ``error``, not in it.
+    Other code may have turned it into another exception, for example because it took a TimeoutError
+    for a disk error. So the causes and contexts of ``error`` are searched as well, up to the
+    exception that was already being handled. Call this after the ``except`` clause that caught
+    ``error``, not in it.
     """
     outside = sys.exception()
     handlers = _handler_codes()
@@ -69,7 +70,7 @@ def raised_by_handler(error: BaseException) -> BaseException | None:
         trace = found.__traceback__
         while trace is not None:
             frame = trace.tb_frame
-            if frame.f_code in handlers or _was_given(frame, frame.f_back):
+            if frame.f_code in handlers or _is_handler_call(frame, frame.f_back):
                 return found
             if trace.tb_next is None and _is_ctrl_c(found, trace):
                 return found
@@ -79,10 +80,10 @@ def raised_by_handler(error: BaseException) -> BaseException | None:
 
 
 def interrupted_by_ctrl_c() -> bool:
-    """Whether `asyncio.run` is cancelling its main task because of SIGINT.
+    """Tell whether `asyncio.run` is cancelling its main task because of SIGINT.
 
-    Since 3.11 its runner answers the first Ctrl-C by cancelling the task and raises
-    KeyboardInterrupt only when that has ended; the runner's count is the one sign of it.
+    Since 3.11 its runner cancels the task at the first Ctrl-C, and raises KeyboardInterrupt only
+    when the task has ended. Until then the runner's own counter is the only sign of it.
     """
     handler = _handler(signal.SIGINT)
     runner = getattr(getattr(handler, "func", None), "__self__", None)
@@ -90,12 +91,12 @@ def interrupted_by_ctrl_c() -> bool:
 
 
 def _handler(number: int) -> Any:
-    """`signal.getsignal`, which before 3.12 asks the handler for its ``repr``, without that."""
+    """Return the handler as `signal.getsignal` does, which before 3.12 calls its ``repr`` too."""
     return _signal.getsignal(number)
 
 
 def _is_ctrl_c(error: BaseException, innermost: TracebackType) -> bool:
-    """Whether Python's own handler of SIGINT raised it: it has no frame, and no ``raise``."""
+    """Tell whether Python's own SIGINT handler raised it: there is no frame and no ``raise``."""
     if type(error) is not KeyboardInterrupt:
         return False
     from opcode import opmap  # rare path
@@ -103,17 +104,17 @@ def _is_ctrl_c(error: BaseException, innermost: TracebackType) -> bool:
     return innermost.tb_frame.f_code.co_code[innermost.tb_lasti] != opmap["RAISE_VARARGS"]
 
 
-def _was_given(frame: FrameType, interrupted: FrameType | None) -> bool:
-    """Whether a function was called as handlers are, with the frame that it interrupted.
+def _is_handler_call(frame: FrameType, interrupted: FrameType | None) -> bool:
+    """Tell whether a function was called as signal handlers are: (signal number, frame).
 
-    Holds for one that puts another handler in its place before it raises, which `_handler_codes`
-    no longer knows.
+    ``frame`` must be the one that was interrupted. This also finds a handler that installs another
+    one before it raises; `_handler_codes` does not have that one any more.
     """
     code = frame.f_code
-    named, spread = code.co_argcount, bool(code.co_flags & _VARARGS)
-    if interrupted is None or named + spread == 0:
+    named, has_varargs = code.co_argcount, bool(code.co_flags & _CO_VARARGS)
+    if interrupted is None or named + has_varargs == 0:
         return False
-    names = [*code.co_varnames[:named], *([_spread_name(code)] if spread else [])]
+    names = [*code.co_varnames[:named], *([_varargs_name(code)] if has_varargs else [])]
     given: list[object] = []
     for name in names:
         value = frame.f_locals.get(name)
@@ -123,7 +124,7 @@ def _was_given(frame: FrameType, interrupted: FrameType | None) -> bool:
     )
 
 
-def _spread_name(code: CodeType) -> str:
+def _varargs_name(code: CodeType) -> str:
     return code.co_varnames[code.co_argcount + code.co_kwonlyargcount]
 
 
@@ -137,7 +138,7 @@ def _handler_codes() -> set[CodeType]:
         function = getattr(function, "__func__", function)
         code = getattr(function, "__code__", None)
         if code is None and not isinstance(function, type(len)):
-            call = getattr(type(function), "__call__", None)  # noqa: B004  # its code is wanted
+            call = getattr(type(function), "__call__", None)  # noqa: B004  # we need its code
             code = getattr(call, "__code__", None)
         if isinstance(code, CodeType):
             codes.add(code)

@@ -1,4 +1,4 @@
-"""`write`: a text on standard error, of which nothing is left behind when it cannot be written."""
+"""Writing to standard error without leaving text in a buffer if it cannot be written."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ import sys
 
 
 def write(text: str) -> None:
-    """Write the whole text at once, whatever the encoding. Raises OSError, ValueError, LookupError.
+    """Write the whole text at once, whatever the encoding.
 
-    Past the stream's buffer, as far as there is one: what stays in it after a failure, the
-    interpreter tries to write once more at its end. On a full disk it would then exit with 120, and
-    where nobody reads, never.
+    The stream's buffer, if it has one, is bypassed: the interpreter tries again at its end to write
+    what a failure left there. On a full disk it would then exit with 120, and on a pipe that nobody
+    reads it would never exit.
+
+    Raises:
+        OSError: The text cannot be written.
+        ValueError: The stream is closed.
+        LookupError: The stream's encoding is unknown.
     """
     stream = sys.stderr
     if stream is None:
         raise OSError("there is no standard error")
-    encoding = getattr(stream, "encoding", None) or "utf-8"  # Celery's stand-in has none
+    encoding = getattr(stream, "encoding", None) or "utf-8"  # Celery's replacement has none
     data = text.encode(encoding, "replace")
     buffer = getattr(stream, "buffer", None)
     if isinstance(buffer, io.BufferedWriter) and os.name == "posix":

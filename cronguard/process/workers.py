@@ -1,8 +1,8 @@
-"""Calls that may never return, made in daemon threads, so that their callers can walk away.
+"""Calls that may never return, made in daemon threads, so that their callers can give up.
 
-A timeout inside a driver bounds one operation, and a DNS look-up has none at all. What holds is to
-make the call elsewhere and to wait only so long. Threads are kept for the next call: late in a
-process's end none can be started.
+A timeout inside a driver bounds one operation, and a DNS look-up has none at all. The only safe way
+is to make the call in another thread and to wait a limited time. Threads are kept for the next
+call, since none can be started late in a process's end.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from cronguard.process.forks import own_thread, register, wait_for_end
 
 T = TypeVar("T")
 
-_MOST_IDLE = 4
-_idle: list[_Worker] = []
+_MAX_IDLE_WORKERS = 4
+_idle_workers: list[_Worker] = []
 
 
-class Overdue(Exception):  # noqa: N818  # a state of the call, told to the caller
-    """The call has not returned in time, or earlier ones of its kind still have not."""
+class Overdue(Exception):  # noqa: N818  # a state of the call
+    """The call has not returned in time, or too many earlier ones still have not."""
 
 
 class Busy(Exception):  # noqa: N818  # likewise
-    """So many other calls are under way that this one's turn did not come in time."""
+    """Too many other calls are under way: this one's turn did not come in time."""
 
 
 class NoThread(Exception):  # noqa: N818  # likewise
@@ -36,7 +36,10 @@ class NoThread(Exception):  # noqa: N818  # likewise
 
 
 class Failed(Exception):  # noqa: N818  # likewise
-    """The call raised ``error``. What a signal handler raises in the waiting thread comes bare."""
+    """The call raised ``error``.
+
+    What a signal handler raises in the waiting thread is not wrapped in it.
+    """
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(type(error).__name__)
@@ -44,12 +47,15 @@ class Failed(Exception):  # noqa: N818  # likewise
 
 
 class TimeoutPool:
-    """Calls of one kind. While ``most_late`` of them hang, further ones are given up at once; while
-    ``at_once`` are waited for, further ones wait for their turn (None: any number may be)."""
+    """Calls of one kind, each with a timeout.
+
+    While ``most_late`` calls that timed out still hang, further calls fail at once. While
+    ``at_once`` calls are being waited for, further ones wait for their turn (None: no limit).
+    """
 
     def __init__(self, most_late: int, at_once: int | None = None) -> None:
         self._most_late = most_late
-        self._late: set[_Call] = set()
+        self._overdue_calls: set[_Call] = set()
         self._turns: queue.SimpleQueue[bool] | None = None
         if at_once is not None:
             self._turns = queue.SimpleQueue()
@@ -57,29 +63,32 @@ class TimeoutPool:
                 self._turns.put(True)
 
     def call(self, work: Callable[[], T], timeout: float) -> T:
-        """What ``work`` returns, in at most ``timeout`` seconds, waiting for its turn included.
+        """Return what ``work`` returns, within ``timeout`` seconds, waiting for a turn included.
 
         Raises what `turn` and `run_in_thread` do.
         """
         return self.turn(partial(self.run_in_thread, work), timeout)
 
     def turn(self, work: Callable[[float], T], timeout: float) -> T:
-        """What ``work`` returns, called here with the seconds that are left when its turn comes.
+        """Wait for a turn, then return what ``work`` returns, called with the seconds left.
 
-        Raises `Overdue` while too many hang and, with ``at_once``, `Busy`.
+        Raises:
+            Overdue: Too many earlier calls still hang.
+            Busy: No turn came within ``timeout`` seconds; only with ``at_once``.
         """
         give_up = time.monotonic() + timeout
         held: list[bool] = []
         try:
             if self._turns is not None:
                 try:
-                    # One step of the interpreter: a signal handler that raises loses no turn.
+                    # Getting and noting the turn is one step, so that a signal handler that
+                    # raises cannot lose it.
                     held.extend(map(self._turns.get, (True,), (timeout,)))
                 except queue.Empty:
                     raise Busy from None
-            if self._late:
-                self._late = {call for call in self._late if call.is_under_way()}
-                if len(self._late) >= self._most_late:
+            if self._overdue_calls:
+                self._overdue_calls = {call for call in self._overdue_calls if call.is_under_way()}
+                if len(self._overdue_calls) >= self._most_late:
                     raise Overdue
             return work(max(0.0, give_up - time.monotonic()))
         finally:
@@ -87,16 +96,19 @@ class TimeoutPool:
                 self._turns.put(True)
 
     def run_in_thread(self, work: Callable[[], T], timeout: float) -> T:
-        """What ``work`` returns, called in a thread; to be asked for in a turn.
+        """Return what ``work`` returns, called in a thread. To be called during a `turn`.
 
-        Raises `Failed`, `NoThread` or `Overdue`: it then counts as one that hangs until it ends,
-        and its answer is thrown away.
+        Raises:
+            Failed: ``work`` raised.
+            NoThread: No thread can be started.
+            Overdue: ``work`` took longer than ``timeout`` seconds. It counts as hanging until it
+                ends, and its result is thrown away.
         """
-        worker = _worker()
+        worker = _take_worker()
         call = _Call(work, copy_context(), worker.thread)
         worker.inbox.put(call)
-        if not call.over.acquire(timeout=timeout):
-            self._late.add(call)
+        if not call.done.acquire(timeout=timeout):
+            self._overdue_calls.add(call)
             raise Overdue
         if call.error is not None:
             raise Failed(call.error)
@@ -105,7 +117,7 @@ class TimeoutPool:
 
 
 class _Call:
-    __slots__ = ("answer", "context", "ended", "error", "over", "thread", "work")
+    __slots__ = ("answer", "context", "done", "ended", "error", "thread", "work")
 
     def __init__(self, work: Callable[[], Any], context: Context, thread: threading.Thread) -> None:
         self.work: Callable[[], Any] | None = work
@@ -114,8 +126,8 @@ class _Call:
         self.error: BaseException | None = None
         self.ended = False
         self.thread = thread
-        self.over = threading.Lock()
-        self.over.acquire()
+        self.done = threading.Lock()
+        self.done.acquire()
 
     def make(self) -> None:
         try:
@@ -127,34 +139,34 @@ class _Call:
         self.ended = True
 
     def is_under_way(self) -> bool:
-        return not self.ended and self.thread.is_alive()  # a fork takes no threads along
+        return not self.ended and self.thread.is_alive()  # after a fork its thread is gone
 
 
 class _Worker:
     __slots__ = ("inbox", "thread")
 
     def __init__(self) -> None:
-        # Named so that it is gevent's where gevent has patched, be it late: it lets greenlets run.
+        # Looked up in the module each time: gevent's, which lets greenlets run, may replace it.
         self.inbox: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        self.thread = own_thread("aside", self._serve, daemon=True)
+        self.thread = own_thread("worker", self._serve, daemon=True)
         self.thread.start()
 
     def _serve(self) -> None:
         while (call := self.inbox.get()) is not None:
             call.make()
-            over = call.over
-            del call
-            kept = len(_idle) < _MOST_IDLE
+            done = call.done
+            del call  # its result must not live on while this thread is idle
+            kept = len(_idle_workers) < _MAX_IDLE_WORKERS
             if kept:
-                _idle.append(self)
-            over.release()
+                _idle_workers.append(self)
+            done.release()
             if not kept:
                 return
 
 
-def _worker() -> _Worker:
+def _take_worker() -> _Worker:
     try:
-        return _idle.pop()
+        return _idle_workers.pop()
     except IndexError:
         pass
     try:
@@ -163,11 +175,11 @@ def _worker() -> _Worker:
         raise NoThread from None
 
 
-def _send_idle_home() -> None:
-    while _idle:
-        worker = _idle.pop()
+def _end_idle_workers() -> None:
+    while _idle_workers:
+        worker = _idle_workers.pop()
         worker.inbox.put(None)
         wait_for_end(worker.thread)
 
 
-register("threads", before=_send_idle_home, after_in_child=_idle.clear)
+register("threads", before=_end_idle_workers, after_in_child=_idle_workers.clear)

@@ -618,7 +618,7 @@ class TestWhileAnErrorIsRead:
             sqlstate = property(lambda self: read("sqlstate"))
             __notes__ = property(lambda self: read("__notes__"))
 
-        monkeypatch.setattr(workers, "_worker", no_thread)
+        monkeypatch.setattr(workers, "_take_worker", no_thread)
         redact = (lambda text, error: read("redactor")) if place == "redactor" else "scrub"
         with recording(redact=redact) as record:
             self.is_let_through(record, limit, OwnError())

@@ -552,7 +552,7 @@ def test_an_engine_that_breaks_is_said_once_and_means_strict(monkeypatch, caplog
         raise RuntimeError("kari@example.com")
 
     monkeypatch.setattr(redaction, "redact_error", broken)
-    monkeypatch.setattr("cronguard.process.log._said", set())
+    monkeypatch.setattr("cronguard.process.log._logged_once", set())
     with caplog.at_level(logging.WARNING, "cronguard"):
         failures = [capture(ValueError("kari"), redact="scrub") for _ in range(2)]
     assert [failure.error_message for failure in failures] == [None, None]

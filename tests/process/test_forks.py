@@ -258,7 +258,7 @@ SLOW_IMPORT = """
 def test_a_child_imports_what_a_first_guarded_run_was_importing(place):
     """In a thread of the program's own, which would not have imported it but for us."""
     code = """
-        cronguard.process.forks._PATIENCE = 0  # that import is never done
+        cronguard.process.forks._IMPORT_WAIT_SECONDS = 0  # that import is never done
         thread.start()
         importing.wait(30)
         pid = os.fork()
@@ -280,7 +280,7 @@ def test_a_child_imports_what_a_first_guarded_run_was_importing(place):
 def test_a_fork_waits_for_a_first_guarded_run_to_import_what_it_needs(place):
     """So that a child seldom finds anything half imported."""
     code = """
-        cronguard.process.forks._PATIENCE = 60
+        cronguard.process.forks._IMPORT_WAIT_SECONDS = 60
         nap = time.sleep  # is what a fork that waits does
         cronguard.process.forks.time.sleep = lambda seconds: (forked.set(), nap(seconds))
         thread.start()
@@ -314,7 +314,7 @@ def test_a_child_never_waits_for_a_thread_that_it_does_not_have(place):
                 for name in ("colorsys", "wave", "quopri", "mailbox"):
                     sys.modules.pop(name, None)
 
-        cronguard.process.forks._PATIENCE = 0.005  # this thread never stops importing
+        cronguard.process.forks._IMPORT_WAIT_SECONDS = 0.005  # this thread never stops importing
         threads = [threading.Thread(target=work) for _ in range(2)]
         threads.append(threading.Thread(target=keep_importing, name="cronguard-channel-x"))
         for thread in threads:

@@ -192,7 +192,7 @@ def test_a_plugin_loads_where_no_thread_can_be_had(install, monkeypatch):
         raise RuntimeError("can't start new thread")
 
     install("cg-pigeon", {"pigeon": "cg_pigeon:Pigeon"}, cg_pigeon=GOOD)
-    monkeypatch.setattr(workers, "_idle", [])
+    monkeypatch.setattr(workers, "_idle_workers", [])
     monkeypatch.setattr(threading.Thread, "start", start)
     assert plugins.load(CHANNELS, "pigeon").__name__ == "Pigeon"
 

@@ -99,8 +99,8 @@ class Here:
         monkeypatch.chdir(folder)
         monkeypatch.setenv("HOME", str(folder))
         monkeypatch.setenv("CRONGUARD_STORE", f"sqlite:///{self.path}")
-        monkeypatch.setattr(log, "_echo", None)
-        monkeypatch.setattr(log, "_said", set())
+        monkeypatch.setattr(log, "_echo_sink", None)
+        monkeypatch.setattr(log, "_logged_once", set())
         self.setenv = monkeypatch.setenv
         self.delenv = monkeypatch.delenv
 

@@ -290,7 +290,7 @@ def test_hostile_endpoints_leave_nothing_behind(place):
             time.sleep(0.01)
 
     def kept():
-        names = ("MainThread", "cronguard-watchdog", "cronguard-aside")
+        names = ("MainThread", "cronguard-watchdog", "cronguard-worker")
         return [each for each in threading.enumerate() if each.name in names]
 
     def deliveries():

@@ -68,8 +68,8 @@ def check_unharmed(**options):
 @pytest.fixture(autouse=True)
 def _fresh_words(monkeypatch):
     """What is said once a process is said once a test here."""
-    monkeypatch.setattr(log, "_said", set())
-    monkeypatch.setattr(log, "_bound", None)
+    monkeypatch.setattr(log, "_logged_once", set())
+    monkeypatch.setattr(log, "_handler_pool", None)
 
 
 def lines(caplog):
@@ -552,7 +552,7 @@ def test_a_log_handler_that_raises(on_log, error):
 def test_a_log_handler_that_hangs_is_left_behind(on_log, monkeypatch):
     """It may cost its patience once; while it hangs, nothing more is said."""
     gate = Gate()
-    monkeypatch.setattr(log, "_PATIENCE", 0.2)
+    monkeypatch.setattr(log, "_HANDLER_WAIT_SECONDS", 0.2)
     on_log(lambda entry: gate.wait())
     start = time.monotonic()
     with recording(store=failing_store(ValueError("away"))):
@@ -584,7 +584,7 @@ def test_logging_switched_off_or_in_the_way(caplog):
 
 def test_a_job_run_inside_a_log_handler_cannot_deadlock(on_log, monkeypatch):
     """We would log, from a thread, through the very handler whose lock our caller holds."""
-    monkeypatch.setattr(log, "_PATIENCE", 0.2)
+    monkeypatch.setattr(log, "_HANDLER_WAIT_SECONDS", 0.2)
     seen = []
 
     def emit(entry):
