@@ -47,7 +47,7 @@ ENTRIES = (
         (
             Change(
                 "cronguard/process/identity.py",
-                "    except OSError:\n        pass  # it exists and is not ours to signal",
+                "    except OSError:\n        pass  # it exists, but we may not signal it",
                 "    except OSError:\n        return True",
             ),
         ),

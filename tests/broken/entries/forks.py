@@ -12,9 +12,12 @@ ENTRIES = (
         (
             Change(
                 PHASES,
-                "os.register_at_fork(before=_prepare, after_in_parent=_resume,"
-                " after_in_child=_renew)",
-                "pass",
+                "    os.register_at_fork(\n"
+                "        before=_before_fork,\n"
+                "        after_in_parent=_after_fork_in_parent,\n"
+                "        after_in_child=_after_fork_in_child,\n"
+                "    )",
+                "    pass",
             ),
         ),
         (
@@ -38,12 +41,13 @@ ENTRIES = (
         (
             Change(
                 PHASES,
-                "    for name, owner in _held_by_others():\n        _locks().pop(name, None)",
+                "    for name, owner in _imports_of_others():\n"
+                "        _module_locks().pop(name, None)",
                 "    threads = threading.enumerate()\n"
-                "    ours = {t.ident for t in threads if t.name.startswith(_PREFIX)}\n"
-                "    for name, owner in _held_by_others():\n"
+                "    ours = {t.ident for t in threads if t.name.startswith(_THREAD_NAME_PREFIX)}\n"
+                "    for name, owner in _imports_of_others():\n"
                 "        if owner not in ours:\n            continue\n"
-                "        _locks().pop(name, None)",
+                "        _module_locks().pop(name, None)",
             ),
         ),
         (f"{FORKS}::test_a_child_imports_what_a_first_guarded_run_was_importing",),

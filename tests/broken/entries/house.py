@@ -69,8 +69,8 @@ ENTRIES = (
         (
             Change(
                 "cronguard/core/install.py",
-                '_SOURCE = "."',
-                '_SOURCE = "cron-guarded"',
+                '_PIP_TARGET = "."',
+                '_PIP_TARGET = "cron-guarded"',
             ),
         ),
         (

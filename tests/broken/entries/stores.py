@@ -228,7 +228,7 @@ ON_A_SERVER = (
         (
             Change(
                 "cronguard/process/workers.py",
-                "                if len(self._late) >= self._most_late:\n"
+                "                if len(self._overdue_calls) >= self._most_late:\n"
                 "                    raise Overdue\n",
                 "",
             ),
