@@ -1,4 +1,4 @@
--- How a run ended: the streak and the alerts owed. The rule is cronguard/policy.py; one test runs on
+-- How a run ended: the streak and the alerts owed. The rule is cronguard/core/alert_rule.py; one test runs on
 -- both.
 
 -- One outbox row. Deciding twice enqueues once: a known key is left alone.

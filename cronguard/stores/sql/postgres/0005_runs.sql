@@ -129,7 +129,7 @@ begin
         where run_id = _run_id;
     end if;
     if request ? 'told' then
-        -- cronguard.core.alert_rule.heard: an outcome that was committed already, and told without us.
+        -- cronguard.core.alert_rule.mark_notified: an outcome that was committed already, and told without us.
         if _existing <> 'running' and (_existing, _outcome ->> 'status') <> ('crashed', 'success')
         then
             update public.cronguard_jobs j set announced = j.announced || array(
