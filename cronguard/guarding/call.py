@@ -1,7 +1,7 @@
-"""One call of a guarded function: start, the function, end. What it raises is raised through us.
+"""One call of a guarded function: start, the function, end. Its exception goes through unchanged.
 
-Everything from the start on is inside the ``try``: a signal may strike anywhere, and a run that was
-begun must be ended. In an event loop, `start` and `end` let it go on while the store answers.
+Everything from the start on is inside the ``try``: a signal handler may raise anywhere, and a run
+that was started must be ended. `start` and `end` let the event loop go on while the store answers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 
 def call_plain(guarded: Guarded, *, wraps_async: bool) -> Callable[..., Any]:
-    """What wrapt calls for a plain function; ``wraps_async`` if it may return a coroutine."""
+    """Return what wrapt calls for a plain function.
+
+    ``wraps_async`` is True if the function is a wrapper around an asynchronous one, so that it may
+    return a coroutine.
+    """
     returns_coroutine = False
 
     def call(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
@@ -33,20 +37,20 @@ def call_plain(guarded: Guarded, *, wraps_async: bool) -> Callable[..., Any]:
         try:
             recording.start()
             if recording.skipped:
-                awaited = returns_coroutine or (wraps_async and _in_loop())
-                return _nothing() if awaited else None
+                awaited = returns_coroutine or (wraps_async and _loop_is_running())
+                return _skipped() if awaited else None
             recording.enter()
             result = wrapped(*args, **kwargs)
             recording.leave()
             if result is not None and recording.live and _is_coroutine(result):
                 returns_coroutine = True
-                return _later(recording, result)
+                return _guard_coroutine(recording, result)
             recording.end(None)
         except BaseException as error:
             try:
                 recording.close(error)
             except BaseException:
-                recording.close(error)  # a signal may have struck before that was done
+                recording.close(error)  # a signal handler may have raised before it was done
                 raise
             raise
         return result
@@ -55,17 +59,18 @@ def call_plain(guarded: Guarded, *, wraps_async: bool) -> Callable[..., Any]:
 
 
 def _is_coroutine(result: object) -> bool:
-    """Something that only has to be awaited; what can be entered as well is left as it is.
+    """Tell whether the result is a coroutine to guard; one that is a context manager is not.
 
-    Judged by its type: `isinstance` would ask the result itself, which wakes a lazy object.
+    This looks at the type only: `isinstance` would ask the result itself, and a lazy object would
+    then be evaluated.
     """
     kind = type(result)
     return issubclass(kind, Coroutine) and not hasattr(kind, "__aenter__")
 
 
-def _in_loop() -> bool:
-    """Whether nobody but the caller can await what is returned, since a loop is running here."""
-    import asyncio  # not on the path of a run
+def _loop_is_running() -> bool:
+    """Tell whether a loop is running here, so that only the caller can await what is returned."""
+    import asyncio  # only after a skipped call
 
     try:
         asyncio.get_running_loop()
@@ -74,28 +79,33 @@ def _in_loop() -> bool:
     return True
 
 
-async def _nothing() -> None:
-    """What a skipped call comes to where the caller awaits it."""
+async def _skipped() -> None:
+    """Do nothing: the coroutine that a skipped call returns if its caller awaits the result."""
 
 
-def _later(recording: Recording, result: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
-    """A coroutine for the function's own, which ends the run even if nobody ever awaits it."""
+def _guard_coroutine(
+    recording: Recording, result: Coroutine[Any, Any, Any]
+) -> Coroutine[Any, Any, Any]:
+    """Return a coroutine that awaits the function's own and ends the run.
+
+    The run also ends if nobody ever awaits the coroutine.
+    """
     awaited: list[bool] = []
-    rest = _named_after(result, _rest(recording, result, awaited))
+    guarded_coroutine = _copy_name(result, _await_and_end(recording, result, awaited))
 
-    def forgotten(_: object) -> None:
+    def end_if_never_awaited(_: object) -> None:
         if not awaited:
             result.close()
             recording.end(GeneratorExit())
 
-    recording.watch = weakref.ref(rest, forgotten)
-    return rest
+    recording.watch = weakref.ref(guarded_coroutine, end_if_never_awaited)
+    return guarded_coroutine
 
 
-async def _rest(
+async def _await_and_end(
     recording: Recording, coroutine: Coroutine[Any, Any, Any], awaited: list[bool]
 ) -> Any:
-    """The real end of a plain function that returned a coroutine."""
+    """Await the coroutine that a plain function returned, then end the run."""
     awaited.append(True)
     try:
         recording.enter()
@@ -110,23 +120,23 @@ async def _rest(
 
 
 def call_async(guarded: Guarded) -> Callable[..., Any]:
-    """What wrapt calls for an ``async def`` function."""
+    """Return what wrapt calls for an ``async def`` function."""
 
     def call(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Coroutine[Any, Any, Any]:
-        return _named_after(wrapped, _run(guarded, wrapped, args, kwargs))
+        return _copy_name(wrapped, _await_call(guarded, wrapped, args, kwargs))
 
     return call
 
 
-def _named_after(whom: Any, coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
-    """The guarded function's name, for what is said of tasks and of what nobody awaited."""
+def _copy_name(function: Any, coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
+    """Give the coroutine the function's name, for messages about tasks; return the coroutine."""
     named: Any = coroutine
     with contextlib.suppress(AttributeError, TypeError):  # a partial has none
-        named.__name__, named.__qualname__ = whom.__name__, whom.__qualname__
+        named.__name__, named.__qualname__ = function.__name__, function.__qualname__
     return coroutine
 
 
-async def _run(guarded: Guarded, wrapped: Any, args: Any, kwargs: Any) -> Any:
+async def _await_call(guarded: Guarded, wrapped: Any, args: Any, kwargs: Any) -> Any:
     recording = prepare(guarded)
     try:
         await start(recording)
@@ -144,7 +154,7 @@ async def _run(guarded: Guarded, wrapped: Any, args: Any, kwargs: Any) -> Any:
 
 
 async def start(recording: Recording) -> None:
-    """Start a run; a cancellation that comes meanwhile is raised once the store has answered."""
+    """Start a run; raise a cancellation that comes meanwhile once the store has answered."""
     if recording.run is None:
         return
     cancelled = await _run_in_thread(recording.start)
@@ -153,26 +163,26 @@ async def start(recording: Recording) -> None:
 
 
 async def end(recording: Recording, error: BaseException | None) -> None:
-    """End a run; a cancellation that comes meanwhile comes too late for the function."""
+    """End a run; a cancellation that comes meanwhile is passed to what the task awaits next."""
     if not recording.live:
         return
     if isinstance(error, GeneratorExit):  # the coroutine is being closed: it may not await
         recording.end(error)
         return
-    import asyncio  # it costs a synchronous job more than its whole record
+    import asyncio  # for a synchronous job, importing it takes longer than recording the run
 
-    task = asyncio.current_task() if _in_asyncio() else None
+    task = asyncio.current_task() if _in_asyncio_task() else None
     requests = task.cancelling() if task else 0
     cancelled = await _run_in_thread(lambda: recording.end(error))
     if cancelled is not None and task is not None:
-        _hand_on(task, cancelled, requests)
+        _cancel_again(task, cancelled, requests)
 
 
-def _hand_on(task: Task[Any], cancelled: BaseException, requests: int) -> None:
-    """Cancel whatever the task awaits next, as would have happened without us.
+def _cancel_again(task: Task[Any], cancelled: BaseException, requests: int) -> None:
+    """Cancel whatever the task awaits next, as would have happened without cronguard.
 
-    Who asked for it may take it back, as ``asyncio.timeout`` does when its block ends by itself, so
-    it waits for one turn of the loop. Ctrl-C waits for nobody.
+    The caller of ``cancel`` may take it back, as ``asyncio.timeout`` does when its block ends by
+    itself, so this waits for one turn of the loop. After Ctrl-C it does not wait.
     """
 
     def cancel() -> None:
@@ -186,9 +196,9 @@ def _hand_on(task: Task[Any], cancelled: BaseException, requests: int) -> None:
         task.get_loop().call_soon(cancel)
 
 
-def _in_asyncio() -> bool:
-    """Whether an asyncio task drives us: there are other loops, and coroutines driven by hand."""
-    import asyncio  # as above
+def _in_asyncio_task() -> bool:
+    """Tell whether an asyncio task runs us, and not another loop or a coroutine run by hand."""
+    import asyncio  # as in `end`
 
     try:
         return asyncio.current_task() is not None
@@ -197,16 +207,19 @@ def _in_asyncio() -> bool:
 
 
 async def _run_in_thread(work: Callable[[], None]) -> BaseException | None:
-    """Do a store call in a thread, so that the event loop goes on; see it through when cancelled.
+    """Make a store call in a thread, so that the event loop goes on, and wait for its end.
 
-    Returns a cancellation that arrived meanwhile: a run must not be left half-recorded, and the
-    call ends within the store's time-out. Without asyncio, or when no thread can be had, the call
-    is made here.
+    A cancellation does not stop the wait: a run must not be left half recorded, and the call ends
+    within the store's timeout. Without asyncio, or if no thread can be started, the call is made
+    here.
+
+    Returns:
+        The cancellation that arrived meanwhile, or None.
     """
-    if not _in_asyncio():
+    if not _in_asyncio_task():
         work()
         return None
-    import asyncio  # as above
+    import asyncio  # as in `end`
 
     loop = asyncio.get_running_loop()
     done = loop.create_future()
@@ -214,7 +227,7 @@ async def _run_in_thread(work: Callable[[], None]) -> BaseException | None:
         thread = own_thread(
             "record",
             contextvars.copy_context().run,
-            _work_and_tell,
+            _work_and_notify,
             work,
             loop,
             done,
@@ -238,16 +251,16 @@ async def _run_in_thread(work: Callable[[], None]) -> BaseException | None:
     return cancelled
 
 
-def _work_and_tell(work: Callable[[], None], loop: AbstractEventLoop, done: Future[None]) -> None:
+def _work_and_notify(work: Callable[[], None], loop: AbstractEventLoop, done: Future[None]) -> None:
     try:
         work()
     except Exception as error:  # noqa: BLE001  # a recording never raises to its program
         log.error("cronguard could not record a run (%s)", type(error).__name__)
     finally:
-        with contextlib.suppress(RuntimeError):  # the loop was closed; nobody waits any more
-            loop.call_soon_threadsafe(_tell, done)
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so nobody waits
+            loop.call_soon_threadsafe(_resolve, done)
 
 
-def _tell(done: Future[None]) -> None:
+def _resolve(done: Future[None]) -> None:
     if not done.done():
         done.set_result(None)

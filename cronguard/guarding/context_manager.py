@@ -1,4 +1,4 @@
-"""The context manager `guard`: a block of code is a run, also with ``async with``."""
+"""The context manager `guard`, which makes a block of code a run, also with ``async with``."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from cronguard.settings.options import JobOptions, check_options
 class guard:  # noqa: N801  # used like a function: ``with guard(job="…")``
     """Guard a block: ``with guard(job="nightly_export") as run:``, or ``async with``.
 
-    Takes the options of `cron_guarded`; ``job`` is required. ``run.run_id`` names the run, None
-    where it is not recorded.
+    Takes the options of `cron_guarded`; ``job`` is required. ``run.run_id`` is the id of the run,
+    None if it is not recorded.
 
     Raises:
-        ConfigError: an option is wrong, or there is no ``job``.
-        JobOverlap: on entering, if another run holds the job and ``overlap`` is ``"skip"``.
+        ConfigError: An option is wrong, or there is no ``job``.
+        JobOverlap: On entering, if another run holds the job and ``overlap`` is ``"skip"``.
     """
 
     def __init__(self, **options: Unpack[JobOptions]) -> None:
@@ -36,7 +36,7 @@ class guard:  # noqa: N801  # used like a function: ``with guard(job="…")``
         recording = prepare(self._guarded)
         try:
             recording.start()
-            return self._opened(recording)
+            return self._enter_run(recording)
         except BaseException as error:
             recording.end(error)
             raise
@@ -47,18 +47,18 @@ class guard:  # noqa: N801  # used like a function: ``with guard(job="…")``
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        recording = self._closed()
+        recording = self._take_run()
         try:
             recording.close(error)
         except BaseException:
-            recording.close(error)  # a signal may have struck before that was done
+            recording.close(error)  # a signal handler may have raised before it was done
             raise
 
     async def __aenter__(self) -> GuardedRun:
         recording = prepare(self._guarded)
         try:
             await start(recording)
-            return self._opened(recording)
+            return self._enter_run(recording)
         except BaseException as error:
             await end(recording, error)
             raise
@@ -69,11 +69,11 @@ class guard:  # noqa: N801  # used like a function: ``with guard(job="…")``
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        recording = self._closed()
+        recording = self._take_run()
         recording.leave()
         await end(recording, error)
 
-    def _opened(self, recording: Recording) -> GuardedRun:
+    def _enter_run(self, recording: Recording) -> GuardedRun:
         job = self._guarded.options["job"]
         if recording.skipped:
             raise JobOverlap(
@@ -81,12 +81,15 @@ class guard:  # noqa: N801  # used like a function: ``with guard(job="…")``
                 f' overlap="allow", or free it with cronguard unlock {job}'
             )
         recording.enter()
-        self._open.append((_here(), recording))
+        self._open.append((_thread_and_task(), recording))
         return GuardedRun(job, recording.run.run_id if recording.run else None)
 
-    def _closed(self) -> Recording:
-        """The run that was entered last in this thread or task: one guard may serve many."""
-        here = _here()
+    def _take_run(self) -> Recording:
+        """Return the run entered last in this thread or task, and forget it.
+
+        One guard may be entered by several threads and tasks.
+        """
+        here = _thread_and_task()
         for index in range(len(self._open) - 1, -1, -1):
             if self._open[index][0] == here:
                 return self._open.pop(index)[1]
@@ -100,7 +103,7 @@ class guard:  # noqa: N801  # used like a function: ``with guard(job="…")``
         return f"guard(job={self._guarded.options['job']!r})"
 
 
-def _here() -> object:
+def _thread_and_task() -> object:
     asyncio = sys.modules.get("asyncio")
     try:
         task = asyncio.current_task() if asyncio else None
@@ -110,14 +113,14 @@ def _here() -> object:
 
 
 class GuardedRun:
-    """What ``with guard(...)`` hands out."""
+    """The run that ``with guard(...) as run`` gives to its block."""
 
     __slots__ = ("job", "run_id")
 
     def __init__(self, job: str, run_id: str | None) -> None:
         self.job = job
         self.run_id = run_id
-        """The id of the run's row; None where it is not recorded (entered inside itself)."""
+        """The id of the run's row; None if it is not recorded (the job inside itself)."""
 
     def __repr__(self) -> str:
         return f"<run {self.run_id} of {self.job}>"

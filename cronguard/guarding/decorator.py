@@ -1,7 +1,7 @@
-"""The decorator `cron_guarded`. Wrapping only.
+"""The decorator `cron_guarded`: it only wraps.
 
-What a run is and how it is recorded is `recording`'s business; here a function's result and its
-very exception come through unchanged, with one frame of ours in the traceback.
+What a run is and how it is recorded is up to `recording`. The function's result and its own
+exception come through unchanged, with one frame of ours in the traceback.
 """
 
 from __future__ import annotations
@@ -45,29 +45,30 @@ def cron_guarded(func: None = None, /, **options: Unpack[JobOptions]) -> Callabl
 def cron_guarded(func: Any = None, /, **options: Unpack[JobOptions]) -> Any:
     """Guard a job: record each run, keep its streak of failures, alert when it reaches a threshold.
 
-    Works bare and with arguments, on functions, ``async def`` functions, methods and other
-    callables. The function's result and exceptions come through unchanged; while another run of
-    the job is open the call is recorded as ``skipped`` and returns None (see ``overlap``).
+    Works with and without arguments, on functions, ``async def`` functions, methods and other
+    callables. The function's result and exceptions come through unchanged. While another run of
+    the job is open, the call is recorded as ``skipped`` and returns None (see ``overlap``).
 
     Args:
-        job: name of the job, 1 to 100 of ``[A-Za-z0-9._:-]``. None: the function's name.
-        threshold: alert when this many runs in a row have failed. At least 1.
-        realert_every: alert again after every N further failures. None: once an incident.
-        channels: names of the channels to tell. None: all that are set up.
+        job: Name of the job, 1 to 100 of ``[A-Za-z0-9._:-]``. None: the function's name.
+        threshold: Alert when this many runs in a row have failed. At least 1.
+        realert_every: Alert again after every N further failures. None: once per incident.
+        channels: Names of the channels to notify. None: all that are set up.
         overlap: ``"skip"`` or ``"allow"`` a run while another one is open.
-        max_runtime: alert when a run takes longer; `timedelta` or seconds. None: never.
-        schedule: cron expression of when the job is expected, for ``cronguard check``. None: not
+        max_runtime: Alert when a run takes longer; `timedelta` or seconds. None: never.
+        schedule: Cron expression of when the job is expected, for ``cronguard check``. None: not
             checked.
         timezone: IANA time zone in which ``schedule`` is meant.
-        grace: how late a scheduled run may start; `timedelta` or seconds.
-        notify_recovery: tell the channels when a job they were told of works again.
-        ignore: exception types that end a run as ``cancelled``, which counts for nothing.
-        runbook: https link shown in alerts.
-        test_mode: send a test alert at the end of every run as well.
+        grace: How late a scheduled run may start; `timedelta` or seconds.
+        notify_recovery: Notify the channels that were notified of an incident when it is over.
+        ignore: Exception types that end a run as ``cancelled``, which counts neither as a success
+            nor as a failure.
+        runbook: Https link shown in alerts.
+        test_mode: Also send a test alert at the end of every run.
 
     Raises:
-        ConfigError: an option is wrong.
-        TypeError: the function is a generator: it would be recorded before its work is done.
+        ConfigError: An option is wrong.
+        TypeError: The function is a generator: it would be recorded before its work is done.
     """
     if func is None:
         check_options(dict(options))
@@ -107,13 +108,13 @@ def _guard_function(func: Any, options: JobOptions) -> Any:
             "cron_guarded guards a function, not a property: put it below @property, or guard"
             " what does the work"
         )
-    if not callable(func) and not isinstance(func, _METHODS):
+    if not callable(func) and not isinstance(func, _METHOD_TYPES):
         raise ConfigError(
             f"cron_guarded guards a function, not {type(func).__name__}: write"
             ' @cron_guarded(job="name"), with the name as a keyword'
         )
     plain = _unwrapped(func)
-    worker = _of_context_manager(plain)
+    worker = _below_context_manager(plain)
     if inspect.isgeneratorfunction(worker) or inspect.isasyncgenfunction(worker):
         raise TypeError(
             f"{getattr(plain, '__qualname__', 'this')} is a generator function: calling it does no"
@@ -121,19 +122,19 @@ def _guard_function(func: Any, options: JobOptions) -> Any:
         )
     checked = check_options(dict(options))
     if checked.get("job") is None:
-        checked["job"] = _name_of(plain)
+        checked["job"] = _default_job_name(plain)
     guarded = Guarded(checked)
     if inspect.iscoroutinefunction(plain):
         return GuardedFunction(func, guarded, call_async(guarded))
     return GuardedFunction(func, guarded, call_plain(guarded, wraps_async=_wraps_async(plain)))
 
 
-_METHODS = (classmethod, staticmethod, functools.partialmethod, functools.singledispatchmethod)
-"""What makes a function a method and need not be callable itself."""
+_METHOD_TYPES = (classmethod, staticmethod, functools.partialmethod, functools.singledispatchmethod)
+"""Wrappers that make a function a method; an object of these types need not be callable."""
 
 
 def _unwrapped(func: Any) -> Any:
-    """The function whose code says what a call does: through partials, methods and ``__call__``."""
+    """Return the function that does the work, below partials, methods and ``__call__``."""
     while True:
         if isinstance(
             func, functools.partial | functools.partialmethod | functools.singledispatchmethod
@@ -144,26 +145,26 @@ def _unwrapped(func: Any) -> Any:
         elif inspect.isroutine(func) or inspect.isclass(func):
             return func
         else:
-            call = getattr(type(func), "__call__", None)  # noqa: B004  # the function is wanted
+            call = getattr(type(func), "__call__", None)  # noqa: B004  # we need the function
             return call if inspect.isfunction(call) else func
 
 
-def _of_context_manager(plain: Any) -> Any:
-    """The generator function under `contextlib.contextmanager`; anything else as it is."""
+def _below_context_manager(plain: Any) -> Any:
+    """Return the generator function below `contextlib.contextmanager`, else ``plain`` itself."""
     if getattr(plain, "__globals__", None) is not vars(contextlib):
         return plain
     return getattr(plain, "__wrapped__", plain)
 
 
 def _wraps_async(plain: Any) -> bool:
-    """Whether other decorators stand between us and an asynchronous function."""
+    """Tell whether the function is another decorator's wrapper of an asynchronous function."""
     try:
         return inspect.iscoroutinefunction(inspect.unwrap(plain))
-    except ValueError:  # a circle
+    except ValueError:  # ``__wrapped__`` leads back to itself
         return False
 
 
-def _name_of(plain: Any) -> str:
+def _default_job_name(plain: Any) -> str:
     name = getattr(plain, "__name__", None)
     if not name or name in {"<lambda>", "__call__"}:
         raise ConfigError(
@@ -178,7 +179,7 @@ class _BoundGuardedFunction(_BoundWrapper):
         owner = getattr(self, "__self__", None)
         if owner is None:
             return _named, (self.__module__, self.__qualname__)
-        return getattr, (owner, _attribute(owner, self._self_parent) or self.__name__)
+        return getattr, (owner, _attribute_name(owner, self._self_parent) or self.__name__)
 
     def __copy__(self) -> _BoundGuardedFunction:
         return self
@@ -187,12 +188,12 @@ class _BoundGuardedFunction(_BoundWrapper):
         owner = getattr(self, "__self__", None)
         if owner is None or inspect.isclass(owner):
             return self
-        name = _attribute(owner, self._self_parent)
+        name = _attribute_name(owner, self._self_parent)
         return getattr(copy.deepcopy(owner, memo), name) if name else self
 
 
 class GuardedFunction(_Wrapper):
-    """A guarded callable: everything of the wrapped one, and a run recorded for each call."""
+    """A guarded callable: it behaves as the wrapped one, and each call is recorded as a run."""
 
     __bound_function_wrapper__ = _BoundGuardedFunction
 
@@ -207,7 +208,7 @@ class GuardedFunction(_Wrapper):
                 if _named(self.__module__, name) is self:
                     return str(name)
             except (AttributeError, ImportError):
-                pass  # bound under another name, or not to be found again at all
+                pass  # bound under another name, or not reachable by name at all
         return _guard_function, (self.__wrapped__, self._self_guarded.options)
 
     def __copy__(self) -> GuardedFunction:
@@ -218,12 +219,12 @@ class GuardedFunction(_Wrapper):
 
 
 def _named(module: str, qualname: str) -> Any:
-    """What a qualified name leads to."""
+    """Return the object with a qualified name in a module."""
     return functools.reduce(getattr, qualname.split("."), importlib.import_module(module))
 
 
-def _attribute(owner: Any, guarded: Any) -> str | None:
-    """The name under which the owner, or the owner's class, has the guarded function."""
+def _attribute_name(owner: Any, guarded: Any) -> str | None:
+    """Return the attribute that holds the guarded function in the owner or its class, or None."""
     for kind in (owner if inspect.isclass(owner) else type(owner)).__mro__:
         for name, value in vars(kind).items():
             if value is guarded:

@@ -1,7 +1,7 @@
-"""One run, from its start to its committed outcome. One `Recording` a run, no shared state.
+"""One run, from its start to its committed outcome: one `Recording` per run, no shared state.
 
-Nothing here raises to the guarded program. What the store does not take is kept and written before
-the process's next run.
+No error inside cronguard reaches the guarded program. What the store does not take is kept and
+written before the process's next run.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from cronguard.runtime.composition import current
 from cronguard.runtime.runtime import Guarded, Job, Runtime, Unwritten
 
 _open_runs: ContextVar[tuple[Recording, ...]] = ContextVar("cronguard_open_runs", default=())
-
-
 _CELERY_CONTROL_FLOW = frozenset({"Retry", "Ignore", "Reject"})
-_name: Any = type.__dict__["__name__"].__get__
-_module: Any = type.__dict__["__module__"].__get__
-_mro: Any = type.__dict__["__mro__"].__get__
+# Taken from `type` itself: a metaclass may define its own, which may raise.
+_type_name: Any = type.__dict__["__name__"].__get__
+_type_module: Any = type.__dict__["__module__"].__get__
+_type_mro: Any = type.__dict__["__mro__"].__get__
 
 
 class Recording:
     """A run as its process sees it.
 
-    ``live`` is False for a run that is not recorded: the same job entered inside itself, or
-    cronguard in trouble. ``skipped`` is True if another run holds the job.
+    ``live`` is True from the start until the outcome is handed to the store. It stays False for a
+    run that is not recorded: the same job entered inside itself, or an error inside cronguard.
+    ``skipped`` is True if another run holds the job.
     """
 
     __slots__ = (
@@ -61,22 +61,22 @@ class Recording:
         self.run: Run | None = None
         self.began = 0.0
         self.overrun = 0
-        """How many times its max_runtime has been announced to have passed."""
+        """The last multiple of ``max_runtime`` that was announced; 0 for none."""
         self._entered = False
         self.watch: object = None
-        """Kept alive by the run: what tells when its coroutine is thrown away."""
+        """Kept alive here: a weak reference that notices when the run's coroutine is dropped."""
 
     # --- the start ------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Tell the store; afterwards the run is live, skipped, or runs without a record.
+        """Start the run in the store; afterwards it is live, skipped, or runs without a record.
 
-        Raises only what a signal handler of the program raises meanwhile, Ctrl-C included: then
-        `end` is to be called as if the function had raised it.
+        Raises only what a signal handler of the program raises meanwhile, Ctrl-C included. `end`
+        must then be called as if the function had raised it.
         """
         self._attempt("start", self._start)
         if self._runtime is not None:
-            self.began = self._runtime.monotonic()  # what cronguard took is not the function's time
+            self.began = self._runtime.monotonic()  # leave out the time that cronguard took
 
     def _start(self) -> None:
         runtime, run = self._runtime, self.run
@@ -85,7 +85,7 @@ class Recording:
         self.live = True
         runtime.opened(self)
         if not runtime.replay():
-            return  # the store would let us wait again, and take this before what came first
+            return  # the store would time out again, or take this run before earlier ones
         started = runtime.store.start_run(run, is_dead=is_dead)
         self.started = True
         if started.status == "skipped":
@@ -102,7 +102,7 @@ class Recording:
             )
 
     def enter(self) -> None:
-        """From here on, in this context, the same job entered again is this run."""
+        """Mark the run as open in this context: its job entered again inside is not recorded."""
         if self.live:
             self._entered = True
             outer = _open_runs.get()
@@ -111,23 +111,23 @@ class Recording:
     # --- the end --------------------------------------------------------------------------------
 
     def leave(self) -> None:
-        """The counterpart of `enter`, in the same context."""
+        """Undo `enter`, in the same context."""
         if not self._entered:
             return
         self._entered = False
         now_open = _open_runs.get()
         if now_open and now_open[-1] is self:
             _open_runs.set(now_open[:-1])
-        else:  # another guard of this context was entered later and is still open
+        else:  # another guard was entered later in this context and is still open
             _open_runs.set(tuple(other for other in now_open if other is not self))
 
     def close(self, error: BaseException | None) -> None:
-        """`leave` and `end`. What has been done already is not done again."""
+        """Call `leave` and `end`. What has been done already is not done again."""
         self.leave()
         self.end(error)
 
     def end(self, error: BaseException | None) -> None:
-        """The function returned (None) or raised: judge and commit.
+        """Judge and commit how the function ended; ``error`` is None if it returned.
 
         Raises only what a signal handler of the program raises meanwhile.
         """
@@ -144,8 +144,8 @@ class Recording:
         self.commit(outcome)
 
     def _judge(self, error: BaseException) -> Outcome:
-        """The outcome, as of now. Raises as `end` does."""
-        ended = self._ended()
+        """Return the outcome of a function that raised ``error`` now. Raises as `end` does."""
+        ended = self._end_time_and_duration()
         status: EndStatus = "failure"
         failure = None
         caught: Exception | None = None
@@ -159,7 +159,7 @@ class Recording:
             self._report("error", caught)
         return Outcome(status, *ended, failure)
 
-    def _ended(self) -> tuple[datetime, float]:
+    def _end_time_and_duration(self) -> tuple[datetime, float]:
         runtime = self._runtime
         if runtime is None:
             return datetime.now(UTC), 0.0
@@ -171,8 +171,8 @@ class Recording:
             self._attempt("end", self._commit, outcome)
 
     def end_as(self, status: EndStatus, failure: Failure | None = None) -> None:
-        """The run ended in a way that no exception tells, such as a command's exit code."""
-        self.commit(Outcome(status, *self._ended(), failure))
+        """Commit an end that no exception shows, such as a command's exit code."""
+        self.commit(Outcome(status, *self._end_time_and_duration(), failure))
 
     def _commit(self, outcome: Outcome) -> None:
         runtime, run = self._runtime, self.run
@@ -184,11 +184,11 @@ class Recording:
         try:
             self.live = False
             runtime.closed(self)
-            if run.owner.pid == current_owner().pid:  # else we are a fork that left through here
+            if run.owner.pid == current_owner().pid:  # else a fork of the run came out here
                 alerts_due = runtime.write(unwritten)
         except StoreConfigError as error:
             problem = error
-        except BaseException as error:  # struck by Ctrl-C or a time limit, it may not be written
+        except BaseException as error:  # after Ctrl-C or a time limit it may not be written
             runtime.keep(unwritten)
             runtime.closed(self)
             if not isinstance(error, StoreError):
@@ -214,7 +214,7 @@ class Recording:
             self._report(what, caught)
 
     def _report(self, what: str, error: Exception) -> None:
-        """Say what went wrong inside cronguard; what a signal handler raised goes on its way."""
+        """Log what went wrong inside cronguard; raise it if a signal handler raised it."""
         interruption = raised_by_handler(error)
         if interruption is not None:
             raise interruption
@@ -224,12 +224,14 @@ class Recording:
             fate = "is kept until the store answers" if kept else "was not recorded"
             self._runtime.warn_once(error, f"the {what} of {name} {fate}")
         else:
-            log.error("cronguard could not record the %s of %s: %s", what, name, _brief(error))
+            log.error("cronguard could not record the %s of %s: %s", what, name, _safe_text(error))
 
 
 def _notify_directly(runtime: Runtime, unwritten: Unwritten) -> None:
-    """A failure that cannot be written down is told at once, streak unknown; once, until the job
-    can be written down again."""
+    """Send alerts for a failure that cannot be recorded, with the streak unknown.
+
+    This is done once, until the job can be recorded again.
+    """
     run, outcome, _, notified = unwritten
     if outcome.status != "failure" or run.job in runtime.notified_directly:
         return
@@ -242,25 +244,25 @@ def _notify_directly(runtime: Runtime, unwritten: Unwritten) -> None:
 def end_status(
     error: BaseException | None, ignore: tuple[type[BaseException], ...] = ()
 ) -> EndStatus:
-    """``success``, ``failure`` or ``cancelled``; ``ignore`` lists the job's own cancellations.
+    """Return ``success``, ``failure`` or ``cancelled`` for what a function raised, or None.
 
-    A cancelled task counts as a failure, since time-outs arrive that way, unless it is Ctrl-C that
-    `asyncio.run` hands on as a cancellation.
+    ``ignore`` lists the exception types that are cancellations to this job. A cancelled task counts
+    as a failure, since timeouts arrive that way, unless `asyncio.run` cancelled it for Ctrl-C.
     """
     if error is None:
         return "success"
     if ignore and isinstance(error, ignore):
         return "cancelled"
-    kinds = _mro(type(error))  # `isinstance` would ask the error itself, which may raise
+    kinds = _type_mro(type(error))  # `isinstance` would ask the error itself, which may raise
     if SystemExit in kinds:
         code = error.code  # type: ignore[attr-defined]
         return "success" if code is None or (isinstance(code, int) and code == 0) else "failure"
     if KeyboardInterrupt in kinds:
         return "cancelled"
-    if _name(kinds[0]) == "CancelledError" and interrupted_by_ctrl_c():
+    if _type_name(kinds[0]) == "CancelledError" and interrupted_by_ctrl_c():
         return "cancelled"
     if any(
-        _name(kind) in _CELERY_CONTROL_FLOW and _module(kind) == "celery.exceptions"
+        _type_name(kind) in _CELERY_CONTROL_FLOW and _type_module(kind) == "celery.exceptions"
         for kind in kinds
     ):
         return "cancelled"
@@ -268,16 +270,16 @@ def end_status(
 
 
 def prepare(guarded: Guarded) -> Recording:
-    """A recording for a run that is about to start; it has not been told to the store yet."""
+    """Return a recording for a run that is about to start; the store does not know it yet."""
     caught: Exception | None = None
-    if sys.is_finalizing():  # modules are taken apart: SQLite's would take the process down
+    if sys.is_finalizing():  # modules are torn down: using SQLite's could crash the process
         return Recording()
     try:
         runtime = current()
         job = runtime.job(guarded)
         config = job.config
         recording = Recording(runtime, job)
-        if _inside(runtime, config.job):
+        if _is_inside_own_run(runtime, config.job):
             return recording
         recording.began = runtime.monotonic()
         recording.run = Run(
@@ -299,31 +301,31 @@ def prepare(guarded: Guarded) -> Recording:
     interruption = raised_by_handler(caught)
     if interruption is not None:
         raise interruption
-    log.error_once("cronguard is not recording %s: %s", guarded.options["job"], _brief(caught))
+    log.error_once("cronguard is not recording %s: %s", guarded.options["job"], _safe_text(caught))
     return Recording()
 
 
 def exported(run: Run) -> str:
-    """What `cronguard.runtime.runtime.RUN_VARIABLE` says for a command's job to be this run."""
+    """Return the value of `RUN_VARIABLE` that marks a command's job as part of this run."""
     return f"{run.job} {run.run_id} {run.owner.pid} {run.owner.started or '-'}"
 
 
-def _inside(runtime: Runtime, job: str) -> bool:
-    """Whether this job's own run is open around us: in this context, or as our parent command."""
+def _is_inside_own_run(runtime: Runtime, job: str) -> bool:
+    """Tell whether a run of this job is open around us, in this context or as parent command."""
     for outer in _open_runs.get():
         if outer.live and outer.run is not None and outer.run.job == job:
-            return outer.run.owner.pid == current_owner().pid  # a fork's run is one of its own
+            return outer.run.owner.pid == current_owner().pid  # a run in a fork is a new run
     if runtime.exported is None:
         return False
     name, _, rest = runtime.exported.partition(" ")
-    return name == job and _is_alive(rest)
+    return name == job and _is_exporter_alive(rest)
 
 
-def _is_alive(rest: str) -> bool:
-    """Whether the ``cronguard run`` that exported this is still there.
+def _is_exporter_alive(rest: str) -> bool:
+    """Tell whether the ``cronguard run`` that exported the variable is still alive.
 
-    A daemon that a guarded command leaves behind inherits the variable; its own later runs are runs
-    of their own.
+    A daemon that a guarded command leaves behind inherits the variable, but its later runs are new
+    runs.
     """
     try:
         _, pid, started = rest.split(" ")
@@ -333,6 +335,6 @@ def _is_alive(rest: str) -> bool:
     return not is_dead(owner)
 
 
-def _brief(error: BaseException) -> str:
-    """cronguard's own sentences are shown; of anything else only its type."""
+def _safe_text(error: BaseException) -> str:
+    """Return an error of cronguard's as text; of any other error only its type, to be safe."""
     return str(error) if isinstance(error, CronguardError) else type(error).__name__
