@@ -1,7 +1,8 @@
 """What the guarded runs of a process share.
 
 `composition` is the one place where settings become a store, channels, delivery and a watchdog;
-`runtime` is what it builds. `delivery` empties the outbox; `check` finds what broke unseen.
+`runtime` is what it builds. `delivery` sends what is in the outbox; `check` finds failures that no
+process saw.
 """
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""From a channel's settings to a channel ready to send. Runs in the delivery thread, once a try."""
+"""From a channel's settings to a channel ready to send: once per attempt, in a delivery thread."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ from cronguard.settings.secrets import resolve
 
 
 def build_channel(settings: ChannelSettings, store: Callable[[], Store] | None = None) -> Channel:
-    """The channel with its secrets resolved.
+    """Return the channel with its secrets resolved.
 
-    ``store`` opens the store of these settings, for secrets that are kept there. Raises
-    PluginError if its class cannot be used, `SecretError` if a secret cannot be read.
+    Args:
+        settings: The channel's settings.
+        store: Opens the store of these settings, for secrets that are kept there.
+
+    Raises:
+        PluginError: The channel's class cannot be used.
+        SecretError: A secret cannot be read.
     """
     if settings.instance is not None:
         return cast("Channel", settings.instance)
@@ -35,7 +40,7 @@ def build_channel(settings: ChannelSettings, store: Callable[[], Store] | None =
         return cast("Channel", kind(**{**defaults, **options}))
     except CronguardError:
         raise
-    except Exception as error:  # noqa: BLE001  # somebody else's code; its text may hold a secret
+    except Exception as error:  # noqa: BLE001  # third-party code; its text may hold a secret
         caught = type(error).__name__
     takes = ", ".join(each.name for each in declared) or "none"
     duty = (
@@ -50,16 +55,20 @@ def build_channel(settings: ChannelSettings, store: Callable[[], Store] | None =
 
 
 def resolve_secret(ref: SecretRef, store: Callable[[], Store] | None = None) -> str:
-    """The secret behind a reference, as `build_channel` reads one. Raises `SecretError`."""
+    """Return the secret behind a reference, as `build_channel` reads it.
+
+    Raises:
+        SecretError: It cannot be read.
+    """
     return resolve(ref, secret_sources(store))
 
 
 def secret_sources(store: Callable[[], Store] | None = None) -> Mapping[str, SecretSource]:
-    """Scheme → source; each is loaded when a reference of its scheme is read."""
-    return _Sources(store)
+    """Return the source for each scheme, loaded when a reference of its scheme is read."""
+    return _SecretSources(store)
 
 
-class _Sources(Mapping[str, SecretSource]):
+class _SecretSources(Mapping[str, SecretSource]):
     def __init__(self, store: Callable[[], Store] | None) -> None:
         self._store = store
 

@@ -1,7 +1,7 @@
-"""The threads that send alerts: one a channel, so that a channel which hangs holds up no other.
+"""The threads that send alerts: one per channel, so that a channel that hangs delays no other.
 
-All of them are daemons, since a socket, a resolver or a plugin may never return, and all of them
-start before there is anything to send: on 3.12 none can once the main thread has ended.
+All of them are daemons, since a socket, a resolver or a plugin may never return. All of them start
+before there is anything to send: since Python 3.12 none can start once the main thread has ended.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cronguard.process.forks import own_thread
 
 
 class Attempt(NamedTuple):
-    """What became of one try, to be shown."""
+    """The result of one attempt to send an alert, for display."""
 
     delivery: Delivery
     settlement: Settlement
@@ -26,20 +26,21 @@ class Attempt(NamedTuple):
 
 
 Try: TypeAlias = Callable[[Delivery, float], Attempt]
-"""(an alert, when to give up on `time.monotonic`'s scale) → what became of it. Never raises."""
+"""A function (alert, deadline on `time.monotonic`'s clock) → its result. It never raises."""
 _Work: TypeAlias = tuple[Sequence[Delivery], float]
 
 
 class ChannelThreads:
-    """A thread for each channel; what becomes of each try is put into ``results`` as it ends.
+    """A thread for each channel; the result of each attempt is put into ``results`` as it ends.
 
-    Raises RuntimeError, and leaves no thread behind, if not all of them can be started.
+    Raises:
+        RuntimeError: Not all threads could be started; those that were will end.
     """
 
     def __init__(self, channels: Iterable[str], attempt: Try) -> None:
         self.results: queue.SimpleQueue[Attempt] = queue.SimpleQueue()
         self.begun: dict[str, float] = {}
-        """alert_id → when its try began; for those that have begun."""
+        """alert_id → when its attempt began; only for those that have begun."""
         self._attempt = attempt
         self._inboxes: dict[str, queue.SimpleQueue[_Work | None]] = {}
         try:
@@ -52,12 +53,12 @@ class ChannelThreads:
             raise
 
     def give(self, channel: str, deliveries: Sequence[Delivery], send_by: float) -> None:
-        """Let a channel's thread send these, in order, as long as there is time."""
+        """Let a channel's thread send these, in order, as long as ``send_by`` has not passed."""
         self._inboxes[channel].put((deliveries, send_by))
 
     @property
     def channels(self) -> Iterable[str]:
-        """The channels that have a thread here."""
+        """Return the channels that have a thread here."""
         return self._inboxes.keys()
 
     def dismiss(self) -> None:
@@ -77,13 +78,13 @@ class ChannelThreads:
 
 
 def send(channel: Channel, message: Message) -> None:
-    """One try, in this thread; an ``async def send`` gets an event loop of its own."""
+    """Send a message in this thread; an ``async def send`` gets an event loop of its own."""
     pending = channel.send(message)
-    if isinstance(pending, Awaitable):  # many return something, and mean nothing by it
-        _finish(pending)
+    if isinstance(pending, Awaitable):  # some return other values, which mean nothing
+        _run_in_event_loop(pending)
 
 
-def _finish(pending: Awaitable[None]) -> None:
+def _run_in_event_loop(pending: Awaitable[None]) -> None:
     import asyncio  # few channels are asynchronous
 
     async def finish() -> None:
@@ -96,12 +97,12 @@ def _finish(pending: Awaitable[None]) -> None:
             answer = loop.create_future()
             try:
                 answer.set_result(work(*args))
-            except Exception as error:  # noqa: BLE001  # handed to whoever awaits it
+            except Exception as error:  # noqa: BLE001  # raised where it is awaited
                 answer.set_exception(error)
             return answer
 
-        # Where names are looked up. A process that is ending lends no pool to do it in, and this
-        # thread has nothing else to do.
+        # asyncio looks up host names in the default executor. A process that is ending can start
+        # no pool for that, and this thread has nothing else to do.
         loop.run_in_executor = run_in_executor  # type: ignore[method-assign, assignment]
         await pending
 

@@ -1,4 +1,4 @@
-"""What ``cronguard check`` does: find what broke unseen, have it announced, send what waits."""
+"""The work of ``cronguard check``: find failures that no process saw, and send their alerts."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 ProblemKind: TypeAlias = Literal["crashed", "overrun", "missed", "failing", "undelivered"]
 RulesFor: TypeAlias = Callable[[str], Sequence[AlertRule]]
 
-_FRESH = timedelta(minutes=1)
-"""An alert younger than this may be under way from where it was decided."""
-_PAGE = 10_000
+_MIN_WAITING_AGE = timedelta(minutes=1)
+"""A pending alert younger than this may be being sent by the process that decided it."""
+_STARTS_PER_PAGE = 10_000
 
 
 class Problem(NamedTuple):
@@ -35,9 +35,9 @@ class Problem(NamedTuple):
     message: str
     run_id: str | None = None
     since: datetime | None = None
-    """When it began; None if that is not one moment."""
+    """When it began; None if there is no single time."""
     snoozed: bool = False
-    """Somebody knows: it is shown, and nothing more."""
+    """Whether the job is snoozed: the problem is shown, but does not make the check fail."""
 
 
 class Report(NamedTuple):
@@ -46,11 +46,11 @@ class Report(NamedTuple):
     jobs: int
     problems: tuple[Problem, ...]
     attempts: tuple[Attempt, ...]
-    """Every try to send an alert, in the order in which they ended."""
+    """Every attempt to send an alert, in the order in which they ended."""
 
     @property
     def ok(self) -> bool:
-        """True if nothing is wrong but what has been snoozed."""
+        """Tell whether nothing is wrong except with snoozed jobs."""
         return all(problem.snoozed for problem in self.problems)
 
 
@@ -63,10 +63,18 @@ def check(
     now: datetime,
     report: Callable[[Attempt], None] | None = None,
 ) -> Report:
-    """Look after every job. Several hosts may do so at once: each thing is announced once.
+    """Check every job. Several hosts may do so at once: each problem is announced once.
 
-    ``configured`` are the jobs' tables in the settings; ``rules_for`` tells whom to tell of a job
-    that never ran. Raises StoreError.
+    Args:
+        store: Where the jobs are kept.
+        dispatcher: Sends the alerts that are due.
+        configured: The jobs' tables in the settings.
+        rules_for: Returns the alert rules of a job that never ran.
+        now: The current time.
+        report: Called with every attempt to send an alert.
+
+    Raises:
+        StoreError: The store does not answer.
     """
     declare(store, configured)
     crashed = store.sweep(current_owner(), is_dead=is_dead)
@@ -90,7 +98,7 @@ def check(
 
 
 def declare(store: Store, configured: Mapping[str, Mapping[str, Any]]) -> None:
-    """Tell the store of the jobs that settings expect to run, ahead of their first run."""
+    """Declare the jobs that have a schedule in the settings, before their first run."""
     for name, options in configured.items():
         plan = resolve_job({"job": name}, options).schedule
         if plan is not None:
@@ -142,9 +150,9 @@ def _missed(
 def _starts(store: Store, watch: Watch, now: datetime) -> Iterator[datetime]:
     after = schedule.first_start(watch, now)
     while True:
-        page = store.starts(watch.job, after=after, limit=_PAGE)
+        page = store.starts(watch.job, after=after, limit=_STARTS_PER_PAGE)
         yield from page
-        if len(page) < _PAGE:
+        if len(page) < _STARTS_PER_PAGE:
             return
         after = page[-1]
 
@@ -162,7 +170,7 @@ def _undelivered(store: Store, attempts: Sequence[Attempt], now: datetime) -> It
     waiting: dict[tuple[str, str, str], list[datetime]] = {}
     for alert in (*store.alerts(state="pending"), *store.alerts(state="dead")):
         dead = alert.state == "dead"
-        if dead or alert.alert_id in tried or now - alert.created_at > _FRESH:
+        if dead or alert.alert_id in tried or now - alert.created_at > _MIN_WAITING_AGE:
             fate = "given up (cronguard deliver --dead tries again)" if dead else "still waiting"
             waiting.setdefault((alert.job, alert.channel, fate), []).append(alert.created_at)
     for (job, channel, fate), times in waiting.items():

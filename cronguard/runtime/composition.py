@@ -1,7 +1,7 @@
-"""The one composition root: settings → store, channels, delivery, watchdog, for this process.
+"""The composition root: from settings to this process's store, channels, delivery and watchdog.
 
-Built at the first guarded run, never at import, and again after a fork. `configure` before that
-run, or between runs, changes what is built.
+They are built at the first guarded run, never at import, and again after a fork. `configure`,
+before that run or between runs, changes what is built.
 """
 
 from __future__ import annotations
@@ -26,37 +26,38 @@ if TYPE_CHECKING:
 _lock = threading.RLock()  # a signal handler may run a guarded job while it is held
 _current: Runtime | None = None
 _overrides: Mapping[str, Any] = {}
-_inherited: list[Runtime] = []
-_paused: Runtime | None = None
-_hooked = False
+_inherited_runtimes: list[Runtime] = []
+_paused_runtime: Runtime | None = None
+_atexit_registered = False
 
 
 def current() -> Runtime:
-    """The runtime, built on first use."""
+    """Return the runtime, built on first use."""
     runtime = _current
     return runtime if runtime is not None else _build()
 
 
 def configure(**overrides: Unpack[Overrides]) -> None:
-    """Say in code what settings say; the next run is recorded under it.
+    """Set options in code; they apply from the next run on.
 
-    Goes before the environment and the settings file, and after a decorator's own options. Each
-    call replaces what the one before said; without arguments it takes everything back.
+    They override the environment and the settings file; a decorator's own options override them.
+    Each call replaces the one before; a call without arguments resets everything.
 
     Args:
-        store: an address as in settings, or an open store.
-        channels: names of channels, and channel objects, which are used as they are for every try.
-        channel: name of a channel → its options; secrets by reference (``env:NAME``).
-        job: name of a job → its options, as in the settings file.
-        store_timeout: how long a call of the store may take; `timedelta` or seconds.
-        test_mode: end every run with a test alert.
+        store: An address as in settings, or an open store.
+        channels: Names of channels, and channel objects, which are used as they are for every
+            attempt.
+        channel: Name of a channel → its options; secrets by reference (``env:NAME``).
+        job: Name of a job → its options, as in the settings file.
+        store_timeout: How long a call of the store may take; `timedelta` or seconds.
+        test_mode: Send a test alert at the end of every run.
         redact: ``"scrub"``, ``"strict"``, or a function (text, error or None) → what may be shown.
-        redact_keep: words and sentences that are never masked, and ``re:`` patterns.
+        redact_keep: Words and sentences that are never masked, and ``re:`` patterns.
 
     Raises:
-        ConfigError: a keyword is unknown, or a value has the wrong shape.
+        ConfigError: A keyword is unknown, or a value has the wrong shape.
     """
-    global _overrides  # noqa: PLW0603  # the process's one configuration
+    global _overrides  # noqa: PLW0603  # one configuration a process
     from cronguard.settings.loading import check_overrides  # not on a run's path
 
     checked = check_overrides(**overrides)
@@ -66,13 +67,13 @@ def configure(**overrides: Unpack[Overrides]) -> None:
 
 
 def overrides() -> Mapping[str, Any]:
-    """What `configure` was told last."""
+    """Return the values that `configure` was last called with."""
     return _overrides
 
 
 def reset() -> None:
     """Close the runtime; the next run builds a new one."""
-    global _current  # the process's one runtime
+    global _current  # one runtime a process
     with _lock:
         if _current is not None and _current.pinned:
             return
@@ -83,8 +84,8 @@ def reset() -> None:
 
 @contextlib.contextmanager
 def installed(runtime: Runtime) -> Iterator[Runtime]:
-    """Let every guarded run use this runtime meanwhile, whatever `configure` says."""
-    global _current  # noqa: PLW0603  # the process's one runtime
+    """Let every guarded run inside the block use this runtime, whatever `configure` says."""
+    global _current  # noqa: PLW0603  # one runtime a process
     runtime.pinned = True
     with _lock:
         before, _current = _current, runtime
@@ -96,18 +97,21 @@ def installed(runtime: Runtime) -> Iterator[Runtime]:
 
 
 def _build() -> Runtime:
-    global _current  # noqa: PLW0603  # the process's one runtime
+    global _current  # noqa: PLW0603  # one runtime a process
     with _lock:
         if _current is None:
-            _hook()
+            _register_exit_hooks()
             composed = compose(_overrides, log.warning_once)
-            _current = _current or composed  # type: ignore[redundant-expr]  # a signal handler may have been quicker
+            _current = _current or composed  # type: ignore[redundant-expr]  # a signal handler may have built one
         return _current
 
 
 def compose(overrides: Mapping[str, Any], say: Callable[..., None]) -> Runtime:
-    """Settings and store as they stand now. Wrong settings are said, and what is valid is used."""
-    from cronguard.runtime.store_factory import default_store, open_store  # adapters come late
+    """Build a runtime from the settings as they are now.
+
+    Wrong settings are reported through ``say``, and the valid ones are used.
+    """
+    from cronguard.runtime.store_factory import default_store, open_store  # imported when needed
     from cronguard.settings.store_url import ephemeral_place, ephemeral_sentence
 
     loaded = load(overrides)
@@ -127,7 +131,7 @@ def compose(overrides: Mapping[str, Any], say: Callable[..., None]) -> Runtime:
 
 
 def load(overrides: Mapping[str, Any]) -> Loaded:
-    """The settings as this process would find them, with what is wrong about them."""
+    """Return the settings as this process finds them, with the problems in them."""
     return load_settings(overrides, environ=os.environ, cwd=_cwd(), main=_main_script())
 
 
@@ -143,22 +147,22 @@ def _main_script() -> Path | None:
     return Path(path) if path and isinstance(path, str | os.PathLike) else None
 
 
-def _hook() -> None:
-    global _hooked  # noqa: PLW0603  # once a process tree
+def _register_exit_hooks() -> None:
+    global _atexit_registered  # noqa: PLW0603  # a forked child inherits it
     multiprocessing = sys.modules.get("multiprocessing")
     if multiprocessing is not None and multiprocessing.parent_process() is not None:
-        from multiprocessing.util import Finalize  # what its parent has registered, it leaves out
+        from multiprocessing.util import Finalize  # the child drops what its parent registered
 
         Finalize(None, _at_exit, exitpriority=0)
     if "celery" in sys.modules:
         from cronguard.process.celery import watch as watch_celery  # few programs have it
 
         watch_celery(_at_exit)
-    if _hooked:
+    if _atexit_registered:
         return
     import atexit  # not at import
 
-    _hooked = True
+    _atexit_registered = True
     atexit.register(_at_exit)
 
 
@@ -169,29 +173,29 @@ def _at_exit() -> None:
 
 
 def _pause_watchdog() -> None:
-    """Since 3.12 a process that forks is warned of its threads, ours included."""
-    global _paused  # noqa: PLW0603  # until the fork is done
+    """End the watchdog's thread: since 3.12 Python warns a program that forks with threads."""
+    global _paused_runtime  # noqa: PLW0603  # until the fork is done
     if _current is not None and _current.watchdog.pause():
-        _paused = _current
+        _paused_runtime = _current
 
 
 def _resume_watchdog() -> None:
-    global _paused  # the fork is done
-    paused, _paused = _paused, None
+    global _paused_runtime  # the fork is done
+    paused, _paused_runtime = _paused_runtime, None
     if paused is not None:
         after_the_fork(paused.watchdog.ensure)
 
 
 def _forget_runtime() -> None:
-    """A child shares neither threads nor locks nor connections with its parent.
+    """Let the child build a runtime of its own, with its own threads, locks and connections.
 
-    The parent's objects are kept, unused: closing an inherited SQLite connection here would drop
-    locks that the parent holds.
+    The parent's objects are kept but not used: closing an inherited SQLite connection here would
+    drop locks that the parent holds.
     """
-    global _current, _lock, _paused  # noqa: PLW0603  # the child's own
-    _lock, _paused = threading.RLock(), None
+    global _current, _lock, _paused_runtime  # noqa: PLW0603  # the child needs its own
+    _lock, _paused_runtime = threading.RLock(), None
     if _current is not None:
-        _inherited.append(_current)
+        _inherited_runtimes.append(_current)
         _current = None
 
 

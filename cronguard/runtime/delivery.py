@@ -1,9 +1,9 @@
-"""The outbox, emptied: claim → resolve secrets → send → settle, under one hard deadline.
+"""Delivery from the outbox: claim, resolve secrets, send and settle, under one hard deadline.
 
-Each channel sends in a daemon thread of its own; another one settles what became of each try. A
-thread that is not a daemon does nothing but wait for them, for at most the time that is left: so a
-process that ends waits for its alerts, never longer than the deadline, and never hangs on a socket,
-a resolver, a plugin or a store. What did not go out stays in the outbox.
+Each channel sends in a daemon thread of its own, and one more daemon thread settles each attempt. A
+non-daemon thread only waits for them, until the deadline at most. So a process that ends waits for
+its alerts, but never longer than the deadline, and never hangs on a socket, a resolver, a plugin or
+a store. What was not sent stays in the outbox.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from cronguard.runtime.channel_threads import Attempt, ChannelThreads, send
 from cronguard.runtime.delivery_codes import explain
 
 SETTLING_SECONDS = 0.25
-"""The part of the deadline kept back for writing down what became of the tries."""
-_MOST_BACKOFF = 3600.0
-_MOST_RETRY_AFTER = 24 * 3600.0
-_LONGEST_CODE = 100
-_BATCH = 50
-_MOST_UNDER_WAY = 4
-"""Deliveries at a time, each with a thread a channel; further ones wait their turn."""
+"""The part of the deadline that is reserved for settling the attempts."""
+_MAX_BACKOFF_SECONDS = 3600.0
+_MAX_RETRY_AFTER_SECONDS = 24 * 3600.0
+_MAX_CODE_CHARS = 100
+_ALERTS_PER_BATCH = 50
+_MAX_DELIVERIES = 4
+"""Background deliveries at a time, each with one thread per channel; further ones wait."""
 
 _NO_THREAD = (
     "no thread can be started now, so alerts of %s wait for its next run or for cronguard deliver"
@@ -41,42 +41,46 @@ _NO_THREAD = (
 )
 
 ChannelBuilder: TypeAlias = Callable[[str], Channel]
-"""Channel name → a channel with its secrets resolved. Called in the delivery thread."""
+"""A function (channel name) → channel with secrets resolved. Called in a delivery thread."""
 
 
 def backoff(attempt: int) -> float:
-    """Seconds until try ``attempt + 1`` is allowed (the first try is number 1).
+    """Return the seconds after attempt number ``attempt`` until the next; the first is number 1.
 
-    The second try is free, so that the next run always brings the news; from then on the pause
-    doubles from 5 s to an hour, with jitter, so that hosts do not retry in step.
+    The second attempt has no pause, so that the next run always tries to send the alert. From then
+    on the pause doubles from 5 s to an hour, with jitter, so that hosts do not retry in step.
     """
     if attempt <= 1:
         return 0.0
-    return float(min(_MOST_BACKOFF, 5 * 2 ** min(attempt - 2, 20)) * random.uniform(0.5, 1.0))  # noqa: S311
+    longest = min(_MAX_BACKOFF_SECONDS, 5 * 2 ** min(attempt - 2, 20))
+    return float(longest * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
 
 
 def settlement_for(error: BaseException, attempt: int) -> Settlement:
-    """What a failed try means for its alert, whatever a plugin put into its error."""
+    """Return the settlement for an attempt that raised ``error``.
+
+    A plugin may put values of any type into its error; invalid ones are ignored.
+    """
     pause = backoff(attempt)
     if not isinstance(error, ChannelError):
         code = "plugin_error" if isinstance(error, PluginError) else "channel_error"
         return Settlement("pending", code, pause)
-    code = _word(getattr(error, "code", None))
+    code = _error_code(getattr(error, "code", None))
     if getattr(error, "permanent", False) is True:
         return Settlement("dead", code)
     wait = getattr(error, "retry_after", None)
     if isinstance(wait, int | float) and wait > pause:  # False for NaN
-        pause = min(float(wait), _MOST_RETRY_AFTER)
+        pause = min(float(wait), _MAX_RETRY_AFTER_SECONDS)
     return Settlement("pending", code, pause)
 
 
-def _word(code: object) -> str:
-    known = isinstance(code, str) and code.isprintable() and 0 < len(code) <= _LONGEST_CODE
+def _error_code(code: object) -> str:
+    known = isinstance(code, str) and code.isprintable() and 0 < len(code) <= _MAX_CODE_CHARS
     return str(code) if known else "channel_error"
 
 
 class Dispatcher:
-    """Delivers alerts of the channels configured here, for as long as the process lives."""
+    """Sends the alerts for the channels configured here, as long as the process lives."""
 
     def __init__(
         self,
@@ -85,33 +89,41 @@ class Dispatcher:
         build: ChannelBuilder,
         last_resort: ChannelBuilder | None = None,
     ) -> None:
-        """``last_resort`` builds what speaks up for a channel whose secret cannot be read."""
+        """Make a dispatcher.
+
+        Args:
+            store: The outbox.
+            channels: The names of the channels to send for.
+            build: Builds a channel.
+            last_resort: Builds the channel that is used at once when a secret of another one
+                cannot be read; None for none.
+        """
         self._store = store
         self._channels = channels
         self._build = build
         self._last_resort = last_resort
         self._lock = threading.RLock()  # a signal handler may run a guarded job while it is held
         self._under_way = 0
-        self._wanted: set[str] = set()
-        self._latest = math.inf
-        """When the process is to be gone; known once its main thread has ended."""
+        self._waiting_jobs: set[str] = set()
+        self._exit_deadline = math.inf
+        """When the process must have ended; infinite until its main thread has ended."""
 
     def dispatch(self, job: str) -> None:
-        """Send the job's due alerts in the background; returns at once and never raises."""
+        """Send the job's due alerts in the background; return at once and never raise."""
         self._dispatch(job, time.monotonic() + DELIVERY_SECONDS)
 
     def _dispatch(self, job: str, deadline: float) -> None:
         with self._lock:
-            if self._under_way >= _MOST_UNDER_WAY:
-                self._wanted.add(job)
+            if self._under_way >= _MAX_DELIVERIES:
+                self._waiting_jobs.add(job)
                 return
-        if not self._in_background(partial(self._conduct, job), deadline):
+        if not self._in_background(partial(self._deliver_due, job), deadline):
             log.warning_once(_NO_THREAD, job)
 
     def dispatch_directly(self, unwritten: Sequence[Delivery], notified: set[str]) -> None:
-        """Send alerts that are in no outbox: one try in the background; never raises.
+        """Send alerts that are in no outbox, once and in the background; never raise.
 
-        The channels that took theirs are added to ``notified``.
+        The channels that were notified are added to ``notified``.
         """
 
         def report(attempt: Attempt) -> None:
@@ -125,19 +137,22 @@ class Dispatcher:
         if not self._in_background(work, time.monotonic() + DELIVERY_SECONDS):
             log.error("no thread can be started now: an alert that could not be kept is lost")
 
-    def _conduct(self, job: str, threads: ChannelThreads, deadline: float) -> None:
+    def _deliver_due(self, job: str, threads: ChannelThreads, deadline: float) -> None:
         claimed = self._store.claim_alerts(channels=tuple(threads.channels), job=job)
         self.deliver(claimed, deadline=deadline, threads=threads)
 
     def _in_background(
         self, work: Callable[[ChannelThreads, float], None], deadline: float
     ) -> bool:
-        """Do it in a daemon thread, which the process waits for when it ends; False if it cannot.
+        """Do ``work`` in a daemon thread, for which the process waits when it ends.
 
-        The thread that makes the process wait does nothing else, so that nothing can hold it longer
-        than until the deadline.
+        A second thread makes the process wait and does nothing else, so that nothing can hold it up
+        beyond the deadline.
+
+        Returns:
+            False if no thread can be started.
         """
-        over = threading.Event()
+        done = threading.Event()
         threads: ChannelThreads | None = None
 
         def conduct(threads: ChannelThreads) -> None:
@@ -149,19 +164,19 @@ class Dispatcher:
                 log.error("delivery failed (%s): alerts stay pending", type(error).__name__)
             finally:
                 threads.dismiss()
-                self._ended(deadline)
-                over.set()
+                self._delivery_ended(deadline)
+                done.set()
 
         with self._lock:
             self._under_way += 1
         try:
             threads = ChannelThreads(tuple(self._channels), self._try)
-            _start(lambda: over.wait(_until(deadline)), daemon=False)
-            _start(partial(conduct, threads), daemon=True)
+            _start_thread(lambda: done.wait(_seconds_until(deadline)), daemon=False)
+            _start_thread(partial(conduct, threads), daemon=True)
         except BaseException as error:
             with self._lock:
                 self._under_way -= 1
-            over.set()
+            done.set()
             if threads is not None:
                 threads.dismiss()
             if isinstance(error, RuntimeError):
@@ -169,22 +184,23 @@ class Dispatcher:
             raise
         main = threading.main_thread()
         if not main.is_alive() and threading.current_thread() is main:
-            # Too late for the interpreter to wait: it has seen to its threads before.
-            self._latest = min(self._latest, deadline)
-            over.wait(_until(self._latest))
+            # The interpreter has waited for its threads already, so wait here.
+            self._exit_deadline = min(self._exit_deadline, deadline)
+            done.wait(_seconds_until(self._exit_deadline))
         return True
 
-    def _ended(self, deadline: float) -> None:
-        """Room for those that had to wait; what is not sent now goes out with the next run.
+    def _delivery_ended(self, deadline: float) -> None:
+        """Start the deliveries that had to wait for this one to end.
 
-        A process that is ending waits for them only until the deadline of what ended here.
+        What is not sent now is sent with the next run. A process that is ending waits for them only
+        until the deadline of the delivery that ended.
         """
         with self._lock:
             self._under_way -= 1
-            jobs, self._wanted = self._wanted, set()
+            jobs, self._waiting_jobs = self._waiting_jobs, set()
         if threading.main_thread().is_alive():
             deadline = time.monotonic() + DELIVERY_SECONDS
-        if _until(deadline) > SETTLING_SECONDS:
+        if _seconds_until(deadline) > SETTLING_SECONDS:
             for job in sorted(jobs):
                 self._dispatch(job, deadline)
 
@@ -196,12 +212,18 @@ class Dispatcher:
         force: bool = True,
         report: Callable[[Attempt], None] | None = None,
     ) -> list[Attempt]:
-        """Try everything that nobody else is trying, batch by batch; whatever its back-off, unless
-        ``force`` is False."""
+        """Try every alert that nobody else has claimed, batch by batch; return the attempts.
+
+        Args:
+            job: Only alerts of this job; None for every job.
+            state: Only alerts in this state.
+            force: Whether to ignore the back-off.
+            report: Called with every attempt instead of logging those that failed.
+        """
         attempts: list[Attempt] = []
         tried: dict[str, Settlement] = {}
         while True:
-            limit = _BATCH + len(tried)
+            limit = _ALERTS_PER_BATCH + len(tried)
             claimed = self._store.claim_alerts(
                 channels=tuple(self._channels), job=job, force=force, state=state, limit=limit
             )
@@ -215,7 +237,7 @@ class Dispatcher:
             tried.update((attempt.delivery.alert_id, attempt.settlement) for attempt in done)
             attempts += done
             if len(claimed) < limit and len(done) == len(fresh):
-                return attempts  # another claim would count as another try of what has failed
+                return attempts  # another claim would count as an attempt for those that failed
 
     def deliver(
         self,
@@ -226,11 +248,17 @@ class Dispatcher:
         settle: bool = True,
         threads: ChannelThreads | None = None,
     ) -> list[Attempt]:
-        """Send claimed alerts, channels side by side, each channel's own in order.
+        """Send claimed alerts, all channels at once, each channel's alerts in order.
 
-        Each try is settled as it ends. An alert whose turn did not come before the deadline is let
-        go unharmed and is not among the attempts returned. What failed is logged, unless there is
-        somebody to ``report`` every try to. ``threads`` are threads that have been started already.
+        Each attempt is settled as it ends. An alert whose turn did not come before the deadline is
+        released for the next delivery and is not among the attempts returned.
+
+        Args:
+            claimed: The alerts.
+            deadline: When all must be sent and settled, on `time.monotonic`'s clock.
+            report: Called with every attempt instead of logging those that failed.
+            settle: Whether the alerts are in the outbox and must be settled there.
+            threads: Threads that have been started already; None to start some.
         """
         by_channel: dict[str, list[Delivery]] = {}
         for delivery in claimed:
@@ -254,7 +282,7 @@ class Dispatcher:
             working.dismiss()
         while waiting:
             try:
-                attempt = working.results.get(timeout=_until(send_by))
+                attempt = working.results.get(timeout=_seconds_until(send_by))
             except Empty:
                 break
             del waiting[attempt.delivery.alert_id]
@@ -273,7 +301,7 @@ class Dispatcher:
         start = time.monotonic()
         detail: str | None = None
         try:
-            from cronguard.core.payload import decode  # only when somebody is told
+            from cronguard.core.payload import decode  # most runs send no alert
 
             message = Message(
                 alert=decode(delivery.payload),
@@ -294,7 +322,7 @@ class Dispatcher:
         return Attempt(delivery, settlement, time.monotonic() - start, detail)
 
     def _use_last_resort(self, error: SecretError, message: Message, delivery: Delivery) -> None:
-        """Where a vault cannot be asked, say it here at once; the channel gets it later."""
+        """Use the last resort at once if the vault cannot be read; the channel gets it later."""
         unread = error.code == "secret_unreadable" and delivery.attempt <= 1
         if self._last_resort is not None and unread:
             with contextlib.suppress(Exception):
@@ -303,7 +331,7 @@ class Dispatcher:
     def _settle(self, delivery: Delivery, settlement: Settlement) -> None:
         try:
             self._store.settle_alert(delivery, settlement)
-        except Exception as error:  # noqa: BLE001  # the other alerts are still to be settled
+        except Exception as error:  # noqa: BLE001  # go on with the other alerts
             log.warning(
                 "what became of an alert of %s could not be written (%s): it may come again",
                 delivery.job,
@@ -311,11 +339,11 @@ class Dispatcher:
             )
 
 
-def _until(moment: float) -> float:
+def _seconds_until(moment: float) -> float:
     return max(0.0, moment - time.monotonic())
 
 
-def _start(work: Callable[[], object], *, daemon: bool) -> None:
+def _start_thread(work: Callable[[], object], *, daemon: bool) -> None:
     own_thread("delivery", work, daemon=daemon).start()
 
 
@@ -337,7 +365,7 @@ def _log_failure(attempt: Attempt) -> None:
 
 
 def _detail(error: BaseException) -> str | None:
-    """A sentence that is cronguard's or the channel's own; never a third party's text."""
+    """Return a text of cronguard's or the channel's own, never one of a third party."""
     if isinstance(error, ChannelError):
         detail = getattr(error, "detail", None)
         return detail if isinstance(detail, str) else None

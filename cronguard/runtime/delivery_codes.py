@@ -1,4 +1,4 @@
-"""What the codes of failed tries mean, and what to do: our sentences, never the other side's."""
+"""What the codes of failed attempts mean, and what to do, in cronguard's own sentences."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SENTENCES = {
     "smtp_535": "the login was refused: check user and password",
     "smtp_550": "the mail server refused the sender or the recipient: check from and to",
 }
-_CLASSES = {
+_SENTENCES_BY_PREFIX = {
     "http_5": "the service has trouble of its own",
     "smtp_4": "the mail server asks to try again later",
     "smtp_5": "the mail server refused it",
@@ -42,7 +42,7 @@ _CLASSES = {
 
 
 def explain(code: str | None) -> str | None:
-    """One sentence on a delivery error's code; None for one that only its channel knows."""
+    """Return a sentence on a delivery error's code; None for a code that is not known here."""
     if code is None:
         return None
-    return _SENTENCES.get(code) or _CLASSES.get(code[:6])
+    return _SENTENCES.get(code) or _SENTENCES_BY_PREFIX.get(code[:6])

@@ -1,9 +1,9 @@
-"""A ping after each ended run, so that a service outside notices when the host itself is silent.
+"""A ping after each ended run, so that an outside service notices when the whole host is down.
 
 The forms are those of Healthchecks (https://healthchecks.io/docs/http_api/), Better Stack
 (https://betterstack.com/docs/uptime/cron-and-heartbeat-monitor/) and Cronitor
 (https://cronitor.io/docs/telemetry-api): the address itself for a success, ``/fail`` added to its
-path for a failure; Cronitor is told in its query. Nothing else is sent.
+path for a failure; for Cronitor, ``state`` in the query. Nothing else is sent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ _CRONITOR = ("cronitor.link", "cronitor.io")
 
 
 def ping_url(url: str, *, failed: bool) -> str:
-    """The address that tells how a run ended. Raises ValueError for what is no address."""
+    """Return the address to request for how a run ended.
+
+    Raises:
+        ValueError: ``url`` is not a valid address.
+    """
     parts = urlsplit(url.strip())
     host = (parts.hostname or "").lower()
     if any(host == name or host.endswith(f".{name}") for name in _CRONITOR):
@@ -35,18 +39,24 @@ def ping_url(url: str, *, failed: bool) -> str:
 
 
 def ping(job: str, ref: SecretRef, resolve: Callable[[SecretRef], str], *, failed: bool) -> None:
-    """Send the ping in the background; returns at once and never raises.
+    """Send the ping in the background; return at once and never raise.
 
-    ``resolve`` reads the address. A process that ends waits for it, like for its alerts, five
-    seconds at most. What fails is logged by its code and not tried again: the next run pings anew.
+    A process that ends waits for the ping, as for its alerts, for five seconds at most. A failure
+    is logged with its code and not tried again: the next run sends the next ping.
+
+    Args:
+        job: The job's name, for the log.
+        ref: The reference to the address.
+        resolve: Reads the address.
+        failed: Whether the run failed.
     """
     deadline = time.monotonic() + DELIVERY_SECONDS
-    over = threading.Event()
+    done = threading.Event()
 
     def work() -> None:
         caught: str | None
         try:
-            from cronguard.channels.transport import http  # only where there is somebody to ping
+            from cronguard.channels.transport import http  # few jobs have a heartbeat
 
             url = ping_url(resolve(ref), failed=failed)
             http.raise_for_status(http.post(url, body=b"", deadline=deadline))
@@ -59,11 +69,11 @@ def ping(job: str, ref: SecretRef, resolve: Callable[[SecretRef], str], *, faile
             caught = type(error).__name__
         if caught is not None:
             log.warning("the heartbeat of %s did not reach %s (%s)", job, ref, caught)
-        over.set()
+        done.set()
 
     try:
-        own_thread("heartbeat", over.wait, DELIVERY_SECONDS).start()
+        own_thread("heartbeat", done.wait, DELIVERY_SECONDS).start()
         own_thread("heartbeat", work, daemon=True).start()
     except RuntimeError:
-        over.set()
+        done.set()
         log.warning_once("no thread can be started now, so nobody hears the heartbeat of %s", job)

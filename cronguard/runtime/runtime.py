@@ -1,4 +1,4 @@
-"""What the guarded runs of a process share: store, channels, delivery, watchdog, what waits."""
+"""What a process's guarded runs share: store, channels, delivery, watchdog, unwritten outcomes."""
 
 from __future__ import annotations
 
@@ -33,34 +33,34 @@ if TYPE_CHECKING:
     from cronguard.runtime.delivery import Dispatcher
 
     class OpenRun(Protocol):
-        """A run of this process that has not ended yet; what records it says so."""
+        """The interface of a recording: a run of this process that has not ended yet."""
 
         run: Run | None
         started: bool
         """Whether the store has taken the start."""
         began: float
-        """On the runtime's monotonic clock."""
+        """When it began, on the runtime's monotonic clock."""
         overrun: int
-        """The last step of an overrun that was announced; 0 for none."""
+        """The last overrun step that was announced; 0 for none."""
 
 
-_MOST_UNWRITTEN = 1_000
+_MAX_UNWRITTEN_RUNS = 1_000
 _CAPTURE_SECONDS = 1.0
 _REPLAY_SECONDS = 0.4
-"""How long a run may wait for what other runs could not write, and then spend on writing it."""
+"""How long a run may wait for its turn to replay outcomes, and how long it may then replay."""
 RUN_VARIABLE = "CRONGUARD_RUN"
-"""Set by ``cronguard run`` for its command: ``job run_id pid start-time`` of the run it is."""
+"""Set by ``cronguard run`` for its command: ``job run_id pid start-time`` of the recorded run."""
 
 
 class Job(NamedTuple):
-    """A guarded job under the settings in force."""
+    """A guarded job under the current settings."""
 
     config: JobConfig
     rules: tuple[AlertRule, ...]
 
 
 class Guarded:
-    """What a guard was told: its checked options, and what they come to under the settings."""
+    """A guard's checked options, and the job that they give under the current settings."""
 
     __slots__ = ("options", "resolved")
 
@@ -76,7 +76,7 @@ class Unwritten(NamedTuple):
     outcome: Outcome
     started: bool
     notified: set[str]
-    """Channels that have taken the news of it meanwhile."""
+    """Channels that have been notified of it meanwhile."""
 
 
 class Runtime:
@@ -85,32 +85,32 @@ class Runtime:
     now: Callable[[], datetime] = staticmethod(partial(datetime.now, UTC))
     monotonic: Callable[[], float] = staticmethod(time.monotonic)
     pinned = False
-    """True for a runtime that `configure` does not replace: see `installed`."""
+    """True for a runtime that `configure` does not replace; see `composition.installed`."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
-        from cronguard.runtime.store_factory import with_timeouts_and_spool  # adapters come late
+        from cronguard.runtime.store_factory import with_timeouts_and_spool  # imported when needed
 
         self.settings = settings
         self.store = with_timeouts_and_spool(store, settings)
         self.channels = {channel.name: channel for channel in settings.channels}
         self.watchdog = Watchdog(self._beat, HEARTBEAT_SECONDS)
         self.exported = os.environ.get(RUN_VARIABLE)
-        """The run that our parent ``cronguard run`` records, if we are its command."""
+        """The run that a parent ``cronguard run`` records; None if we are not its command."""
         self._open: dict[int, OpenRun] = {}
         self._unwritten: dict[str, Unwritten] = {}
         self._replaying = threading.Lock()
-        self._warned: set[str] = set()
+        self._warned_of: set[str] = set()
         self._replaced = False
-        """Whether runs that are open here are the last ones."""
+        """Whether another runtime has taken over, so that runs open here are the last ones."""
         self._renew_at: float | None = None
-        """When leases are renewed next, on the monotonic clock; None before the first beat."""
+        """When to renew the leases next, on the monotonic clock; None before the first beat."""
         self.notified_directly: set[str] = set()
-        """Jobs whose failure was told without the store, so that it is told only once."""
+        """Jobs whose failure was notified without the store, so that this is done only once."""
 
     @cached_property
     def dispatcher(self) -> Dispatcher:
-        """What delivers alerts from here; made when there are any."""
-        from cronguard.runtime.delivery import Dispatcher  # most runs owe no alert
+        """Return the dispatcher that sends alerts, made when there are any."""
+        from cronguard.runtime.delivery import Dispatcher  # most runs send no alert
 
         return Dispatcher(self.store, self.channels, self._build_channel, self._build_console)
 
@@ -123,7 +123,7 @@ class Runtime:
     # --- jobs -----------------------------------------------------------------------------------
 
     def job(self, guarded: Guarded) -> Job:
-        """What a guard's options come to here; worked out once."""
+        """Return the job that a guard's options give here, computed once."""
         resolved = guarded.resolved
         if resolved is not None and resolved[0] is self:
             return resolved[1]
@@ -134,7 +134,7 @@ class Runtime:
         return job
 
     def _channels_of(self, config: JobConfig) -> tuple[ChannelSettings, ...]:
-        """Every channel there is for this job; one that only the job names is looked up now."""
+        """Return the channels for this job; one that only the job names is looked up now."""
         for name in config.channels or ():
             if name not in self.channels:
                 try:
@@ -144,30 +144,30 @@ class Runtime:
         return tuple(self.channels.values())
 
     def _build_channel(self, name: str) -> Channel:
-        from cronguard.runtime.channel_factory import build_channel  # only when somebody is told
+        from cronguard.runtime.channel_factory import build_channel  # most runs send no alert
 
         return build_channel(self.channels[name], lambda: self.store)
 
     def _build_console(self, _name: str) -> Channel:
         from cronguard.runtime.channel_factory import (
-            build_channel,  # only when a vault is out of reach
+            build_channel,  # only if a vault cannot be reached
         )
 
         return build_channel(ChannelSettings("console", "console"))
 
     def capture(self, error: BaseException) -> Failure:
-        """What is kept of an error, redacted as the settings say.
+        """Return what is kept of an error, redacted as the settings say.
 
-        Somebody else's code may run here, the error's own, a redactor or an expression of
-        `redact_keep`: it gets its time in a thread, and where it does not come back, the message is
-        left out. Raises only what a signal handler of the program raises meanwhile.
+        Third-party code may run here: the error's own, a redactor, or a pattern in `redact_keep`.
+        It runs in a thread with a timeout, and if it does not return, the message is left out.
+        Raises only what a signal handler of the program raises meanwhile.
         """
         from cronguard.privacy.capture import capture, is_plain, load  # only when a job fails
         from cronguard.process.workers import Failed, NoThread, Overdue  # likewise
 
         redact, keep = self.settings.redact, self.settings.redact_keep
         if not callable(redact) and not keep and is_plain(error):
-            return capture(error, redact=redact)  # a thread would cost more than all the rest
+            return capture(error, redact=redact)  # a thread would cost more than the work
         load(redact)
         forms: tuple[Redact, ...] = (redact, "strict")
         for form in forms:
@@ -183,22 +183,25 @@ class Runtime:
     # --- runs of this process -------------------------------------------------------------------
 
     def opened(self, recording: OpenRun) -> None:
-        """A run has started; its lease is renewed from now on."""
+        """Note that a run has started; its lease is renewed from now on."""
         self._open[id(recording)] = recording
         run = recording.run
         self.watchdog.ensure((run and run.max_runtime) or math.inf)
 
     def closed(self, recording: OpenRun) -> None:
-        """A run has ended; its lease is left alone."""
+        """Note that a run has ended; its lease is no longer renewed."""
         self._open.pop(id(recording), None)
         if self._replaced and not self._open:
             self.watchdog.stop()
 
     def write(self, unwritten: Unwritten) -> bool:
-        """Hand an outcome to the store, after those that it has not taken yet.
+        """Write an outcome to the store, after those that it has not taken yet.
 
-        Returns whether alerts of the job are due. Raises StoreError, and anything that a signal
-        handler raises meanwhile.
+        Returns:
+            Whether alerts of the job are due.
+
+        Raises:
+            StoreError: The store did not take it. What a signal handler raises is raised as well.
         """
         if self._unwritten and not self.replay():
             raise StoreError("the store still does not answer", code="behind")
@@ -209,41 +212,44 @@ class Runtime:
         finished = self.store.finish_run(
             run, outcome, started=started, notified=frozenset(notified)
         )
-        if self.notified_directly and not self._unwritten.keys() - {run.run_id}:  # trouble is over
+        if self.notified_directly and not self._unwritten.keys() - {run.run_id}:  # recorded again
             self.notified_directly.discard(run.job)
         return finished.alerts_due
 
     def keep(self, unwritten: Unwritten) -> None:
-        """Remember an outcome that may not have been written, for `replay`."""
+        """Keep an outcome that may not have been written, for `replay`."""
         self._unwritten[unwritten.run.run_id] = unwritten
-        if len(self._unwritten) > _MOST_UNWRITTEN:
+        if len(self._unwritten) > _MAX_UNWRITTEN_RUNS:
             self._unwritten.pop(next(iter(self._unwritten)), None)
 
     def replay(self, seconds: float = _REPLAY_SECONDS) -> bool:
-        """Write the outcomes that the store has not taken, in order; False if it still does not, or
-        if there was not the time."""
+        """Write the outcomes that the store has not taken yet, in order.
+
+        Returns:
+            False if the store still does not take them or the ``seconds`` have run out.
+        """
         if not self._unwritten:
             return True
         give_up = time.monotonic() + seconds
         held: list[bool] = []
         try:
-            # One thread at a time, or many runs would all write what each of them could not. The
-            # lock is taken and noted in one step: see `SQLiteFile`.
+            # One thread at a time, or every run would write the same outcomes. The lock is taken
+            # and noted in one step, so that a signal handler cannot come between: see `SQLiteFile`.
             held.extend(filter(None, map(self._replaying.acquire, (True,), (_REPLAY_SECONDS,))))
-            return bool(held) and self._rewrite_all(give_up)
+            return bool(held) and self._replay_all(give_up)
         finally:
             if held:
                 self._replaying.release()
 
-    def _rewrite_all(self, give_up: float) -> bool:
-        """As `replay`, in our turn. Apart, since it loops: see `SQLiteFile`."""
+    def _replay_all(self, give_up: float) -> bool:
+        """Do the work of `replay` with the lock held. A loop must be apart: see `SQLiteFile`."""
         for unwritten in list(self._unwritten.values()):
-            if time.monotonic() >= give_up or not self._rewrite(unwritten):
+            if time.monotonic() >= give_up or not self._replay_one(unwritten):
                 return False
         return True
 
-    def _rewrite(self, unwritten: Unwritten) -> bool:
-        """Write one of them; False if the store still does not take it."""
+    def _replay_one(self, unwritten: Unwritten) -> bool:
+        """Write one outcome; return False if the store still does not take it."""
         run = unwritten.run
         caught: Exception | None = None
         alerts_due = False
@@ -264,11 +270,11 @@ class Runtime:
         return True
 
     def ping(self, job: Job, *, failed: bool) -> None:
-        """Tell whoever the job's ``heartbeat_url`` names how a run ended; never raises."""
+        """Ping the job's ``heartbeat_url``, if any, with how a run ended; never raise."""
         ref = job.config.heartbeat_url
         if ref is not None:
             from cronguard.runtime.channel_factory import (
-                resolve_secret,  # few jobs have somebody to tell
+                resolve_secret,  # few jobs have a heartbeat
             )
             from cronguard.runtime.heartbeat_ping import ping
 
@@ -280,30 +286,30 @@ class Runtime:
             )
 
     def warn_once(self, error: StoreError, consequence: str) -> None:
-        """Say what the store did not do; the same trouble is said once a process."""
+        """Log what the store did not do; the same error is logged once per process."""
         caught = str(error)
-        if caught not in self._warned:
-            self._warned.add(caught)
+        if caught not in self._warned_of:
+            self._warned_of.add(caught)
             log.warning("%s: %s", consequence, caught)
 
     def _beat(self) -> float:
-        """What the watchdog does; seconds until there is something to do again."""
+        """Do the watchdog's work; return the seconds until there is more to do."""
         now = self.monotonic()
         if self._renew_at is None:
             self._renew_at = now + HEARTBEAT_SECONDS
         elif now >= self._renew_at:
             self._renew_at = now + HEARTBEAT_SECONDS
             try:
-                self._renew()
-            except StoreError as error:  # a run that goes on too long is still to be told
+                self._renew_leases()
+            except StoreError as error:  # overruns must be looked for all the same
                 log.debug("a heartbeat was missed: %s", error)
         due = self._renew_at
         for recording in list(self._open.values()):
             if recording.run is not None and recording.run.max_runtime:
-                due = min(due, self._look_after(recording, recording.run, now))
+                due = min(due, self._check_overrun(recording, recording.run, now))
         return due - now
 
-    def _renew(self) -> None:
+    def _renew_leases(self) -> None:
         self.replay()
         held = [
             recording.run.run_id
@@ -313,8 +319,8 @@ class Runtime:
         if held:
             self.store.heartbeat(held, lease=LEASE_SECONDS)
 
-    def _look_after(self, recording: OpenRun, run: Run, now: float) -> float:
-        """Tell of a run that goes on too long; when to look again, on the monotonic clock."""
+    def _check_overrun(self, recording: OpenRun, run: Run, now: float) -> float:
+        """Announce a run that takes too long; return when to look again, on the monotonic clock."""
         assert run.max_runtime is not None  # noqa: S101  # for mypy
         elapsed = now - recording.began
         if overrun_step(elapsed, run.max_runtime) > recording.overrun:
@@ -337,7 +343,7 @@ class Runtime:
         return math.inf if step is None else recording.began + step * run.max_runtime
 
     def close(self) -> None:
-        """Write what is left and let go of the store."""
+        """Write the outcomes that are left and close the store."""
         self._replaced = True
         if not self._open:
             self.watchdog.stop()

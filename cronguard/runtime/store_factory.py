@@ -1,4 +1,4 @@
-"""From the ``store`` setting to an open store: the plugin that answers to its scheme is loaded."""
+"""From the ``store`` setting to an open store, by the plugin for its scheme."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from cronguard.settings.store_url import default_store_path, store_target
 
 
 def open_store(settings: Settings) -> Store:
-    """The store that the settings name. Touches no file and no network yet.
+    """Return the store that the settings name, without touching a file or the network.
 
-    Raises ConfigError or PluginError, one line each, if there is no such store or its extra is not
-    installed.
+    Raises:
+        ConfigError: The address is wrong, or there is no place for the default store.
+        PluginError: There is no such store, or its extra is not installed.
     """
     setting = settings.store
     if setting is None:
@@ -25,8 +26,8 @@ def open_store(settings: Settings) -> Store:
     if not isinstance(setting, str | SecretRef):
         return setting
     target = store_target(setting, os.environ)
-    if target.plugin == "sqlite":  # looking up a plugin costs more than it
-        from cronguard.stores.sqlite.store import SQLiteStore  # adapters come late
+    if target.plugin == "sqlite":  # looking up a plugin costs more than SQLite itself
+        from cronguard.stores.sqlite.store import SQLiteStore  # imported when needed
 
         return SQLiteStore.from_url(f"sqlite:///{target.location}", timeout=settings.store_timeout)
     from cronguard.settings.plugins import STORES, load
@@ -36,24 +37,25 @@ def open_store(settings: Settings) -> Store:
 
 
 def with_timeouts_and_spool(store: Store, settings: Settings) -> Store:
-    """The store for a process's runs: every call bounded, and a spool before one that is remote.
+    """Return the store for a process's runs: with a timeout per call and a local spool.
 
-    The spool is in the user's state folder, one a store; without such a place there is none.
+    A store that is ``bounded`` already, such as SQLite, is returned as it is. The spool is in the
+    user's state folder, one for each store; without such a folder there is none.
     """
     if getattr(store, "bounded", False):
         return store
     import hashlib
 
     from cronguard.stores.spool.store import SpooledStore
-    from cronguard.stores.timeouts import with_timeouts  # not for a store that sees to it itself
+    from cronguard.stores.timeouts import with_timeouts  # few stores need it
 
     bounded = with_timeouts(store, settings.store_timeout)
     try:
         folder = default_store_path(os.environ).parent
     except (ConfigError, OSError) as error:
-        log.debug("no local spool: %s", error)  # and what cannot be written is told directly
+        log.debug("no local spool: %s", error)  # then failures are notified directly
         return bounded
-    where = getattr(store, "where", None) or _place(settings)
+    where = getattr(store, "where", None) or _address_without_credentials(settings)
     name = f"{type(store).__module__}.{type(store).__qualname__} {where}"
     digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:12]
     return SpooledStore(
@@ -64,14 +66,14 @@ def with_timeouts_and_spool(store: Store, settings: Settings) -> Store:
 
 
 def without_spool(store: Store) -> Store:
-    """The store itself, where `with_timeouts_and_spool` put this host's spool before it."""
+    """Return the remote store below the spool of `with_timeouts_and_spool`, else ``store``."""
     from cronguard.stores.spool.store import SpooledStore
 
     return store.remote if isinstance(store, SpooledStore) else store
 
 
-def _place(settings: Settings) -> str:
-    """The store's address without user and password; empty for an object that nobody can name."""
+def _address_without_credentials(settings: Settings) -> str:
+    """Return the store's address without user and password; empty if it has no address."""
     if not isinstance(settings.store, str | SecretRef):
         return ""
     try:
@@ -84,13 +86,13 @@ def _place(settings: Settings) -> str:
 
 
 def default_store(settings: Settings) -> Store:
-    """The embedded default: a SQLite file in the user's state folder."""
+    """Return the default store: a SQLite file in the user's state folder."""
     try:
         path = default_store_path(os.environ)
     except OSError as error:
         raise ConfigError(
             f"no place for the database ({type(error).__name__}): set HOME or CRONGUARD_STORE"
         ) from None
-    from cronguard.stores.sqlite.store import SQLiteStore  # adapters come late
+    from cronguard.stores.sqlite.store import SQLiteStore  # imported when needed
 
     return SQLiteStore(path, timeout=settings.store_timeout)

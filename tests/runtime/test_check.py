@@ -378,7 +378,7 @@ def test_a_skipped_start_is_no_missed_one(store, clock):
 
 def test_many_starts_are_read_page_by_page(store, clock, monkeypatch):
     """A job that ran more often than is read at once is judged by all of its starts."""
-    monkeypatch.setattr("cronguard.runtime.check._PAGE", 2)
+    monkeypatch.setattr("cronguard.runtime.check._STARTS_PER_PAGE", 2)
     plan = {"nightly": {"schedule": "0 * * * *", "grace": 60.0}}
     look(store, clock, plan)
     for _ in range(24):
