@@ -1,7 +1,7 @@
-"""What somebody wants of cronguard: options of jobs, settings, plugins and secrets by name.
+"""What users can set: options of jobs, settings, and plugins and secrets by name.
 
-`loading` reads the layers (code, environment, file) and never raises: what is wrong is said, what
-is valid is used. `options` are those of a guarded job; `plugins` turns names into classes.
+`loading` reads the layers (code, environment, file) and never raises: it reports what is wrong and
+uses what is valid. `options` are those of a guarded job; `plugins` turns names into classes.
 """
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Channels out of settings: which there are, and which of them are ready for use."""
+"""Channels from settings: which there are, and which of them are ready for use."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from cronguard.settings.options import check_channel_name
 from cronguard.settings.types import CHANNEL_RULES, ChannelSettings, Layer, Notes
 from cronguard.settings.values import check_rule, check_variable, check_written, instance_name
 
-_PREFIX = "CRONGUARD_"
+_VARIABLE_PREFIX = "CRONGUARD_"
 _OWN_VARIABLES = frozenset(
-    _PREFIX + name
+    _VARIABLE_PREFIX + name
     for name in ("STORE", "CHANNELS", "CONFIG", "TEST_MODE", "STORE_TIMEOUT", "REDACT", "RUN")
 )
-_ALWAYS = ("console", "log")
+_ALWAYS_READY = ("console", "log")
 
 
 class _Value(NamedTuple):
-    """An option as some place gives it."""
+    """An option's value as written in one place."""
 
     key: str
     value: object
@@ -34,8 +34,8 @@ class _Value(NamedTuple):
 class ChannelLoader:
     """Builds channels from ``layers``, strongest first, and the environment.
 
-    The environment comes after the first layer that is no file. Whatever is wrong goes to
-    ``notes``; a channel that cannot work is left out.
+    The environment is weaker than `configure` and stronger than the settings file. Problems are
+    added to ``notes``; a channel that cannot work is left out.
     """
 
     def __init__(self, notes: Notes, layers: Sequence[Layer], environ: Mapping[str, str]) -> None:
@@ -43,10 +43,10 @@ class ChannelLoader:
         self._variables = {
             name: value.strip()
             for name, value in environ.items()
-            if name.startswith(_PREFIX) and name not in _OWN_VARIABLES and value.strip()
+            if name.startswith(_VARIABLE_PREFIX) and name not in _OWN_VARIABLES and value.strip()
         }
-        self._read: set[str] = set()
-        self._readable: set[str] = set(_OWN_VARIABLES)
+        self._read_variables: set[str] = set()
+        self._known_variables: set[str] = set(_OWN_VARIABLES)
         self._built: dict[str, ChannelSettings | None] = {}
         self._layers = [(layer, _tables(notes, layer)) for layer in layers]
         self._tables = dict.fromkeys(
@@ -56,10 +56,15 @@ class ChannelLoader:
     def choose(
         self, listed: Sequence[object] | None, source: str, jobs: Mapping[str, Mapping[str, Any]]
     ) -> tuple[ChannelSettings, ...]:
-        """Every channel that is ready, never none.
+        """Return every channel that is ready for use; there is always at least one.
 
-        The default ones come first: those ``listed`` (in ``source``), or with None all that are
-        set up. `console` and `log` are always there for jobs that name them.
+        The default ones come first. ``console`` and ``log`` are always there for jobs that name
+        them.
+
+        Args:
+            listed: The default channels, names or objects; None for all that are set up.
+            source: Where they are listed.
+            jobs: The options of jobs by name; the channels that they name are built too.
         """
         if listed is not None:
             default = self._listed(listed, source)
@@ -71,7 +76,7 @@ class ChannelLoader:
             default = [ChannelSettings("console", "console")]
             self._notes.sources["channels"] = "default"
         ready = {channel.name: channel for channel in default}
-        for name in (*found, *_ALWAYS):
+        for name in (*found, *_ALWAYS_READY):
             if name not in ready and (channel := self._build(name)):
                 ready[name] = channel._replace(default=False)
         for job, options in jobs.items():
@@ -79,11 +84,11 @@ class ChannelLoader:
                 channel = self._build(name, asked=f"job {job}")
                 if channel and name not in ready:
                     ready[name] = channel._replace(default=False)
-        self._mention_unread()
+        self._warn_of_unread()
         return tuple(ready.values())
 
     def named(self, name: str) -> ChannelSettings | None:
-        """The channel that a job asks for; None, with a problem noted, if there is none."""
+        """Return the channel that a job names, or note a problem and return None."""
         channel = self._build(name, asked="channels")
         return channel._replace(default=False) if channel else None
 
@@ -101,24 +106,24 @@ class ChannelLoader:
         return list(channels.values())
 
     def _detected(self, listed: Sequence[str] = ()) -> list[str]:
-        """Channels with a table, and installed ones that the environment speaks of."""
+        """Return the channels with a table, and installed ones that a variable sets up."""
         names = dict.fromkeys(self._tables)
-        types = [_type_holder(name) for name in self._variables]
+        types = [_channel_of_type_variable(name) for name in self._variables]
         named = {variable(name, "") for name in (*names, *listed, *filter(None, types))}
         taken = {variable(name, "") for name in names}
         for name in sorted(self._variables):
-            found = self._of_variable(name, [prefix for prefix in named if name.startswith(prefix)])
+            found = self._channel_of(name, [prefix for prefix in named if name.startswith(prefix)])
             if found and variable(found, "") not in taken:
                 names[found] = None
         return list(names)
 
-    def _of_variable(self, name: str, named: Sequence[str]) -> str | None:
-        channel = _type_holder(name)
-        if channel and channel not in _ALWAYS:
+    def _channel_of(self, name: str, named: Sequence[str]) -> str | None:
+        channel = _channel_of_type_variable(name)
+        if channel and channel not in _ALWAYS_READY:
             return channel
         from cronguard.settings import plugins  # only when a channel is set up
 
-        words = name.removeprefix(_PREFIX).lower().split("_")
+        words = name.removeprefix(_VARIABLE_PREFIX).lower().split("_")
         own: str | None = None
         for end in range(len(words) - 1, 0, -1):
             channel = "-".join(words[:end])
@@ -127,15 +132,15 @@ class ChannelLoader:
             except PluginError:
                 return channel
             if kind is not None:
-                own = self._spoken_of(name, channel, kind)
-                if name in self._readable:
+                own = self._if_set_up_by(name, channel, kind)
+                if name in self._known_variables:
                     return own
                 break
         # Reading metadata costs more than a run: only for a variable that nothing else explains.
-        return own if named else self._of_third_party(name) or own
+        return own if named else self._third_party_channel_of(name) or own
 
-    def _of_third_party(self, name: str) -> str | None:
-        """The third party's channel that a variable speaks of; its prefix is the longest."""
+    def _third_party_channel_of(self, name: str) -> str | None:
+        """Return the third-party channel that a variable sets up: the longest name that fits."""
         from cronguard.settings import plugins  # only when a channel is set up
 
         third_parties = plugins.foreign_names(plugins.CHANNELS)
@@ -144,14 +149,17 @@ class ChannelLoader:
             return None
         channel = max(fitting, key=len)
         try:
-            return self._spoken_of(name, channel, plugins.load(plugins.CHANNELS, channel))
+            return self._if_set_up_by(name, channel, plugins.load(plugins.CHANNELS, channel))
         except PluginError:
             return channel
 
-    def _spoken_of(self, name: str, channel: str, kind: type) -> str | None:
-        """``channel``, unless the variable is no option of it and it needs none."""
-        readable = {variable(channel, option) for option in _keys(_options(kind))}
-        self._readable |= readable
+    def _if_set_up_by(self, name: str, channel: str, kind: type) -> str | None:
+        """Return ``channel`` if the variable is one of its own options or it requires options.
+
+        Otherwise return None. The variables that the channel reads are known from then on.
+        """
+        readable = {variable(channel, option) for option in _option_keys(_options(kind))}
+        self._known_variables |= readable
         needs = any(option.required for option in _options(kind).values())
         own = {variable(channel, option) for option in _options(kind)}
         return channel if needs or name in own else None
@@ -171,11 +179,11 @@ class ChannelLoader:
         not_configured = name not in self._tables and not any(
             v.startswith(prefix) for v in self._variables
         )
-        if not_configured and name in _ALWAYS:
+        if not_configured and name in _ALWAYS_READY:
             return ChannelSettings(name, name)
         kind_name = self._type_of(name)
-        options = _options(self._kind(name, kind_name))
-        self._readable |= {variable(name, key) for key in _keys(options)}
+        options = _options(self._channel_class(name, kind_name))
+        self._known_variables |= {variable(name, key) for key in _option_keys(options)}
         given: dict[str, str | SecretRef] = {}
         rules: dict[str, int | None] = {}
         refused: set[str] = set()
@@ -192,8 +200,8 @@ class ChannelLoader:
                         item.key, item.value, from_text=item.from_environment
                     )
                 else:
-                    known = ["type", *_keys(options)]
-                    raise ConfigError(  # noqa: TRY301  # told like every other fault
+                    known = ["type", *_option_keys(options)]
+                    raise ConfigError(  # noqa: TRY301  # reported like the others
                         f"unknown option {show(item.key)}{suggest(item.key, known)}: "
                         f"{kind_name} takes {', '.join(known)}"
                     )
@@ -207,7 +215,7 @@ class ChannelLoader:
         if (refused - set(given)) & (needed | secret):
             return None
         if missing := needed - set(given):
-            self._mention_missing(name, asked, [key for key in options if key in missing], given)
+            self._note_missing(name, asked, [key for key in options if key in missing], given)
             return None
         return ChannelSettings(
             name,
@@ -219,13 +227,13 @@ class ChannelLoader:
         )
 
     def _check_unused(self, option: Option, item: _Value) -> None:
-        """A value that a stronger place overrides may still be a secret in a file."""
+        """Check a value that a stronger place overrides: it may still be a secret in a file."""
         try:
             _checked(option, item)
         except ConfigError as error:
             self._notes.problem(f"{item.where}: {error}")
 
-    def _kind(self, name: str, kind_name: str) -> type:
+    def _channel_class(self, name: str, kind_name: str) -> type:
         from cronguard.settings import plugins  # only when a channel is set up
 
         try:
@@ -250,13 +258,13 @@ class ChannelLoader:
                 self._notes.sources[f"channel.{name}.type"] = layer.label
                 return check_channel_name(tables[name]["type"])
         if holder in self._variables:
-            self._read.add(holder)
+            self._read_variables.add(holder)
             self._notes.sources[f"channel.{name}.type"] = f"environment {holder}"
             return check_channel_name(self._variables[holder])
         return name
 
     def _values(self, name: str, options: Mapping[str, Option]) -> Iterator[_Value]:
-        """What each place says about the channel, strongest place first."""
+        """Yield the channel's options from every place, the strongest first."""
         for layer, tables in self._layers:
             if layer.is_file:
                 yield from self._from_environment(name, options)
@@ -268,14 +276,14 @@ class ChannelLoader:
             yield from self._from_environment(name, options)
 
     def _from_environment(self, name: str, options: Mapping[str, Option]) -> Iterator[_Value]:
-        for key in _keys(options):
+        for key in _option_keys(options):
             holder = variable(name, key)
             if holder in self._variables:
-                self._read.add(holder)
+                self._read_variables.add(holder)
                 where = f"environment {holder}"
                 yield _Value(key, self._variables[holder], where, where, holder, True)
 
-    def _mention_missing(
+    def _note_missing(
         self, name: str, asked: str | None, missing: Sequence[str], given: Mapping[str, object]
     ) -> None:
         names = ", ".join(missing)
@@ -287,8 +295,8 @@ class ChannelLoader:
         elif given or name in self._tables:
             self._notes.warn(f"channel {name} is not used, since it has no {names}: set {holders}")
 
-    def _mention_unread(self) -> None:
-        unread = sorted(set(self._variables) - self._read)
+    def _warn_of_unread(self) -> None:
+        unread = sorted(set(self._variables) - self._read_variables)
         if not unread:
             return
         from cronguard.settings import plugins  # only when a channel is set up
@@ -296,24 +304,25 @@ class ChannelLoader:
         for name in plugins.builtin_names(plugins.CHANNELS):
             try:
                 options = _options(plugins.load(plugins.CHANNELS, name))
-            except PluginError:  # its extra is not installed, which has been said
+            except PluginError:  # its extra is missing, as reported already
                 unread = [each for each in unread if not each.startswith(variable(name, ""))]
             else:
-                self._readable |= {variable(name, key) for key in _keys(options)}
+                self._known_variables |= {variable(name, key) for key in _option_keys(options)}
         for name in unread:
             self._notes.warn(
-                f"nothing reads {show(name)}{suggest(name, self._readable)}: rename or unset it"
+                f"nothing reads {show(name)}{suggest(name, self._known_variables)}: "
+                "rename or unset it"
             )
 
 
 def variable(channel: str, option: str) -> str:
-    """The environment variable that holds a channel's option."""
-    return f"{_PREFIX}{channel}_{option}".upper().replace("-", "_")
+    """Return the name of the environment variable for a channel's option."""
+    return f"{_VARIABLE_PREFIX}{channel}_{option}".upper().replace("-", "_")
 
 
-def _type_holder(name: str) -> str | None:
-    """``oncall`` for CRONGUARD_ONCALL_TYPE, None for other variables."""
-    *words, last = name.removeprefix(_PREFIX).lower().split("_")
+def _channel_of_type_variable(name: str) -> str | None:
+    """Return ``oncall`` for CRONGUARD_ONCALL_TYPE, None for variables of another form."""
+    *words, last = name.removeprefix(_VARIABLE_PREFIX).lower().split("_")
     return "-".join(words) if words and last == "type" else None
 
 
@@ -329,7 +338,7 @@ def _options(kind: type) -> dict[str, Option]:
     return {option.name: option for option in declared}
 
 
-def _keys(options: Mapping[str, Option]) -> tuple[str, ...]:
+def _option_keys(options: Mapping[str, Option]) -> tuple[str, ...]:
     return (*options, *CHANNEL_RULES)
 
 
@@ -340,7 +349,7 @@ def _checked(option: Option, item: _Value) -> str | SecretRef:
 
 
 def _tables(notes: Notes, layer: Layer) -> dict[str, Mapping[str, object]]:
-    """The layer's channel tables by name, malformed ones left out."""
+    """Return the layer's channel tables by name, without malformed ones."""
     section = layer.table.get("channel", {})
     if not isinstance(section, Mapping):
         notes.problem(f"{layer.label}: channel is {show(section)}: write a table for each channel")
@@ -350,7 +359,7 @@ def _tables(notes: Notes, layer: Layer) -> dict[str, Mapping[str, object]]:
         try:
             checked = check_channel_name(name)
             if not isinstance(table, Mapping):
-                raise ConfigError(  # noqa: TRY301  # told like a bad name
+                raise ConfigError(  # noqa: TRY301  # reported like a bad name
                     f"channel {name} is {show(table)}: write a table of its options"
                 )
             tables[checked] = table

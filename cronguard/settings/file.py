@@ -1,4 +1,4 @@
-"""The settings file: found, read and taken apart; never trusted, never fatal."""
+"""The settings file: how it is found, read and parsed. Nothing in it can stop a job."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from cronguard.core.text import is_secret, may_be_secret
 from cronguard.settings.types import Layer, Notes
 
 _PYPROJECT = "pyproject.toml"
-_OWN = "cronguard.toml"
-_LARGEST = 1_000_000
+_OWN_FILE = "cronguard.toml"
+_MAX_FILE_BYTES = 1_000_000
 
 
 def read_settings_file(
     notes: Notes, environ: Mapping[str, str], cwd: Path | None, main: Path | None
 ) -> tuple[Path, Layer] | None:
-    """The settings file's path and contents; None if there is none.
+    """Return the settings file's path and contents, or None if there is none.
 
-    ``CRONGUARD_CONFIG`` names it; else the nearest ``cronguard.toml``, or ``pyproject.toml`` with a
-    ``[tool.cronguard]``, upward from ``cwd``, else upward from the folder of ``main``.
+    ``CRONGUARD_CONFIG`` names the file. Otherwise it is the nearest ``cronguard.toml``, or
+    ``pyproject.toml`` with a ``[tool.cronguard]``, upward from ``cwd``, then upward from the folder
+    of ``main``.
     """
     named = environ.get("CRONGUARD_CONFIG", "").strip()
     if named:
         return _read_named(notes, named, cwd)
     for folder in _folders(cwd, main):
-        for name in (_OWN, _PYPROJECT):
+        for name in (_OWN_FILE, _PYPROJECT):
             path = folder / name
             content = _read(notes, path)
             if content is None or (name == _PYPROJECT and b"cronguard" not in content):
                 continue
-            if _is_foreign(path):
+            if _is_untrusted(path):
                 notes.problem(
                     f"{path} is not used, since another user owns it in a folder that anybody can "
                     "write to: name it in CRONGUARD_CONFIG if you mean it"
@@ -50,7 +51,7 @@ def _read_named(notes: Notes, named: str, cwd: Path | None) -> tuple[Path, Layer
         path = (cwd or Path()) / Path(named).expanduser()
     except (RuntimeError, ValueError):
         path = Path(named)
-    shown = f"CRONGUARD_CONFIG names {_shown(named)}, which"
+    shown = f"CRONGUARD_CONFIG names {_quotable(named)}, which"
     content = _read(notes, path, named_as=shown)
     table = None if content is None else _table(notes, path, content)
     if table is not None:
@@ -60,7 +61,7 @@ def _read_named(notes: Notes, named: str, cwd: Path | None) -> tuple[Path, Layer
     return None
 
 
-def _shown(named: str) -> str:
+def _quotable(named: str) -> str:
     secret = is_secret(named) or any(may_be_secret(part) for part in named.split("/"))
     return "a file" if secret else named
 
@@ -70,7 +71,7 @@ def _folders(cwd: Path | None, main: Path | None) -> Iterator[Path]:
     if main is not None:
         script = main if main.is_absolute() else cwd and cwd / main
         if script:
-            starts += [script.parent, _real(script).parent]
+            starts += [script.parent, _resolved(script).parent]
     seen: set[Path] = set()
     for start in starts:
         if start is None:
@@ -82,7 +83,7 @@ def _folders(cwd: Path | None, main: Path | None) -> Iterator[Path]:
             yield folder
 
 
-def _real(path: Path) -> Path:
+def _resolved(path: Path) -> Path:
     try:
         return Path(os.path.realpath(path))
     except (OSError, ValueError):
@@ -90,9 +91,13 @@ def _real(path: Path) -> Path:
 
 
 def _read(notes: Notes, path: Path, *, named_as: str | None = None) -> bytes | None:
-    """The file's bytes; None if it has none to give, with a problem where silence would mislead.
+    """Return the file's bytes, or None if it is absent or cannot be read.
 
-    ``named_as`` begins the problem with a file that somebody named; None if it may be absent.
+    Args:
+        notes: Gets a problem, unless the file is simply absent and may be.
+        path: The file.
+        named_as: The start of the problem's sentence for a file that a setting names; None for a
+            file that may be absent.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would block
@@ -100,7 +105,7 @@ def _read(notes: Notes, path: Path, *, named_as: str | None = None) -> bytes | N
                 notes.problem(f"{named_as} is not a file: name a file")
             return None
         with path.open("rb") as file:
-            content = file.read(_LARGEST + 1)
+            content = file.read(_MAX_FILE_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError, ValueError):
         if named_as:
             notes.problem(f"{named_as} does not exist: correct or unset it")
@@ -113,14 +118,14 @@ def _read(notes: Notes, path: Path, *, named_as: str | None = None) -> bytes | N
                 "make it readable for this user"
             )
         return None
-    if len(content) > _LARGEST:
+    if len(content) > _MAX_FILE_BYTES:
         notes.problem(f"{named_as or path} is larger than a megabyte: make it smaller")
         return None
     return content
 
 
-def _is_foreign(path: Path) -> bool:
-    """Whether somebody else put the file where everybody can put files, such as /tmp.
+def _is_untrusted(path: Path) -> bool:
+    """Tell whether another user put the file into a folder open to everybody, such as /tmp.
 
     Its channel options could send this process's secrets anywhere.
     """
@@ -134,8 +139,8 @@ def _is_foreign(path: Path) -> bool:
 
 
 def _table(notes: Notes, path: Path, content: bytes) -> Mapping[str, object] | None:
-    """cronguard's own table in the file; None if it has none or cannot be parsed."""
-    import tomllib  # only when a file has something to say
+    """Return cronguard's table in the file, or None if there is none or it is not valid TOML."""
+    import tomllib  # only if there is a file
 
     try:
         document: object = tomllib.loads(content.decode("utf-8-sig"))

@@ -1,6 +1,6 @@
-"""Settings: `configure` over the environment over the settings file over the defaults.
+"""Loading settings: `configure`, then the environment, the settings file and the defaults.
 
-`load_settings` never raises: what is wrong is told, what is valid is used.
+`load_settings` never raises: it reports what is wrong and uses what is valid.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from cronguard.settings.values import (
     check_test_mode,
 )
 
-_VARIABLES = ("store", "channels", "store_timeout", "test_mode", "redact")
-_SUPABASE = ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY")
+_ENVIRONMENT_KEYS = ("store", "channels", "store_timeout", "test_mode", "redact")
+_SUPABASE_VARIABLES = ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY")
 _T = TypeVar("_T")
 _D = TypeVar("_D")
 
@@ -51,15 +51,19 @@ def load_settings(
     cwd: Path | None,
     main: Path | None,
 ) -> Loaded:
-    """The settings in force, with one-line problems and warnings; never raises.
+    """Return the current settings, with problems and warnings of one line each; never raise.
 
-    ``overrides`` is what `check_overrides` returned. ``cwd`` is the working directory, None if it
-    is gone; ``main`` the main script's path, None if there is none. Without a usable channel the
-    only default one is ``console``.
+    If no channel is usable, the only default one is ``console``.
+
+    Args:
+        overrides: What `check_overrides` returned.
+        environ: The environment variables.
+        cwd: The working directory; None if it is gone.
+        main: The path of the main script; None if there is none.
     """
     try:
         return _load(overrides, environ, cwd, main)
-    except Exception as error:  # noqa: BLE001  # a plugin or an object of somebody else's
+    except Exception as error:  # noqa: BLE001  # third-party code
         console = ChannelSettings("console", "console")
         problem = f"settings cannot be read ({type(error).__name__}), the defaults are used"
         return Loaded(
@@ -82,9 +86,9 @@ def _load(
         layers.append(found[1])
         tables.append(found[1])
         _check_keys(notes, found[1])
-    # what cannot be read may say so: rather too little is kept of a message than too much
+    # A file that cannot be read may ask for "strict", so the safer mode applies.
     default_redact: Redact = "strict" if notes.problems and not found else DEFAULT_REDACT
-    first = _Strongest(notes, layers)
+    strongest = _StrongestValue(notes, layers)
 
     def redact_of(layer: Layer, value: object) -> Redact:
         try:
@@ -97,8 +101,8 @@ def _load(
         return check_store(layer, value, file.parent if layer.is_file and file else cwd)
 
     jobs = _jobs(notes, tables)
-    store = first("store", store_of, None)
-    listed = first("channels", check_channels, None)
+    store = strongest("store", store_of, None)
+    listed = strongest("channels", check_channels, None)
     loader = ChannelLoader(notes, tables, environ)
     channels = loader.choose(listed, notes.sources["channels"], jobs)
     _keep_known_channels(jobs, {channel.name for channel in channels})
@@ -106,10 +110,10 @@ def _load(
         store=store,
         channels=channels,
         jobs=jobs,
-        store_timeout=first("store_timeout", check_store_timeout, DEFAULT_STORE_TIMEOUT),
-        redact=first("redact", redact_of, default_redact),
-        redact_keep=first("redact_keep", check_redact_keep, ()),
-        test_mode=first("test_mode", check_test_mode, False),
+        store_timeout=strongest("store_timeout", check_store_timeout, DEFAULT_STORE_TIMEOUT),
+        redact=strongest("redact", redact_of, default_redact),
+        redact_keep=strongest("redact_keep", check_redact_keep, ()),
+        test_mode=strongest("test_mode", check_test_mode, False),
         file=file,
         sources=notes.sources,
     )
@@ -117,8 +121,8 @@ def _load(
     return Loaded(settings, tuple(notes.problems), tuple(notes.warnings))
 
 
-class _Strongest:
-    """Called for a key: its value in the strongest of the ``layers`` that has a right one."""
+class _StrongestValue:
+    """A function from a key to its valid value in the strongest of the ``layers``."""
 
     def __init__(self, notes: Notes, layers: Sequence[Layer]) -> None:
         self._notes = notes
@@ -130,7 +134,7 @@ class _Strongest:
         for layer in self._layers:
             if (value := layer.table.get(key)) is None:
                 continue
-            try:  # a value that is not used is looked at too: it may be a secret in a file
+            try:  # a value that is overridden is checked too: it may be a secret in a file
                 found.append(check(layer, value))
             except ConfigError as error:
                 self._notes.problem(f"{layer.source(key)}: {error}")
@@ -141,11 +145,14 @@ class _Strongest:
 
 
 def check_overrides(**given: object) -> dict[str, Any]:
-    """Check the keywords of `cronguard.configure` for shape; only given ones come back.
+    """Check the shape of the keywords of `cronguard.configure`; return those given.
 
-    ``store`` (address or store object), ``channels`` (names and channel objects), ``channel`` and
-    ``job`` (tables by name), ``store_timeout``, ``test_mode``, ``redact``, ``redact_keep``. None is
-    the same as not given. Raises ConfigError.
+    They are ``store`` (address or store object), ``channels`` (names and channel objects),
+    ``channel`` and ``job`` (tables by name), ``store_timeout``, ``test_mode``, ``redact`` and
+    ``redact_keep``. None is the same as not given.
+
+    Raises:
+        ConfigError: A keyword is unknown, or a value has the wrong shape.
     """
     layer = Layer("configure()", given)
     checks: dict[str, Callable[[object], object]] = {
@@ -173,9 +180,10 @@ def check_overrides(**given: object) -> dict[str, Any]:
 
 
 def channel_named(name: str, environ: Mapping[str, str]) -> ChannelSettings:
-    """A channel that only a job's own ``channels`` name, set up by the environment alone.
+    """Return a channel that only a job's own ``channels`` name, set up by the environment alone.
 
-    Raises ConfigError, one line, if there is none of that name or it lacks an option.
+    Raises:
+        ConfigError: There is no such channel, or it lacks an option. The message is one line.
     """
     notes = Notes()
     channel = ChannelLoader(notes, [], environ).named(name)
@@ -185,10 +193,11 @@ def channel_named(name: str, environ: Mapping[str, str]) -> ChannelSettings:
 
 
 def rules_for(job: JobConfig, channels: Sequence[ChannelSettings]) -> tuple[AlertRule, ...]:
-    """When each channel is told about a job: its own threshold and repetition, else the job's.
+    """Return the alert rule of each channel for a job.
 
-    The channels that the job names, else those for jobs that name none; these too if none of the
-    named ones is there, so that somebody is told.
+    A channel's own threshold and ``realert_every`` override the job's. The channels are those that
+    the job names. If it names none, or none of them is ready, they are the default channels, so
+    that somebody is notified.
     """
     chosen = [c for c in channels if job.channels is not None and c.name in job.channels]
     return tuple(
@@ -203,7 +212,7 @@ def rules_for(job: JobConfig, channels: Sequence[ChannelSettings]) -> tuple[Aler
 
 
 def _environment(environ: Mapping[str, str]) -> Layer:
-    table = {key: environ.get(f"CRONGUARD_{key.upper()}", "").strip() for key in _VARIABLES}
+    table = {key: environ.get(f"CRONGUARD_{key.upper()}", "").strip() for key in _ENVIRONMENT_KEYS}
     return Layer("environment", {key: value for key, value in table.items() if value})
 
 
@@ -219,9 +228,9 @@ def _check_keys(notes: Notes, layer: Layer) -> None:
 
 
 def _jobs(notes: Notes, layers: Sequence[Layer]) -> dict[str, dict[str, Any]]:
-    """Every job that settings know, its options checked, stronger layers over weaker."""
+    """Return the checked options of every job in the settings; stronger layers override weaker."""
     jobs: dict[str, dict[str, Any]] = {}
-    unplaced: set[str] = set()
+    without_timezone: set[str] = set()
     for layer in reversed(layers):
         section = layer.table.get("job", {})
         if not isinstance(section, Mapping):
@@ -240,11 +249,11 @@ def _jobs(notes: Notes, layers: Sequence[Layer]) -> dict[str, dict[str, Any]]:
                     options[key] = _job_option(key, value, is_file=layer.is_file)
                 except ConfigError as error:
                     notes.problem(f"{where}: {error}")
-                    if key == "timezone":  # in another zone the schedule would be another one
-                        unplaced.add(name)
+                    if key == "timezone":  # in UTC the schedule would mean other times
+                        without_timezone.add(name)
                 else:
                     notes.sources[f"job.{name}.{key}"] = layer.label
-    for name in unplaced:
+    for name in without_timezone:
         jobs[name].pop("schedule", None)
     return jobs
 
@@ -259,7 +268,9 @@ def _keep_known_channels(jobs: Mapping[str, dict[str, Any]], known: set[str]) ->
 def _items(name: str, table: object) -> list[tuple[str, object]]:
     if not isinstance(table, Mapping):
         raise ConfigError(f"job {name} is {show(table)}: write a table of its options")
-    return [(key, value) for key, value in table.items() if value is not None or key in _OFF]
+    return [
+        (key, value) for key, value in table.items() if value is not None or key in _NONE_IS_A_VALUE
+    ]
 
 
 def _job_option(key: str, value: object, *, is_file: bool) -> object:
@@ -290,13 +301,13 @@ def _check_job_tables(value: object) -> dict[str, dict[str, Any]]:
 def _hint_at_supabase(
     notes: Notes, store: str | SecretRef | Store | None, environ: Mapping[str, str]
 ) -> None:
-    present = [name for name in _SUPABASE if environ.get(name, "").strip()]
+    present = [name for name in _SUPABASE_VARIABLES if environ.get(name, "").strip()]
     if not present or not (store is None or isinstance(store, str | SecretRef)):
         return
     try:
         scheme = store_target(store, environ).scheme if store is not None else "sqlite"
     except ConfigError:
-        return  # opening the store will say it
+        return  # opening the store will report it
     if scheme != "supabase":
         notes.warn(
             f"{' and '.join(present)} set, but the store is {scheme}: "
@@ -304,8 +315,8 @@ def _hint_at_supabase(
         )
 
 
-_OFF = frozenset({"max_runtime"})
-"""Options in which None says something."""
+_NONE_IS_A_VALUE = frozenset({"max_runtime"})
+"""Options in which None differs from leaving the option out."""
 
 __all__ = [
     "ChannelSettings",

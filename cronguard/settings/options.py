@@ -1,7 +1,7 @@
-"""The options of a guarded job: how they are written, checked and resolved. Pure."""
+"""The options of a guarded job: how they are written, checked and resolved. Pure functions."""
 
-# No `from __future__ import annotations` here: a NamedTuple compiles every annotation that is text,
-# which costs each cron process more than all the rest of this module.
+# No `from __future__ import annotations` here: with it, a NamedTuple compiles each annotation from
+# text, which costs every cron process more than the rest of this module.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -20,20 +20,28 @@ DEFAULT_GRACE = 300.0
 DEFAULT_MAX_RUNTIME = 1800.0
 
 OFF = "off"
-"""How text says that there is no ``max_runtime``."""
+"""The text that turns ``max_runtime`` off."""
 _NAME_FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 _JOB_LETTERS = _NAME_FIRST | frozenset("._:-")
 _CHANNEL_LETTERS = _NAME_FIRST | frozenset("_-")
-_JOB_LENGTH = 100
-_CHANNEL_LENGTH = 64
-_LONGEST = 10 * 366 * 86400.0
-_LARGEST = 1_000_000
-_RUNBOOK_LENGTH = 2000
-_KEY_ENDS = ("token", "secret", "password", "passwd", "apikey", "accesskey", "signature")
-_KEY_NAMES = frozenset({"auth", "sig", "pwd"})
-_SHORT = 100
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
-_NICKNAMES = {
+_MAX_JOB_CHARS = 100
+_MAX_CHANNEL_CHARS = 64
+_MAX_DURATION_SECONDS = 10 * 366 * 86400.0
+_MAX_COUNT = 1_000_000
+_MAX_RUNBOOK_CHARS = 2000
+_CREDENTIAL_NAME_ENDS = (
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "apikey",
+    "accesskey",
+    "signature",
+)
+_CREDENTIAL_NAMES = frozenset({"auth", "sig", "pwd"})
+_MAX_TEXT_CHARS = 100
+_UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+_CRON_NICKNAMES = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
     "@midnight": "0 0 * * *",
@@ -68,14 +76,14 @@ class JobOptions(TypedDict, total=False):
 
 
 class JobConfig(NamedTuple):
-    """A job's options with everything decided: durations in seconds, defaults filled in."""
+    """A job's resolved options: durations in seconds, defaults filled in."""
 
     job: str
     threshold: int = DEFAULT_THRESHOLD
     realert_every: int | None = None
-    """Again at threshold + N, + 2N …; None for once an incident."""
+    """N: alert again at threshold + N, + 2N and so on; None for once per incident."""
     channels: tuple[str, ...] | None = None
-    """None for the channels of the settings."""
+    """None for the default channels of the settings."""
     overlap: Overlap = "skip"
     max_runtime: float | None = DEFAULT_MAX_RUNTIME
     """None for no overrun alert."""
@@ -85,11 +93,11 @@ class JobConfig(NamedTuple):
     runbook: str | None = None
     test_mode: bool = False
     heartbeat_url: SecretRef | None = None
-    """Whom to ping after each ended run; in settings only. None for nobody."""
+    """The address to ping after each ended run; set in settings only. None for none."""
 
 
 def check_option(key: str, value: object, *, from_file: bool = False) -> object:
-    """One option's value, checked for shape and normalised. ``from_file`` as in `check_options`."""
+    """Return one option's value, checked and normalised; ``from_file`` as in `check_options`."""
     if key not in JobOptions.__annotations__:
         known = JobOptions.__annotations__
         meant = suggest(key, known) or f": use one of {', '.join(known)}"
@@ -106,11 +114,18 @@ def check_option(key: str, value: object, *, from_file: bool = False) -> object:
 
 
 def check_options(given: Mapping[str, object], *, from_file: bool = False) -> dict[str, Any]:
-    """Check the shape of a job's options and normalise them; only given ones come back.
+    """Check a job's options and normalise them; return those given.
 
     Durations become seconds, ``channels`` a tuple of names, ``ignore`` a tuple of types. A None
-    that means "not given" is left out. ``from_file`` allows durations such as ``"30m"`` and refuses
-    ``ignore``. Raises ConfigError, one line.
+    that means "not given" is left out.
+
+    Args:
+        given: The options as written.
+        from_file: Whether they come from settings, where durations may be text such as ``"30m"``
+            and ``ignore`` is refused.
+
+    Raises:
+        ConfigError: An option is unknown or wrong. The message is one line.
     """
     return {
         key: check_option(key, value, from_file=from_file)
@@ -120,9 +135,11 @@ def check_options(given: Mapping[str, object], *, from_file: bool = False) -> di
 
 
 def resolve_job(given: Mapping[str, Any], configured: Mapping[str, Any]) -> JobConfig:
-    """The options in force: ``given`` to the decorator, else ``configured``, else the default.
+    """Return the options of a job: those ``given``, else those ``configured``, else the defaults.
 
-    Both are results of `check_options`; one of them must hold ``job``.
+    Args:
+        given: The decorator's options, as `check_options` returned them.
+        configured: The options in settings, likewise. One of the two must hold ``job``.
     """
     merged: dict[str, Any] = {**_present(configured), **_present(given)}
     timezone = merged.pop("timezone", "UTC")
@@ -135,16 +152,16 @@ def _present(given: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None or key == "max_runtime"}
 
 
-# --- one value each: (name, value as written) → value, or ConfigError -----------------------------
+# --- one value each: (option's name, value as written) → value, or ConfigError --------------------
 
 
 def check_job_name(name: object) -> str:
-    """The name itself if it can be a job's; otherwise ConfigError."""
+    """Return the name if it can be a job's, else raise ConfigError."""
     if not isinstance(name, str):
         raise ConfigError(f"a job's name is text, not {show(name)}: pass job='nightly_export'")
-    if len(name) > _JOB_LENGTH:
+    if len(name) > _MAX_JOB_CHARS:
         raise ConfigError(
-            f"a job's name of {len(name)} characters is too long: use 1 to {_JOB_LENGTH}"
+            f"a job's name of {len(name)} characters is too long: use 1 to {_MAX_JOB_CHARS}"
         )
     if not name or name[0] not in _NAME_FIRST or not _JOB_LETTERS.issuperset(name):
         raise ConfigError(
@@ -155,10 +172,10 @@ def check_job_name(name: object) -> str:
 
 
 def check_channel_name(name: object) -> str:
-    """The name itself if it can be a channel's; otherwise ConfigError."""
+    """Return the name if it can be a channel's, else raise ConfigError."""
     if (
         not isinstance(name, str)
-        or not 0 < len(name) <= _CHANNEL_LENGTH
+        or not 0 < len(name) <= _MAX_CHANNEL_CHARS
         or name[0] not in _NAME_FIRST
         or not _CHANNEL_LETTERS.issuperset(name)
     ):
@@ -170,20 +187,26 @@ def check_channel_name(name: object) -> str:
 
 
 def parse_duration(text: str, key: str = "") -> float:
-    """Seconds in a duration as people write it: ``45``, ``90s``, ``30m``, ``1h30m``, ``90d``.
+    """Return the seconds in a duration such as ``45``, ``90s``, ``30m``, ``1h30m`` or ``90d``.
 
-    Units are s, m, h, d and w; a bare number is seconds. Raises ConfigError for anything else; it
-    names ``key`` if that is known.
+    Units are s, m, h, d and w; a number without a unit is seconds.
+
+    Args:
+        text: The duration.
+        key: The option's name for the error message; empty if unknown.
+
+    Raises:
+        ConfigError: The text is no duration, or one of more than ten years.
     """
-    compact = text.lower().replace(" ", "")[: _SHORT + 1]
+    compact = text.lower().replace(" ", "")[: _MAX_TEXT_CHARS + 1]
     parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([smhdw])", compact)
     if parts and "".join(map("".join, parts)) == compact:
-        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+        seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
     elif re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", compact):
         seconds = float(compact)
     else:
-        seconds = _LONGEST + 1
-    if seconds > _LONGEST:
+        seconds = _MAX_DURATION_SECONDS + 1
+    if seconds > _MAX_DURATION_SECONDS:
         raise ConfigError(
             (f"{key} is {show(text)}, which" if key else show(text))
             + " is not a duration of up to ten years: write a number and a unit, "
@@ -192,29 +215,29 @@ def parse_duration(text: str, key: str = "") -> float:
     return seconds
 
 
-def _job(_key: str, value: object) -> str:
+def _check_job(_key: str, value: object) -> str:
     return check_job_name(value)
 
 
 def check_count(key: str, value: object) -> int:
-    """A whole number of 1 or more; otherwise ConfigError naming ``key``."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST:
+    """Return the value if it is a whole number of 1 or more, else raise ConfigError."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_COUNT:
         why = ", which counts no failures" if isinstance(value, int) and value < 1 else ""
         raise ConfigError(
-            f"{key} is {show(value)}{why}: give a whole number from 1 to {_LARGEST:,}"
+            f"{key} is {show(value)}{why}: give a whole number from 1 to {_MAX_COUNT:,}"
         )
     return value
 
 
 def check_flag(key: str, value: object) -> bool:
-    """A bool; otherwise ConfigError naming ``key``."""
+    """Return the value if it is a bool, else raise ConfigError."""
     if not isinstance(value, bool):
         raise ConfigError(f"{key} is {show(value)}: it is either on or off, give true or false")
     return value
 
 
 def check_names(key: str, value: object) -> tuple[str, ...]:
-    """Channel names without repetition, in their order; otherwise ConfigError naming ``key``."""
+    """Return channel names in their order without duplicates, or raise ConfigError."""
     if isinstance(value, str):
         raise ConfigError(f"{key} is one text, not a list of names: write {key}=['slack']")
     if not isinstance(value, Sequence | set | frozenset):
@@ -227,41 +250,41 @@ def check_names(key: str, value: object) -> tuple[str, ...]:
     return names
 
 
-def _overlap(key: str, value: object) -> Overlap:
+def _check_overlap(key: str, value: object) -> Overlap:
     if value not in ("skip", "allow"):
         raise ConfigError(f"{key} is {show(value)}: give 'skip' or 'allow'")
     return value
 
 
 def check_seconds(key: str, value: object) -> float:
-    """A duration of 0 or more as seconds; otherwise ConfigError naming ``key``."""
+    """Return a duration of 0 or more in seconds, or raise ConfigError."""
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigError(f"{key} is {show(value)}: give a timedelta or a number of seconds")
-    if not 0 <= value <= _LONGEST:  # false for NaN
+    if not 0 <= value <= _MAX_DURATION_SECONDS:  # false for NaN
         raise ConfigError(f"{key} is {show(value)} seconds: give a duration from 0 to ten years")
     return float(value)
 
 
 def check_span(key: str, value: object) -> float:
-    """A duration above 0 as seconds; otherwise ConfigError naming ``key``."""
+    """Return a duration above 0 in seconds, or raise ConfigError."""
     seconds = check_seconds(key, value)
     if not seconds:
         raise ConfigError(f"{key} is 0 seconds, which is over at once: give a longer time")
     return seconds
 
 
-def _max_runtime(key: str, value: object) -> float | None:
+def _check_max_runtime(key: str, value: object) -> float | None:
     if value is None or value == OFF:
         return None
     return check_span(key, value)
 
 
-def _schedule(key: str, value: object) -> str:
-    if not isinstance(value, str) or len(value) > _SHORT:
+def _check_schedule(key: str, value: object) -> str:
+    if not isinstance(value, str) or len(value) > _MAX_TEXT_CHARS:
         raise ConfigError(f"{key} is {show(value)}: give a cron expression such as '0 6 * * *'")
-    cron = _NICKNAMES.get(value.strip().lower(), " ".join(value.split()))
+    cron = _CRON_NICKNAMES.get(value.strip().lower(), " ".join(value.split()))
     from cronsim import CronSim, CronSimError  # few jobs have a schedule
 
     try:
@@ -274,16 +297,16 @@ def _schedule(key: str, value: object) -> str:
     return cron
 
 
-def _timezone(key: str, value: object) -> str:
+def _check_timezone(key: str, value: object) -> str:
     if value == "UTC":
         return "UTC"
-    if isinstance(value, str) and 0 < len(value) <= _SHORT:
+    if isinstance(value, str) and 0 < len(value) <= _MAX_TEXT_CHARS:
         from zoneinfo import ZoneInfo  # few jobs have a time zone
 
         try:
             return ZoneInfo(value).key
         except (KeyError, ValueError, OSError):
-            if _looks_like_zone(value) and not _machine_knows_zones():
+            if _looks_like_zone(value) and not _has_zone_database():
                 return value
     raise ConfigError(
         f"{key} {show(value)} is not known: give a name of the IANA time zone database, "
@@ -295,9 +318,9 @@ def _looks_like_zone(name: str) -> bool:
     return all(part.replace("_", "").replace("-", "").isalnum() for part in name.split("/"))
 
 
-def _machine_knows_zones() -> bool:
-    # A slim container may have no database at all. The job must still be importable there;
-    # whoever evaluates the schedule will say what is missing.
+def _has_zone_database() -> bool:
+    # A slim container may have no time zone database. The job must still be importable there;
+    # `cronguard check`, which evaluates the schedule, will report what is missing.
     from zoneinfo import ZoneInfo  # few jobs have a time zone
 
     try:
@@ -307,7 +330,7 @@ def _machine_knows_zones() -> bool:
     return True
 
 
-def _ignore(key: str, value: object) -> tuple[type[BaseException], ...]:
+def _check_ignore(key: str, value: object) -> tuple[type[BaseException], ...]:
     kinds = tuple(value) if isinstance(value, tuple | list | set | frozenset) else (value,)
     for kind in kinds:
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):
@@ -317,14 +340,16 @@ def _ignore(key: str, value: object) -> tuple[type[BaseException], ...]:
     return cast("tuple[type[BaseException], ...]", kinds)
 
 
-def _runbook(key: str, value: object) -> str:
-    if isinstance(value, str) and len(value) <= _RUNBOOK_LENGTH and value.isprintable():
+def _check_runbook(key: str, value: object) -> str:
+    if isinstance(value, str) and len(value) <= _MAX_RUNBOOK_CHARS and value.isprintable():
         from urllib.parse import urlsplit  # few jobs have a runbook
 
         try:
             url = urlsplit(value)
             plain = url.username is None and url.password is None and bool(url.hostname)
-            plain = plain and not _holds_key(url.query) and not _holds_key(url.fragment)
+            plain = (
+                plain and not _holds_credential(url.query) and not _holds_credential(url.fragment)
+            )
         except ValueError:
             plain = False
         else:
@@ -336,28 +361,28 @@ def _runbook(key: str, value: object) -> str:
     )
 
 
-def _holds_key(parameters: str) -> bool:
-    """Whether one of ``a=1&b=2`` is named as what lets its bearer in."""
+def _holds_credential(parameters: str) -> bool:
+    """Tell whether one of the parameters ``a=1&b=2`` has the name of a credential."""
     for parameter in parameters.replace(";", "&").split("&"):
         name, _, value = parameter.lower().replace("-", "").replace("_", "").partition("=")
-        if value and (name.endswith(_KEY_ENDS) or name in _KEY_NAMES):
+        if value and (name.endswith(_CREDENTIAL_NAME_ENDS) or name in _CREDENTIAL_NAMES):
             return True
     return False
 
 
 CHECKS: dict[str, Callable[[str, object], object]] = {
-    "job": _job,
+    "job": _check_job,
     "threshold": check_count,
     "realert_every": check_count,
     "channels": check_names,
-    "overlap": _overlap,
-    "max_runtime": _max_runtime,
-    "schedule": _schedule,
-    "timezone": _timezone,
+    "overlap": _check_overlap,
+    "max_runtime": _check_max_runtime,
+    "schedule": _check_schedule,
+    "timezone": _check_timezone,
     "grace": check_seconds,
     "notify_recovery": check_flag,
-    "ignore": _ignore,
-    "runbook": _runbook,
+    "ignore": _check_ignore,
+    "runbook": _check_runbook,
     "test_mode": check_flag,
 }
-"""How each option of a job is checked and normalised."""
+"""Option → function that checks and normalises its value."""

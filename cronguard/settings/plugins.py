@@ -1,10 +1,10 @@
-"""Plugins by name: cronguard's own by their modules, everybody else's through entry points.
+"""Plugins by name: cronguard's own by their modules, third-party ones through entry points.
 
-Three groups: ``cronguard.channels``, ``cronguard.stores``, ``cronguard.secrets``. A built-in is
-the one class of its kind in its module: the channel ``email-smtp`` in the module ``email_smtp`` of
-``cronguard.channels``, stores and secret sources where `_MODULES` says. So it is found without
-package metadata, whose reading costs more than a run, and also where there is none, in a zipapp or
-a source tree.
+There are three groups: ``cronguard.channels``, ``cronguard.stores`` and ``cronguard.secrets``. A
+built-in is the one class of its kind in its module: the channel ``email-smtp`` is in the module
+``email_smtp`` of ``cronguard.channels``, and `_MODULES` lists the modules of stores and secret
+sources. So built-ins are found without package metadata, which takes longer to read than a run and
+is missing in a zipapp or a source tree.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ STORES: Group = "cronguard.stores"
 SECRETS: Group = "cronguard.secrets"
 
 _PROTOCOLS: dict[str, type] = {CHANNELS: Channel, STORES: Store, SECRETS: SecretSource}
-_MADE_BY = {STORES: "from_url"}
-_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
-_OPTION_NAME = r"[a-z][a-z0-9_]{0,39}"
-_NEVER_RUNS = 0x20 | 0x200
-"""``inspect.CO_GENERATOR`` and ``CO_ASYNC_GENERATOR``."""
-_IMPORT_SECONDS = 5.0
+_CONSTRUCTORS = {STORES: "from_url"}
+_NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+_OPTION_NAME_PATTERN = r"[a-z][a-z0-9_]{0,39}"
+_GENERATOR_FLAGS = 0x20 | 0x200
+"""``inspect.CO_GENERATOR`` and ``CO_ASYNC_GENERATOR``: calling such a function runs no code yet."""
+_MAX_IMPORT_SECONDS = 5.0
 _NOUNS = {CHANNELS: "channel", STORES: "store", SECRETS: "secret source"}
-_OWN = "cronguard"
+_OWN_NAME = "cronguard"
 _MODULES: dict[str, dict[str, str]] = {
     STORES: {
         "postgres": "cronguard.stores.server.postgres",
@@ -51,38 +51,39 @@ _MODULES: dict[str, dict[str, str]] = {
         "vault": "cronguard.settings.secret_sources.vault",
     },
 }
-"""Group → name → module. Channels have one file each, so their names say which."""
+"""Group → name → module. A channel's module has the channel's name."""
 
 _loaded: dict[tuple[str, str], type | PluginError] = {}
 _entry_points: dict[str, dict[str, list[EntryPoint]]] = {}
 
 
 class MissingExtraError(PluginError):
-    """A built-in is here, but not the packages of the extra that it needs."""
+    """A built-in plugin lacks packages of the extra that it needs."""
 
 
 class PluginInfo(NamedTuple):
-    """One plugin as ``cronguard channels`` and ``doctor`` show it."""
+    """One plugin, as ``cronguard channels`` and ``cronguard doctor`` show it."""
 
     name: str
     distribution: str | None
-    """``name version``; None where package metadata is missing."""
+    """``name version``; None if package metadata is missing."""
     module: str
     error: str | None = None
-    """One line if it cannot be used, or is passed over; None if it works."""
+    """One line if it cannot be used, or if another plugin has its name; None if it works."""
     installed: bool = True
-    """False if only its extra is missing: nothing is wrong, until somebody names it."""
+    """False if only its extra is missing, which is no error until a setting names the plugin."""
 
 
 def load(group: Group, name: str) -> type:
-    """The plugin's class. Raises PluginError, one line naming plugin and distribution.
+    """Return the plugin's class; the result, or the error, is kept as long as the process lives.
 
-    The answer, good or bad, is kept for the life of the process.
+    Raises:
+        PluginError: It cannot be used. The message is one line that names it and its distribution.
     """
     known = _loaded.get((group, name))
     if known is None:
         try:
-            known = builtin(group, name) or _load_foreign(group, name)
+            known = builtin(group, name) or _load_third_party(group, name)
         except PluginError as error:
             known = error
         _loaded[group, name] = known
@@ -92,15 +93,16 @@ def load(group: Group, name: str) -> type:
 
 
 def options_of(channel: type) -> Sequence[Option]:
-    """What a channel's class declares that it can be told, for a class that `load` returned."""
+    """Return the options that a channel's class declares, for a class that `load` returned."""
     declared: Sequence[Option] = channel.OPTIONS  # type: ignore[attr-defined]  # see `fault`
     return declared
 
 
 def builtin(group: Group, name: str) -> type | None:
-    """The built-in of that name, or None; never reads package metadata.
+    """Return the built-in of that name, or None. Package metadata is never read.
 
-    Raises PluginError if there is one but it cannot be used, as when its extra is not installed.
+    Raises:
+        PluginError: There is one but it cannot be used, for example without its extra.
     """
     path = _module_of(group, name)
     if path is None:
@@ -138,27 +140,30 @@ def _module_of(group: Group, name: str) -> str | None:
 
 
 def _what_to_do(extra: str | None = None) -> str:
-    """Return how to install an extra; without one, how to put back what cannot be loaded."""
+    """Return how to install an extra; without one, how to reinstall cronguard."""
     try:
         from cronguard.core import install  # only when something is missing
-    except Exception:  # noqa: BLE001  # all of cronguard may be: a deploy removed it, no file opens
+    except Exception:  # noqa: BLE001  # a deploy may have removed all of cronguard
         return "install cronguard afresh"
     return install.how_to_install(extra) if extra else install.how_to_reinstall()
 
 
 def names(group: Group) -> tuple[str, ...]:
-    """Every plugin's name in the group, sorted, whether it works or not. Reads metadata."""
-    return tuple(sorted({*_foreign(group), *builtin_names(group)}))
+    """Return all plugins' names in the group, sorted, working or not. Metadata is read."""
+    return tuple(sorted({*_entry_points_of(group), *builtin_names(group)}))
 
 
 def foreign_names(group: Group) -> tuple[str, ...]:
-    """The names that other distributions than cronguard provide, sorted. Reads metadata."""
-    points = _foreign(group).items()
+    """Return the names that third-party distributions provide, sorted. Metadata is read."""
+    points = _entry_points_of(group).items()
     return tuple(sorted(name for name, found in points if not all(map(_is_own, found))))
 
 
 def describe(group: Group) -> list[PluginInfo]:
-    """Every plugin in the group, loaded and judged; one that is passed over says so."""
+    """Return all plugins in the group, loaded and checked.
+
+    Of several with one name only the first is used; the others have that as their error.
+    """
     infos: list[PluginInfo] = []
     builtins = builtin_names(group)
     for name in names(group):
@@ -169,13 +174,13 @@ def describe(group: Group) -> list[PluginInfo]:
         except PluginError as problem:
             path, error = "", str(problem)
             installed = not isinstance(problem, MissingExtraError)
-        points = _foreign(group).get(name, [])
+        points = _entry_points_of(group).get(name, [])
         own = name in builtins or any(_is_own(point) for point in points)
         if own:
             infos.append(PluginInfo(name, _own_distribution(), path or group, error, installed))
         others = [point for point in points if not _is_own(point)]
         for index, point in enumerate(others):
-            winner = _OWN if own else _distribution(others[0])
+            winner = _OWN_NAME if own else _distribution(others[0])
             passed_over = (
                 f"{_NOUNS[group]} {show(name)} of {_distribution(point)} is passed over: "
                 f"{winner} has this name too"
@@ -188,10 +193,10 @@ def describe(group: Group) -> list[PluginInfo]:
 
 
 def fault(group: Group, kind: object) -> str | None:
-    """Why something cannot be a plugin of the group; None if it can."""
+    """Return why something cannot be a plugin of the group, or None if it can."""
     try:
         return next(_faults(group, kind), None)
-    except Exception as error:  # noqa: BLE001  # looking at somebody else's class may run its code
+    except Exception as error:  # noqa: BLE001  # reading a third-party class may run its code
         return f"cannot be looked at ({type(error).__name__})"
 
 
@@ -199,13 +204,13 @@ def _faults(group: Group, kind: object) -> Iterator[str]:
     if not isinstance(kind, type):
         yield "is not a class"
     duties = [name for name, duty in vars(_PROTOCOLS[group]).items() if callable(duty)]
-    for duty in (*duties, *filter(None, [_MADE_BY.get(group)])):
+    for duty in (*duties, *filter(None, [_CONSTRUCTORS.get(group)])):
         if not duty.startswith("_") and not callable(getattr(kind, duty, None)):
             yield f"has no {duty}()"
     if group != CHANNELS:
         return
     send = getattr(getattr(kind, "send", None), "__code__", None)
-    if getattr(send, "co_flags", 0) & _NEVER_RUNS:
+    if getattr(send, "co_flags", 0) & _GENERATOR_FLAGS:
         yield "has a send() with yield in it, which would never run"
     options = getattr(kind, "OPTIONS", None)
     if (
@@ -217,7 +222,7 @@ def _faults(group: Group, kind: object) -> Iterator[str]:
         return
     names: set[str] = set()
     for name, _, secret, _, default in options:
-        if not isinstance(name, str) or not re.fullmatch(_OPTION_NAME, name):
+        if not isinstance(name, str) or not re.fullmatch(_OPTION_NAME_PATTERN, name):
             yield f"has an option {show(name)}: names are lower-case letters, digits and _"
         if name in (*CHANNEL_RULES, "type"):
             yield f"has an option {name}, which every channel has already"
@@ -229,21 +234,21 @@ def _faults(group: Group, kind: object) -> Iterator[str]:
 
 
 def forget() -> None:
-    """Look everything up afresh next time."""
+    """Forget what was looked up, so that it is looked up again next time."""
     _loaded.clear()
     _entry_points.clear()
 
 
-def _load_foreign(group: Group, name: str) -> type:
-    points = [point for point in _foreign(group).get(name, []) if not _is_own(point)]
+def _load_third_party(group: Group, name: str) -> type:
+    points = [point for point in _entry_points_of(group).get(name, []) if not _is_own(point)]
     if not points:
         raise PluginError(
             f"there is no {_NOUNS[group]} {show(name)}{suggest(name, names(group))}: "
             f"install the plugin that provides it, or use one of {', '.join(names(group))}"
         )
     point = points[0]
-    kind, wrong = _judged_in_time(group, point)
-    if not wrong and not re.fullmatch(_NAME, name):
+    kind, wrong = _load_and_check_in_time(group, point)
+    if not wrong and not re.fullmatch(_NAME_PATTERN, name):
         wrong = "has a name that is more than letters, digits, _ and -"
     if wrong:
         whose = f"{_NOUNS[group]} {show(name)} of {_distribution(point)}"
@@ -252,8 +257,8 @@ def _load_foreign(group: Group, name: str) -> type:
     return checked
 
 
-def _judged_in_time(group: Group, point: EntryPoint) -> tuple[Any, str | None]:
-    """As `_judged`, in a thread: no job waits for ever for somebody else's import."""
+def _load_and_check_in_time(group: Group, point: EntryPoint) -> tuple[Any, str | None]:
+    """Do `_load_and_check` in a thread with a timeout: a third-party import may never end."""
     from cronguard.process.workers import (  # few have such plugins
         Failed,
         NoThread,
@@ -261,11 +266,11 @@ def _judged_in_time(group: Group, point: EntryPoint) -> tuple[Any, str | None]:
         TimeoutPool,
     )
 
-    work = partial(_judged, group, point)
+    work = partial(_load_and_check, group, point)
     try:
-        return TimeoutPool(most_late=1).call(work, _IMPORT_SECONDS)
+        return TimeoutPool(most_late=1).call(work, _MAX_IMPORT_SECONDS)
     except Overdue:
-        return None, f"cannot be loaded: its import takes longer than {_IMPORT_SECONDS:g} s"
+        return None, f"cannot be loaded: its import takes longer than {_MAX_IMPORT_SECONDS:g} s"
     except NoThread:
         return work()
     except Failed as failed:
@@ -273,20 +278,20 @@ def _judged_in_time(group: Group, point: EntryPoint) -> tuple[Any, str | None]:
     raise problem
 
 
-def _judged(group: Group, point: EntryPoint) -> tuple[Any, str | None]:
-    """What an entry point leads to, and why it cannot be a plugin."""
+def _load_and_check(group: Group, point: EntryPoint) -> tuple[Any, str | None]:
+    """Return what an entry point leads to, and why it cannot be a plugin, or None if it can."""
     try:
         kind = point.load()
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001  # somebody else's code
-        return None, f"cannot be loaded: {_broken(point, error)}"
+    except BaseException as error:  # noqa: BLE001  # third-party code
+        return None, f"cannot be loaded: {_describe_load_error(point, error)}"
     wrong = fault(group, kind)
     return kind, f"cannot be used: {point.value} {wrong}" if wrong else None
 
 
-def _broken(point: EntryPoint, error: BaseException) -> str:
-    """What went wrong, in names only: the error's text is anybody's."""
+def _describe_load_error(point: EntryPoint, error: BaseException) -> str:
+    """Return what went wrong by names only, since the error's own text may hold anything."""
     if not point.pattern.match(point.value):
         return f"its entry point {show(point.value)} is not of the form module:name"
     what = type(error).__name__
@@ -299,8 +304,8 @@ def _broken(point: EntryPoint, error: BaseException) -> str:
     return what
 
 
-def _foreign(group: Group) -> dict[str, list[EntryPoint]]:
-    """Entry points by name, cronguard's own among them, in a stable order."""
+def _entry_points_of(group: Group) -> dict[str, list[EntryPoint]]:
+    """Return the group's entry points by name, cronguard's own included, in a stable order."""
     known = _entry_points.get(group)
     if known is None:
         from importlib.metadata import entry_points  # costs more than a run
@@ -308,7 +313,7 @@ def _foreign(group: Group) -> dict[str, list[EntryPoint]]:
         known = {}
         try:
             points = sorted(entry_points(group=group), key=_distribution)
-        except Exception:  # noqa: BLE001  # one damaged package on the path must not hide cronguard
+        except Exception:  # noqa: BLE001  # one damaged package must not stop cronguard
             points = []
         for point in points:
             known.setdefault(point.name, []).append(point)
@@ -323,7 +328,7 @@ def _distribution(point: EntryPoint) -> str:
 
 def _is_own(point: EntryPoint) -> bool:
     from cronguard.core.install import (
-        DISTRIBUTION,  # when metadata, which costs more, has been read
+        DISTRIBUTION,  # only after metadata has been read
     )
 
     found = point.dist
@@ -331,7 +336,7 @@ def _is_own(point: EntryPoint) -> bool:
 
 
 def _own_distribution() -> str | None:
-    from importlib.metadata import PackageNotFoundError, version  # as above
+    from importlib.metadata import PackageNotFoundError, version  # rarely needed
 
     from cronguard.core.install import DISTRIBUTION
 
@@ -342,7 +347,7 @@ def _own_distribution() -> str | None:
 
 
 def builtin_names(group: Group) -> list[str]:
-    """The names of cronguard's own, those that lack their extra too; reads no metadata."""
+    """Return the built-ins' names, with those whose extra is missing. No metadata is read."""
     if group != CHANNELS:
         return list(_MODULES[group])
     from pkgutil import iter_modules  # only when plugins are listed

@@ -1,4 +1,4 @@
-"""Secrets behind references, such as ``env:ONCALL_URL``: read when an alert is sent."""
+"""Secrets behind references such as ``env:ONCALL_URL``, read when an alert is sent."""
 
 from __future__ import annotations
 
@@ -14,16 +14,23 @@ _OWN_VAULT = "cronguard.settings.secret_sources.vault"
 
 
 def resolve(ref: SecretRef, sources: Mapping[str, SecretSource]) -> str:
-    """The secret behind a reference; read afresh each time.
+    """Return the secret behind a reference, read afresh each time.
 
-    ``sources`` maps a scheme to where its secrets are read. An environment variable may hold a
-    reference in its turn (`DEPTH` in a row at most); what a vault holds is taken as it is. Raises
-    `SecretError` with the code ``secret_missing`` or ``secret_unreadable``, naming references only.
+    An environment variable may itself hold a reference (at most `DEPTH` in a row); what a vault
+    holds is used as it is.
+
+    Args:
+        ref: The reference.
+        sources: Scheme → source of its secrets.
+
+    Raises:
+        SecretError: With the code ``secret_missing`` or ``secret_unreadable``. Its detail names
+            references only.
     """
     chain = [ref]
     while True:
-        value = _read(chain[-1], sources)
-        following = _following(chain[-1], value, sources)
+        value = _read_secret(chain[-1], sources)
+        following = _next_reference(chain[-1], value, sources)
         if following is None:
             return value
         chain.append(following)
@@ -34,8 +41,10 @@ def resolve(ref: SecretRef, sources: Mapping[str, SecretSource]) -> str:
             )
 
 
-def _following(ref: SecretRef, value: str, sources: Mapping[str, SecretSource]) -> SecretRef | None:
-    # Whoever can write to a shared vault must not be able to read this process's environment.
+def _next_reference(
+    ref: SecretRef, value: str, sources: Mapping[str, SecretSource]
+) -> SecretRef | None:
+    # Somebody who can write to a shared vault must not be able to read our environment.
     if ref.scheme != "env":
         return None
     scheme, colon, name = value.partition(":")
@@ -45,7 +54,7 @@ def _following(ref: SecretRef, value: str, sources: Mapping[str, SecretSource]) 
     return parse_reference(value)
 
 
-def _read(ref: SecretRef, sources: Mapping[str, SecretSource]) -> str:
+def _read_secret(ref: SecretRef, sources: Mapping[str, SecretSource]) -> str:
     source = sources.get(ref.scheme)
     if source is None:
         raise SecretError(
@@ -54,7 +63,7 @@ def _read(ref: SecretRef, sources: Mapping[str, SecretSource]) -> str:
     try:
         value: object = source.get(ref.name)
     except SecretError as error:
-        # The code is the source's own; the detail of somebody else's may quote anything.
+        # Keep the source's code, but not a third party's detail, which may quote a secret.
         if type(source).__module__ == _OWN_VAULT:
             raise  # it says what to do about the vault
         missing = error.code == "secret_missing"
@@ -64,7 +73,7 @@ def _read(ref: SecretRef, sources: Mapping[str, SecretSource]) -> str:
             retry_after=error.retry_after,
             detail=f"{ref} is not set" if missing else f"{ref} cannot be read",
         ) from None
-    except Exception:  # noqa: BLE001  # a source of somebody else's; its text may hold a secret
+    except Exception:  # noqa: BLE001  # third-party code; its text may hold a secret
         raise SecretError("secret_unreadable", detail=f"{ref} cannot be read") from None
     if not isinstance(value, str):
         raise SecretError("secret_unreadable", detail=f"{ref} is no text")

@@ -1,4 +1,4 @@
-"""The ``store`` setting: its forms, and where the database is when nobody said."""
+"""The ``store`` setting: its forms, and the place of the database if it is not set."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BUILTIN_SCHEMES = {
 """URL scheme → name of the store in the group ``cronguard.stores``."""
 
 _FORMS = "sqlite:///relative.db, sqlite:////absolute.db, supabase, postgresql://… or env:NAME"
-_EPHEMERAL = {"GITHUB_ACTIONS": "GitHub Actions", "KUBERNETES_SERVICE_HOST": "Kubernetes"}
+_EPHEMERAL_PLACES = {"GITHUB_ACTIONS": "GitHub Actions", "KUBERNETES_SERVICE_HOST": "Kubernetes"}
 _PERSISTENT_TEMP = Path("/var/tmp")  # noqa: S108  # survives a reboot; the folder is checked below
 
 
@@ -31,31 +31,32 @@ class StoreTarget(NamedTuple):
     """A parsed ``store`` setting."""
 
     scheme: str
-    """``env``: a variable holds the setting. Else a key of `BUILTIN_SCHEMES` or a plugin's name."""
+    """``env`` if a variable holds the setting; else in `BUILTIN_SCHEMES`, or a plugin's name."""
     location: str = ""
-    """env: the variable; sqlite: the path as written; others: the whole URL."""
+    """The variable for ``env``, the path as written for ``sqlite``, else the whole URL."""
 
     def __repr__(self) -> str:
         return f"StoreTarget(scheme={self.scheme!r})"  # the rest may hold a password
 
     @property
     def plugin(self) -> str:
-        """The store's name in the entry-point group ``cronguard.stores``."""
+        """Return the store's name in the entry-point group ``cronguard.stores``."""
         return BUILTIN_SCHEMES.get(self.scheme, self.scheme)
 
     @property
     def has_password(self) -> bool:
-        """Whether the URL holds a credential that does not belong in a file."""
+        """Tell whether the URL holds a password, which does not belong in a file."""
         authority = self.location.partition("://")[2].partition("/")[0]
         user, at, _ = authority.rpartition("@")
         return (bool(at) and ":" in user) or "password=" in self.location.lower()
 
 
 def parse_store(text: str) -> StoreTarget:
-    """Take the setting apart; ConfigError if it has no form that a store could have.
+    """Parse the setting. Whether there is a plugin for its scheme is not looked up here.
 
-    Whether a plugin answers to an unknown scheme is not looked up here. The error never quotes the
-    text, since it may hold a password.
+    Raises:
+        ConfigError: It has no valid form. The message never quotes it, since it may hold a
+            password.
     """
     text = text.strip()
     if text == "supabase":
@@ -89,9 +90,11 @@ def parse_store(text: str) -> StoreTarget:
 
 
 def store_target(store: str | SecretRef, environ: Mapping[str, str]) -> StoreTarget:
-    """What to open: references to the environment followed, `DEPTH` in a row at most.
+    """Return the store to open; follow at most `DEPTH` references to variables in a row.
 
-    Raises ConfigError for an unset variable or a malformed value; quotes names, never values.
+    Raises:
+        ConfigError: A variable is unset or its value malformed. The message quotes names, never
+            values.
     """
     target = parse_store(store) if isinstance(store, str) else StoreTarget("env", store.name)
     for _ in range(DEPTH):
@@ -112,7 +115,7 @@ def store_target(store: str | SecretRef, environ: Mapping[str, str]) -> StoreTar
 
 
 def absolute_store(target: StoreTarget, base: Path) -> str:
-    """The SQLite target as a setting that no longer depends on the working directory."""
+    """Return the SQLite target as a setting that does not depend on the working directory."""
     path = Path(target.location)
     if path.parts and path.parts[0].startswith("~"):
         try:
@@ -123,23 +126,30 @@ def absolute_store(target: StoreTarget, base: Path) -> str:
 
 
 def default_store_path(environ: Mapping[str, str]) -> Path:
-    """Where the SQLite store is when no setting names one.
+    """Return the path of the SQLite store for when no setting names a store.
 
-    The user's state folder; with no usable HOME (as under some crons and containers) a folder of
-    the user's own in the system's persistent temporary directory, made here with mode 0700. Raises
-    ConfigError if somebody else holds that name.
+    It is in the user's state folder. Without a usable HOME (as under some crons and containers) it
+    is in a folder of the user's own in the system's persistent temporary directory, which is made
+    here with mode 0700.
+
+    Raises:
+        ConfigError: That folder belongs to another user or cannot be made.
     """
     folder = _state_folder(environ)
-    return (folder if folder and _can_hold(folder) else _private_temp_folder()) / "cronguard.db"
+    return (
+        folder if folder and _exists_or_can_be_made(folder) else _private_temp_folder()
+    ) / "cronguard.db"
 
 
 def ephemeral_place(environ: Mapping[str, str]) -> str | None:
-    """The name of an environment that is known to keep no files from run to run; None elsewhere."""
-    return next((name for variable, name in _EPHEMERAL.items() if environ.get(variable)), None)
+    """Return the name of the environment if it keeps no files between runs, else None."""
+    return next(
+        (name for variable, name in _EPHEMERAL_PLACES.items() if environ.get(variable)), None
+    )
 
 
 def ephemeral_sentence(place: str) -> str:
-    """What the default store means there, and what to do."""
+    """Return a sentence on what the default store means there, and what to do."""
     return (
         f"{place} keeps no files from run to run, so streaks will not last: set CRONGUARD_STORE to"
         " a database"
@@ -148,13 +158,13 @@ def ephemeral_sentence(place: str) -> str:
 
 def _state_folder(environ: Mapping[str, str]) -> Path | None:
     if not sys.platform.startswith("linux"):
-        from platformdirs import user_state_path  # only where rules are many
+        from platformdirs import user_state_path  # not on Linux, where it is slow to import
 
         try:
             return user_state_path("cronguard", appauthor=False)
         except RuntimeError:
             return None
-    # What platformdirs answers on Linux (a test compares); importing it costs more than a run.
+    # As platformdirs does on Linux (a test compares); importing it takes longer than a run.
     state = Path(environ.get("XDG_STATE_HOME", "").strip())
     if state.is_absolute():
         return state / "cronguard"
@@ -165,17 +175,17 @@ def _state_folder(environ: Mapping[str, str]) -> Path | None:
 
 
 def _is_folder(path: Path) -> bool:
-    # Path.is_dir() raises where a folder on the way cannot be entered.
+    # Path.is_dir() raises if a parent folder cannot be entered.
     try:
         return stat.S_ISDIR(path.stat().st_mode)
     except (OSError, ValueError):
         return False
 
 
-def _can_hold(folder: Path) -> bool:
-    """Whether the folder is there, or could be made."""
+def _exists_or_can_be_made(folder: Path) -> bool:
+    """Tell whether the folder exists or can be made."""
     if _is_folder(folder):
-        return True  # read-only or not: a database may be in it, so it is not passed over
+        return True  # even if read-only, since the database may be in it
     parent = folder.parent
     while not os.path.lexists(parent) and parent != parent.parent:
         parent = parent.parent
@@ -185,7 +195,7 @@ def _can_hold(folder: Path) -> bool:
 def _private_temp_folder() -> Path:
     base = _PERSISTENT_TEMP
     if not os.access(base, os.W_OK | os.X_OK):
-        import tempfile  # nearly never
+        import tempfile  # rarely needed
 
         base = Path(tempfile.gettempdir())
     uid = os.geteuid() if hasattr(os, "geteuid") else None
@@ -198,11 +208,11 @@ def _private_temp_folder() -> Path:
         raise ConfigError(
             f"no place for the database: {folder} cannot be made; set HOME or CRONGUARD_STORE"
         ) from None
-    _check_own(folder, uid)
+    _check_owner(folder, uid)
     return folder
 
 
-def _check_own(folder: Path, uid: int | None) -> None:
+def _check_owner(folder: Path, uid: int | None) -> None:
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or (uid is not None and found.st_uid != uid):
         raise ConfigError(

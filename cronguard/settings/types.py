@@ -1,7 +1,7 @@
-"""Settings as values: what `cronguard.settings.loading.load_settings` hands to the rest."""
+"""The types of settings: what `cronguard.settings.loading.load_settings` returns."""
 
-# No `from __future__ import annotations` here: a NamedTuple compiles every annotation that is text,
-# which costs each cron process more than all the rest of this module.
+# No `from __future__ import annotations` here: with it, a NamedTuple compiles each annotation from
+# text, which costs every cron process more than the rest of this module.
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 
 CHANNEL_RULES = ("threshold", "realert_every")
-"""What every channel can be told besides its own options and its ``type``."""
+"""The options of every channel, besides its own and its ``type``."""
 SCHEMES = ("env", "vault")
-"""Schemes of cronguard's own; others come from the entry-point group ``cronguard.secrets``."""
+"""cronguard's own schemes; others come from the entry-point group ``cronguard.secrets``."""
 DEPTH = 3
-"""How many references in a row are followed."""
+"""The most references in a row that are followed."""
 DEFAULT_STORE_TIMEOUT = 2.0
 DEFAULT_REDACT: Literal["scrub"] = "scrub"
-_LINE = 500
-_NAME_LENGTH = 200
-_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
-_NAME_LETTERS = _LETTERS | frozenset("-./:")
-_NOTHING: Mapping[str, Any] = {}
+_MAX_LINE_CHARS = 500
+_MAX_NAME_CHARS = 200
+_VARIABLE_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
+_NAME_CHARS = _VARIABLE_CHARS | frozenset("-./:")
+_EMPTY: Mapping[str, Any] = {}
 
 
-if TYPE_CHECKING:  # making the class costs a cron process more than all its other types here
+if TYPE_CHECKING:  # making this class takes longer than making all the others here
 
     class Overrides(TypedDict, total=False):
         """The keywords of `cronguard.configure`. None is the same as leaving one out."""
@@ -53,46 +53,46 @@ def _repr(value: NamedTuple, *hidden: str) -> str:
 
 
 class ChannelSettings(NamedTuple):
-    """One channel that alerts can go to. Holds the names of its secrets, never the secrets."""
+    """One channel for alerts. It holds the names of its secrets, never the secrets."""
 
     name: str
-    """What jobs and the outbox call it."""
+    """Its name in jobs and in the outbox."""
     type: str
     """The plugin's name in the group ``cronguard.channels``; often the same."""
-    options: Mapping[str, str | SecretRef] = _NOTHING
+    options: Mapping[str, str | SecretRef] = _EMPTY
     threshold: int | None = None
     """None for the job's own."""
     realert_every: int | None = None
     has_realert: bool = False
-    """Whether ``realert_every`` rules here instead of the job's, None (once) included."""
+    """Whether ``realert_every`` overrides the job's; its None then means once per incident."""
     default: bool = True
-    """Whether it is told about jobs that name no channels."""
+    """Whether it is used for jobs that name no channels."""
     instance: object | None = None
-    """A channel object given to `cronguard.configure`, which is used as it is."""
+    """A channel object given to `cronguard.configure`, used as it is; else None."""
 
     def __repr__(self) -> str:
-        return _repr(self, "instance")  # somebody else's repr may show a secret
+        return _repr(self, "instance")  # a third party's repr may show a secret
 
 
 class Settings(NamedTuple):
-    """Everything that can be set, decided."""
+    """All settings, resolved."""
 
     store: str | SecretRef | Store | None = None
     """None for the SQLite file at `default_store_path`. A `SecretRef` names the environment
-    variable that holds the address: see `store_target`."""
+    variable with the address; see `store_target`."""
     channels: tuple[ChannelSettings, ...] = ()
-    """Every channel that is ready for use, those with ``default`` first. Never without one."""
-    jobs: Mapping[str, Mapping[str, Any]] = _NOTHING
+    """Every channel that is ready for use, those with ``default`` first; never empty."""
+    jobs: Mapping[str, Mapping[str, Any]] = _EMPTY
     """Options of jobs by name, as `cronguard.settings.options.check_options` returns them."""
     store_timeout: float = DEFAULT_STORE_TIMEOUT
-    """Seconds that one call to the store may take."""
+    """The seconds that one call to the store may take."""
     redact: Redact = DEFAULT_REDACT
     redact_keep: tuple[str, ...] = ()
     """Words that are never masked, besides cronguard's own vocabulary."""
     test_mode: bool = False
     file: Path | None = None
     """The settings file that was read; None if there was none."""
-    sources: Mapping[str, str] = _NOTHING
+    sources: Mapping[str, str] = _EMPTY
     """Dotted key → where its value came from: ``configure()``, ``environment CRONGUARD_STORE``,
     ``pyproject.toml``, ``default``."""
 
@@ -102,17 +102,17 @@ class Settings(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """Settings, and what was wrong with them: each one line, saying what to do."""
+    """Settings, and what is wrong with them: one line each, which says what to do."""
 
     settings: Settings
     problems: tuple[str, ...] = ()
-    """Errors: exit code 2 of a command, one log line of a guarded run."""
+    """Errors: a command exits with 2, a guarded run logs each once."""
     warnings: tuple[str, ...] = ()
-    """What ``doctor`` should mention."""
+    """What ``cronguard doctor`` shows besides."""
 
 
 class Notes:
-    """What is learned while settings are loaded."""
+    """Problems, warnings and sources, collected while settings are loaded."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
@@ -120,24 +120,24 @@ class Notes:
         self.sources: dict[str, str] = {}
 
     def problem(self, text: str) -> None:
-        """Something is wrong and was passed over."""
-        _add(self.problems, text)
+        """Note that something is wrong and is not used."""
+        _add_line(self.problems, text)
 
     def warn(self, text: str) -> None:
-        """Something is odd, but nothing was passed over."""
-        _add(self.warnings, text)
+        """Note that something looks like a mistake, though everything is used."""
+        _add_line(self.warnings, text)
 
 
-def _add(lines: list[str], text: str) -> None:
+def _add_line(lines: list[str], text: str) -> None:
     line = "".join(letter if letter.isprintable() else "?" for letter in text)
-    if len(line) > _LINE:
-        line = line[: _LINE - 1] + "…"
+    if len(line) > _MAX_LINE_CHARS:
+        line = line[: _MAX_LINE_CHARS - 1] + "…"
     if line not in lines:
         lines.append(line)
 
 
 class Layer(NamedTuple):
-    """One place that settings come from."""
+    """One source of settings."""
 
     label: str
     """``configure()``, ``environment`` or the settings file's name."""
@@ -145,16 +145,20 @@ class Layer(NamedTuple):
     is_file: bool = False
 
     def source(self, key: str) -> str:
-        """Where the layer has its value of a top-level key from."""
+        """Return a description of where the layer's value of a top-level key comes from."""
         return f"environment CRONGUARD_{key.upper()}" if self.label == "environment" else self.label
 
 
 def parse_reference(text: str, schemes: Collection[str] = SCHEMES) -> SecretRef | None:
-    """The reference that ``text`` is, or None if it is a plain value or of another scheme."""
+    """Return ``text`` as a reference, or None if it is a plain value or has another scheme."""
     scheme, colon, name = text.strip().partition(":")
     if not colon or scheme not in schemes:
         return None
-    letters = _LETTERS if scheme == "env" else _NAME_LETTERS
-    if not 0 < len(name) <= _NAME_LENGTH or name.startswith("//") or not letters.issuperset(name):
+    letters = _VARIABLE_CHARS if scheme == "env" else _NAME_CHARS
+    if (
+        not 0 < len(name) <= _MAX_NAME_CHARS
+        or name.startswith("//")
+        or not letters.issuperset(name)
+    ):
         return None
     return SecretRef(scheme, name)

@@ -1,6 +1,7 @@
-"""Values in settings, one by one: value as written → value, or ConfigError. Pure.
+"""Checks of single values in settings: from a value as written to a valid one, or ConfigError.
 
-First the top-level keys, then the options of channels.
+First the top-level keys, then the options of channels. They are pure functions, except that some
+look up the names of plugins.
 """
 
 from __future__ import annotations
@@ -28,25 +29,30 @@ KEYS = (
     *("store", "channels", "channel", "job"),
     *("store_timeout", "test_mode", "redact", "redact_keep"),
 )
-"""What a settings file may hold, and the keywords of `cronguard.configure`."""
+"""The keys of a settings file, and the keywords of `cronguard.configure`."""
 
-_LONGEST_TIMEOUT = 60.0
-_WORD_LENGTH = 200
-_REDACT = ("strict", "scrub")
-_NEVER = ("never", "none", "off")
-_LENGTH = 2000
-_DIGITS = 9
-_SWITCHES = {
+_MAX_STORE_TIMEOUT_SECONDS = 60.0
+_MAX_WORD_CHARS = 200
+_REDACT_MODES = ("strict", "scrub")
+_NEVER_WORDS = ("never", "none", "off")
+_MAX_OPTION_CHARS = 2000
+_MAX_DIGITS = 9
+_FLAG_WORDS = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
 }
 
 
 def check_store(layer: Layer, value: object, base: Path | None) -> str | SecretRef | Store:
-    """The ``store``; a relative SQLite path is taken from ``base``, None if there is nothing.
+    """Return the checked ``store``.
 
-    An address that may hold a password is kept as the variable's name if it came from one, and
-    refused elsewhere.
+    An address from a variable is kept as the variable's name, since it may hold a password. From
+    anywhere else, an address with a password is refused.
+
+    Args:
+        layer: Where the value comes from.
+        value: The address, a reference to it, or a store object.
+        base: The folder for a relative SQLite path; None if there is none.
     """
     if isinstance(value, SecretRef) and value.scheme == "env":
         return value
@@ -97,7 +103,10 @@ def _check_scheme(scheme: str) -> None:
 
 
 def check_channels(layer: Layer, value: object) -> list[object]:
-    """The ``channels``: names, and objects from code. Whether a name is known is seen later."""
+    """Return the checked ``channels``: names, and objects from code.
+
+    Whether there is a channel of each name is checked later.
+    """
     if layer.label == "environment":
         value = [name.strip() for name in str(value).split(",") if name.strip()]
     if isinstance(value, str) or not isinstance(value, Sequence):
@@ -118,7 +127,7 @@ def check_channels(layer: Layer, value: object) -> list[object]:
 
 
 def check_channel_table(value: object) -> dict[str, dict[str, Any]]:
-    """``channel`` as `cronguard.configure` takes it. Its options are judged when loaded."""
+    """Return the checked ``channel`` of `cronguard.configure`; options are checked later."""
     if not isinstance(value, Mapping):
         raise ConfigError(f"channel is {show(value)}: give a mapping from a name to its options")
     tables: dict[str, dict[str, Any]] = {}
@@ -137,51 +146,51 @@ def check_channel_table(value: object) -> dict[str, dict[str, Any]]:
 
 
 def check_store_timeout(layer: Layer, value: object) -> float:
-    """``store_timeout`` in seconds, above 0 and up to a minute."""
+    """Return the checked ``store_timeout`` in seconds: above 0 and at most a minute."""
     if isinstance(value, str) and (layer.is_file or layer.label == "environment"):
         value = parse_duration(value, "store_timeout")
     seconds = check_span("store_timeout", value)
-    if seconds > _LONGEST_TIMEOUT:
+    if seconds > _MAX_STORE_TIMEOUT_SECONDS:
         raise ConfigError(
             f"store_timeout is {seconds:g} seconds, for which every job would wait: "
-            f"give at most {_LONGEST_TIMEOUT:g}"
+            f"give at most {_MAX_STORE_TIMEOUT_SECONDS:g}"
         )
     return seconds
 
 
 def check_test_mode(layer: Layer, value: object) -> bool:
-    """``test_mode``; a variable says 1 or 0."""
+    """Return the checked ``test_mode``; in a variable it is 1 or 0."""
     if layer.label == "environment" and isinstance(value, str):
-        if value.lower() not in _SWITCHES:
+        if value.lower() not in _FLAG_WORDS:
             raise ConfigError(f"test_mode is {show(value)}: give 1 or 0")
-        return _SWITCHES[value.lower()]
+        return _FLAG_WORDS[value.lower()]
     return check_flag("test_mode", value)
 
 
 def check_redact(layer: Layer, value: object) -> Redact:
-    """``redact``: one of two words, or from code a function (text, exception or None) → text."""
-    if value in _REDACT or (layer.label == "configure()" and callable(value)):
+    """Return the checked ``redact``: a mode, or a function if it comes from code."""
+    if value in _REDACT_MODES or (layer.label == "configure()" and callable(value)):
         return cast("Redact", value)
     raise ConfigError(
-        f"redact is {show(value)}{suggest(value, _REDACT)}: give 'strict' or 'scrub'"
+        f"redact is {show(value)}{suggest(value, _REDACT_MODES)}: give 'strict' or 'scrub'"
         + ("" if layer.is_file else ", or a function to configure()")
     )
 
 
 def check_redact_keep(_layer: Layer, value: object) -> tuple[str, ...]:
-    """``redact_keep``: words and sentences that may always be shown, and ``re:`` patterns."""
+    """Return the checked ``redact_keep``: words, sentences and ``re:`` patterns."""
     if isinstance(value, str) or not isinstance(value, Sequence | set | frozenset):
         raise ConfigError("redact_keep is not a list of words: write redact_keep = ['widget']")
     for word in value:
         if (
             not isinstance(word, str)
-            or not 0 < len(word) <= _WORD_LENGTH
+            or not 0 < len(word) <= _MAX_WORD_CHARS
             or not word.isprintable()
             or (not word.startswith("re:") and may_be_secret(word))
         ):
             raise ConfigError(
-                f"redact_keep holds {show(word)}: give words or sentences of up to {_WORD_LENGTH} "
-                "letters, or re:PATTERN, and no secrets"
+                f"redact_keep holds {show(word)}: give words or sentences of up to "
+                f"{_MAX_WORD_CHARS} letters, or re:PATTERN, and no secrets"
             )
         if word.startswith("re:"):
             _check_pattern(word)
@@ -201,7 +210,7 @@ def _check_pattern(word: str) -> None:
 
 
 def instance_name(channel: object) -> str:
-    """What a channel object is called: its ``name``, else its class: PagerChannel, pager."""
+    """Return the name of a channel object: its ``name``, else ``pager`` for a PagerChannel."""
     name = getattr(channel, "name", None)
     if not isinstance(name, str) or not name:
         words = type(channel).__name__.removesuffix("Channel") or "channel"
@@ -216,17 +225,24 @@ def instance_name(channel: object) -> str:
 
 
 def check_written(option: Option, value: object, variable: str) -> str | SecretRef:
-    """A value written in a file or in code. ``variable`` could hold it instead.
+    """Return the checked value of a channel's option from a file or from code.
 
-    A secret must be a reference; what looks like one is refused whatever the option. Never quotes
-    the value. Raises ConfigError.
+    A secret must be a reference; a value that looks like a secret is refused for every option.
+
+    Args:
+        option: The option.
+        value: The value as written.
+        variable: The variable that could hold the value instead, for the message.
+
+    Raises:
+        ConfigError: The value cannot be used. The message never quotes a secret.
     """
     if isinstance(value, SecretRef):
         return value
     text = _as_text(option.name, value)
     if ref := parse_reference(text):
         return ref
-    _check_names_something(option, text)
+    _check_reference_name(option, text)
     if option.secret and _has_other_scheme(text):
         from cronguard.settings import plugins  # few secrets are a third party's
 
@@ -245,20 +261,25 @@ def check_written(option: Option, value: object, variable: str) -> str | SecretR
 
 
 def check_variable(option: Option, value: str, variable: str) -> str | SecretRef:
-    """A value in the environment; a secret is held as the variable's name."""
+    """Return the checked value of a channel's option from a variable.
+
+    For a secret this is a reference to the variable.
+    """
     if ref := parse_reference(value):
         return ref
-    _check_names_something(option, value)
+    _check_reference_name(option, value)
     if option.secret or may_be_secret(value):
         return SecretRef("env", variable)
     return _as_text(option.name, value)
 
 
 def check_rule(key: str, value: object, *, from_text: bool = False) -> int | None:
-    """A channel's own ``threshold`` or ``realert_every``; None for never again."""
-    if from_text and isinstance(value, str) and len(value) <= _DIGITS and value.isdecimal():
+    """Return a channel's checked ``threshold`` or ``realert_every``; None for never again."""
+    if from_text and isinstance(value, str) and len(value) <= _MAX_DIGITS and value.isdecimal():
         value = int(value)
-    if key == "realert_every" and (value is None or (isinstance(value, str) and value in _NEVER)):
+    if key == "realert_every" and (
+        value is None or (isinstance(value, str) and value in _NEVER_WORDS)
+    ):
         return None
     return check_count(key, value)
 
@@ -269,13 +290,13 @@ def _as_text(name: str, value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ConfigError(f"{name} is {show(value)}: give a text")
     text = str(value).strip()
-    if not text or len(text) > _LENGTH or not text.isprintable():
+    if not text or len(text) > _MAX_OPTION_CHARS or not text.isprintable():
         raise ConfigError(f"{name} is empty, too long, or holds control characters: correct it")
     return text
 
 
-def _check_names_something(option: Option, text: str) -> None:
-    """A reference without a name, or with one that cannot be, is not the secret itself."""
+def _check_reference_name(option: Option, text: str) -> None:
+    """Refuse a reference without a valid name, which would otherwise pass as a plain value."""
     scheme, colon, rest = text.strip().partition(":")
     if option.secret and colon and scheme in SCHEMES and not rest.startswith("//"):
         raise ConfigError(
@@ -285,5 +306,5 @@ def _check_names_something(option: Option, text: str) -> None:
 
 
 def _has_other_scheme(text: str) -> bool:
-    # Metadata is read for these alone: aws:name, not https://… and not a bare key.
+    # True for aws:name, not for https://… or a plain key. Metadata is read only for the former.
     return re.fullmatch(r"[a-z][a-z0-9_-]*:(?!//).+", text) is not None

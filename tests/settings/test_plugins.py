@@ -172,13 +172,13 @@ def test_stores_and_sources_are_looked_at_too(install, group, source, said):
 
 def test_a_plugin_whose_import_hangs_is_left_behind(install, monkeypatch):
     """A job that needs it waits only so long, and only once."""
-    monkeypatch.setattr(plugins, "_IMPORT_SECONDS", 0.1)
+    monkeypatch.setattr(plugins, "_MAX_IMPORT_SECONDS", 0.1)
     monkeypatch.setattr(plugins, "forever", threading.Event(), raising=False)
     source = "from cronguard.settings import plugins\nplugins.forever.wait(60)\n"
     install("cg-pigeon", {"pigeon": "cg_pigeon:Pigeon"}, cg_pigeon=source)
     try:
         text = problem("pigeon")
-        monkeypatch.setattr(plugins, "_IMPORT_SECONDS", 60)
+        monkeypatch.setattr(plugins, "_MAX_IMPORT_SECONDS", 60)
         assert problem("pigeon") == text
     finally:
         plugins.forever.set()

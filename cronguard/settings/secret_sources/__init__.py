@@ -1,3 +1,3 @@
-"""Where secrets are read: one scheme a file."""
+"""The built-in sources of secrets: one file for each scheme."""
 
 __all__ = ["env", "vault"]

@@ -11,7 +11,11 @@ class EnvironmentSecrets:
     """A `cronguard.core.interfaces.SecretSource` that reads environment variables."""
 
     def get(self, name: str) -> str:
-        """The variable's value, read afresh; an unset, empty or blank one is missing."""
+        """Return the variable's value, read afresh.
+
+        Raises:
+            SecretError: The variable is unset, empty or blank.
+        """
         value = os.environ.get(name, "").strip()
         if not value:
             raise SecretError("secret_missing", detail=f"set the environment variable {name}")

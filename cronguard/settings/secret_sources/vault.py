@@ -7,21 +7,25 @@ from typing import Protocol, cast
 from cronguard.core.errors import ConfigError, SecretError, StoreError
 
 PREFIX = "cronguard_"
-"""Only secrets whose names begin so can be reached."""
+"""Only secrets whose names start with this can be read."""
 
 
 class SecretStore(Protocol):
-    """A store that reaches a vault: `PostgresStore` and `SupabaseStore` do."""
+    """A store with a vault, such as `PostgresStore` and `SupabaseStore`."""
 
     def get_secret(self, name: str) -> str | None:
-        """The secret, None if there is none of that name. Raises `StoreError`."""
+        """Return the secret, or None if there is none of that name.
+
+        Raises:
+            StoreError: The vault cannot be read.
+        """
         ...
 
 
 class VaultSecrets:
-    """A `cronguard.core.interfaces.SecretSource` that asks the store.
+    """A `cronguard.core.interfaces.SecretSource` that reads the store's vault.
 
-    Without ``store``: the project that ``SUPABASE_URL`` and its key name.
+    Without ``store`` it is the vault of the project that ``SUPABASE_URL`` and its key name.
     """
 
     def __init__(self, store: object | None = None) -> None:
@@ -29,14 +33,15 @@ class VaultSecrets:
 
     @classmethod
     def from_store(cls, store: object) -> VaultSecrets:
-        """Ask the vault of this store; the environment's project if it is of a kind without one."""
+        """Make a source for the store's vault, or the environment's project if it has none."""
         return cls(store if hasattr(store, "get_secret") else None)
 
     def get(self, name: str) -> str:
-        """The secret of that name, read afresh.
+        """Return the secret of that name, read afresh.
 
-        Raises `SecretError`: ``secret_missing`` if the vault has none, ``secret_unreadable`` if the
-        vault cannot be asked.
+        Raises:
+            SecretError: With the code ``secret_missing`` if the vault has none of that name, or
+                ``secret_unreadable`` if the vault cannot be read.
         """
         if not name.startswith(PREFIX):
             raise SecretError(
@@ -44,7 +49,7 @@ class VaultSecrets:
             )
         caught: str
         try:
-            value = self._reached().get_secret(name)
+            value = self._store_with_vault().get_secret(name)
         except StoreError as error:
             caught = error.code
         else:
@@ -56,7 +61,7 @@ class VaultSecrets:
             )
         raise SecretError("secret_unreadable", detail=f"vault:{name} cannot be read ({caught})")
 
-    def _reached(self) -> SecretStore:
+    def _store_with_vault(self) -> SecretStore:
         if self._store is None:
             try:
                 from cronguard.stores.server.supabase import SupabaseStore  # its client is an extra
