@@ -12,7 +12,7 @@ ENTRIES = (
         (
             Change(
                 RECORDING,
-                'if _name(kinds[0]) == "CancelledError" and interrupted_by_ctrl_c():',
+                'if _type_name(kinds[0]) == "CancelledError" and interrupted_by_ctrl_c():',
                 "if interrupted_by_ctrl_c():",
             ),
         ),
@@ -47,8 +47,8 @@ ENTRIES = (
             Change(
                 "cronguard/guarding/call.py",
                 "            except BaseException:\n"
-                "                recording.close(error)  # a signal may have struck before that was"
-                " done\n"
+                "                recording.close(error)  # a signal handler may have raised before"
+                " it was done\n"
                 "                raise\n",
                 "            finally:\n                pass\n",
             ),

@@ -22,9 +22,10 @@ ENTRIES = (
         (
             Change(
                 "cronguard/runtime/runtime.py",
-                "            return bool(held) and self._rewrite_all(give_up)\n",
+                "            return bool(held) and self._replay_all(give_up)\n",
                 "            for unwritten in list(self._unwritten.values()) if held else ():\n"
-                "                if time.monotonic() >= give_up or not self._rewrite(unwritten):\n"
+                "                if time.monotonic() >= give_up"
+                " or not self._replay_one(unwritten):\n"
                 "                    return False\n"
                 "            return bool(held)\n",
             ),
@@ -33,7 +34,7 @@ ENTRIES = (
     ),
     Entry(
         "does not rest between beats",
-        (Change("cronguard/runtime/watchdog.py", "bell.wait(pause)", "bell.wait(0)"),),
+        (Change("cronguard/runtime/watchdog.py", "wake.wait(pause)", "wake.wait(0)"),),
         ("tests/runtime/test_watchdog.py::test_it_rests_between_beats",),
     ),
     Entry(
@@ -43,7 +44,13 @@ ENTRIES = (
     ),
     Entry(
         "reads one page of starts",
-        (Change(CHECK, "        if len(page) < _PAGE:\n", "        if page is not None:\n"),),
+        (
+            Change(
+                CHECK,
+                "        if len(page) < _STARTS_PER_PAGE:\n",
+                "        if page is not None:\n",
+            ),
+        ),
         ("tests/runtime/test_check.py::test_many_starts_are_read_page_by_page",),
     ),
     Entry(
