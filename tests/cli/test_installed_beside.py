@@ -132,6 +132,7 @@ def mended(environment, wheels):
     assert environment.job().returncode == 0
 
 
+@pytest.mark.one_python
 @pytest.mark.long
 def test_ours_installed_over_the_other(environment, wheels):
     """Jobs and command are ours; doctor warns before an update of the other takes them."""
@@ -152,6 +153,7 @@ def test_ours_installed_over_the_other(environment, wheels):
     )
 
 
+@pytest.mark.one_python
 @pytest.mark.long
 def test_the_other_installed_over_ours(environment, wheels):
     """The command is theirs and jobs cannot import ours; ``python -m cronguard doctor`` says so."""

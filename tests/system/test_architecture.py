@@ -16,6 +16,8 @@ from graphlib import CycleError, TopologicalSorter
 import pytest
 from support.imports import MODULES, PACKAGE, imports_of
 
+pytestmark = pytest.mark.one_python
+
 FLOORS = {
     "core": 1,
     "process": 2,
