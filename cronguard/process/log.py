@@ -82,7 +82,7 @@ def _log(level: int, message: str, values: tuple[object, ...]) -> None:
             )
 
             _call_handler(lambda: stderr.write(f"{message % values if values else message}\n"))
-    except Exception as error:  # noqa: BLE001  # somebody else's handler or filter
+    except Exception as error:  # noqa: BLE001  # a third-party handler or filter
         caught = error
     if caught is not None:
         try:
