@@ -40,10 +40,32 @@ The life of a run that fails and alerts, on SQLite, top to bottom:
     ``runtime/channel_threads.py`` has a thread for each channel, ``runtime/channel_factory.py``
     builds the channel with its secrets, ``channels/console.py`` or another one sends.
 
-A remote store is ``stores/server`` behind ``stores/spool``, which keeps what it does not take.
-What no process saw (killed, hung, never started) ``runtime/check.py`` finds. So an alert that did
-not come was not decided (7: threshold, snooze, an incident already announced), not taken (8: the
-outbox keeps it with a code), or refused for good (``dead``); ``cronguard status`` says which.
+While a run goes on, ``runtime/watchdog.py`` renews its lease, so that nobody takes it for dead, and
+watches ``max_runtime``. Runs that no process of theirs could end (killed, hung, never started) are
+found by ``runtime/check.py`` and announced once: ``stores/sqlite/expectations.py`` knows what was
+announced already. What the SQLite file does not take waits in memory. A remote store is
+``stores/server``, which PostgreSQL and Supabase share, behind ``stores/spool``: a local file that
+keeps what the remote one does not take, and decides alerts meanwhile.
+
+An alert that did not come was not decided (step 7: streak below the threshold, job snoozed,
+incident already announced), is waiting (step 8: in the outbox, with the code of the last try; or
+in the spool), or was given up, because the other side refused it for good. ``cronguard status``
+says which, ``cronguard doctor`` what to do.
+
+Where a change goes:
+
+    a channel         a file in ``channels``, and its line of entry points in ``pyproject.toml``
+    an option of jobs ``settings/options.py`` (check, default), ``guarding/decorator.py`` (help),
+                      ``cli/run/command.py`` (flag)
+    who is alerted    ``core/alert_rule.py``, and the same rule in SQL for PostgreSQL and Supabase,
+                      ``stores/sql/postgres/0004_outcomes.sql``; one model test holds the two
+    a column, a state ``core/model.py``, ``stores/sqlite/runs.py``, ``stores/sqlite/views.py``,
+                      ``stores/server/values.py``, ``stores/spool/values.py`` and the tables:
+                      files of ``stores/sql/sqlite`` are applied once each, in order, those of
+                      ``stores/sql/postgres`` all together, so that doing it again changes nothing
+    lease, deadline   ``core/model.py`` has every such number
+    redaction         ``privacy/patterns.py`` masks always, ``privacy/words.py`` lets pass
+    a command         ``cli/commands``, and its line in ``cli/app.py``
 """
 
 from __future__ import annotations

@@ -65,7 +65,8 @@ def judge(watch: Watch, starts: Iterable[datetime], now: datetime) -> Missed | N
     its grace is over.
 
     If the clock was set back by up to three hours, nothing is judged twice (cron runs nothing twice
-    then either). If it was set back further, judging starts over.
+    then either). If it was set back further, judging starts over. Starts at the same microsecond
+    count as one if a judgement comes between them.
 
     Args:
         watch: The job, with its schedule and how far it has been judged.

@@ -11,6 +11,7 @@ from support.cli import PATIENCE, Cli, kill, read_until
 from support.hostile import serve
 
 from cronguard.cli.run import child
+from cronguard.cli.run.guarded_command import _not_started
 
 CAPTURED = {"CRONGUARD_REDACT": "scrub"}
 ALONE = {"CRONGUARD_REDACT": "strict"}
@@ -47,6 +48,14 @@ def test_a_command_that_is_not_there_is_a_failure(cli):
     assert done.stderr.startswith("cronguard: cannot run 'no-such-command': it was not found")
     assert done.stderr.count("\n") == 1
     assert cli.last("nightly") == ("failure", "127")
+
+
+def test_a_command_in_no_folder_that_may_be_entered_is_not_there(cli):
+    """127, as in a shell, although the system's own answer is that permission was denied."""
+    (cli.folder / "closed").write_text("")  # a file, which nobody enters, be it root
+    cli.environ["PATH"] = f"{cli.folder / 'closed'}{os.pathsep}{cli.environ['PATH']}"
+    assert _not_started("no-such-command", PermissionError()) == 127
+    assert cli("run", "nightly", "--", "no-such-command").returncode == 127
 
 
 def test_a_file_that_cannot_be_executed_is_a_failure(cli):

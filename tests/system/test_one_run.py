@@ -60,7 +60,7 @@ def traced(folder):
 
 def steps():
     """The numbered steps of the text, each the list of files that it names."""
-    story = cronguard.__doc__.partition("top to bottom:")[2].partition("A remote store")[0]
+    story = cronguard.__doc__.partition("top to bottom:")[2].partition("While a run goes on")[0]
     numbered = re.split(r"^ *\d+\. ", story, flags=re.MULTILINE)[1:]
     return [re.findall(r"``([\w/]+\.py)``", step) for step in numbered]
 
@@ -74,6 +74,15 @@ def test_the_files_of_a_failing_run_are_those_of_the_text(tmp_path):
     assert [name for step in told for name in step if name not in entered] == []
     first = [entered.index(step[0]) for step in told]
     assert first == sorted(first)
+
+
+def test_every_place_that_the_text_names_is_there():
+    """Files and folders, wherever they are named."""
+    named = re.findall(r"``([\w/]+/[\w.]+|\w+\.(?:py|toml))``", cronguard.__doc__)
+    assert len(named) > 20
+    root = PACKAGE.parent
+    missing = [name for name in named if not any((at / name).exists() for at in (PACKAGE, root))]
+    assert missing == []
 
 
 def test_the_packages_of_the_text_are_those_of_the_house():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -75,7 +76,7 @@ def _relay(recording: Recording, *, wanted: bool) -> Relay | None:
 
 
 def _not_started(name: str, error: Exception) -> int:
-    if isinstance(error, FileNotFoundError) or not name:
+    if isinstance(error, FileNotFoundError) or not name or _is_nowhere(name):
         there = os.path.lexists(name) and os.sep in name
         what = "the interpreter it names is not there" if there else "it was not found"
         hint = "correct its first line" if there else "give its full path, or set PATH"
@@ -88,6 +89,11 @@ def _not_started(name: str, error: Exception) -> int:
         reason = os.strerror(number).lower() if number else "it holds a null character"
         print_error(f"cannot run {name!r}: {reason}")
     return NOT_EXECUTABLE
+
+
+def _is_nowhere(name: str) -> bool:
+    """Return whether no folder of PATH has the command, those that we may not enter apart."""
+    return os.sep not in name and shutil.which(name, os.F_OK) is None
 
 
 def _judge(recording: Recording, ended: Ended, tail: str) -> tuple[EndStatus, Failure | None]:
