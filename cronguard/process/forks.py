@@ -36,7 +36,7 @@ _PHASES_IN_PARENT: tuple[Phase, ...] = ("files", "threads")
 _PHASES_IN_CHILD: tuple[Phase, ...] = ("imports", "files", "threads", "process")
 _IMPORT_WAIT_SECONDS = 1.0
 _OTHER_FORK_WAIT_SECONDS = 3.0
-_THREAD_END_WAIT_SECONDS = 0.05
+_THREAD_END_WAIT_SECONDS = 0.25
 _THREAD_NAME_PREFIX = "cronguard-"
 """The start of the names of all our threads."""
 _before_hooks: _Hooks = {phase: [] for phase in _PHASES_BEFORE}
