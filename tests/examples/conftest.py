@@ -32,3 +32,14 @@ def gateway():
     """A notification gateway on loopback."""
     with Gateway() as gateway:
         yield gateway
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark the reminder's tests: those on Supabase take seconds, and none depends on the Python."""
+    for item in items:
+        if item.path.name.startswith("test_reminder_"):
+            item.add_marker("one_python")
+            on = getattr(getattr(item, "callspec", None), "params", {}).values()
+            if "supabase" in on or "on_supabase" in item.fixturenames:
+                item.add_marker("long")

@@ -117,6 +117,7 @@ def _timeless(alert):
     return alert
 
 
+@pytest.mark.alone
 def test_the_story_on_supabase(tmp_path, on_supabase):
     """The same code with one setting; the webhook's address is in Vault, and one alert arrives."""
     sink = answers()
@@ -153,6 +154,7 @@ def _new(folder):
     return folder
 
 
+@pytest.mark.long
 def test_a_channel_of_the_environment_is_used_for_real(tmp_path):
     """With a webhook set up, the one alert arrives there, signed, and the screen says so."""
     far_end = answers()

@@ -158,7 +158,8 @@ def environment(folder, **more):
     """What a command sees of ours: a home of its own, and what is given."""
     kept = ("PATH", "PYTHONPATH", "COVERAGE_PROCESS_START")
     here = {name: os.environ[name] for name in kept if name in os.environ}
-    return here | {"HOME": str(folder), "PYTHONWARNINGS": "error", "LANG": "C.UTF-8"} | more
+    here |= {"HOME": str(folder), "PYTHONWARNINGS": "error", "LANG": "C.UTF-8"}
+    return here | {"CRONGUARD_STORE_TIMEOUT": "20"} | more  # a busy machine is no outage
 
 
 def start(place, folder, *arguments, **more):
