@@ -375,8 +375,12 @@ def run_last(place):
 def test_no_file_is_open_when_a_fork_comes(run_last):
     """Whatever threads are doing, and several fork: in the last hook every file's lock is held."""
     code = """
+        import cronguard.process.forks, cronguard.stores.sqlite.forks
         from cronguard.stores.sqlite.store import SQLiteStore
 
+        # Two that fork all the time on a busy machine may wait longer than a program should.
+        cronguard.process.forks._OTHER_FORK_WAIT_SECONDS = 60
+        cronguard.stores.sqlite.forks._PATIENCE = 60
         stop, found = threading.Event(), []
 
         def keep_reading(store):
