@@ -181,20 +181,21 @@ def test_wrong_settings_are_said_and_end_it(tmp_path):
 
 
 def test_ctrl_c_leaves_nothing_behind(tmp_path):
-    """130, a word and no traceback; its folder is gone again."""
+    """130, a word and no traceback; its folder is gone again. A terminal signals all of them."""
     with subprocess.Popen(
         [sys.executable, "-u", str(EXAMPLE)],
         env=os.environ | {"TMPDIR": str(tmp_path), "HOME": str(tmp_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     ) as process:
         assert process.stdout.readline().startswith("Seven nights")
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=ENOUGH)
     assert (process.returncode, err) == (130, "")
     assert "nothing is left behind" in out
-    assert list(tmp_path.iterdir()) == []
+    assert [str(p) for p in tmp_path.rglob("*")] == [], out
 
 
 @pytest.mark.parametrize(

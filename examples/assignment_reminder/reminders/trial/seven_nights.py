@@ -128,7 +128,7 @@ def _night(
     command = [sys.executable, str(EXAMPLE), "run", "--quiet", "--store", store]
     command += ["--gateway", gateway.url, "--today", str(rule.today)]
     started = time.monotonic()
-    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603  # our own job
+    done = _run(command, environment, stderr=subprocess.PIPE)
     seconds = time.monotonic() - started
 
     try:
@@ -169,9 +169,26 @@ def _cronguard(environment: Mapping[str, str], *arguments: str, shown: bool = Fa
     """Return what the command line says; ``shown`` lets it say so to the person instead."""
     command = [sys.executable, "-m", "cronguard", *arguments]
     stdout = None if shown else subprocess.PIPE
-    return subprocess.run(  # noqa: S603  # our own command
-        command, env=environment, stdout=stdout, text=True, check=True
-    ).stdout
+    done = _run(command, environment, stdout=stdout)
+    done.check_returncode()
+    return done.stdout
+
+
+def _run(
+    command: list[str], environment: Mapping[str, str], **streams: int | None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; after Ctrl-C, too, it is gone before the folder is.
+
+    `subprocess.run` kills it then, and does not wait for that to be done.
+    """
+    process = subprocess.Popen(command, env=environment, text=True, **streams)  # type: ignore[call-overload]  # noqa: S603  # our own
+    try:
+        out, err = process.communicate()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def _latest_run(environment: Mapping[str, str]) -> dict[str, Any]:
