@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 from packaging.requirements import InvalidRequirement, Requirement
@@ -193,7 +194,7 @@ def test_each_hint_is_the_end_of_a_message():
 def test_hints_come_from_one_place():
     """No string in the package but `cronguard.core.install` spells a pip command that installs."""
     for path in (ROOT / "cronguard").rglob("*.py"):
-        if path.name == "install.py":
+        if path == Path(install.__file__):
             continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -84,7 +84,7 @@ def db(database):
     "examples", [50, pytest.param(250, marks=pytest.mark.long)], ids=["few", "many"]
 )
 def test_every_decision_is_the_same_in_sql(db, examples):
-    """State, count, alerts, keys and payloads, field for field, equal policy.decide's."""
+    """State, count, alerts, keys and payloads, field for field, equal `alert_rule.decide`'s."""
 
     @settings(max_examples=examples)
     @given(case=decisions())
