@@ -8,6 +8,7 @@ __all__ = [
     "alert_rule",
     "clock",
     "errors",
+    "expectations",
     "install",
     "interfaces",
     "model",

@@ -123,6 +123,7 @@ def decide(
                 last_success_at=outcome.finished_at,
                 last_counted_run=run_id,
                 snoozed_until=state.snoozed_until,
+                expected=state.expected,
             )
     else:
         count = state.consecutive_failure_count + 1

@@ -29,9 +29,9 @@ from cronguard.core.model import (
     Owner,
     Run,
     RunRecord,
-    Schedule,
     Settlement,
     Started,
+    Statement,
     Watch,
 )
 
@@ -78,11 +78,13 @@ class Store(Protocol):
            is called only for owners in ``run.owner.space``.
         2. If a row is still running, holds its lease, and ``run.overlap`` is ``"skip"``: the run is
            written as ``skipped``, carrying the count unchanged.
-        3. Otherwise it is written as ``running`` with a lease of ``run.lease`` seconds.
+        3. Otherwise it is written as ``running`` with a lease of ``run.lease`` seconds, and what
+           ``run`` states is kept with the job, by `expectations.restate`: each expectation
+           by itself, and ``run.channels`` if anything is stated or no channels are kept yet. A
+           schedule that differs from the one before counts from now on.
 
-        Unknown jobs are registered. ``run.rules``, ``runbook``, ``max_runtime`` and ``schedule``
-        are kept with the job. If the run has no schedule, one that was declared (`declare`) is
-        kept. A schedule that differs from the one before counts from now on.
+        Unknown jobs are registered. A crash is announced by the expectations and channels that are
+        kept with the job before this start, and by the run's own where no channels are kept.
         """
         ...
 
@@ -91,7 +93,9 @@ class Store(Protocol):
     ) -> Finished:
         """Commit how a run ended, the job's streak and the alerts due, in one transaction.
 
-        The rules are `alert_rule.finish_action` and `alert_rule.decide`.
+        The rules are `alert_rule.finish_action` and `alert_rule.decide`, on the alert rules that
+        ``run.channels`` have by the job's expectations. A job that is not known (any more) is
+        registered, with what ``run`` states.
 
         Args:
             run: The run that ended.
@@ -111,15 +115,15 @@ class Store(Protocol):
     def sweep(self, owner: Owner, *, is_dead: Callable[[Owner], bool]) -> list[RunRecord]:
         """End the dead ``running`` rows of every job as ``crashed``, oldest first; return them.
 
-        This is step 1 of `start_run` for ``owner``'s process space, with each job's stored rules.
+        This is step 1 of `start_run` for ``owner``'s process space.
         """
         ...
 
-    def declare(self, job: str, schedule: Schedule) -> None:
-        """Register a job's schedule before it runs.
+    def declare(self, job: str, stated: Sequence[Statement]) -> None:
+        """Register what settings expect of a job, before it runs, by `expectations.redeclare`.
 
-        The same declaration again changes nothing; a different one replaces the job's schedule,
-        which then counts from now on.
+        The same declaration again changes nothing. A schedule that differs from the one before
+        counts from now on.
         """
         ...
 

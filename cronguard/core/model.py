@@ -10,7 +10,9 @@ starts and every run makes the values; as named tuples both are several times ch
 # No `from __future__ import annotations` here: with it, a NamedTuple compiles each annotation from
 # text, which costs every cron process more than the rest of this module.
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeAlias
 
 RunStatus: TypeAlias = Literal["running", "success", "failure", "crashed", "cancelled", "skipped"]
@@ -18,6 +20,9 @@ EndStatus: TypeAlias = Literal["success", "failure", "crashed", "cancelled"]
 AlertKind: TypeAlias = Literal["failing", "still_failing", "recovered", "overrun", "missed", "test"]
 DeliveryState: TypeAlias = Literal["pending", "sent", "dead"]
 Overlap: TypeAlias = Literal["skip", "allow"]
+Origin: TypeAlias = Literal["code", "command", "settings"]
+"""Who states an expectation: a decorator or context manager, the options of ``cronguard run``, or
+the job's table in settings."""
 
 PAYLOAD_SCHEMA = "cronguard.alert/1"
 LEASE_SECONDS = 90.0
@@ -60,8 +65,58 @@ class Failure(NamedTuple):
     """``package/module.py:42 in function``, in the user's own code; None if unknown."""
 
 
+class Expectations(NamedTuple):
+    """What is expected of a job, and when its channels are notified.
+
+    The defaults hold for what nobody has stated. Durations are in seconds.
+    """
+
+    schedule: str | None = None
+    """A cron expression; None if no start is expected."""
+    timezone: str = "UTC"
+    grace: float = 300.0
+    max_runtime: float | None = 1800.0
+    """None for no limit."""
+    threshold: int = 2
+    realert_every: int | None = None
+    """N: alert again at threshold + N, + 2N and so on; None for once per incident."""
+    notify_recovery: bool = False
+    runbook: str | None = None
+
+    @property
+    def plan(self) -> "Schedule | None":
+        """Return the schedule with its time zone and grace; None if no start is expected."""
+        return Schedule(self.schedule, self.timezone, self.grace) if self.schedule else None
+
+
+class Statement(NamedTuple):
+    """One expectation that is stated: a field of `Expectations`, its value, and who says so."""
+
+    name: str
+    value: str | float | None
+    origin: Origin
+
+
+class Source(NamedTuple):
+    """Where an expectation that holds comes from."""
+
+    origin: Origin
+    since: datetime
+
+
+class ChannelRule(NamedTuple):
+    """A channel that is notified about a job, and what it overrides of the job's expectations."""
+
+    channel: str
+    threshold: int | None = None
+    """None for the job's own."""
+    realert_every: int | None = None
+    """None for the job's own; 0 for once per incident."""
+
+
 class AlertRule(NamedTuple):
-    """When one channel is notified about one job."""
+    """When one channel is notified about one job: its `ChannelRule` and the job's `Expectations`
+    together."""
 
     channel: str
     threshold: int = 2
@@ -88,14 +143,12 @@ class Run(NamedTuple):
     job: str
     started_at: datetime
     owner: Owner
-    rules: tuple[AlertRule, ...] = ()
+    channels: tuple[ChannelRule, ...] = ()
+    """Who is notified of how it ends; none for the channels that are kept with the job."""
+    stated: tuple[Statement, ...] = ()
+    """What the start states of its job; everything else stays as it is kept."""
     overlap: Overlap = "skip"
     lease: float = LEASE_SECONDS
-    max_runtime: float | None = None
-    """In seconds; None for no limit."""
-    schedule: Schedule | None = None
-    """None if no start is expected, or if the schedule comes from settings (`Store.declare`)."""
-    runbook: str | None = None
     test_mode: bool = False
     """Whether a ``test`` alert is due when the run ends, however it ends."""
 
@@ -122,6 +175,7 @@ class JobState(NamedTuple):
     last_counted_run: str | None = None
     """The run whose success, failure or crash was committed last."""
     snoozed_until: datetime | None = None
+    expected: Expectations = Expectations()
 
 
 class Started(NamedTuple):
@@ -137,6 +191,10 @@ class Started(NamedTuple):
     state: JobState | None = None
     """The job as last committed, for this host to use while the store is out of reach; None from
     a store that is always within reach."""
+    expected: Expectations | None = None
+    """What holds for the job now; None from a store that does not tell."""
+    channels: tuple[ChannelRule, ...] = ()
+    """The channels that are kept with the job: those of its overruns."""
 
 
 class Finished(NamedTuple):
@@ -238,11 +296,11 @@ class Watch(NamedTuple):
     """What is expected of a job; ``cronguard check`` judges it by this."""
 
     job: str
-    rules: tuple[AlertRule, ...] = ()
-    """As of its last start; empty if it never ran."""
-    schedule: Schedule | None = None
-    max_runtime: float | None = None
-    runbook: str | None = None
+    expected: Expectations = Expectations()
+    sources: Mapping[str, Source] = MappingProxyType({})
+    """Where the expectations come from that somebody has stated, by name."""
+    channels: tuple[ChannelRule, ...] = ()
+    """Of the last start that stated anything; empty if the job never ran."""
     consecutive_failure_count: int = 0
     last_success_at: datetime | None = None
     snoozed_until: datetime | None = None

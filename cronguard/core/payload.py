@@ -8,7 +8,18 @@ from datetime import datetime
 from cronguard.core.alert_rule import Decision, DueAlert
 from cronguard.core.clock import new_id, rfc3339, rfc3339_or_none
 from cronguard.core.errors import ChannelError
-from cronguard.core.model import Alert, Delivery, JobState, Missed, NewAlert, Outcome, Overrun, Run
+from cronguard.core.expectations import alert_rules, overlay
+from cronguard.core.model import (
+    Alert,
+    Delivery,
+    Expectations,
+    JobState,
+    Missed,
+    NewAlert,
+    Outcome,
+    Overrun,
+    Run,
+)
 
 _FIELDS = frozenset(Alert._fields)
 
@@ -50,7 +61,7 @@ def build(
         finished_at=rfc3339(outcome.finished_at),
         duration_seconds=None if outcome.duration is None else round(outcome.duration, 6),
         host=run.owner.host,
-        runbook=run.runbook,
+        runbook=before.expected.runbook,
         test=due.kind == "test",
     )
 
@@ -84,10 +95,9 @@ def build_overrun(
     started_at: datetime,
     host: str | None,
     state: JobState,
-    runbook: str | None,
 ) -> Alert:
     """Return the alert for a run that takes too long; ``duration_seconds`` is its time so far."""
-    alert = _build_without_outcome(due, overrun, alert_id=alert_id, state=state, runbook=runbook)
+    alert = _build_without_outcome(due, overrun, alert_id=alert_id, state=state)
     return alert._replace(
         run_id=overrun.run_id,
         started_at=rfc3339(started_at),
@@ -96,20 +106,13 @@ def build_overrun(
     )
 
 
-def build_missed(
-    due: DueAlert, missed: Missed, *, alert_id: str, state: JobState, runbook: str | None
-) -> Alert:
+def build_missed(due: DueAlert, missed: Missed, *, alert_id: str, state: JobState) -> Alert:
     """Return the alert for a job that did not start when it should have; it names no run."""
-    return _build_without_outcome(due, missed, alert_id=alert_id, state=state, runbook=runbook)
+    return _build_without_outcome(due, missed, alert_id=alert_id, state=state)
 
 
 def _build_without_outcome(
-    due: DueAlert,
-    caught: Overrun | Missed,
-    *,
-    alert_id: str,
-    state: JobState,
-    runbook: str | None,
+    due: DueAlert, caught: Overrun | Missed, *, alert_id: str, state: JobState
 ) -> Alert:
     return Alert(
         alert_id=alert_id,
@@ -119,17 +122,18 @@ def _build_without_outcome(
         threshold=due.threshold,
         error_message=caught.message,
         last_success_at=rfc3339_or_none(state.last_success_at),
-        runbook=runbook,
+        runbook=state.expected.runbook,
     )
 
 
 def degraded(run: Run, outcome: Outcome) -> list[Delivery]:
     """Return an alert for each channel of the run, for when no store knows the streak."""
     found = []
-    for rule in run.rules:
+    state = JobState(expected=overlay(Expectations(), run.stated))
+    for rule in alert_rules(run.channels, state.expected):
         due = DueAlert("failing", rule.channel, rule.threshold, "")
         alert = build(
-            due, alert_id=new_id(), run=run, outcome=outcome, before=JobState(), count=None
+            due, alert_id=new_id(), run=run, outcome=outcome, before=state, count=None
         )._replace(degraded=True)
         found.append(Delivery(alert.alert_id, run.job, rule.channel, alert.kind, 1, encode(alert)))
     return found

@@ -76,7 +76,7 @@ def judge(watch: Watch, starts: Iterable[datetime], now: datetime) -> Missed | N
     Returns:
         The judgement; None if there is no schedule or no occurrence to judge.
     """
-    plan, begin = watch.schedule, watch.judged_until
+    plan, begin = watch.expected.plan, watch.judged_until
     if plan is None or begin is None:
         return None
     if begin > now + _MAX_CLOCK_SETBACK:
@@ -106,8 +106,8 @@ def _judgement(
         job=watch.job,
         number=len(missed),
         latest=latest,
-        message=missed_sentence(watch.schedule, len(missed), latest)
-        if watch.schedule and latest
+        message=missed_sentence(watch.expected.plan, len(missed), latest)
+        if watch.expected.plan and latest
         else None,
         judged_from=watch.judged_until,
         judged_until=until,
@@ -120,7 +120,7 @@ def late_since(watch: Watch, last_start: datetime | None) -> datetime | None:
 
     Only the last occurrence that has been judged already is looked at.
     """
-    plan, judged = watch.schedule, watch.judged_until
+    plan, judged = watch.expected.plan, watch.judged_until
     if plan is None or judged is None:
         return None
     due = next(occurrences(plan, judged - timedelta(microseconds=1), judged), None)

@@ -18,12 +18,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 import wrapt
 
 from cronguard.core.errors import ConfigError
+from cronguard.core.model import Expectations
 from cronguard.guarding.call import call_async, call_plain
 from cronguard.runtime.runtime import Guarded
 from cronguard.settings.options import (
-    DEFAULT_GRACE,
-    DEFAULT_MAX_RUNTIME,
-    DEFAULT_THRESHOLD,
     JobOptions,
     check_job_name,
     check_options,
@@ -76,17 +74,18 @@ def cron_guarded(func: Any = None, /, **options: Unpack[JobOptions]) -> Any:
     return _guard_function(func, options)
 
 
+_USUAL = Expectations()
 _DEFAULTS: dict[str, object] = {
     "job": None,
-    "threshold": DEFAULT_THRESHOLD,
+    "threshold": _USUAL.threshold,
     "realert_every": None,
     "channels": None,
     "overlap": "skip",
-    "max_runtime": timedelta(seconds=DEFAULT_MAX_RUNTIME),
+    "max_runtime": timedelta(seconds=_USUAL.max_runtime or 0),
     "schedule": None,
-    "timezone": "UTC",
-    "grace": timedelta(seconds=DEFAULT_GRACE),
-    "notify_recovery": False,
+    "timezone": _USUAL.timezone,
+    "grace": timedelta(seconds=_USUAL.grace),
+    "notify_recovery": _USUAL.notify_recovery,
     "ignore": (),
     "runbook": None,
     "test_mode": False,

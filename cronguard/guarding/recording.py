@@ -14,7 +14,7 @@ from typing import Any
 
 from cronguard.core.clock import new_id
 from cronguard.core.errors import CronguardError, StoreConfigError, StoreError
-from cronguard.core.model import EndStatus, Failure, Outcome, Run
+from cronguard.core.model import EndStatus, Expectations, Failure, Outcome, Run, Started
 from cronguard.process import log
 from cronguard.process.identity import current_owner, is_dead
 from cronguard.process.signals import interrupted_by_ctrl_c, raised_by_handler
@@ -41,6 +41,8 @@ class Recording:
         "_entered",
         "_runtime",
         "began",
+        "channels",
+        "expected",
         "held_by",
         "job",
         "live",
@@ -54,6 +56,8 @@ class Recording:
     def __init__(self, runtime: Runtime | None = None, job: Job | None = None) -> None:
         self._runtime = runtime
         self.job = job
+        self.expected = job.expected if job else Expectations()
+        self.channels = job.channels if job else ()
         self.live = False
         self.skipped = False
         self.started = False
@@ -88,6 +92,8 @@ class Recording:
             return  # the store would time out again, or take this run before earlier ones
         started = runtime.store.start_run(run, is_dead=is_dead)
         self.started = True
+        if started.expected is not None:
+            self._learn(started)
         if started.status == "skipped":
             self.live, self.skipped, self.held_by = False, True, started.held_by
             runtime.closed(self)
@@ -100,6 +106,14 @@ class Recording:
                 started.held_by,
                 run.job,
             )
+
+    def _learn(self, started: Started) -> None:
+        """Go by what holds for the job: somebody else may have stated what this run does not."""
+        limit = self.expected.max_runtime
+        self.expected = started.expected or self.expected
+        self.channels = started.channels or self.channels
+        if self.expected.max_runtime != limit and self._runtime is not None:
+            self._runtime.opened(self)
 
     def enter(self) -> None:
         """Mark the run as open in this context: its job entered again inside is not recorded."""
@@ -287,11 +301,9 @@ def prepare(guarded: Guarded) -> Recording:
             job=config.job,
             started_at=runtime.now(),
             owner=current_owner(),
-            rules=job.rules,
+            channels=job.channels,
+            stated=config.stated,
             overlap=config.overlap,
-            max_runtime=config.max_runtime,
-            schedule=config.schedule,
-            runbook=config.runbook,
             test_mode=config.test_mode or runtime.settings.test_mode,
         )
     except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen

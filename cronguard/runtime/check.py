@@ -10,17 +10,18 @@ from cronguard.core import schedule
 from cronguard.core.alert_rule import is_snoozed
 from cronguard.core.clock import readable
 from cronguard.core.errors import ConfigError
+from cronguard.core.expectations import alert_rules
 from cronguard.core.interfaces import Store
-from cronguard.core.model import AlertRule, JobStatus, RunRecord, Watch
+from cronguard.core.model import AlertRule, ChannelRule, JobStatus, RunRecord, Watch
 from cronguard.core.rendering import duration
 from cronguard.process.identity import current_owner, is_dead
-from cronguard.settings.options import DEFAULT_THRESHOLD, resolve_job
+from cronguard.settings.options import resolve_job
 
 if TYPE_CHECKING:
     from cronguard.runtime.delivery import Attempt, Dispatcher
 
 ProblemKind: TypeAlias = Literal["crashed", "overrun", "missed", "failing", "undelivered"]
-RulesFor: TypeAlias = Callable[[str], Sequence[AlertRule]]
+ChannelsFor: TypeAlias = Callable[[str], tuple[ChannelRule, ...]]
 
 _MIN_WAITING_AGE = timedelta(minutes=1)
 """A pending alert younger than this may be being sent by the process that decided it."""
@@ -59,7 +60,7 @@ def check(
     dispatcher: Dispatcher,
     configured: Mapping[str, Mapping[str, Any]],
     *,
-    rules_for: RulesFor,
+    channels_for: ChannelsFor,
     now: datetime,
     report: Callable[[Attempt], None] | None = None,
 ) -> Report:
@@ -69,7 +70,7 @@ def check(
         store: Where the jobs are kept.
         dispatcher: Sends the alerts that are due.
         configured: The jobs' tables in the settings.
-        rules_for: Returns the alert rules of a job that never ran.
+        channels_for: Returns the channels of a job that never ran.
         now: The current time.
         report: Called with every attempt to send an alert.
 
@@ -82,7 +83,7 @@ def check(
     statuses = {status.job: status for status in store.jobs()}
     found = [_crashed(record) for record in crashed]
     for watch in watches:
-        rules = watch.rules or tuple(rules_for(watch.job))
+        rules = alert_rules(watch.channels or channels_for(watch.job), watch.expected)
         status = statuses.get(watch.job)
         found += _overruns(store, watch, rules, now)
         try:
@@ -100,9 +101,9 @@ def check(
 def declare(store: Store, configured: Mapping[str, Mapping[str, Any]]) -> None:
     """Declare the jobs that have a schedule in the settings, before their first run."""
     for name, options in configured.items():
-        plan = resolve_job({"job": name}, options).schedule
-        if plan is not None:
-            store.declare(name, plan)
+        stated = resolve_job({"job": name}, options, "settings").stated
+        if any(each.name == "schedule" for each in stated):
+            store.declare(name, stated)
 
 
 def _crashed(record: RunRecord) -> Problem:
@@ -114,11 +115,12 @@ def _crashed(record: RunRecord) -> Problem:
 def _overruns(
     store: Store, watch: Watch, rules: Sequence[AlertRule], now: datetime
 ) -> Iterator[Problem]:
-    if watch.max_runtime is None:
+    limit = watch.expected.max_runtime
+    if limit is None:
         return
     for record in watch.running:
         elapsed = (now - record.started_at).total_seconds()
-        news = schedule.overrun(record.run_id, watch.job, elapsed, watch.max_runtime)
+        news = schedule.overrun(record.run_id, watch.job, elapsed, limit)
         if news is not None:
             store.announce_overrun(news, rules)
             text = f"{news.message}: {duration(elapsed)} so far"
@@ -132,7 +134,7 @@ def _missed(
     status: JobStatus | None,
     now: datetime,
 ) -> Iterator[Problem]:
-    plan = watch.schedule
+    plan = watch.expected.plan
     if plan is None:
         return
     missed = schedule.judge(watch, _starts(store, watch, now), now)
@@ -159,7 +161,7 @@ def _starts(store: Store, watch: Watch, now: datetime) -> Iterator[datetime]:
 
 def _failing(watch: Watch, rules: Sequence[AlertRule]) -> Iterator[Problem]:
     count = watch.consecutive_failure_count
-    if count >= min((rule.threshold for rule in rules), default=DEFAULT_THRESHOLD):
+    if count >= min((rule.threshold for rule in rules), default=watch.expected.threshold):
         last = watch.last_success_at
         worked = f"last worked at {readable(last)}" if last else "never worked"
         yield Problem("failing", watch.job, f"{_in_a_row(count)}; {worked}", since=last)

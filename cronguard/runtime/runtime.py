@@ -13,8 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cronguard.core.alert_rule import OVERRUN_STEPS, overrun_step
 from cronguard.core.errors import CronguardError, StoreConfigError, StoreError
+from cronguard.core.expectations import alert_rules, overlay
 from cronguard.core.interfaces import Channel, Redact, Store
-from cronguard.core.model import HEARTBEAT_SECONDS, LEASE_SECONDS, AlertRule, Failure, Outcome, Run
+from cronguard.core.model import (
+    HEARTBEAT_SECONDS,
+    LEASE_SECONDS,
+    ChannelRule,
+    Expectations,
+    Failure,
+    Origin,
+    Outcome,
+    Run,
+)
 from cronguard.process import log
 from cronguard.process.signals import raised_by_handler
 from cronguard.runtime.watchdog import Watchdog
@@ -22,7 +32,7 @@ from cronguard.settings.loading import (
     ChannelSettings,
     Settings,
     channel_named,
-    rules_for,
+    channel_rules,
 )
 from cronguard.settings.options import JobConfig, resolve_job
 
@@ -36,6 +46,10 @@ if TYPE_CHECKING:
         """The interface of a recording: a run of this process that has not ended yet."""
 
         run: Run | None
+        expected: Expectations
+        """What holds for its job."""
+        channels: tuple[ChannelRule, ...]
+        """The channels of its overruns."""
         started: bool
         """Whether the store has taken the start."""
         began: float
@@ -56,16 +70,22 @@ class Job(NamedTuple):
     """A guarded job under the current settings."""
 
     config: JobConfig
-    rules: tuple[AlertRule, ...]
+    channels: tuple[ChannelRule, ...]
+    expected: Expectations
+    """As far as this process knows, before a store has said what holds."""
 
 
 class Guarded:
-    """A guard's checked options, and the job that they give under the current settings."""
+    """A guard's checked options, and the job that they give under the current settings.
 
-    __slots__ = ("options", "resolved")
+    ``origin`` says who gives the options: ``code`` or ``command``.
+    """
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    __slots__ = ("options", "origin", "resolved")
+
+    def __init__(self, options: dict[str, Any], origin: Origin = "code") -> None:
         self.options = options
+        self.origin = origin
         self.resolved: tuple[Runtime, Job] | None = None
 
 
@@ -128,8 +148,10 @@ class Runtime:
         if resolved is not None and resolved[0] is self:
             return resolved[1]
         name = guarded.options["job"]
-        config = resolve_job(guarded.options, self.settings.jobs.get(name, {}))
-        job = Job(config, rules_for(config, self._channels_of(config)))
+        configured = self.settings.jobs.get(name, {})
+        config = resolve_job(guarded.options, configured, guarded.origin)
+        channels = channel_rules(config, self._channels_of(config))
+        job = Job(config, channels, overlay(Expectations(), config.stated))
         guarded.resolved = (self, job)
         return job
 
@@ -183,10 +205,9 @@ class Runtime:
     # --- runs of this process -------------------------------------------------------------------
 
     def opened(self, recording: OpenRun) -> None:
-        """Note that a run has started; its lease is renewed from now on."""
+        """Note that a run has started, or that more is known of what is expected of it."""
         self._open[id(recording)] = recording
-        run = recording.run
-        self.watchdog.ensure((run and run.max_runtime) or math.inf)
+        self.watchdog.ensure(recording.expected.max_runtime or math.inf)
 
     def closed(self, recording: OpenRun) -> None:
         """Note that a run has ended; its lease is no longer renewed."""
@@ -305,8 +326,9 @@ class Runtime:
                 log.debug("a heartbeat was missed: %s", error)
         due = self._renew_at
         for recording in list(self._open.values()):
-            if recording.run is not None and recording.run.max_runtime:
-                due = min(due, self._check_overrun(recording, recording.run, now))
+            limit = recording.expected.max_runtime
+            if recording.run is not None and limit:
+                due = min(due, self._check_overrun(recording, recording.run, limit, now))
         return due - now
 
     def _renew_leases(self) -> None:
@@ -319,19 +341,19 @@ class Runtime:
         if held:
             self.store.heartbeat(held, lease=LEASE_SECONDS)
 
-    def _check_overrun(self, recording: OpenRun, run: Run, now: float) -> float:
+    def _check_overrun(self, recording: OpenRun, run: Run, limit: float, now: float) -> float:
         """Announce a run that takes too long; return when to look again, on the monotonic clock."""
-        assert run.max_runtime is not None  # noqa: S101  # for mypy
         elapsed = now - recording.began
-        if overrun_step(elapsed, run.max_runtime) > recording.overrun:
+        if overrun_step(elapsed, limit) > recording.overrun:
             if not recording.started:  # the store has not taken the start, so it knows of no run
                 return now + max(1.0, elapsed / 4)
             from cronguard.core.schedule import overrun  # most runs end in time
 
-            news = overrun(run.run_id, run.job, elapsed, run.max_runtime)
+            news = overrun(run.run_id, run.job, elapsed, limit)
             assert news is not None  # noqa: S101  # for mypy
             try:
-                due = self.store.announce_overrun(news, run.rules)
+                rules = alert_rules(recording.channels, recording.expected)
+                due = self.store.announce_overrun(news, rules)
             except StoreError as error:
                 log.debug("an overrun of %s could not be announced: %s", run.job, error)
                 return now + HEARTBEAT_SECONDS
@@ -340,7 +362,7 @@ class Runtime:
             if due:
                 self.dispatcher.dispatch(run.job)
         step = next((each for each in OVERRUN_STEPS if each > recording.overrun), None)
-        return math.inf if step is None else recording.began + step * run.max_runtime
+        return math.inf if step is None else recording.began + step * limit
 
     def close(self) -> None:
         """Write the outcomes that are left and close the store."""

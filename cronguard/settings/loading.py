@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from cronguard.core.errors import ConfigError
 from cronguard.core.interfaces import Redact, Store
-from cronguard.core.model import AlertRule, SecretRef
+from cronguard.core.model import ChannelRule, SecretRef
 from cronguard.core.text import show, suggest
 from cronguard.settings.channels import ChannelLoader
 from cronguard.settings.file import read_settings_file
@@ -192,20 +192,18 @@ def channel_named(name: str, environ: Mapping[str, str]) -> ChannelSettings:
     return channel
 
 
-def rules_for(job: JobConfig, channels: Sequence[ChannelSettings]) -> tuple[AlertRule, ...]:
-    """Return the alert rule of each channel for a job.
+def channel_rules(job: JobConfig, channels: Sequence[ChannelSettings]) -> tuple[ChannelRule, ...]:
+    """Return the channels that are notified about a job, and what each overrides.
 
-    A channel's own threshold and ``realert_every`` override the job's. The channels are those that
-    the job names. If it names none, or none of them is ready, they are the default channels, so
-    that somebody is notified.
+    They are those that the job names. If it names none, or none of them is ready, they are the
+    default channels, so that somebody is notified.
     """
     chosen = [c for c in channels if job.channels is not None and c.name in job.channels]
     return tuple(
-        AlertRule(
+        ChannelRule(
             channel.name,
-            job.threshold if channel.threshold is None else channel.threshold,
-            channel.realert_every if channel.has_realert else job.realert_every,
-            job.notify_recovery,
+            channel.threshold,
+            (channel.realert_every or 0) if channel.has_realert else None,
         )
         for channel in chosen or [c for c in channels if c.default]
     )
@@ -323,7 +321,7 @@ __all__ = [
     "Loaded",
     "Settings",
     "channel_named",
+    "channel_rules",
     "check_overrides",
     "load_settings",
-    "rules_for",
 ]

@@ -9,18 +9,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypedDict, cast
 
 from cronguard.core.errors import ConfigError
-from cronguard.core.model import Overlap, Schedule, SecretRef
+from cronguard.core.model import Expectations, Origin, Overlap, SecretRef, Statement
 from cronguard.core.text import is_secret, show, suggest
 
 _DURATIONS = frozenset({"max_runtime", "grace"})
 _NONE_IS_ABSENT = frozenset({"job", "realert_every", "channels", "schedule", "runbook"})
-
-DEFAULT_THRESHOLD = 2
-DEFAULT_GRACE = 300.0
-DEFAULT_MAX_RUNTIME = 1800.0
+_TAKES_NONE = frozenset({"realert_every", "schedule", "runbook", "max_runtime"})
 
 OFF = "off"
 """The text that turns ``max_runtime`` off."""
+NONE = "none"
+DEFAULT = "default"
+"""The texts, in settings and on the command line, that take an expectation back."""
 _NAME_FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 _JOB_LETTERS = _NAME_FIRST | frozenset("._:-")
 _CHANNEL_LETTERS = _NAME_FIRST | frozenset("_-")
@@ -79,18 +79,12 @@ class JobConfig(NamedTuple):
     """A job's resolved options: durations in seconds, defaults filled in."""
 
     job: str
-    threshold: int = DEFAULT_THRESHOLD
-    realert_every: int | None = None
-    """N: alert again at threshold + N, + 2N and so on; None for once per incident."""
+    stated: tuple[Statement, ...] = ()
+    """What is expected of the job, as far as anybody here says so."""
     channels: tuple[str, ...] | None = None
     """None for the default channels of the settings."""
     overlap: Overlap = "skip"
-    max_runtime: float | None = DEFAULT_MAX_RUNTIME
-    """None for no overrun alert."""
-    schedule: Schedule | None = None
-    notify_recovery: bool = False
     ignore: tuple[type[BaseException], ...] = ()
-    runbook: str | None = None
     test_mode: bool = False
     heartbeat_url: SecretRef | None = None
     """The address to ping after each ended run; set in settings only. None for none."""
@@ -108,6 +102,10 @@ def check_option(key: str, value: object, *, from_file: bool = False) -> object:
                 "ignore lists exception classes, which a settings file cannot name: "
                 "pass ignore=(...) to @cron_guarded"
             )
+        if value == DEFAULT and key in Expectations._fields:
+            return Expectations._field_defaults[key]
+        if value == NONE and key in _TAKES_NONE:
+            return None
         if key in _DURATIONS and isinstance(value, str) and value != OFF:
             value = parse_duration(value, key)
     return CHECKS[key](key, value)
@@ -134,22 +132,32 @@ def check_options(given: Mapping[str, object], *, from_file: bool = False) -> di
     }
 
 
-def resolve_job(given: Mapping[str, Any], configured: Mapping[str, Any]) -> JobConfig:
+def resolve_job(
+    given: Mapping[str, Any], configured: Mapping[str, Any], origin: Origin = "code"
+) -> JobConfig:
     """Return the options of a job: those ``given``, else those ``configured``, else the defaults.
 
+    Code states everything that is expected of its job, defaults included; a command states what its
+    options and the job's settings say.
+
     Args:
-        given: The decorator's options, as `check_options` returned them.
+        given: The options of the decorator or the command, as `check_options` returned them.
         configured: The options in settings, likewise. One of the two must hold ``job``.
+        origin: Who gives the options: ``code`` or ``command``; ``settings`` if nothing but the
+            settings speaks.
     """
-    merged: dict[str, Any] = {**_present(configured), **_present(given)}
-    timezone = merged.pop("timezone", "UTC")
-    grace = merged.pop("grace", DEFAULT_GRACE)
-    cron = merged.pop("schedule", None)
-    return JobConfig(**merged, schedule=Schedule(cron, timezone, grace) if cron else None)
-
-
-def _present(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in given.items() if value is not None or key == "max_runtime"}
+    usual = Expectations._field_defaults if origin == "code" else {}
+    merged: dict[str, Any] = {**usual, **configured, **given}
+    stated = tuple(
+        Statement(
+            name,
+            merged.pop(name),
+            origin if name in given or name not in configured else "settings",
+        )
+        for name in Expectations._fields
+        if name in merged
+    )
+    return JobConfig(**merged, stated=stated)
 
 
 # --- one value each: (option's name, value as written) → value, or ConfigError --------------------

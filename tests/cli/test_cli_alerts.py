@@ -8,7 +8,7 @@ import pytest
 from support.cli import PATIENCE, Cli, Here
 from support.hostile import answer, answers, never_answers, read_request, refusing_port, serve
 
-from cronguard.core.model import AlertRule, Settlement
+from cronguard.core.model import ChannelRule, Settlement
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_a_test_alert_changes_nothing(here, hook):
     """Streak, runs and outbox are as before, and no store is made where there was none."""
     assert here("test-alert").returncode == 0
     assert not here.path.exists()
-    here.record("nightly", "success", "failure", "failure", rules=(AlertRule("webhook"),))
+    here.record("nightly", "success", "failure", "failure", channels=(ChannelRule("webhook"),))
     before = here.json("status"), here.json("history", "nightly")
     assert here("test-alert", "--job", "nightly").returncode == 0
     assert (here.json("status"), here.json("history", "nightly")) == before
@@ -141,7 +141,7 @@ def test_a_test_alert_changes_nothing(here, hook):
 
 def test_a_test_alert_about_a_job_looks_like_one_of_its_own(here, hook):
     """It tells the job's streak and last success; a mistyped job is remarked upon, and sent."""
-    here.record("nightly", "success", "failure", "failure", rules=())
+    here.record("nightly", "success", "failure", "failure", channels=())
     assert here("test-alert", "--job", "nightly").returncode == 0
     facts = hook.received[-1].json
     assert (facts["job"], facts["consecutive_failure_count"]) == ("nightly", 2)
@@ -187,7 +187,7 @@ def test_nothing_waits(here):
 def test_everything_that_waits_is_sent(here, hook):
     """A line an alert whatever its back-off; afterwards nothing waits; exit 0."""
     for job in ("nightly", "weekly"):
-        here.record(job, "failure", "failure", rules=(AlertRule("webhook"),))
+        here.record(job, "failure", "failure", channels=(ChannelRule("webhook"),))
     with here.store() as store:
         for delivery in store.claim_alerts(channels=["webhook"]):
             store.settle_alert(delivery, Settlement("pending", "http_500", retry_in=3600.0))
@@ -205,8 +205,8 @@ def test_what_cannot_be_sent_stays(here):
     """Exit 1 if something is left, for channels that are set up here and for those that are not."""
     with serve(answers(503)) as server:
         here.setenv("CRONGUARD_WEBHOOK_URL", server.url)
-        rules = (AlertRule("webhook"), AlertRule("pager"), AlertRule("gone"))
-        here.record("nightly", "failure", "failure", rules=rules)
+        rules = (ChannelRule("webhook"), ChannelRule("pager"), ChannelRule("gone"))
+        here.record("nightly", "failure", "failure", channels=rules)
         with here.store() as store:
             (claim,) = store.claim_alerts(channels=["gone"])
             store.settle_alert(claim, Settlement("dead", "http_410"))
@@ -221,7 +221,7 @@ def test_many_alerts_watched_on_a_terminal(here, hook, monkeypatch):
     """Of a long row only what failed is listed, and a sum."""
     monkeypatch.setattr("cronguard.cli.commands.deliver.on_terminal", lambda: True)
     for number in range(21):
-        here.record(f"job{number}", "failure", "failure", rules=(AlertRule("webhook"),))
+        here.record(f"job{number}", "failure", "failure", channels=(ChannelRule("webhook"),))
     done = here("deliver")
     assert (done.returncode, done.stdout) == (0, "Sent 21 of 21 alerts.\n")
     assert len(hook.received) == 21
@@ -233,7 +233,7 @@ def test_of_many_alerts_each_that_failed_is_listed(here, monkeypatch):
     with serve(answers(503)) as server:
         here.setenv("CRONGUARD_WEBHOOK_URL", server.url)
         for number in range(21):
-            here.record(f"job{number}", "failure", "failure", rules=(AlertRule("webhook"),))
+            here.record(f"job{number}", "failure", "failure", channels=(ChannelRule("webhook"),))
         done = here("deliver")
     assert done.returncode == 1
     assert done.stdout.count("failing → webhook  stays pending, http_503") == 21
@@ -244,7 +244,7 @@ def test_what_is_given_up_now_no_longer_waits(here):
     """It is said; the exit code is about what is left to send, unless --dead was asked for."""
     with serve(answers(410)) as server:
         here.setenv("CRONGUARD_WEBHOOK_URL", server.url)
-        here.record("nightly", "failure", "failure", rules=(AlertRule("webhook"),))
+        here.record("nightly", "failure", "failure", channels=(ChannelRule("webhook"),))
         done = here("deliver")
         assert done.returncode == 0
         assert "✗ nightly, failing → webhook  given up, http_410" in done.stdout
@@ -253,7 +253,7 @@ def test_what_is_given_up_now_no_longer_waits(here):
 
 def test_what_was_given_up_can_be_tried_again(here, hook):
     """Dead letters are left alone and count for nothing, unless --dead asks for them."""
-    here.record("nightly", "failure", "failure", rules=(AlertRule("webhook"),))
+    here.record("nightly", "failure", "failure", channels=(ChannelRule("webhook"),))
     with here.store() as store:
         (delivery,) = store.claim_alerts(channels=["webhook"])
         store.settle_alert(delivery, Settlement("dead", "http_410"))
@@ -266,7 +266,7 @@ def test_what_was_given_up_can_be_tried_again(here, hook):
 
 def test_wrong_settings_do_not_hold_back_the_rest(here, hook):
     """What is valid is delivered, what is not is said, and the exit code is 2."""
-    here.record("nightly", "failure", "failure", rules=(AlertRule("webhook"),))
+    here.record("nightly", "failure", "failure", channels=(ChannelRule("webhook"),))
     here.setenv("CRONGUARD_STORE_TIMEOUT", "soon")
     done = here("deliver")
     assert done.returncode == 2
@@ -276,7 +276,7 @@ def test_wrong_settings_do_not_hold_back_the_rest(here, hook):
 
 def test_a_claimed_alert_is_left_to_its_claimant(here, hook):
     """What another process is sending at this moment is not sent twice."""
-    here.record("nightly", "failure", "failure", rules=(AlertRule("webhook"),))
+    here.record("nightly", "failure", "failure", channels=(ChannelRule("webhook"),))
     with here.store() as store:
         assert store.claim_alerts(channels=["webhook"], claim_for=3600)
     assert here("deliver").returncode == 1

@@ -7,7 +7,7 @@ import pytest
 from support.cli import Cli, Here
 from support.processes import respect_modes
 
-from cronguard.core.model import AlertRule, Settlement
+from cronguard.core.model import ChannelRule, Settlement
 
 
 @pytest.fixture
@@ -208,9 +208,9 @@ def test_a_store_that_cannot_be_written(here):
 
 def test_alerts_that_have_not_gone_out(here):
     """Pending ones are a warning, given up ones an error; codes and missing channels are named."""
-    rules = (AlertRule("webhook"), AlertRule("pager"))
+    rules = (ChannelRule("webhook"), ChannelRule("pager"))
     here.setenv("CRONGUARD_WEBHOOK_URL", "https://example.org/hook")
-    here.record("nightly", "failure", "failure", rules=rules)
+    here.record("nightly", "failure", "failure", channels=rules)
     with here.store() as store:
         (delivery,) = store.claim_alerts(channels=["pager"])
         store.settle_alert(delivery, Settlement("pending", "http_503", retry_in=60.0))

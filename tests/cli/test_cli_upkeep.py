@@ -13,7 +13,7 @@ from support.terminal import Terminal
 
 from cronguard.cli.output.progress import progress
 from cronguard.core.clock import rfc3339
-from cronguard.core.model import AlertRule
+from cronguard.core.model import ChannelRule
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def takes_its_time(connection, stop):
 def test_a_long_delivery_is_seen_on_a_terminal(here):
     """How far it is, while it takes, and at the end what came of it."""
     for number in range(21):
-        here.record(f"job{number}", "failure", "failure", rules=(AlertRule("webhook"),))
+        here.record(f"job{number}", "failure", "failure", channels=(ChannelRule("webhook"),))
     with serve(takes_its_time) as server:
         environ = Cli(here.folder).environ | {
             "TERM": "xterm",

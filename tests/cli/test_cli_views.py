@@ -8,7 +8,7 @@ import pytest
 from support.cli import Here
 
 from cronguard.cli.output import lines, table
-from cronguard.core.model import AlertRule, Failure, Schedule
+from cronguard.core.model import ChannelRule, Failure, Schedule
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07\r\n\u202eback\x00[bold]markup[/bold]"
 
@@ -79,7 +79,9 @@ def test_status_of_some_jobs(here):
 
 def test_status_tells_of_alerts_and_snoozing(here):
     """What has not gone out, what was given up, and until when a job is quiet."""
-    here.record("nightly", "failure", "failure", rules=(AlertRule("slack"), AlertRule("pager")))
+    here.record(
+        "nightly", "failure", "failure", channels=(ChannelRule("slack"), ChannelRule("pager"))
+    )
     with here.store() as store:
         slack = store.claim_alerts(channels=["slack"])[0]
         from cronguard.core.model import Settlement

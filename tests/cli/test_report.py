@@ -11,7 +11,7 @@ from support.cli import Here
 from support.debian import program
 
 from cronguard.core.install import how_to_install
-from cronguard.core.model import AlertRule, Failure, Schedule
+from cronguard.core.model import ChannelRule, Failure, Schedule
 
 pytestmark = pytest.mark.one_python
 
@@ -53,8 +53,8 @@ def test_every_job_is_there(here):
     here.record("fine", "success")
     failure = Failure("app.GatewayError", "503", "no answer from ‹…›", "app/send.py:4 in send")
     plan = Schedule("0 6 * * *", "Europe/Oslo", 300.0)
-    rules = (AlertRule("slack", 2),)
-    here.record("broken", "failure", "failure", failure=failure, rules=rules, schedule=plan)
+    rules = (ChannelRule("slack", 2),)
+    here.record("broken", "failure", "failure", failure=failure, channels=rules, schedule=plan)
     here.record("going", "running")
     page = Page(written(here))
     assert "3 jobs, 1 failing, 1 running" in page.text

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cronguard.core import schedule
-from cronguard.core.model import Schedule, Watch
+from cronguard.core.model import Expectations, Schedule, Watch
 from cronguard.core.schedule import judge, late_since, occurrences, overrun
 
 ZONES = ("UTC", "Europe/Oslo", "America/New_York", "Australia/Lord_Howe")
@@ -120,7 +120,7 @@ def test_a_look_within_the_hour_that_comes_twice(zone, day, cron):
 
 
 def watched(cron="0 6 * * *", zone="UTC", since="2026-11-20T00:00", grace=300.0):
-    return Watch("job", schedule=Schedule(cron, zone, grace), judged_until=utc(since))
+    return Watch("job", Expectations(cron, zone, grace), judged_until=utc(since))
 
 
 def missed_by(watch, starts, now):
@@ -231,7 +231,9 @@ def test_judging_is_the_best_matching_and_the_same_at_any_pace(starts, grace, lo
         if found:
             total += found.number
             watch = watch._replace(judged_until=found.judged_until, seen_until=found.seen_until)
-    due = list(occurrences(watch.schedule, utc("2026-11-20T11:59"), end - timedelta(seconds=grace)))
+    due = list(
+        occurrences(watch.expected.plan, utc("2026-11-20T11:59"), end - timedelta(seconds=grace))
+    )
     assert total == len(due) - most_met(due, starts, grace)
 
 

@@ -15,7 +15,8 @@ from support.processes import Place
 from cronguard import guard
 from cronguard.core.clock import new_id, rfc3339
 from cronguard.core.errors import ChannelError
-from cronguard.core.model import AlertRule, Outcome, Owner, Run, Schedule, Settlement
+from cronguard.core.expectations import statements
+from cronguard.core.model import ChannelRule, Outcome, Owner, Run, Settlement
 from cronguard.process.identity import current_owner
 from cronguard.runtime.check import check
 from cronguard.runtime.composition import installed
@@ -25,7 +26,7 @@ from cronguard.settings.loading import ChannelSettings, Settings
 from cronguard.stores.sqlite.store import SQLiteStore
 from cronguard.testing import FrozenClock, MemoryStore
 
-TOLD = (AlertRule("console"),)
+TOLD = (ChannelRule("console"),)
 
 
 @pytest.fixture
@@ -40,6 +41,10 @@ def place(tmp_path):
 
 def declare(folder, text):
     (folder / "cronguard.toml").write_text(text)
+
+
+def expected(cron, zone="UTC"):
+    return statements("settings", schedule=cron, timezone=zone, grace=0.0)
 
 
 def problems(done):
@@ -160,9 +165,9 @@ def test_a_schedule_in_an_unknown_zone_is_not_expected(here):
 
 def test_a_schedule_that_only_another_host_understands(store, clock):
     """It is a problem, by name, and all other jobs are checked."""
-    store.declare("a", Schedule("0 * * * *", "Mars/Olympus", 0.0))
-    store.declare("b", Schedule("a later version's", "UTC", 0.0))
-    store.declare("c", Schedule("0 * * * *", "UTC", 0.0))
+    store.declare("a", expected("0 * * * *", "Mars/Olympus"))
+    store.declare("b", expected("a later version's", "UTC"))
+    store.declare("c", expected("0 * * * *", "UTC"))
     clock.advance(3600)
     found = look(store, clock).problems
     assert [problem.job for problem in found] == ["a", "b", "c"]
@@ -188,7 +193,7 @@ def test_an_alert_that_does_not_go_out_is_a_problem(here):
     """It waits, and check says where."""
     here.setenv("CRONGUARD_CHANNELS", "webhook")
     here.setenv("CRONGUARD_WEBHOOK_URL", "http://127.0.0.1:1/")
-    here.record("nightly", "failure", "failure", rules=(AlertRule("webhook"),))
+    here.record("nightly", "failure", "failure", channels=(ChannelRule("webhook"),))
     done = here("check", "--json")
     assert (done.returncode, problems(done)) == (
         1,
@@ -203,11 +208,11 @@ def test_what_is_wrong_is_told_in_words(store, clock):
     store.finish_run(run, Outcome("success", clock(), 1.0), started=True)
     worked = clock()
     for _ in range(3):
-        run = begin(store, clock, rules=(AlertRule("console", 3),))
+        run = begin(store, clock, channels=(ChannelRule("console", 3),))
         store.finish_run(run, Outcome("failure", clock(), 1.0), started=True)
 
     def notified(dispatcher):
-        found = check(store, dispatcher, {}, rules_for=lambda _job: TOLD, now=clock())
+        found = check(store, dispatcher, {}, channels_for=lambda _job: TOLD, now=clock())
         return [(each.kind, each.message, each.since) for each in found.problems]
 
     failing = ("failing", f"3 failures in a row; last worked at {worked:%F %T} UTC", worked)
@@ -234,11 +239,11 @@ def test_an_alert_is_tried_when_it_is_due_and_no_sooner(store, clock):
 
 def test_problems_are_sorted_by_job(store, clock):
     """Not by what is wrong, so that each job is read about in one place."""
-    begin(store, clock, "a", max_runtime=60.0)
+    begin(store, clock, "a", stated=statements(max_runtime=60.0))
     for _ in range(2):
         run = begin(store, clock, "b")
         store.finish_run(run, Outcome("failure", clock(), 1.0), started=True)
-    begin(store, clock, "c", max_runtime=60.0)
+    begin(store, clock, "c", stated=statements(max_runtime=60.0))
     clock.advance(61)
     assert [each.job for each in look(store, clock).problems] == ["a", "b", "c"]
 
@@ -294,7 +299,7 @@ def store(request, clock, tmp_path):
 
 def look(store, clock, configured=None):
     dispatcher = Dispatcher(store, ("console",), lambda _name: Silent())
-    return check(store, dispatcher, configured or {}, rules_for=lambda _job: TOLD, now=clock())
+    return check(store, dispatcher, configured or {}, channels_for=lambda _job: TOLD, now=clock())
 
 
 def begin(store, clock, job="nightly", **changes):
@@ -305,7 +310,7 @@ def begin(store, clock, job="nightly", **changes):
 
 def test_a_run_that_goes_on_is_told_at_each_step(store, clock):
     """At once, twice, four and eight times its max_runtime, and no more."""
-    begin(store, clock, max_runtime=600.0)
+    begin(store, clock, stated=statements(max_runtime=600.0))
     notified = []
     for minute in range(1, 101):
         clock.advance(60)
@@ -317,7 +322,9 @@ def test_a_run_that_goes_on_is_told_at_each_step(store, clock):
 
 def test_a_run_elsewhere_is_left_until_its_lease_is_over(store, clock):
     """Another host's: only its lease tells, and then it is crashed, not overrun."""
-    run = begin(store, clock, owner=Owner("other", 1, "elsewhere", "1"), max_runtime=60.0)
+    run = begin(
+        store, clock, owner=Owner("other", 1, "elsewhere", "1"), stated=statements(max_runtime=60.0)
+    )
     clock.advance(80)
     assert [p.kind for p in look(store, clock).problems] == ["overrun"]
     clock.advance(11)
@@ -328,8 +335,8 @@ def test_a_run_elsewhere_is_left_until_its_lease_is_over(store, clock):
 def test_many_checks_at_once_tell_once(tmp_path, clock):
     """Sixteen hosts look at the same moment: one alert for what was missed, one for the overrun."""
     store = SQLiteStore(tmp_path / "log.db", clock=clock)
-    begin(store, clock, "slow", max_runtime=60.0)
-    store.declare("nightly", Schedule("0 * * * *", "UTC", 0.0))
+    begin(store, clock, "slow", stated=statements(max_runtime=60.0))
+    store.declare("nightly", expected("0 * * * *", "UTC"))
     clock.advance(3600 * 5)
     gate = threading.Barrier(16)
 
@@ -367,7 +374,7 @@ def test_a_skipped_start_is_no_missed_one(store, clock):
     plan = {"nightly": {"schedule": "0 * * * *", "grace": 60.0}}
     look(store, clock, plan)
     clock.advance(60)
-    begin(store, clock, max_runtime=None)
+    begin(store, clock, stated=statements(max_runtime=None))
     while clock().minute:
         clock.advance(60)
     skipped = begin(store, clock)
@@ -383,7 +390,7 @@ def test_many_starts_are_read_page_by_page(store, clock, monkeypatch):
     look(store, clock, plan)
     for _ in range(24):
         clock.advance(600)
-        begin(store, clock, overlap="allow", max_runtime=None)
+        begin(store, clock, overlap="allow", stated=statements(max_runtime=None))
     clock.advance(120)
     assert look(store, clock, plan).ok
 
@@ -437,7 +444,7 @@ def test_none_turns_the_overrun_off(tmp_path):
     store = SQLiteStore(tmp_path / "log.db")
     runtime = Runtime(Settings(store=store, channels=(ChannelSettings("log", "log"),)), store)
     with installed(runtime), guard(job="slow", max_runtime=None):
-        assert store.watches()[0].max_runtime is None
+        assert store.watches()[0].expected.max_runtime is None
     runtime.close()
     store.close()
 

@@ -9,7 +9,7 @@ import pytest
 from support.record import Gate
 
 from cronguard.core.errors import ChannelError, PluginError, SecretError, StoreError
-from cronguard.core.model import AlertRule, Failure, Outcome, Owner, Run
+from cronguard.core.model import ChannelRule, Failure, Outcome, Owner, Run
 from cronguard.runtime import delivery
 from cronguard.runtime.delivery import Dispatcher, backoff, settlement_for
 from cronguard.testing import FrozenClock, MemoryStore, RecordingChannel
@@ -40,9 +40,9 @@ class Office:
 
     def fail(self, job="nightly", *, channels=None):
         """Record a failed run, which owes an alert to every channel."""
-        rules = tuple(AlertRule(name, 1, 1) for name in channels or self.channels)
+        rules = tuple(ChannelRule(name, 1, 1) for name in channels or self.channels)
         now = datetime.now(UTC)
-        run = Run(f"{job}-{time.monotonic_ns()}", job, now, Owner("host", 1), rules=rules)
+        run = Run(f"{job}-{time.monotonic_ns()}", job, now, Owner("host", 1), channels=rules)
         self.store.start_run(run, is_dead=lambda owner: False)
         outcome = Outcome("failure", now, 1.0, Failure("ValueError"))
         assert self.store.finish_run(run, outcome, started=True).alerts_due

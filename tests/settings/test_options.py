@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cronguard.core.errors import ConfigError
-from cronguard.core.model import Schedule
+from cronguard.core.expectations import overlay, statements
+from cronguard.core.model import Expectations, Statement
 from cronguard.settings import options
 from cronguard.settings.options import (
     CHECKS,
@@ -177,6 +178,10 @@ def test_options_are_normalised_and_only_given_ones_come_back():
     assert check_options({"schedule": "@daily"}) == {"schedule": "0 0 * * *"}
 
 
+def expected_of(job):
+    return overlay(Expectations(), job.stated)
+
+
 def test_none_means_not_given_but_for_max_runtime():
     """None leaves an option to the settings; max_runtime=None turns the overrun alert off."""
     absent = dict.fromkeys(["job", "realert_every", "channels", "schedule", "runbook"])
@@ -188,17 +193,34 @@ def test_defaults_are_the_documented_ones():
     """A job of which nothing is said gets the defaults of the specification."""
     assert resolve_job({"job": "nightly"}, {}) == JobConfig(
         job="nightly",
-        threshold=2,
-        realert_every=None,
+        stated=statements(
+            schedule=None,
+            timezone="UTC",
+            grace=300.0,
+            max_runtime=1800.0,
+            threshold=2,
+            realert_every=None,
+            notify_recovery=False,
+            runbook=None,
+        ),
         channels=None,
         overlap="skip",
-        max_runtime=1800.0,
-        schedule=None,
-        notify_recovery=False,
         ignore=(),
-        runbook=None,
         test_mode=False,
     )
+
+
+def test_a_command_states_what_it_is_given():
+    """Nothing but its own options and the job's settings, each with where it comes from."""
+    job = resolve_job({"job": "j", "threshold": 3}, {"grace": 5.0, "threshold": 9}, "command")
+    assert job.stated == (
+        Statement("grace", 5.0, "settings"),
+        Statement("threshold", 3, "command"),
+    )
+    assert resolve_job({"job": "j"}, {}, "command").stated == ()
+    given = check_options({"schedule": "none", "threshold": "default"}, from_file=True)
+    taken_back = resolve_job({"job": "j", **given}, {"schedule": "0 6 * * *"}, "command")
+    assert taken_back.stated == statements("command", schedule=None, threshold=2)
 
 
 def test_argument_beats_settings_beats_default():
@@ -206,18 +228,27 @@ def test_argument_beats_settings_beats_default():
     configured = check_options(
         {"threshold": 7, "realert_every": 4, "runbook": "https://a.example/", "max_runtime": 5}
     )
-    job = resolve_job({"job": "j", "threshold": 3, "realert_every": None}, configured)
-    assert (job.threshold, job.realert_every, job.runbook) == (3, 4, "https://a.example/")
-    assert job.max_runtime == 5.0
-    assert resolve_job({"job": "j", "max_runtime": None}, configured).max_runtime is None
-    assert resolve_job({"job": "j"}, {"max_runtime": None}).max_runtime is None
+    job = resolve_job(
+        check_options({"job": "j", "threshold": 3, "realert_every": None}), configured
+    )
+    assert expected_of(job) == Expectations(
+        threshold=3, realert_every=4, runbook="https://a.example/", max_runtime=5.0
+    )
+    assert {each.name: each.origin for each in job.stated} == {
+        **dict.fromkeys(Expectations._fields, "code"),
+        **dict.fromkeys(["realert_every", "runbook", "max_runtime"], "settings"),
+    }
+    for given_here, in_settings in ({"max_runtime": None}, configured), ({}, {"max_runtime": None}):
+        job = resolve_job({"job": "j", **given_here}, in_settings)
+        assert expected_of(job).max_runtime is None
 
 
 def test_schedule_is_put_together_from_both_places():
     """Cron line, time zone and grace may come from different places; alone they do nothing."""
     job = resolve_job({"job": "j", "schedule": "0 6 * * *"}, {"timezone": "Europe/Oslo"})
-    assert job.schedule == Schedule("0 6 * * *", "Europe/Oslo", 300.0)
-    assert resolve_job({"job": "j", "grace": 4.0}, {"timezone": "Europe/Oslo"}).schedule is None
+    assert expected_of(job).plan == ("0 6 * * *", "Europe/Oslo", 300.0)
+    job = resolve_job({"job": "j", "grace": 4.0}, {"timezone": "Europe/Oslo"})
+    assert expected_of(job).plan is None
 
 
 def test_resolved_options_pickle():
@@ -298,8 +329,9 @@ def test_every_public_keyword_is_checked():
     """JobOptions, the checks and JobConfig speak of the same options."""
     keywords = set(get_type_hints(JobOptions, vars(options)))
     assert keywords == set(CHECKS)
-    in_settings_only = {"heartbeat_url"}
-    assert set(JobConfig._fields) == keywords - {"timezone", "grace"} | in_settings_only
+    assert set(JobConfig._fields) - {"stated", "heartbeat_url"} == keywords - {
+        *Expectations._fields
+    }
 
 
 def test_plain_options_load_nothing_heavy():

@@ -10,14 +10,14 @@ import pytest
 from support.planted import PLANTED, TEXTS, leaks
 
 from cronguard.core.errors import ConfigError
-from cronguard.core.model import AlertRule, SecretRef
+from cronguard.core.model import ChannelRule, SecretRef
 from cronguard.settings.loading import (
     ChannelSettings,
     Settings,
     channel_named,
+    channel_rules,
     check_overrides,
     load_settings,
-    rules_for,
 )
 from cronguard.settings.options import resolve_job
 
@@ -558,18 +558,18 @@ def test_channels_that_are_not_listed_stay_ready_for_jobs_that_name_them(load):
     channels = loaded.settings.channels
     assert {channel.name for channel in channels} == {"log", "pager", "slack", "console"}
     job = resolve_job({"job": "j", "threshold": 3, "notify_recovery": True}, {})
-    assert rules_for(job, channels) == (AlertRule("log", 3, None, True),)
+    assert channel_rules(job, channels) == (ChannelRule("log"),)
     job = resolve_job({"job": "j", "realert_every": 7, "channels": ("pager", "slack")}, {})
-    assert set(rules_for(job, channels)) == {AlertRule("pager", 5, 2), AlertRule("slack", 2, 7)}
+    assert set(channel_rules(job, channels)) == {ChannelRule("pager", 5, 2), ChannelRule("slack")}
     job = resolve_job({"job": "j", "channels": ("nowhere",)}, {})
-    assert rules_for(job, channels) == (AlertRule("log", 2),), "somebody is told"
+    assert channel_rules(job, channels) == (ChannelRule("log"),), "somebody is notified"
 
 
 def test_a_channels_own_never_beats_the_jobs_repetition(load):
     """realert_every = "never" for one channel, whatever the job says."""
     loaded = load('[channel.log]\nrealert_every = "never"\n')
     job = resolve_job({"job": "j", "realert_every": 3}, {})
-    assert rules_for(job, loaded.settings.channels) == (AlertRule("log", 2, None),)
+    assert channel_rules(job, loaded.settings.channels) == (ChannelRule("log", None, 0),)
 
 
 def test_channel_objects_from_code(load):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.planted import TEXTS, leaks
 
 from cronguard.core.errors import ConfigError
-from cronguard.settings.loading import Loaded, check_overrides, load_settings, rules_for
+from cronguard.settings.loading import Loaded, channel_rules, check_overrides, load_settings
 from cronguard.settings.options import resolve_job
 
 KEYS = (
@@ -119,7 +119,7 @@ def check(loaded):
     assert found.channels[0].default
     assert 0 < found.store_timeout <= 60
     for name, options in found.jobs.items():
-        assert rules_for(resolve_job({"job": name}, options), found.channels)
+        assert channel_rules(resolve_job({"job": name}, options), found.channels)
     shown = (*problems, *warnings, repr(found), str(found.sources))
     assert not leaks(*shown)
     assert not leaks(pickle.dumps(found).decode("latin-1"))

@@ -15,15 +15,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from cronguard.core.clock import new_id
 from cronguard.core.errors import StoreConfigError, StoreError
+from cronguard.core.expectations import statements
 from cronguard.core.model import (
-    AlertRule,
+    ChannelRule,
+    Expectations,
     Failure,
     JobState,
     Outcome,
     Overrun,
     Owner,
     Run,
-    Schedule,
     Settlement,
 )
 from cronguard.stores.spool import database, store
@@ -43,7 +44,7 @@ from cronguard.testing import MemoryStore, StoreContract
 HERE = Owner("host", 1, "space", "1")
 KILLED = Owner("host", 2, "space", "1")
 THERE = Owner("other", 1, "other space", "1")
-TOLD = AlertRule("slack")
+TOLD = ChannelRule("slack")
 
 
 class Remote(MemoryStore):
@@ -253,12 +254,12 @@ def test_the_streak_goes_on_from_what_was_last_known(host, remote):
 def test_with_nothing_known_a_failure_alerts_at_once(host, remote):
     """The streak is unknown, so the alert says so; replayed, it is not made again."""
     remote.down()
-    host.play("failure", "failure", rules=(TOLD._replace(threshold=3),))
+    host.play("failure", "failure", channels=(TOLD._replace(threshold=3),))
     (alert,) = host.deliver()
     assert (alert["degraded"], alert["consecutive_failure_count"]) == (True, None)
     assert (alert["threshold"], alert["last_success_at"]) == (3, None)
     remote.up()
-    host.play("failure", "failure", rules=(TOLD._replace(threshold=3),))
+    host.play("failure", "failure", channels=(TOLD._replace(threshold=3),))
     assert history(remote)[-1] == ("failure", 4)
     assert len(host.deliver()) == 1
 
@@ -275,14 +276,14 @@ def test_an_incident_announced_before_is_not_announced_again(host, remote):
 
 def test_a_recovery_is_told_once(host, remote):
     """By the host that saw it, while the store was out of reach."""
-    rules = (TOLD._replace(notify_recovery=True),)
-    host.play("failure", "failure", rules=rules)
+    rules = {"stated": statements(notify_recovery=True)}
+    host.play("failure", "failure", **rules)
     host.deliver()
     remote.down()
-    host.play("success", rules=rules)
+    host.play("success", **rules)
     assert [alert["kind"] for alert in host.deliver()] == ["failing", "recovered"]
     remote.up()
-    host.play("success", rules=rules)
+    host.play("success", **rules)
     assert len(host.deliver()) == 2
 
 
@@ -495,8 +496,7 @@ def test_a_check_finds_what_was_killed_here_meanwhile(host, remote):
 
 def test_a_start_that_only_this_host_knows_is_no_missed_one(host, remote):
     """The run goes on, or its end waits here; the store has heard of neither."""
-    plan = Schedule("0 6 * * *")
-    host.play("success", schedule=plan)
+    host.play("success", stated=statements(schedule="0 6 * * *"))
     remote.down()
     host.play("failure")
     going, _ = host.begin()
@@ -527,14 +527,14 @@ def test_alerts_that_wait_here_are_counted(host, remote):
 def test_an_overrun_is_told_from_here(host, remote):
     """Once a step, degraded, with the job's last known state."""
     host.play("failure")
-    run, _ = host.begin(max_runtime=1.0)
+    run, _ = host.begin(stated=statements(max_runtime=1.0))
     remote.down()
     for _ in range(2):
         assert host.store.announce_overrun(Overrun(run.run_id, "nightly", 1, 1.5, "slow"), (TOLD,))
     (alert,) = host.deliver()
     assert (alert["kind"], alert["degraded"], alert["error_message"]) == ("overrun", True, "slow")
     assert (alert["consecutive_failure_count"], alert["host"]) == (1, "host")
-    other, _ = host.begin(job="other", max_runtime=1.0)
+    other, _ = host.begin(job="other", stated=statements(max_runtime=1.0))
     assert host.store.announce_overrun(Overrun(other.run_id, "other", 1, 1.5, "slow"), (TOLD,))
     assert host.deliver()[-1]["consecutive_failure_count"] == 0
     host.end(run, "failure")
@@ -544,8 +544,8 @@ def test_an_overrun_is_told_from_here(host, remote):
 
 def test_an_overrun_told_from_here_is_not_told_again(host, remote):
     """Neither it nor an earlier step once the store is back; a later step and others are."""
-    run, _ = host.begin(max_runtime=1.0)
-    pager = AlertRule("pager")
+    run, _ = host.begin(stated=statements(max_runtime=1.0))
+    pager = ChannelRule("pager")
     remote.down()
     host.store.announce_overrun(Overrun(run.run_id, "nightly", 2, 2.5, "slow"), (TOLD,))
     remote.up()
@@ -750,8 +750,8 @@ def test_values_survive_the_disk():
     """Every field of a run, an outcome and a state, empty and full."""
     now = datetime.now(UTC)
     full = Run(
-        *(new_id(), "job", now, HERE, (TOLD, AlertRule("p", 5, 2, notify_recovery=True)), "allow"),
-        *(12.5, 60.0, Schedule("0 6 * * *", "Europe/Oslo", 5.0), "https://example.org", True),
+        *(new_id(), "job", now, HERE, (TOLD, ChannelRule("p", 5, 2))),
+        *(statements(**Expectations("0 6 * * *", threshold=3)._asdict()), "allow", 12.5, True),
     )
     for run in (full, Run(new_id(), "job", now, Owner("h", 1))):
         assert run_of(run_text(run)) == run
@@ -760,16 +760,18 @@ def test_values_survive_the_disk():
         Outcome("crashed", now),
     ):
         assert outcome_of(outcome_text(outcome)) == outcome
-    for state in (JobState(), JobState(3, "id", frozenset({"b", "a"}), now, "run", now)):
+    for state in (
+        JobState(),
+        JobState(3, "id", frozenset({"b", "a"}), now, "run", now, Expectations(grace=5.0)),
+    ):
         assert state_of(state_text(state)) == state
 
 
 def test_what_a_later_version_kept_can_be_read():
     """Facts that this version knows nothing of are passed over, wherever they stand."""
-    plan = Schedule("0 6 * * *", "Europe/Oslo", 300.0)
-    run = Run(new_id(), "nightly", datetime.now(UTC), HERE, (TOLD,), schedule=plan)
+    run = Run(new_id(), "nightly", datetime.now(UTC), HERE, (TOLD,), statements(threshold=3))
     facts = json.loads(run_text(run))
-    for each in (facts, facts["owner"], facts["rules"][0], facts["schedule"]):
+    for each in (facts, facts["owner"], facts["channels"][0], facts["stated"][0]):
         each["later"] = 1
     assert run_of(json.dumps(facts)) == run
     outcome = Outcome("failure", datetime.now(UTC), 0.5, Failure("ValueError"))

@@ -13,7 +13,7 @@ from support.stack.install import programs
 
 from cronguard.core.clock import new_id
 from cronguard.core.errors import ConfigError, StoreConfigError
-from cronguard.core.model import AlertRule, Failure, Outcome, Owner, Run
+from cronguard.core.model import ChannelRule, Failure, Outcome, Owner, Run
 from cronguard.stores.server.postgres import PostgresStore
 from cronguard.stores.server.schema import SCHEMA_VERSION, migration_file_name, migration_sql
 
@@ -123,7 +123,7 @@ def install_old(database, kind, rows):
 
 
 def fail(store, job, **changes):
-    run = Run(new_id(), job, datetime.now(UTC), Owner("h", 1), rules=(AlertRule("told"),))
+    run = Run(new_id(), job, datetime.now(UTC), Owner("h", 1), channels=(ChannelRule("told"),))
     run = run._replace(**changes)
     store.start_run(run, is_dead=lambda _: False)
     outcome = Outcome("failure", datetime.now(UTC), 1.0, Failure("ValueError"))

@@ -7,7 +7,8 @@ import pytest
 from support import crowd
 
 from cronguard.core.clock import new_id
-from cronguard.core.model import AlertRule, Failure, Outcome, Owner, Run, Schedule
+from cronguard.core.expectations import statements
+from cronguard.core.model import ChannelRule, Failure, Outcome, Owner, Run
 from cronguard.runtime.check import check
 from cronguard.runtime.delivery import Dispatcher
 from cronguard.stores.server.postgres import PostgresStore
@@ -20,7 +21,7 @@ FAILED = Failure("ValueError")
 
 def run_of(job, host, **changes):
     owner = Owner(host, 1, f"space of {host}", "1")
-    run = Run(new_id(), job, datetime.now(UTC), owner, rules=(AlertRule("told", 2),))
+    run = Run(new_id(), job, datetime.now(UTC), owner, channels=(ChannelRule("told", 2),))
     return run._replace(**changes)
 
 
@@ -97,10 +98,10 @@ def test_two_hosts_finding_the_same_dead_run(hosts):
     def work(trial, number, store):
         job = f"job{trial}"
         if number == 0:
-            gone = run_of(job, "gone", lease=0.0, rules=(AlertRule("told", 1),))
+            gone = run_of(job, "gone", lease=0.0, channels=(ChannelRule("told", 1),))
             store.start_run(gone, is_dead=lambda _: False)
         barrier.wait(60)
-        run = run_of(job, f"host{number}", overlap="allow", rules=(AlertRule("told", 1),))
+        run = run_of(job, f"host{number}", overlap="allow", channels=(ChannelRule("told", 1),))
         return store.start_run(run, is_dead=lambda _: False).consecutive_failure_count
 
     barrier = threading.Barrier(2)
@@ -111,7 +112,7 @@ def test_two_hosts_finding_the_same_dead_run(hosts):
 def test_two_hosts_claiming_at_the_same_instant(hosts):
     """Every alert is handed out once."""
     for trial in range(100):
-        run = run_of(f"job{trial}", "host", rules=(AlertRule("told", 1),))
+        run = run_of(f"job{trial}", "host", channels=(ChannelRule("told", 1),))
         hosts[0].start_run(run, is_dead=lambda _: False)
         fail(hosts[0], run)
 
@@ -134,16 +135,16 @@ class Silent:
 def test_two_hosts_checking_at_the_same_instant(hosts):
     """What was missed and what goes on too long is told once, and sent once, each time."""
     for number in range(5):
-        hosts[0].declare(f"due{number}", Schedule("0 * * * *", "UTC", 0.0))
-        run = run_of(f"slow{number}", "host", max_runtime=60.0, lease=3000.0)
+        hosts[0].declare(f"due{number}", statements(schedule="0 * * * *", grace=0.0))
+        run = run_of(f"slow{number}", "host", stated=statements(max_runtime=60.0), lease=3000.0)
         hosts[0].start_run(run, is_dead=lambda _: False)
     begin = datetime.now(UTC)
 
     def work(trial, number, store):
         dispatcher = Dispatcher(store, ("told",), lambda _name: Silent())
         now = begin + timedelta(hours=5 + trial)
-        rules = (AlertRule("told"),)
-        return check(store, dispatcher, {}, rules_for=lambda _job: rules, now=now).attempts
+        rules = (ChannelRule("told"),)
+        return check(store, dispatcher, {}, channels_for=lambda _job: rules, now=now).attempts
 
     trials = together(hosts, work, 4)
     sent = [attempt.delivery.alert_id for trial in trials for found in trial for attempt in found]

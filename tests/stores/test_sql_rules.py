@@ -11,7 +11,8 @@ from support.streak_model import StreakMachine
 
 from cronguard.core.alert_rule import decide
 from cronguard.core.clock import new_id
-from cronguard.core.model import AlertRule, Failure, JobState, Outcome, Owner, Run
+from cronguard.core.expectations import alert_rules
+from cronguard.core.model import ChannelRule, Expectations, Failure, JobState, Outcome, Owner, Run
 from cronguard.core.payload import build, encode
 from cronguard.stores.server.postgres import PostgresStore
 from cronguard.stores.server.values import outcome_json, run_json
@@ -21,13 +22,12 @@ pytestmark = pytest.mark.one_python
 CHANNELS = ("slack", "pager", "mail.team")
 MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
-RULE_SETS = st.lists(
+CHANNEL_SETS = st.lists(
     st.builds(
-        AlertRule,
+        ChannelRule,
         st.sampled_from(CHANNELS),
-        st.integers(1, 6),
-        st.none() | st.integers(1, 4),
-        st.booleans(),
+        st.none() | st.integers(1, 6),
+        st.none() | st.integers(0, 4),
     ),
     max_size=3,
     unique_by=lambda rule: rule.channel,
@@ -39,6 +39,13 @@ STATES = st.builds(
     st.frozensets(st.sampled_from(CHANNELS)),
     st.none() | MOMENTS,
     st.none() | st.uuids().map(str),
+    expected=st.builds(
+        Expectations,
+        threshold=st.integers(1, 6),
+        realert_every=st.none() | st.integers(1, 4),
+        notify_recovery=st.booleans(),
+        runbook=st.none() | st.just("https://example.org/r?a=1&b=ø"),
+    ),
 )
 FAILURES = st.builds(Failure, TEXT.filter(bool), *[st.none() | TEXT] * 3)
 OUTCOMES = st.builds(
@@ -66,8 +73,7 @@ def decisions(draw):
         "nightly.export",
         draw(MOMENTS),
         Owner(draw(TEXT), 7),
-        rules=tuple(draw(RULE_SETS)),
-        runbook=draw(st.none() | st.just("https://example.org/r?a=1&b=ø")),
+        channels=tuple(draw(CHANNEL_SETS)),
         test_mode=draw(st.booleans()),
     )
     notified = draw(st.just([]) | st.lists(st.sampled_from(CHANNELS), unique=True))
@@ -96,12 +102,14 @@ def test_every_decision_is_the_same_in_sql(db, examples):
 
 def check_decision(db, case):
     state, run, outcome, snoozed, late, notified = case
-    request = run_json(run) | ({"told": notified} if notified else {})
+    request = run_json(run) | ({"notified": notified} if notified else {})
     db.execute("delete from cronguard_alerts where true")
     db.execute("delete from cron_execution_logs where true")
     db.execute("delete from cronguard_jobs where true")
     db.execute(
-        "insert into cronguard_jobs values (%s, %s, %s, %s, %s, %s, %s)",
+        "insert into cronguard_jobs (job, consecutive_failure_count, incident_id, announced,"
+        " last_success_at, last_counted_run, snoozed_until, threshold, realert_every,"
+        " notify_recovery, runbook) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             run.job,
             state.consecutive_failure_count,
@@ -110,6 +118,7 @@ def check_decision(db, case):
             state.last_success_at,
             state.last_counted_run,
             datetime.now(UTC) + timedelta(hours=1) if snoozed else None,
+            *state.expected[4:],
         ),
     )
     db.execute("select cronguard_insert_running(%s)", (Jsonb(run_json(run)),))
@@ -124,7 +133,7 @@ def check_decision(db, case):
         outcome,
         job=run.job,
         run_id=run.run_id,
-        rules=run.rules,
+        rules=alert_rules(run.channels, state.expected),
         snoozed=snoozed,
         late=late,
         test_mode=run.test_mode,

@@ -15,7 +15,8 @@ import vcr
 from support.stack.gateway import token
 
 from cronguard.core.errors import StoreConfigError
-from cronguard.core.model import AlertRule, Failure, Outcome, Owner, Run, Schedule, Settlement
+from cronguard.core.expectations import statements
+from cronguard.core.model import ChannelRule, Failure, Outcome, Owner, Run, Schedule, Settlement
 from cronguard.stores.server.supabase import SupabaseStore
 
 pytestmark = pytest.mark.one_python
@@ -79,8 +80,10 @@ def run(number, **changes):
         JOB,
         at,
         Owner("worker-1", 42, "space-a", "7"),
-        rules=(AlertRule("slack", 2, None, notify_recovery=True),),
-        runbook="https://wiki.example/reminder",
+        channels=(ChannelRule("slack"),),
+        stated=statements(
+            threshold=2, notify_recovery=True, runbook="https://wiki.example/reminder"
+        ),
     )
     return made._replace(**changes)
 

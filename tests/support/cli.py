@@ -11,13 +11,13 @@ from pathlib import Path
 
 from cronguard.cli import main
 from cronguard.core.clock import new_id
-from cronguard.core.model import AlertRule, Failure, Outcome, Run
+from cronguard.core.model import ChannelRule, Failure, Outcome, Run
 from cronguard.process import log
 from cronguard.process.identity import current_owner
 from cronguard.stores.sqlite.store import SQLiteStore
 
 PATIENCE = 60
-TOLD = (AlertRule("console"),)
+TOLD = (ChannelRule("console"),)
 
 
 class Cli:
@@ -126,11 +126,13 @@ class Here:
         finally:
             store.close()
 
-    def record(self, job, *statuses, failure=None, rules=TOLD, **run):
+    def record(self, job, *statuses, failure=None, channels=TOLD, **run):
         """Rows of a job, oldest first: ended runs, or ``"running"``."""
         with self.store() as store:
             for status in statuses:
-                row = Run(new_id(), job, datetime.now(UTC), current_owner(), rules=rules, **run)
+                row = Run(
+                    new_id(), job, datetime.now(UTC), current_owner(), channels=channels, **run
+                )
                 store.start_run(row, is_dead=lambda _: False)
                 if status != "running":
                     error = (failure or Failure("ValueError")) if status == "failure" else None

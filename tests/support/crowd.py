@@ -44,9 +44,9 @@ def _fail(store, number):
     from datetime import UTC, datetime
 
     from cronguard.core.clock import new_id
-    from cronguard.core.model import AlertRule, Failure, Outcome, Owner, Run
+    from cronguard.core.model import ChannelRule, Failure, Outcome, Owner, Run
 
-    owner, rules = Owner("host", number, f"space {number}"), (AlertRule("told", 2),)
+    owner, rules = Owner("host", number, f"space {number}"), (ChannelRule("told"),)
     run = Run(new_id(), "crowded", datetime.now(UTC), owner, rules, overlap="allow")
     store.start_run(run, is_dead=lambda _: False)
     outcome = Outcome("failure", datetime.now(UTC), 0.1, Failure("ValueError"))

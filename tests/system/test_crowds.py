@@ -23,7 +23,7 @@ from cronguard.stores.server.supabase import SupabaseStore
 from cronguard.stores.sqlite.store import SQLiteStore
 
 JOBS = ("a", "b", "c")
-RULES = (AlertRule("slack", 2, None, True), AlertRule("pager", 3, 2, False))
+RULES = (AlertRule("slack", 2, None, True), AlertRule("pager", 3, 2, True))
 
 CROWD = """
 import json, os, random, signal, sys, time
@@ -31,7 +31,8 @@ from datetime import UTC, datetime
 from cronguard.process.identity import current_owner, is_dead
 from cronguard.core.errors import StoreError
 from cronguard.core.clock import new_id
-from cronguard.core.model import AlertRule, Failure, Outcome, Run
+from cronguard.core.expectations import statements
+from cronguard.core.model import ChannelRule, Failure, Outcome, Run
 
 kind, place, seconds, seed = sys.argv[1], json.loads(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
 if kind == "sqlite":
@@ -42,7 +43,8 @@ elif kind == "supabase":
 else:
     from cronguard.stores.server.postgres import PostgresStore as Store
 chance = random.Random(seed)
-rules = (AlertRule("slack", 2, None, True), AlertRule("pager", 3, 2, False))
+channels = (ChannelRule("slack"), ChannelRule("pager", 3, 2))
+stated = statements(notify_recovery=True)
 
 
 def live(seed):
@@ -54,8 +56,8 @@ def live(seed):
         lease = 90.0
         if chance.random() < 0.2:  # as from another host, with a lease that is soon over
             here, lease = here._replace(space=f"host {os.getpid()}"), 0.05
-        run = Run(new_id(), chance.choice("abc"), datetime.now(UTC), here, rules, lease=lease,
-                  overlap=chance.choice(["skip", "allow"]))
+        run = Run(new_id(), chance.choice("abc"), datetime.now(UTC), here, channels, stated,
+                  lease=lease, overlap=chance.choice(["skip", "allow"]))
         if store.start_run(run, is_dead=is_dead).status == "skipped":
             continue
         time.sleep(chance.choice([0, 0, 0, 0.01, 0.1]))

@@ -409,7 +409,7 @@ def wait_for(condition):
 # --- settings, redaction, logging ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", ["load_settings", "compose", "rules_for", "current_owner"])
+@pytest.mark.parametrize("where", ["load_settings", "compose", "channel_rules", "current_owner"])
 def test_cronguards_own_parts_may_fail(monkeypatch, caplog, where):
     """Whatever raises inside, one line is logged and the job runs."""
     from cronguard.guarding import recording
@@ -417,10 +417,10 @@ def test_cronguards_own_parts_may_fail(monkeypatch, caplog, where):
     def fail(*args, **kwargs):
         raise RuntimeError("secret=hunter2")
 
-    home = {"current_owner": recording, "rules_for": runtime}.get(where, composition)
+    home = {"current_owner": recording, "channel_rules": runtime}.get(where, composition)
     monkeypatch.setattr(home, where, fail)
     monkeypatch.setattr(composition, "_current", None)
-    if where == "rules_for":
+    if where == "channel_rules":
         monkeypatch.setattr(composition, "compose", lambda *_, **__: recorded().runtime)
     elif where == "current_owner":
         monkeypatch.setattr(composition, "_current", recorded().runtime)

@@ -73,7 +73,7 @@ def command(*, quiet: bool, as_json: bool) -> int:
 
 def _check(runtime: Runtime, *, quiet: bool) -> Report:
     from cronguard.runtime.check import Report, check
-    from cronguard.settings.loading import rules_for
+    from cronguard.settings.loading import channel_rules
     from cronguard.settings.options import resolve_job
 
     settings = runtime.settings
@@ -93,7 +93,7 @@ def _check(runtime: Runtime, *, quiet: bool) -> Report:
             runtime.store,
             runtime.dispatcher,
             settings.jobs,
-            rules_for=lambda job: rules_for(
+            channels_for=lambda job: channel_rules(
                 resolve_job({"job": job}, settings.jobs.get(job, {})), settings.channels
             ),
             now=datetime.now(UTC),

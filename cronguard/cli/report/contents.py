@@ -10,6 +10,7 @@ from cronguard.cli.output.facts import error_text, state
 from cronguard.cli.output.lines import plural
 from cronguard.core.alert_rule import is_snoozed
 from cronguard.core.clock import readable
+from cronguard.core.expectations import alert_rules
 from cronguard.core.interfaces import Store
 from cronguard.core.model import AlertRecord, JobStatus, RunRecord, Watch
 from cronguard.core.rendering import duration, plain
@@ -94,8 +95,9 @@ def _section(
     limit: int,
 ) -> Section:
     facts = [("Failures in a row", str(status.consecutive_failure_count))]
-    if watch and watch.rules:
-        described = ", ".join(f"{rule.channel} at {rule.threshold}" for rule in watch.rules)
+    rules = alert_rules(watch.channels, watch.expected) if watch else ()
+    if rules:
+        described = ", ".join(f"{rule.channel} at {rule.threshold}" for rule in rules)
         facts.append(("Tells", described))
     facts.append(("Last success", when(status.last_success_at) or "never"))
     if status.schedule:

@@ -36,7 +36,7 @@ def run_guarded(options: dict[str, Any], command: Sequence[str], *, keep_output:
     ended: Ended | None = None
     try:
         with Child() as child:
-            recording = prepare(Guarded(options))
+            recording = prepare(Guarded(options, "command"))
             recording.start()
             if recording.skipped:
                 return 0

@@ -25,19 +25,20 @@ from cronguard.core.model import (
     Owner,
     Run,
     RunRecord,
-    Schedule,
     Settlement,
     Started,
+    Statement,
     Watch,
 )
 from cronguard.stores.server.schema import SCHEMA_VERSION
 from cronguard.stores.server.values import (
+    channels_of,
     due_json,
     outcome_json,
-    plan_json,
     record_of,
     run_json,
     state_of,
+    statements_json,
     status_of,
     watch_of,
 )
@@ -77,7 +78,9 @@ class FunctionStore:
             answer["consecutive_failure_count"],
             answer["held_by"],
             answer["alerts_due"],
-            state_of(answer.get("state")),
+            (state := state_of(answer.get("state"))),
+            state.expected if state else None,
+            channels_of(answer.get("channels")),
         )
 
     def _judging(
@@ -104,7 +107,7 @@ class FunctionStore:
         request["started"] = started
         request["outcome"] = outcome_json(outcome)
         if notified:
-            request["told"] = sorted(notified)
+            request["notified"] = sorted(notified)
         answer = self._call("cronguard_finish_run", request)
         return Finished(
             answer["consecutive_failure_count"], answer["alerts_due"], state_of(answer.get("state"))
@@ -123,8 +126,8 @@ class FunctionStore:
         answer = self._judging("cronguard_sweep", request, is_dead)
         return [record_of(row) for row in answer["crashed"]]
 
-    def declare(self, job: str, schedule: Schedule) -> None:
-        self._ask("cronguard_declare", job=job, plan=plan_json(schedule))
+    def declare(self, job: str, stated: Sequence[Statement]) -> None:
+        self._ask("cronguard_declare", job=job, stated=statements_json(stated))
 
     def watches(self) -> list[Watch]:
         return [watch_of(row) for row in self._ask("cronguard_watches")]
@@ -139,7 +142,7 @@ class FunctionStore:
                 "cronguard_announce_overrun",
                 run_id=overrun.run_id,
                 alerts=[
-                    {**due_json(each), "louder": later_step_keys(overrun, each.channel)}
+                    {**due_json(each), "later": later_step_keys(overrun, each.channel)}
                     for each in overrun_alerts(overrun, rules)
                 ],
                 elapsed=round(overrun.elapsed, 6),

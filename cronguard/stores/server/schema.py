@@ -8,7 +8,7 @@ from datetime import datetime
 from cronguard.core.errors import ConfigError
 from cronguard.stores.sql import sql_files
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """What ``public.cronguard_schema_version()`` answers after this migration."""
 
 _LEGACY_JOB = "/*legacy job*/ null"

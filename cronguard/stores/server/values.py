@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from cronguard.core.alert_rule import DueAlert
 from cronguard.core.clock import moment, rfc3339
 from cronguard.core.model import (
-    AlertRule,
+    ChannelRule,
+    Expectations,
     Failure,
     JobState,
     JobStatus,
@@ -16,6 +18,8 @@ from cronguard.core.model import (
     Run,
     RunRecord,
     Schedule,
+    Source,
+    Statement,
     Watch,
 )
 from cronguard.stores.server.schema import SCHEMA_VERSION
@@ -23,7 +27,7 @@ from cronguard.stores.server.schema import SCHEMA_VERSION
 
 def run_json(run: Run) -> dict[str, Any]:
     """A run, with everything that a start or a finish says of it."""
-    owner, plan = run.owner, run.schedule
+    owner = run.owner
     return {
         "schema": SCHEMA_VERSION,
         "run_id": run.run_id,
@@ -35,29 +39,32 @@ def run_json(run: Run) -> dict[str, Any]:
         "process_started": owner.started,
         "overlap": run.overlap,
         "lease": run.lease,
-        "rules": [
-            {
-                "channel": rule.channel,
-                "threshold": rule.threshold,
-                "realert_every": rule.realert_every,
-                "notify_recovery": rule.notify_recovery,
-            }
-            for rule in run.rules
-        ],
-        "max_runtime": run.max_runtime,
-        "schedule": plan and plan_json(plan),
-        "runbook": run.runbook,
+        "channels": [each._asdict() for each in run.channels],
+        "stated": statements_json(run.stated),
         "test_mode": run.test_mode,
     }
 
 
-def plan_json(plan: Schedule) -> dict[str, Any]:
-    """A schedule."""
-    return {"cron": plan.cron, "timezone": plan.timezone, "grace": plan.grace}
+def statements_json(stated: Sequence[Statement]) -> dict[str, Any]:
+    """What is stated of a job: name → value and origin."""
+    return {each.name: {"value": each.value, "origin": each.origin} for each in stated}
+
+
+def expected_of(row: Mapping[str, Any]) -> Expectations:
+    """What holds for a job; what a later version has added is passed over."""
+    return Expectations(**{name: row[name] for name in Expectations._fields if name in row})
+
+
+def channels_of(rows: Sequence[Mapping[str, Any]] | None) -> tuple[ChannelRule, ...]:
+    """The channels of a job."""
+    return tuple(
+        ChannelRule(row["channel"], row.get("threshold"), row.get("realert_every"))
+        for row in rows or ()
+    )
 
 
 def due_json(due: DueAlert) -> dict[str, Any]:
-    """An alert that is owed."""
+    """An alert that is due."""
     return {"key": due.key, "channel": due.channel, "threshold": due.threshold}
 
 
@@ -72,18 +79,20 @@ def state_of(row: dict[str, Any] | None) -> JobState | None:
         moment(row["last_success_at"]),
         row["last_counted_run"],
         moment(row["snoozed_until"]),
+        expected_of(row["expected"]),
     )
 
 
 def watch_of(row: dict[str, Any]) -> Watch:
     """What is expected of a job."""
-    plan = row["schedule"]
     return Watch(
         job=row["job"],
-        rules=tuple(AlertRule(**rule) for rule in row["rules"]),
-        schedule=Schedule(**plan) if plan else None,
-        max_runtime=row["max_runtime"],
-        runbook=row["runbook"],
+        expected=expected_of(row["expected"]),
+        sources={
+            name: Source(each["origin"], datetime.fromisoformat(each["since"]))
+            for name, each in row["sources"].items()
+        },
+        channels=channels_of(row["channels"]),
         consecutive_failure_count=row["consecutive_failure_count"],
         last_success_at=moment(row["last_success_at"]),
         snoozed_until=moment(row["snoozed_until"]),

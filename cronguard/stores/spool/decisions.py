@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from cronguard.core.alert_rule import Decision, decide, is_snoozed, overrun_alerts
 from cronguard.core.clock import new_id
+from cronguard.core.expectations import alert_rules, overlay
 from cronguard.core.model import (
     AlertRule,
     Finished,
@@ -38,9 +39,13 @@ def end(
     if row is not None and row[0] is not None:  # it has been kept already
         count = before.consecutive_failure_count if before else None
         return Finished(count, outbox.is_due(db, run.job, now))
-    rules = run.rules if before else tuple(rule._replace(threshold=1) for rule in run.rules)
+    state = before or JobState()
+    state = state._replace(expected=overlay(state.expected, run.stated))
+    rules = alert_rules(run.channels, state.expected)
+    if before is None:  # a failure may be the last of many
+        rules = tuple(rule._replace(threshold=1) for rule in rules)
     decision = decide(
-        before or JobState(),
+        state,
         outcome,
         job=run.job,
         run_id=run.run_id,
@@ -51,7 +56,7 @@ def end(
     )
     # A test that was sent from here is no news of the incident, and the store is to send no other.
     stored = {*notified, *(due.channel for due in decision.alerts if due.kind != "test")}
-    outbox.enqueue(db, now, _due_alerts(run, outcome, before, decision))
+    outbox.enqueue(db, now, _due_alerts(run, outcome, state, decision, is_known=before is not None))
     db.execute(
         """INSERT INTO spool (run_id, seq, job, run, outcome, started, told)
            VALUES (?, (SELECT coalesce(max(seq), 0) + 1 FROM spool), ?, ?, ?, ?, ?)
@@ -72,18 +77,19 @@ def end(
 
 
 def _due_alerts(
-    run: Run, outcome: Outcome, before: JobState | None, decision: Decision
+    run: Run, outcome: Outcome, before: JobState, decision: Decision, *, is_known: bool
 ) -> Iterator[NewAlert]:
     """The alerts of a decision that was made without the store; no streak where none was known."""
-    thresholds = {rule.channel: rule.threshold for rule in run.rules}
+    rules = alert_rules(run.channels, before.expected)
+    thresholds = {rule.channel: rule.threshold for rule in rules}
     for due in decision.alerts:
         alert = build(
             due._replace(threshold=thresholds[due.channel]),
             alert_id=new_id(),
             run=run,
             outcome=outcome,
-            before=before or JobState(),
-            count=decision.consecutive_failure_count if before else None,
+            before=before,
+            count=decision.consecutive_failure_count if is_known else None,
         )
         yield NewAlert(due.key, due.channel, alert._replace(degraded=True))
 
@@ -109,7 +115,6 @@ def announce_overrun(
                 started_at=now - timedelta(seconds=overrun.elapsed),
                 host=host,
                 state=state,
-                runbook=None,
             )._replace(degraded=True)
             due_alerts.append(NewAlert(due.key, due.channel, alert))
         outbox.enqueue(db, now, due_alerts)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cronguard.core.alert_rule import crash
 from cronguard.core.errors import StoreConfigError, StoreError
+from cronguard.core.expectations import overlay
 from cronguard.core.interfaces import Store
 from cronguard.core.model import (
     AlertRecord,
     AlertRule,
     Delivery,
     DeliveryState,
+    Expectations,
     Finished,
     JobStatus,
     Missed,
@@ -24,9 +26,9 @@ from cronguard.core.model import (
     Owner,
     Run,
     RunRecord,
-    Schedule,
     Settlement,
     Started,
+    Statement,
     Watch,
 )
 from cronguard.stores.spool.last_known import LastKnown
@@ -101,7 +103,9 @@ class SpooledStore:
             known = self._last_known.get(run.job)
             self._warn_once(caught)
             count = known.consecutive_failure_count if known else 0
-            return Started("running", count, None, self._is_due(run.job))
+            expected = overlay(known.expected if known else Expectations(), run.stated)
+            due = self._is_due(run.job)
+            return Started("running", count, None, due, None, expected, run.channels)
 
         return self._there_or_here(there, here)
 
@@ -293,8 +297,8 @@ class SpooledStore:
 
     # --- what this host has no part in ----------------------------------------------------------
 
-    def declare(self, job: str, schedule: Schedule) -> None:
-        self.remote.declare(job, schedule)
+    def declare(self, job: str, stated: Sequence[Statement]) -> None:
+        self.remote.declare(job, stated)
 
     def watches(self) -> list[Watch]:
         return self.remote.watches()

@@ -7,7 +7,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
-from cronguard.core.model import AlertRule, Failure, JobState, Outcome, Owner, Run, Schedule
+from cronguard.core.model import (
+    ChannelRule,
+    Expectations,
+    Failure,
+    JobState,
+    Outcome,
+    Owner,
+    Run,
+    Statement,
+)
 
 T = TypeVar("T")
 
@@ -17,8 +26,8 @@ def run_text(run: Run) -> str:
     facts = run._asdict() | {
         "started_at": rfc3339(run.started_at),
         "owner": run.owner._asdict(),
-        "rules": [rule._asdict() for rule in run.rules],
-        "schedule": run.schedule._asdict() if run.schedule else None,
+        "channels": [each._asdict() for each in run.channels],
+        "stated": [each._asdict() for each in run.stated],
     }
     return json.dumps(facts)
 
@@ -26,16 +35,40 @@ def run_text(run: Run) -> str:
 def run_of(text: str) -> Run:
     """The inverse of `run_text`; what a later version has added is passed over."""
     facts = json.loads(text)
-    plan = facts["schedule"]
+    if "rules" in facts:
+        facts |= _of_version_1(facts)
     return Run(
         **_known(Run, facts)
         | {
             "started_at": moment(facts["started_at"]),
             "owner": Owner(**_known(Owner, facts["owner"])),
-            "rules": tuple(AlertRule(**_known(AlertRule, rule)) for rule in facts["rules"]),
-            "schedule": Schedule(**_known(Schedule, plan)) if plan else None,
+            "channels": tuple(ChannelRule(**_known(ChannelRule, e)) for e in facts["channels"]),
+            "stated": tuple(Statement(**_known(Statement, e)) for e in facts["stated"]),
         }
     )
+
+
+def _of_version_1(facts: dict[str, Any]) -> dict[str, Any]:
+    """The same in the words of this version; a start then named a rule for each channel."""
+    plan = facts["schedule"]
+    stated = {
+        "max_runtime": facts["max_runtime"],
+        "notify_recovery": any(rule["notify_recovery"] for rule in facts["rules"]),
+        "runbook": facts["runbook"],
+        "schedule": plan and plan["cron"],
+    }
+    return {
+        "channels": [
+            {**rule, "realert_every": rule["realert_every"] or 0} for rule in facts["rules"]
+        ],
+        "stated": [
+            {"name": name, "value": value, "origin": "code"} for name, value in stated.items()
+        ]
+        + [
+            {"name": name, "value": plan[name], "origin": "code"}
+            for name in (("timezone", "grace") if plan else ())
+        ],
+    }
 
 
 def outcome_text(outcome: Outcome) -> str:
@@ -66,6 +99,7 @@ def state_text(state: JobState) -> str:
         "announced": sorted(state.announced),
         "last_success_at": rfc3339_or_none(state.last_success_at),
         "snoozed_until": rfc3339_or_none(state.snoozed_until),
+        "expected": state.expected._asdict(),
     }
     return json.dumps(facts)
 
@@ -80,6 +114,7 @@ def state_of(text: str) -> JobState:
         moment(facts["last_success_at"]),
         facts["last_counted_run"],
         moment(facts["snoozed_until"]),
+        Expectations(**_known(Expectations, facts.get("expected", {}))),
     )
 
 

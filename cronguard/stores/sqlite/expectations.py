@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -10,8 +11,10 @@ from typing import Any
 
 from cronguard.core.alert_rule import is_snoozed, later_step_keys, missed_alerts, overrun_alerts
 from cronguard.core.clock import moment, new_id, rfc3339, rfc3339_or_none
+from cronguard.core.expectations import Known, redeclare, restate
 from cronguard.core.model import (
     AlertRule,
+    Expectations,
     JobState,
     Missed,
     NewAlert,
@@ -19,7 +22,8 @@ from cronguard.core.model import (
     Owner,
     Run,
     RunRecord,
-    Schedule,
+    Source,
+    Statement,
     Watch,
 )
 from cronguard.core.payload import build_missed, build_overrun
@@ -27,10 +31,15 @@ from cronguard.stores.sqlite import runs as rows
 from cronguard.stores.sqlite.outbox import enqueue, is_due
 from cronguard.stores.sqlite.views import records
 
-_WATCH = """
-    SELECT job, rules, schedule, timezone, grace, max_runtime, runbook, consecutive_failure_count,
-           last_success_at, snoozed_until, judged_until, seen_until
-    FROM cronguard_jobs"""
+_WATCH = f"""
+    SELECT job, {rows.EXPECTED}, sources, channels, consecutive_failure_count, last_success_at,
+           snoozed_until, judged_until, seen_until
+    FROM cronguard_jobs"""  # noqa: S608  # constants of this package
+_KNOWN = f"SELECT {rows.EXPECTED}, sources, declared FROM cronguard_jobs WHERE job = ?"  # noqa: S608  # constants of this package
+_KEEP = f"""
+    UPDATE cronguard_jobs SET ({rows.EXPECTED}) = ({", ".join("?" * len(Expectations._fields))}),
+        sources = ?, stated = ?, channels = coalesce(?, channels), declared = coalesce(?, declared)
+    WHERE job = ?"""  # noqa: S608  # constants of this package
 
 
 def owners(db: sqlite3.Connection, space: str | None) -> set[Owner]:
@@ -50,14 +59,9 @@ def sweep(
     """`cronguard.core.interfaces.Store.sweep`, inside a transaction; ``dead`` are known to be."""
     running = list(records(db, "status = 'running'", (), limit=-1))
     for job in sorted({record.job for record in running}):
-        row = db.execute(rows.STATE, (None, job)).fetchone()
-        if row is None:
-            continue
-        rules, runbook = db.execute(
-            "SELECT rules, runbook FROM cronguard_jobs WHERE job = ?", (job,)
-        ).fetchone()
-        run = Run("", job, now, owner, rows.rules_of(rules), runbook=runbook)
-        rows.sweep_job(db, run, rows.state_of(row), now, dead)
+        known = rows.find_job(db, job)
+        if known is not None:
+            rows.sweep_job(db, Run("", job, now, owner), known, now, dead)
     crashed = (
         next(records(db, "id = ? AND status = 'crashed'", (record.run_id,), limit=1), None)
         for record in reversed(running)
@@ -65,28 +69,72 @@ def sweep(
     return [record for record in crashed if record is not None]
 
 
-def declare(db: sqlite3.Connection, job: str, plan: Schedule, now: datetime) -> None:
-    """`cronguard.core.interfaces.Store.declare`, inside a transaction."""
-    at, text = rfc3339(now), f"{plan.cron}|{plan.timezone}|{plan.grace:g}"
-    db.execute(
-        "INSERT INTO cronguard_jobs (job, registered_at, judged_until) VALUES (?, ?, ?)"
-        " ON CONFLICT (job) DO NOTHING",
-        (job, at, at),
-    )
-    before = db.execute(
-        "SELECT declared, schedule, timezone, grace FROM cronguard_jobs WHERE job = ?", (job,)
-    ).fetchone()
-    if before[0] == text:
-        return
-    db.execute(
-        "UPDATE cronguard_jobs SET declared = ?, schedule = ?, timezone = ?, grace = ?"
-        " WHERE job = ?",
-        (text, *plan, job),
-    )
-    if before[1:] != plan:
+def keep(
+    db: sqlite3.Connection,
+    job: str,
+    stated: Sequence[Statement],
+    now: datetime,
+    *,
+    channels: str,
+    text: str,
+) -> Expectations:
+    """Keep what a start states of a job, with its channels; return what holds from now on.
+
+    ``text`` is the same statement by which the next start that states it is recognized.
+    """
+    before, _ = _known(db, job)
+    after = restate(before, stated, now)
+    _save(db, job, before, after, now, text=text, channels=channels)
+    return after.expected
+
+
+def declare(db: sqlite3.Connection, job: str, stated: Sequence[Statement], now: datetime) -> None:
+    """Do `cronguard.core.interfaces.Store.declare` inside a transaction."""
+    rows.register(db, job, now)
+    before, declared = _known(db, job)
+    after = redeclare(before, declared, stated, now)
+    declaring = {each.name: each.value for each in stated}
+    if after != before or declaring != declared:
+        _save(db, job, before, after, now, declared=json.dumps(declaring))
+
+
+def _known(db: sqlite3.Connection, job: str) -> tuple[Known, dict[str, Any]]:
+    """What holds for a job, and what was declared of it last."""
+    *expected, sources, declared = db.execute(_KNOWN, (job,)).fetchone()
+    known = Known(rows.expected_of(expected), _sources_of(sources))
+    return known, json.loads(declared) if declared else {}
+
+
+def _save(
+    db: sqlite3.Connection,
+    job: str,
+    before: Known,
+    after: Known,
+    now: datetime,
+    *,
+    text: str | None = None,
+    channels: str | None = None,
+    declared: str | None = None,
+) -> None:
+    """Write what holds for a job from now on; a schedule that is another one counts from now on.
+
+    Without ``text`` the next start compares all that it states.
+    """
+    sources = {name: [each.origin, rfc3339(each.since)] for name, each in after.sources.items()}
+    db.execute(_KEEP, (*after.expected, json.dumps(sources), text, channels, declared, job))
+    if after.expected.plan != before.expected.plan:
         db.execute(
-            "UPDATE cronguard_jobs SET judged_until = ?, seen_until = NULL WHERE job = ?", (at, job)
+            "UPDATE cronguard_jobs SET judged_until = ?, seen_until = NULL WHERE job = ?",
+            (rfc3339(now), job),
         )
+
+
+def _sources_of(text: str | None) -> dict[str, Source]:
+    found: dict[str, Any] = json.loads(text) if text else {}
+    return {
+        name: Source(origin, datetime.fromisoformat(since))
+        for name, (origin, since) in found.items()
+    }
 
 
 def watches(db: sqlite3.Connection) -> list[Watch]:
@@ -99,17 +147,18 @@ def watches(db: sqlite3.Connection) -> list[Watch]:
 
 
 def _read(row: Sequence[Any]) -> Watch:
+    job, *expected = row[: 1 + len(Expectations._fields)]
+    sources, channels, count, succeeded, snoozed, judged, seen = row[1 + len(expected) :]
     return Watch(
-        job=row[0],
-        rules=rows.rules_of(row[1]),
-        schedule=Schedule(*row[2:5]) if row[2] else None,
-        max_runtime=row[5],
-        runbook=row[6],
-        consecutive_failure_count=row[7],
-        last_success_at=moment(row[8]),
-        snoozed_until=moment(row[9]),
-        judged_until=moment(row[10]),
-        seen_until=moment(row[11]),
+        job=job,
+        expected=rows.expected_of(expected),
+        sources=_sources_of(sources),
+        channels=rows.channels_of(channels),
+        consecutive_failure_count=count,
+        last_success_at=moment(succeeded),
+        snoozed_until=moment(snoozed),
+        judged_until=moment(judged),
+        seen_until=moment(seen),
     )
 
 
@@ -147,7 +196,6 @@ def announce_overrun(
             started_at=record.started_at,
             host=record.host,
             state=_state(watch),
-            runbook=watch.runbook,
         )
         news.append(NewAlert(due.key, due.channel, alert))
     enqueue(db, now, news)
@@ -174,9 +222,7 @@ def announce_missed(
     )
     news = []
     for due in due_alerts:
-        alert = build_missed(
-            due, missed, alert_id=new_id(), state=_state(watch), runbook=watch.runbook
-        )
+        alert = build_missed(due, missed, alert_id=new_id(), state=_state(watch))
         news.append(NewAlert(due.key, due.channel, alert))
     enqueue(db, now, news)
     return True
@@ -194,7 +240,11 @@ def _watch(db: sqlite3.Connection, job: str) -> Watch | None:
 
 
 def _state(watch: Watch) -> JobState:
-    return JobState(watch.consecutive_failure_count, last_success_at=watch.last_success_at)
+    return JobState(
+        watch.consecutive_failure_count,
+        last_success_at=watch.last_success_at,
+        expected=watch.expected,
+    )
 
 
 def _is_known(db: sqlite3.Connection, keys: Sequence[str]) -> bool:

@@ -18,7 +18,7 @@ from cronguard.stores.sqlite.forks import watch as watch_forks
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The last number of the files in each of the folders below."""
 _FIRST_NAP, _LONGEST_NAP, _SHORT_NAP = 0.004, 0.1, 0.001
 

@@ -1,4 +1,4 @@
-"""What is read and written in a SQLite transaction: runs, a job's state, the alerts it owes."""
+"""What is read and written in a SQLite transaction: runs, a job's state, alerts that are due."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from cronguard.core.alert_rule import (
     Decision,
@@ -18,31 +18,39 @@ from cronguard.core.alert_rule import (
     mark_notified,
 )
 from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
+from cronguard.core.expectations import alert_rules
 from cronguard.core.model import (
     LONGEST_LEASE,
-    AlertRule,
+    ChannelRule,
+    Expectations,
     Finished,
     JobState,
     Outcome,
     Owner,
     Run,
+    RunStatus,
     Started,
+    Statement,
 )
 from cronguard.stores.sqlite.outbox import enqueue, is_due
 
-STATE = """
+EXPECTED = """schedule, timezone, grace, max_runtime, threshold, realert_every, notify_recovery,
+    runbook"""
+"""The columns of `Expectations`, in its order."""
+_N_EXPECTED = len(Expectations._fields)
+# Constants of this module are put into queries, and nothing else.
+_STATE = f"""
     SELECT consecutive_failure_count, incident_id, announced, last_success_at, last_counted_run,
-           snoozed_until,
+           snoozed_until, {EXPECTED}, channels,
            (SELECT r.status FROM cron_execution_logs r WHERE r.id = ?),
            EXISTS (SELECT 1 FROM cronguard_alerts a WHERE a.job = j.job AND a.state = 'pending')
-    FROM cronguard_jobs j WHERE job = ?"""
-_EXPECTED = """
-    SELECT consecutive_failure_count, max_runtime, rules, runbook, declared,
-           schedule, timezone, grace,
+    FROM cronguard_jobs j WHERE job = ?"""  # noqa: S608
+_EXPECTED = f"""
+    SELECT consecutive_failure_count, {EXPECTED}, channels, stated,
            EXISTS (SELECT 1 FROM cronguard_alerts a WHERE a.job = j.job AND a.state = 'pending'),
            EXISTS (SELECT 1 FROM cron_execution_logs r INDEXED BY cron_execution_logs_running
                    WHERE r.job = j.job AND r.status = 'running')
-    FROM cronguard_jobs j WHERE job = ?"""
+    FROM cronguard_jobs j WHERE job = ?"""  # noqa: S608
 _RUNNING = """
     SELECT id, started_at, host, pid, process_space, process_started, holds_lease, lease_expires_at
     FROM cron_execution_logs INDEXED BY cron_execution_logs_running
@@ -66,13 +74,8 @@ _SAVE_STATE = """
         last_success_at = ?, last_counted_run = ?
     WHERE job = ?"""
 _REGISTER = """
-    INSERT INTO cronguard_jobs (job, schedule, timezone, grace, max_runtime, rules, runbook,
-        registered_at, judged_until)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_REGISTER_ANEW = """
-    UPDATE cronguard_jobs SET schedule = ?, timezone = ?, grace = ?, max_runtime = ?, rules = ?,
-        runbook = ?, judged_until = coalesce(?, judged_until), seen_until = ?
-    WHERE job = ?"""
+    INSERT INTO cronguard_jobs (job, timezone, grace, max_runtime, registered_at, judged_until)
+    VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (job) DO NOTHING"""
 
 
 _NO_FAILURE = (None, None, None, None)
@@ -80,18 +83,20 @@ _UNCOUNTED = ("ignore", "fill")
 
 
 def start_unopposed(db: sqlite3.Connection, run: Run, now: datetime) -> Started | None:
-    """The common start: the job is known as it is, and nothing of it is running.
+    """Do the common start: the job's last start stated the same, and nothing of it is running.
 
     None, and nothing written, where there is more to it than that.
     """
     row = db.execute(_EXPECTED, (run.job,)).fetchone()
-    if row is None or row[9] or row[1:4] != (run.max_runtime, rules_text(run.rules), run.runbook):
+    if row is None or row[-1]:
         return None
-    if row[5:8] != run.schedule and (run.schedule or (row[5] and not row[4])):
+    count, *known, channels, stated, pending, _ = row
+    if stated != statement_text(run.channels, run.stated) and (run.stated or not channels):
         return None
     if not _insert_running(db, run, now):
         return None
-    return Started("running", row[0], None, bool(row[8]) and is_due(db, run.job, now))
+    due = bool(pending) and is_due(db, run.job, now)
+    return Started("running", count, None, due, None, expected_of(known), channels_of(channels))
 
 
 def owners(db: sqlite3.Connection, run: Run) -> set[Owner]:
@@ -102,22 +107,37 @@ def owners(db: sqlite3.Connection, run: Run) -> set[Owner]:
 
 
 def start(db: sqlite3.Connection, run: Run, now: datetime, dead: AbstractSet[Owner]) -> Started:
-    """`interfaces.Store.start_run`, inside a transaction; ``dead`` are known to be."""
-    row = db.execute(STATE, (run.run_id, run.job)).fetchone()
-    _register(db, run, now)
-    state, holder = JobState(), None
-    if row is not None:
-        state, holder = sweep_job(db, run, state_of(row), now, dead)
-    was_skipped = row is not None and row[6] == "skipped"
-    skipped = was_skipped or (holder is not None and run.overlap == "skip")
-    count = state.consecutive_failure_count
+    """Do `interfaces.Store.start_run` inside a transaction; ``dead`` are known to be."""
+    job = find_job(db, run.job, run.run_id) or _registered(db, run, now)
+    swept = job._replace(channels=job.channels or run.channels)
+    state, holder = sweep_job(db, run, swept, now, dead)
+    skipped = job.run_status == "skipped" or (holder is not None and run.overlap == "skip")
+    count, channels = state.consecutive_failure_count, job.channels
     if skipped:
         _insert_skipped(db, run, count)
     else:
         _insert_running(db, run, now)
         holder = None
+        state, channels = _restate(db, run, state, channels, now)
     due = is_due(db, run.job, now)
-    return Started("skipped" if skipped else "running", count, holder, due)
+    status: Literal["running", "skipped"] = "skipped" if skipped else "running"
+    return Started(status, count, holder, due, None, state.expected, channels)
+
+
+class JobRow(NamedTuple):
+    """A job's row, seen from one of its runs."""
+
+    state: JobState
+    channels: tuple[ChannelRule, ...]
+    run_status: RunStatus | None
+    """The status of the run's row; None if there is none."""
+    has_pending: bool
+
+
+def find_job(db: sqlite3.Connection, job: str, run_id: str | None = None) -> JobRow | None:
+    """Return a job as it is now; None for an unknown one."""
+    row = db.execute(_STATE, (run_id, job)).fetchone()
+    return None if row is None else JobRow(_state_of(row), channels_of(row[-3]), row[-2], row[-1])
 
 
 def finish(
@@ -132,17 +152,18 @@ def finish(
     """`cronguard.core.interfaces.Store.finish_run`, inside a transaction."""
     if notified:
         settle_notified(db, run.run_id, notified, now)
-    row = db.execute(STATE, (run.run_id, run.job)).fetchone()
-    if row is None:
-        if started and not _is_there(db, run.run_id):
-            return Finished(None)
-        _register(db, run, now)
-        row = db.execute(STATE, (run.run_id, run.job)).fetchone()
-    due = bool(row[7]) and is_due(db, run.job, now)
-    action = finish_action(row[6], outcome.status, started=started)
+    job = find_job(db, run.job, run.run_id)
+    if job is None and started and not _is_there(db, run.run_id):
+        return Finished(None)
+    job = job or _registered(db, run, now)
+    state = job.state
+    if not job.channels:
+        state, _ = _restate(db, run, state, (), now)
+    due = job.has_pending and is_due(db, run.job, now)
+    action = finish_action(job.run_status, outcome.status, started=started)
     if action in _UNCOUNTED:
         if notified:
-            after = mark_notified(state_of(row), run.run_id, notified)
+            after = mark_notified(state, run.run_id, notified)
             db.execute(
                 "UPDATE cronguard_jobs SET announced = ? WHERE job = ?",
                 (",".join(sorted(after.announced)) or None, run.job),
@@ -151,9 +172,8 @@ def finish(
         return Finished(count, due)
     if action == "insert":
         _insert_running(db, run, now)
-    decision = _commit(
-        db, run, outcome, state_of(row), now, late=action == "revise", notified=notified
-    )
+    job = job._replace(state=state, channels=run.channels or job.channels)
+    decision = _commit(db, run, outcome, job, now, late=action == "revise", notified=notified)
     return Finished(decision.consecutive_failure_count, due or bool(decision.alerts))
 
 
@@ -168,7 +188,7 @@ def _count(db: sqlite3.Connection, run: Run) -> int | None:
 def settle_notified(
     db: sqlite3.Connection, run_id: str, notified: Collection[str], now: datetime
 ) -> None:
-    """Alerts of a run that wait for channels that have been told without the store."""
+    """Settle the alerts of a run for channels that were notified without the store."""
     db.executemany(
         """UPDATE cronguard_alerts SET state = 'sent', settled_at = ?
            WHERE run_id = ? AND channel = ? AND state = 'pending'""",
@@ -181,49 +201,77 @@ def _is_there(db: sqlite3.Connection, run_id: str) -> bool:
     return found is not None
 
 
-def state_of(row: Sequence[Any]) -> JobState:
-    """A job's state from a row that `STATE` found."""
+def _state_of(row: Sequence[Any]) -> JobState:
+    """Return a job's state from a row that `_STATE` found."""
     announced: frozenset[str] = frozenset()
     if row[2]:
         announced = frozenset(row[2].split(","))
-    return JobState(row[0], row[1], announced, moment(row[3]), row[4], moment(row[5]))
+    expected = expected_of(row[6 : 6 + _N_EXPECTED])
+    return JobState(row[0], row[1], announced, moment(row[3]), row[4], moment(row[5]), expected)
+
+
+def expected_of(row: Sequence[Any]) -> Expectations:
+    """Return the expectations in the columns `EXPECTED`."""
+    return Expectations(*row)._replace(notify_recovery=bool(row[6]))
 
 
 @lru_cache(maxsize=64)
-def rules_text(rules: tuple[AlertRule, ...]) -> str:
-    """``slack:2::0,pager:5:3:1``: channel, threshold, realert_every, notify_recovery."""
+def statement_text(channels: tuple[ChannelRule, ...], stated: tuple[Statement, ...]) -> str:
+    """Return a start's statement as text: the same text means that nothing changes."""
+    return repr((channels, stated))
+
+
+def channels_text(channels: Sequence[ChannelRule]) -> str:
+    """Return ``slack:2:,pager::0``: channel, threshold, realert_every, empty for the job's own."""
     return ",".join(
-        f"{rule.channel}:{rule.threshold}:{rule.realert_every or ''}:{rule.notify_recovery:d}"
-        for rule in rules
+        ":".join("" if each is None else str(each) for each in channel) for channel in channels
     )
 
 
-def rules_of(text: str | None) -> tuple[AlertRule, ...]:
-    """The inverse of `rules_text`; none for None."""
+@lru_cache(maxsize=64)
+def channels_of(text: str | None) -> tuple[ChannelRule, ...]:
+    """Return the channels of `channels_text`; none for None."""
     found = []
     for part in text.split(",") if text else ():
-        channel, threshold, realert, recovery = part.rsplit(":", 3)
+        channel, threshold, realert_every, *_ = part.split(":")
         found.append(
-            AlertRule(channel, int(threshold), int(realert) if realert else None, recovery == "1")
+            ChannelRule(
+                channel,
+                int(threshold) if threshold else None,
+                int(realert_every) if realert_every else None,
+            )
         )
     return tuple(found)
 
 
-def _register(db: sqlite3.Connection, run: Run, now: datetime) -> None:
-    row = db.execute(
-        "SELECT declared, schedule, timezone, grace, seen_until FROM cronguard_jobs WHERE job = ?",
-        (run.job,),
-    ).fetchone()
-    plan: Sequence[Any] = run.schedule or (None, None, None)
-    if row is not None and run.schedule is None and row[0] is not None:
-        plan = row[1:4]  # what settings declared stands
-    known = (*plan, run.max_runtime, rules_text(run.rules), run.runbook)
-    at = rfc3339(now)
-    if row is None:
-        db.execute(_REGISTER, (run.job, *known, at, at))
-        return
-    same = row[1:4] == tuple(plan)
-    db.execute(_REGISTER_ANEW, (*known, None if same else at, row[4] if same else None, run.job))
+def register(db: sqlite3.Connection, job: str, now: datetime) -> None:
+    """Make the job's row if there is none, with the default expectations."""
+    usual, at = Expectations(), rfc3339(now)
+    db.execute(_REGISTER, (job, usual.timezone, usual.grace, usual.max_runtime, at, at))
+
+
+def _registered(db: sqlite3.Connection, run: Run, now: datetime) -> JobRow:
+    register(db, run.job, now)
+    job = find_job(db, run.job, run.run_id)
+    assert job is not None  # noqa: S101  # for mypy
+    return job
+
+
+def _restate(
+    db: sqlite3.Connection,
+    run: Run,
+    state: JobState,
+    channels: tuple[ChannelRule, ...],
+    now: datetime,
+) -> tuple[JobState, tuple[ChannelRule, ...]]:
+    """Keep what a start states; return the state and the channels that hold from now on."""
+    if not run.stated and channels:
+        return state, channels
+    from cronguard.stores.sqlite.expectations import keep  # most starts state what is known
+
+    text = statement_text(run.channels, run.stated)
+    expected = keep(db, run.job, run.stated, now, channels=channels_text(run.channels), text=text)
+    return state._replace(expected=expected), run.channels
 
 
 def _insert_running(db: sqlite3.Connection, run: Run, now: datetime) -> bool:
@@ -248,7 +296,7 @@ def _insert_skipped(db: sqlite3.Connection, run: Run, count: int) -> None:
 def sweep_job(
     db: sqlite3.Connection,
     run: Run,
-    state: JobState,
+    job: JobRow,
     now: datetime,
     dead: AbstractSet[Owner],
 ) -> tuple[JobState, str | None]:
@@ -268,10 +316,11 @@ def sweep_job(
             crashed = run._replace(
                 run_id=run_id, started_at=datetime.fromisoformat(started_at), owner=owner
             )
-            state = _commit(db, crashed._replace(test_mode=False), crash(now), state, now).state
+            crashed = crashed._replace(test_mode=False)
+            job = job._replace(state=_commit(db, crashed, crash(now), job, now).state)
         elif holds:
             holder = run_id
-    return state, holder
+    return job.state, holder
 
 
 def has_expired(until: datetime | None, now: datetime) -> bool:
@@ -283,19 +332,20 @@ def _commit(
     db: sqlite3.Connection,
     run: Run,
     outcome: Outcome,
-    before: JobState,
+    job: JobRow,
     now: datetime,
     *,
     late: bool = False,
     notified: Collection[str] = (),
 ) -> Decision:
-    """Write an outcome, the job's state and the alerts owed."""
+    """Write an outcome, the job's state and the alerts that are due."""
+    before = job.state
     decision = decide(
         before,
         outcome,
         job=run.job,
         run_id=run.run_id,
-        rules=run.rules,
+        rules=alert_rules(job.channels, before.expected),
         snoozed=is_snoozed(before.snoozed_until, now),
         late=late,
         test_mode=run.test_mode,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from cronguard.core.model import AlertRule
-from cronguard.testing.store_contract._case import StoreCase
+from cronguard.core.expectations import statements
+from cronguard.core.model import ChannelRule
+from cronguard.testing.store_contract._case import RULE, StoreCase
 
 
 class Alerts(StoreCase):
@@ -22,38 +24,39 @@ class Alerts(StoreCase):
 
     def test_realert_every(self) -> None:
         """Again at threshold + N, + 2N."""
-        self.fail(8, rules=(AlertRule("told", 2, 3),))
+        self.fail(8, channels=(ChannelRule("told", 2, 3),))
         counts = [alert["consecutive_failure_count"] for alert in self.payloads()]
         assert counts == [2, 5, 8]
         assert self.kinds() == ["failing", "still_failing", "still_failing"]
 
     def test_each_channel_has_its_own_threshold(self) -> None:
         """Slack at 2, the pager at 4; each told once, with its own threshold."""
-        rules = (AlertRule("told", 2), AlertRule("pager", 4))
-        self.fail(5, rules=rules)
+        rules = (ChannelRule("told", 2), ChannelRule("pager", 4))
+        self.fail(5, channels=rules)
         found = self.payloads(("told", "pager"))
         assert [(a["consecutive_failure_count"], a["threshold"]) for a in found] == [(2, 2), (4, 4)]
 
     def test_a_lowered_threshold_is_made_up_for_at_the_next_failure(self) -> None:
         """An incident that has not been announced is announced late rather than never."""
-        self.play("failure", "failure", "failure", rules=(AlertRule("told", 5),))
-        self.play("failure", rules=(AlertRule("told", 2),))
+        self.play("failure", "failure", "failure", channels=(ChannelRule("told", 5),))
+        self.play("failure", channels=(ChannelRule("told", 2),))
         assert [a["consecutive_failure_count"] for a in self.payloads()] == [4]
 
     def test_recovery_is_told_to_those_who_were_told(self) -> None:
         """With notify_recovery: at the first success after an announced incident, once."""
-        rules = (AlertRule("told", 2, None, notify_recovery=True), AlertRule("quiet", 2))
-        self.play("failure", "success", rules=rules)
+        channels = (RULE, ChannelRule("quiet", 5))
+        job: dict[str, Any] = {"stated": statements(notify_recovery=True), "channels": channels}
+        self.play("failure", "success", **job)
         assert self.kinds() == []
-        self.play("failure", "failure", "success", "success", rules=rules)
-        assert sorted(self.kinds()) == ["failing", "failing", "recovered"]
-        recovered = next(a for a in self.payloads(("told", "quiet")) if a["kind"] == "recovered")
-        assert recovered["consecutive_failure_count"] == 0
+        self.play("failure", "failure", "success", "success", **job)
+        assert [each.channel for each in self.store.alerts()] == ["told", "told"]
+        _, recovered = self.payloads()
+        assert (recovered["kind"], recovered["consecutive_failure_count"]) == ("recovered", 0)
 
     def test_each_incident_has_a_recovery_of_its_own(self) -> None:
         """Told every time, to those who were told of that incident."""
-        rules = (AlertRule("told", 2, None, notify_recovery=True),)
-        self.play(*(("failure", "failure", "failure", "success") * 3), rules=rules)
+        stated = statements(notify_recovery=True)
+        self.play(*(("failure", "failure", "failure", "success") * 3), stated=stated)
         assert self.kinds() == ["failing", "recovered"] * 3
 
     def test_each_incident_is_announced_anew(self) -> None:
@@ -92,7 +95,7 @@ class Alerts(StoreCase):
     def test_payload_has_every_fact(self) -> None:
         """cronguard.alert/1, field for field."""
         self.play("success")
-        run = self.run(runbook="https://example.org/r")
+        run = self.run(stated=statements(runbook="https://example.org/r"))
         self.play("failure")
         self.start(run)
         self.finish(run, "failure")
@@ -129,6 +132,6 @@ class Alerts(StoreCase):
         for _ in range(5):
             self.play("failure")
         self.store.prune(keep=timedelta(0))
-        self.play("failure", rules=(AlertRule("told", 2, 1),))
+        self.play("failure", channels=(ChannelRule("told", 2, 1),))
         assert self.payloads()[-1]["last_success_at"] == "2026-01-01T00:03:05.000000Z"
         assert self.store.jobs()[0].last_success_at == datetime(2026, 1, 1, 0, 3, 5, tzinfo=UTC)

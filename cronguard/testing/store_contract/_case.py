@@ -12,7 +12,7 @@ import pytest
 from cronguard.core.clock import new_id
 from cronguard.core.interfaces import Store
 from cronguard.core.model import (
-    AlertRule,
+    ChannelRule,
     EndStatus,
     Failure,
     Finished,
@@ -25,7 +25,7 @@ from cronguard.testing.clock import FrozenClock
 
 HERE = Owner("host-a", 100, "space-a", "1")
 THERE = Owner("host-b", 100, "space-b", "1")
-RULE = AlertRule("told")
+RULE = ChannelRule("told")
 FAILURE = Failure("ValueError", "E42", "bad ‹…›", "jobs/a.py:3 in work")
 
 
@@ -68,7 +68,7 @@ class StoreCase:
         """A run that is about to start, a minute after the one before."""
         self._minute += 1
         moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=self._minute)
-        run = Run(new_id(), job or self.JOB, moment, HERE, rules=(RULE,))
+        run = Run(new_id(), job or self.JOB, moment, HERE, channels=(RULE,))
         return run._replace(**changes)
 
     def start(self, run: Run, is_dead: Callable[[Owner], bool] = everybody_lives) -> Started:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from cronguard.core.model import AlertRule, Missed, Overrun, Run, Schedule, Watch
+from cronguard.core.expectations import alert_rules, statements
+from cronguard.core.model import AlertRule, ChannelRule, Expectations, Missed, Overrun, Run, Watch
 from cronguard.testing.store_contract._case import (
     HERE,
     RULE,
@@ -14,6 +15,8 @@ from cronguard.testing.store_contract._case import (
     everybody_died,
     everybody_lives,
 )
+
+RULES = (AlertRule(RULE.channel),)
 
 
 class Expected(StoreCase):
@@ -24,34 +27,84 @@ class Expected(StoreCase):
         (found,) = [watch for watch in self.store.watches() if watch.job == (job or self.JOB)]
         return found
 
-    def test_a_start_registers_what_is_expected(self) -> None:
-        """Rules, runbook, max_runtime and schedule are kept with the job, and follow its starts."""
-        rules = (RULE, AlertRule("pager", 5, 3, notify_recovery=True))
-        plan = Schedule("0 6 * * *", "Europe/Oslo", 300.0)
-        known: dict[str, Any] = {"max_runtime": 60.0, "runbook": "https://example.org/runbook"}
-        run = self.run(rules=rules, schedule=plan, **known)
-        self.start(run)
+    def declare(self, **stated: Any) -> None:
+        """Let settings declare this of the job."""
+        self.store.declare(self.JOB, statements("settings", **stated))
+
+    def test_a_start_states_what_is_expected(self) -> None:
+        """Everything is kept with the job, with who said it and since when, and its channels."""
+        channels = (RULE, ChannelRule("pager", 5, 3))
+        expected = Expectations(
+            "0 6 * * *", "Europe/Oslo", 60.0, 90.0, 3, 7, True, "https://example.org/r"
+        )
+        run = self.run(channels=channels, stated=statements(**expected._asdict()))
+        self.let_pass(60)
+        started = self.start(run)
         watch = self.watch()
-        assert watch.rules == rules
-        assert (watch.schedule, watch.max_runtime) == (plan, 60.0)
-        assert watch.runbook == "https://example.org/runbook"
+        assert (watch.expected, watch.channels) == (expected, channels)
+        assert started.expected == expected
+        assert started.channels == channels
+        assert {each.origin for each in watch.sources.values()} == {"code"}
+        assert len({each.since for each in watch.sources.values()}) == 1
+        assert watch.sources.keys() == set(Expectations._fields)
         assert watch.seen_until is None
         assert [record.run_id for record in watch.running] == [run.run_id]
-        self.finish(run, "failure")
-        self.play("failure", rules=(RULE,), max_runtime=None)
+
+    def test_what_is_not_stated_is_kept(self) -> None:
+        """A start by hand states nothing, and changes nothing; one may state a single thing."""
+        stated = statements("command", schedule="0 6 * * *", max_runtime=60.0, threshold=3)
+        self.play("success", stated=stated)
+        before = self.watch()
+        self.play("failure", channels=(ChannelRule("other", 1),))
+        assert [alert.channel for alert in self.store.alerts()] == ["other"]
+        after = self.watch()
+        assert (after.expected, after.channels) == (before.expected, (RULE,))
+        assert (after.sources, after.judged_until) == (before.sources, before.judged_until)
+        self.let_pass(60)
+        self.play("success", stated=statements("command", runbook="https://example.org/r"))
+        after = self.watch()
+        assert after.expected == before.expected._replace(runbook="https://example.org/r")
+        assert after.sources["runbook"].since > before.sources["threshold"].since
+        assert after.sources["threshold"] == before.sources["threshold"]
+
+    def test_an_expectation_is_taken_back(self) -> None:
+        """By stating the default; none for the schedule, and no limit for max_runtime."""
+        self.play("success", stated=statements(schedule="0 6 * * *", threshold=3, max_runtime=9.0))
+        taken_back = statements("command", schedule=None, threshold=2, max_runtime=None)
+        self.play("success", stated=taken_back)
+        assert self.watch().expected == Expectations(max_runtime=None)
+        assert self.store.jobs()[0].schedule is None
+
+    def test_the_threshold_is_the_jobs(self) -> None:
+        """A start that states none goes by the one that is kept; a channel may have its own."""
+        channels = (RULE, ChannelRule("pager", 4))
+        self.play("failure", stated=statements(threshold=3, realert_every=2), channels=channels)
+        self.fail(5, channels=channels)
+        self.play("failure", channels=(ChannelRule("told", None, 0), ChannelRule("pager", 4)))
+        found = [(each.kind, each.channel) for each in reversed(self.store.alerts())]
+        assert found == [
+            ("failing", "told"),
+            ("failing", "pager"),
+            ("still_failing", "told"),
+            ("still_failing", "pager"),
+        ]
+
+    def test_a_skipped_start_changes_no_expectation(self) -> None:
+        """Nor the channels."""
+        self.start(self.run(stated=statements(threshold=3)))
+        skipped = self.run(stated=statements(threshold=9), channels=(ChannelRule("other"),))
+        assert self.start(skipped).status == "skipped"
         watch = self.watch()
-        assert (watch.rules, watch.schedule, watch.max_runtime) == ((RULE,), None, None)
-        assert (watch.consecutive_failure_count, watch.running) == (2, ())
+        assert (watch.expected.threshold, watch.channels) == (3, (RULE,))
 
     def test_a_schedule_counts_from_its_registration(self) -> None:
         """The same one again changes nothing; another one counts from when it came."""
-        plan = Schedule("0 6 * * *", "UTC", 300.0)
-        self.play("success", schedule=plan)
+        self.play("success", stated=statements(schedule="0 6 * * *"))
         first = self.watch().judged_until
         self.let_pass(60)
-        self.play("success", schedule=plan, max_runtime=7.0)
+        self.play("success", stated=statements(schedule="0 6 * * *", max_runtime=7.0))
         assert self.watch().judged_until == first
-        self.play("success", schedule=plan._replace(cron="0 7 * * *"))
+        self.play("success", stated=statements(schedule="0 7 * * *"))
         later = self.watch().judged_until
         assert first is not None
         assert later is not None
@@ -59,27 +112,50 @@ class Expected(StoreCase):
 
     def test_a_job_is_declared_before_it_runs(self) -> None:
         """It is there, nobody is told of it yet, and repeating the declaration changes nothing."""
-        plan = Schedule("0 6 * * *", "Europe/Oslo", 300.0)
-        self.store.declare(self.JOB, plan)
+        plan = {"schedule": "0 6 * * *", "timezone": "Europe/Oslo", "threshold": 4}
+        self.declare(**plan)
         watch = self.watch()
-        assert (watch.schedule, watch.rules, watch.consecutive_failure_count) == (plan, (), 0)
+        assert watch.expected == Expectations("0 6 * * *", "Europe/Oslo", threshold=4)
+        assert (watch.channels, watch.consecutive_failure_count) == ((), 0)
+        assert watch.sources.keys() == plan.keys()
         assert [status.job for status in self.store.jobs()] == [self.JOB]
         self.let_pass(60)
-        self.store.declare(self.JOB, plan)
-        assert self.watch().judged_until == watch.judged_until
+        self.declare(**plan)
+        again = self.watch()
+        assert (again.judged_until, again.sources) == (watch.judged_until, watch.sources)
 
-    def test_a_declared_schedule_outlives_starts_that_name_none(self) -> None:
-        """And a start's own goes before it, until another one is declared."""
-        declared = Schedule("0 6 * * *", "UTC", 300.0)
-        own, new = declared._replace(cron="0 7 * * *"), declared._replace(cron="0 8 * * *")
-        self.store.declare(self.JOB, declared)
-        self.play("success", "success")
-        assert self.watch().schedule == declared
-        self.play("success", schedule=own)
-        self.store.declare(self.JOB, declared)
-        assert self.watch().schedule == own
-        self.store.declare(self.JOB, new)
-        assert self.watch().schedule == new
+    def test_a_declared_schedule_stands(self) -> None:
+        """Beside code that gives none, and starts that state nothing; not beside one of code's."""
+        code = Expectations()._asdict()
+        self.declare(schedule="0 6 * * *", timezone="Europe/Oslo", threshold=5)
+        self.play("success")
+        self.play("success", stated=statements(**code))
+        expected = self.watch().expected
+        assert expected == Expectations("0 6 * * *", "Europe/Oslo")  # the threshold is code's
+        self.play("success", stated=statements(**code | {"schedule": "0 7 * * *"}))
+        self.declare(schedule="0 6 * * *", timezone="Europe/Oslo", threshold=5)
+        assert self.watch().expected == Expectations("0 7 * * *")
+        self.declare(schedule="0 8 * * *", timezone="Europe/Oslo", threshold=5)
+        assert self.watch().expected.schedule == "0 8 * * *"
+
+    def test_a_declaration_comes_after_code_that_gave_no_schedule(self) -> None:
+        """Whichever of the two was first, the job is expected."""
+        self.play("success", stated=statements(**Expectations()._asdict()))
+        for _ in range(2):
+            self.declare(schedule="0 6 * * *", grace=60.0)
+            assert self.watch().expected == Expectations("0 6 * * *", grace=60.0)
+            self.play("success", stated=statements(**Expectations()._asdict()))
+            assert self.watch().expected == Expectations("0 6 * * *", grace=60.0)
+
+    def test_a_crash_is_told_to_those_who_are_kept_with_the_job(self) -> None:
+        """Not to those of a start by hand that finds it."""
+        self.play("failure", stated=statements(threshold=2, runbook="https://example.org/r"))
+        self.start(self.run())
+        by_hand = self.run(channels=(ChannelRule("other", 1),))
+        self.start(by_hand, everybody_died)
+        (alert,) = self.payloads()
+        assert (alert["error_type"], alert["runbook"]) == ("Crashed", "https://example.org/r")
+        assert self.payloads(("other",)) == []
 
     def test_a_sweep_counts_the_dead_runs_of_every_job(self) -> None:
         """With the rules kept with each job; living ones and other spaces' leases are respected."""
@@ -117,12 +193,12 @@ class Expected(StoreCase):
     def overrun(self, run: Run, step: int) -> bool:
         """Announce that a run has passed its max_runtime of 10 s so many times."""
         found = Overrun(run.run_id, run.job, step, step * 10.0, f"{step} times 10 s")
-        return self.store.announce_overrun(found, run.rules)
+        return self.store.announce_overrun(found, alert_rules(run.channels, Expectations()))
 
     def test_an_overrun_is_announced_once_a_step(self) -> None:
         """To every channel, while the run goes on; nothing lower after something higher."""
         self.play("failure", "success", "failure")
-        run = self.run(runbook="https://example.org/r")
+        run = self.run(stated=statements(runbook="https://example.org/r"))
         self.start(run)
         assert self.overrun(run, 1)
         (alert,) = self.payloads()
@@ -156,11 +232,11 @@ class Expected(StoreCase):
         self.store.snooze(self.JOB, self.clock() + timedelta(hours=1))
         assert not self.overrun(run, 1)
         missed = self.missed(1)
-        assert not self.store.announce_missed(missed, (RULE,))
+        assert not self.store.announce_missed(missed, RULES)
         assert self.watch().judged_until == missed.judged_from
         self.store.snooze(self.JOB, None)
         assert self.overrun(run, 1)
-        assert self.store.announce_missed(missed, (RULE,))
+        assert self.store.announce_missed(missed, RULES)
         assert self.kinds() == ["overrun", "missed"]
 
     def missed(self, number: int) -> Missed:
@@ -175,10 +251,10 @@ class Expected(StoreCase):
 
     def test_missed_occurrences_are_announced_once(self) -> None:
         """One alert a channel and judgement; only the first of two that judge at once is heard."""
-        self.play("success", runbook="https://example.org/r")
+        self.play("success", stated=statements(runbook="https://example.org/r"))
         missed = self.missed(3)
-        assert self.store.announce_missed(missed, (RULE, AlertRule("pager", 5)))
-        assert not self.store.announce_missed(missed, (RULE,))
+        assert self.store.announce_missed(missed, (*RULES, AlertRule("pager", 5)))
+        assert not self.store.announce_missed(missed, RULES)
         watch = self.watch()
         assert (watch.judged_until, watch.seen_until) == (missed.judged_until, missed.seen_until)
         assert self.kinds() == ["missed", "missed"]
@@ -187,7 +263,7 @@ class Expected(StoreCase):
         assert (alert["run_id"], alert["started_at"], alert["host"]) == (None, None, None)
         assert alert["last_success_at"].startswith("2026-01-01T00:01:05")
         assert alert["runbook"] == "https://example.org/r"
-        assert self.store.announce_missed(self.missed(0), (RULE,))
+        assert self.store.announce_missed(self.missed(0), RULES)
         assert len(self.kinds()) == 2
 
     def test_a_forgotten_job_is_gone_until_it_runs_again(self) -> None:
@@ -208,4 +284,4 @@ class Expected(StoreCase):
         self.store.forget(self.JOB)
         assert self.finish(run, "failure").consecutive_failure_count == 1
         assert self.shown(run).status == "failure"
-        assert self.watch().rules == (RULE,)
+        assert self.watch().channels == (RULE,)

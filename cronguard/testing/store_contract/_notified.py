@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cronguard.core.model import AlertRule, Finished, Outcome, Run
+from cronguard.core.model import ChannelRule, Finished, Outcome, Run
 from cronguard.testing.store_contract._case import FAILURE, RULE, StoreCase
 
 
@@ -11,18 +11,18 @@ class Notified(StoreCase):
 
     def test_what_was_told_without_the_store_is_not_told_again(self) -> None:
         """Not by the finish that brings it, not by the failures after it, for those channels."""
-        rules = (RULE, AlertRule("pager"))
-        first, second, third = (self.run(rules=rules, overlap="allow") for _ in range(3))
+        rules = (RULE, ChannelRule("pager"))
+        first, second, third = (self.run(channels=rules, overlap="allow") for _ in range(3))
         self.ended(first, notified=("told",))
         assert self.kinds() == []
         self.ended(second)
         assert [(a.kind, a.channel) for a in self.store.alerts()] == [("failing", "pager")]
         self.ended(third)
         assert len(self.kinds()) == 1
-        again = self.run(rules=(*rules, AlertRule("third", 4)), test_mode=True)
+        again = self.run(channels=(*rules, ChannelRule("third", 4)), test_mode=True)
         self.ended(again, notified=("third", "pager"))
         assert next((a.kind, a.channel) for a in self.store.alerts()) == ("test", "told")
-        self.ended(self.run(rules=(AlertRule("pager", 1, 1),)), notified=("pager",))
+        self.ended(self.run(channels=(ChannelRule("pager", 1, 1),)), notified=("pager",))
         assert len(self.store.alerts()) == 2
 
     def ended(self, run: Run, notified: tuple[str, ...] = ()) -> Finished:
@@ -32,8 +32,8 @@ class Notified(StoreCase):
 
     def test_telling_comes_too_late_for_nobody(self) -> None:
         """A finish that was stored after all: what it enqueued for those told is not sent."""
-        rules = (RULE._replace(threshold=1), AlertRule("pager", 1))
-        run = self.run(rules=rules)
+        rules = (RULE._replace(threshold=1), ChannelRule("pager", 1))
+        run = self.run(channels=rules)
         self.ended(run)
         self.ended(run, notified=("told",))
         assert [a.channel for a in self.store.alerts(state="pending")] == ["pager"]
@@ -55,12 +55,12 @@ class Notified(StoreCase):
 
     def test_who_was_told_of_how_an_incident_began_is_not_told_of_it_again(self) -> None:
         """However many failures have been counted since."""
-        rules = (AlertRule("told", 3),)
-        first = self.run(rules=rules)
+        rules = (ChannelRule("told", 3),)
+        first = self.run(channels=rules)
         self.ended(first)
-        self.fail(1, rules=rules)
+        self.fail(1, channels=rules)
         self.ended(first, notified=("told",))
-        self.fail(2, rules=rules)
+        self.fail(2, channels=rules)
         assert self.kinds() == []
 
     def test_who_was_told_of_a_success_is_told_of_the_next_incident(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from cronguard.core.expectations import statements
 from cronguard.core.model import Schedule, Settlement
 from cronguard.testing.store_contract._case import FAILURE, StoreCase
 
@@ -25,7 +26,9 @@ class Shown(StoreCase):
         assert self.store.jobs() == []
         self.play("failure", job=self.OTHER)
         plan = Schedule("0 6 * * *", "Europe/Oslo", 60.0)
-        self.play("success", schedule=plan)
+        self.play(
+            "success", stated=statements(schedule=plan.cron, timezone=plan.timezone, grace=60.0)
+        )
         assert [status.schedule for status in self.store.jobs()] == [plan, None]
         running = self.run()
         self.start(running)

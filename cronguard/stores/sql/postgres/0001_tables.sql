@@ -82,16 +82,63 @@ create table if not exists public.cronguard_jobs (
     last_counted_run uuid,
     snoozed_until timestamptz,
     schedule text,
-    timezone text,
-    grace double precision,
-    max_runtime double precision,
-    registered_at timestamptz not null default now(),
-    rules jsonb, -- as of the last start; null for a job that never ran
+    timezone text not null default 'UTC',
+    grace double precision not null default 300,
+    max_runtime double precision default 1800, -- null for no limit
+    threshold integer not null default 2,
+    realert_every integer,
+    notify_recovery boolean not null default false,
     runbook text,
-    declared jsonb, -- the schedule that settings gave ahead, as it was last declared
+    sources jsonb not null default '{}', -- name -> {"origin", "since"}, of what somebody has stated
+    declared jsonb not null default '{}', -- name -> value, as settings declared it last
+    channels jsonb, -- of the last start that stated anything; null if there was none
+    stated jsonb, -- that statement, as it came
+    registered_at timestamptz not null default now(),
     judged_until timestamptz not null default now(),
     seen_until timestamptz
 ) with (fillfactor = 50); -- room for an outcome's new version of the row beside the old one
+
+-- From version 1, where the rules of a job's last start were kept whole.
+alter table public.cronguard_jobs
+    add column if not exists threshold integer not null default 2,
+    add column if not exists realert_every integer,
+    add column if not exists notify_recovery boolean not null default false,
+    add column if not exists sources jsonb not null default '{}',
+    add column if not exists channels jsonb,
+    add column if not exists stated jsonb;
+do $$
+begin
+    if exists (
+        select 1 from pg_catalog.pg_attribute
+        where attrelid = 'public.cronguard_jobs'::regclass and attname = 'rules'
+            and not attisdropped
+    ) then
+        update public.cronguard_jobs set
+            channels = (
+                select jsonb_agg(jsonb_build_object(
+                    'channel', rule -> 'channel',
+                    'threshold', rule -> 'threshold',
+                    'realert_every', coalesce((rule ->> 'realert_every')::integer, 0)
+                ))
+                from jsonb_array_elements(rules) as rule
+            ),
+            notify_recovery = coalesce(rules @> '[{"notify_recovery": true}]', false),
+            sources = case when schedule is null or declared is null then '{}'
+                else jsonb_build_object('schedule', jsonb_build_object(
+                    'origin', 'settings', 'since', registered_at
+                )) end,
+            timezone = coalesce(timezone, 'UTC'),
+            grace = coalesce(grace, 300)
+        where true;
+        update public.cronguard_jobs set declared = '{}' where true;
+        alter table public.cronguard_jobs
+            drop column rules,
+            alter column timezone set default 'UTC', alter column timezone set not null,
+            alter column grace set default 300, alter column grace set not null,
+            alter column max_runtime set default 1800,
+            alter column declared set default '{}', alter column declared set not null;
+    end if;
+end $$;
 
 create table if not exists public.cronguard_alerts (
     alert_id uuid primary key,

@@ -3,7 +3,7 @@
 
 create or replace function public.cronguard_schema_version() returns integer
 language sql immutable set search_path = ''
-as $$ select 1 $$;
+as $$ select 2 $$;
 
 -- Stops a client that is newer than these functions: its request may say what they do not know.
 create or replace function public.cronguard_expect(request jsonb) returns void
@@ -20,7 +20,51 @@ create or replace function public.cronguard_rfc3339(moment timestamptz) returns 
 language sql stable set search_path = ''
 as $$ select to_char(moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') $$;
 
--- A job's schedule as a start or a declaration says it; JSON's null for none.
+-- A request of version 1 in the words of this one: there a start named a rule for each channel, and
+-- a schedule, a max_runtime and a runbook of the job's, null for none.
+create or replace function public.cronguard_current(request jsonb) returns jsonb
+language sql immutable set search_path = ''
+as $$
+    select case when not request ? 'rules' then request else request || jsonb_build_object(
+        'channels', coalesce((
+            select jsonb_agg(jsonb_build_object(
+                'channel', rule -> 'channel',
+                'threshold', rule -> 'threshold',
+                'realert_every', coalesce((rule ->> 'realert_every')::integer, 0)
+            ))
+            from jsonb_array_elements(request -> 'rules') as rule
+        ), '[]'),
+        'stated', (
+            select jsonb_object_agg(name, jsonb_build_object('value', value, 'origin', 'code'))
+            from (
+                values
+                    ('max_runtime', request -> 'max_runtime'),
+                    ('runbook', request -> 'runbook'),
+                    ('notify_recovery',
+                        to_jsonb(request -> 'rules' @> '[{"notify_recovery": true}]')),
+                    ('schedule', coalesce(request #> '{schedule,cron}', 'null')),
+                    ('timezone', request #> '{schedule,timezone}'),
+                    ('grace', request #> '{schedule,grace}')
+            ) as said (name, value)
+            where value is not null
+        )
+    ) end || case when request ? 'told'
+        then jsonb_build_object('notified', request -> 'told') else '{}' end
+$$;
+
+-- What is expected of a job; null for no schedule, no limit, one alert an incident, no runbook.
+create or replace function public.cronguard_expected(known public.cronguard_jobs) returns jsonb
+language sql immutable set search_path = ''
+as $$
+    select jsonb_build_object(
+        'schedule', known.schedule, 'timezone', known.timezone, 'grace', known.grace,
+        'max_runtime', known.max_runtime, 'threshold', known.threshold,
+        'realert_every', known.realert_every, 'notify_recovery', known.notify_recovery,
+        'runbook', known.runbook
+    )
+$$;
+
+-- A job's schedule; JSON's null for none.
 create or replace function public.cronguard_plan(job public.cronguard_jobs) returns jsonb
 language sql immutable set search_path = ''
 as $$
@@ -29,14 +73,27 @@ as $$
     ) end
 $$;
 
+-- The alert rule of each channel: what it overrides, and the job's own for the rest. In Python:
+-- cronguard.core.expectations.alert_rules.
+create or replace function public.cronguard_rules(known public.cronguard_jobs, channels jsonb)
+returns jsonb
+language sql immutable set search_path = ''
+as $$
+    select coalesce(jsonb_agg(jsonb_build_object(
+        'channel', each ->> 'channel',
+        'threshold', coalesce((each ->> 'threshold')::integer, known.threshold),
+        'realert_every', coalesce((each ->> 'realert_every')::integer, known.realert_every),
+        'notify_recovery', known.notify_recovery
+    )), '[]')
+    from jsonb_array_elements(channels) as each
+$$;
+
 -- The job's row, locked until the transaction ends; a job that is not known is registered.
 create or replace function public.cronguard_lock_job(request jsonb) returns public.cronguard_jobs
 language plpgsql set search_path = ''
 as $$
 declare
     _job public.cronguard_jobs;
-    _plan jsonb;
-    _changed boolean := false;
 begin
     loop
         select * into _job from public.cronguard_jobs where job = request ->> 'job' for update;
@@ -45,32 +102,89 @@ begin
             values (request ->> 'job', clock_timestamp(), clock_timestamp())
             on conflict (job) do nothing;
     end loop;
-    if not request ? 'schedule' then
-        return _job;
-    end if;
-    -- A start without a schedule leaves alone what settings declared.
-    _plan := case when request -> 'schedule' <> 'null' then request -> 'schedule'
-        when _job.declared is not null then public.cronguard_plan(_job) else 'null' end;
-    if public.cronguard_plan(_job) is distinct from _plan then
-        _job.schedule := _plan ->> 'cron';
-        _job.timezone := _plan ->> 'timezone';
-        _job.grace := (_plan ->> 'grace')::double precision;
-        _job.judged_until := clock_timestamp();
-        _job.seen_until := null;
-        _changed := true;
-    end if;
-    if _changed or (_job.max_runtime, _job.rules, _job.runbook) is distinct from (
-        (request ->> 'max_runtime')::double precision, request -> 'rules', request ->> 'runbook'
-    )
-    then
-        update public.cronguard_jobs set
-            schedule = _job.schedule, timezone = _job.timezone, grace = _job.grace,
-            judged_until = _job.judged_until, seen_until = _job.seen_until,
-            max_runtime = (request ->> 'max_runtime')::double precision,
-            rules = request -> 'rules',
-            runbook = request ->> 'runbook'
-        where job = _job.job
-        returning * into _job;
-    end if;
     return _job;
+end $$;
+
+-- The job as it is once this is stated of it: name -> {"value", "origin"}. What is not stated stays;
+-- a schedule that differs counts from now on.
+create or replace function public.cronguard_apply(known public.cronguard_jobs, stated jsonb)
+returns public.cronguard_jobs
+language plpgsql set search_path = ''
+as $$
+declare
+    _now constant timestamptz := clock_timestamp();
+    _plan constant jsonb := public.cronguard_plan(known);
+    _expected jsonb := public.cronguard_expected(known);
+    _each record;
+begin
+    for _each in
+        select key as name, value -> 'value' as value, value -> 'origin' as origin
+        from jsonb_each(stated)
+    loop
+        continue when not _expected ? _each.name; -- of a later version
+        if _expected -> _each.name is distinct from _each.value
+            or known.sources #> array[_each.name, 'origin'] is distinct from _each.origin
+        then
+            known.sources := known.sources || jsonb_build_object(_each.name, jsonb_build_object(
+                'origin', _each.origin, 'since', public.cronguard_rfc3339(_now)
+            ));
+            _expected := _expected || jsonb_build_object(_each.name, _each.value);
+        end if;
+    end loop;
+    known.schedule := _expected ->> 'schedule';
+    known.timezone := _expected ->> 'timezone';
+    known.grace := (_expected ->> 'grace')::double precision;
+    known.max_runtime := (_expected ->> 'max_runtime')::double precision;
+    known.threshold := (_expected ->> 'threshold')::integer;
+    known.realert_every := (_expected ->> 'realert_every')::integer;
+    known.notify_recovery := (_expected ->> 'notify_recovery')::boolean;
+    known.runbook := _expected ->> 'runbook';
+    if public.cronguard_plan(known) <> _plan then
+        known.judged_until := _now;
+        known.seen_until := null;
+    end if;
+    return known;
+end $$;
+
+-- Write what cronguard_apply has made of the job.
+create or replace function public.cronguard_save_expected(known public.cronguard_jobs) returns void
+language sql set search_path = ''
+as $$
+    update public.cronguard_jobs set
+        schedule = known.schedule, timezone = known.timezone, grace = known.grace,
+        max_runtime = known.max_runtime, threshold = known.threshold,
+        realert_every = known.realert_every, notify_recovery = known.notify_recovery,
+        runbook = known.runbook, sources = known.sources, declared = known.declared,
+        channels = known.channels, stated = known.stated,
+        judged_until = known.judged_until, seen_until = known.seen_until
+    where job = known.job
+$$;
+
+-- Keep what a start states of its job, and its channels; the job as it is then. A start that states
+-- nothing leaves both alone. In Python: cronguard.core.expectations.restate.
+create or replace function public.cronguard_restate(known public.cronguard_jobs, request jsonb)
+returns public.cronguard_jobs
+language plpgsql set search_path = ''
+as $$
+declare
+    _stated jsonb := coalesce(request -> 'stated', '{}');
+    _statement constant jsonb
+        := jsonb_build_object('channels', request -> 'channels', 'stated', request -> 'stated');
+begin
+    if known.channels is not null and (_stated = '{}' or known.stated = _statement) then
+        return known;
+    end if;
+    -- Code that gives no schedule leaves the one alone that settings declare.
+    if _stated -> 'schedule' = '{"value": null, "origin": "code"}'
+        and known.sources #>> '{schedule,origin}' = 'settings'
+    then
+        select coalesce(jsonb_object_agg(key, value), '{}') into _stated
+        from jsonb_each(_stated)
+        where key not in ('schedule', 'timezone', 'grace') or value ->> 'origin' <> 'code';
+    end if;
+    known := public.cronguard_apply(known, _stated);
+    known.channels := coalesce(request -> 'channels', '[]');
+    known.stated := _statement;
+    perform public.cronguard_save_expected(known);
+    return known;
 end $$;

@@ -1,5 +1,5 @@
--- How a run ended: the streak and the alerts owed. The rule is cronguard/core/alert_rule.py; one test runs on
--- both.
+-- How a run ended: the streak and the alerts that are due. The rule is
+-- cronguard/core/alert_rule.py; one test runs on both.
 
 -- One outbox row. Deciding twice enqueues once: a known key is left alone.
 create or replace function public.cronguard_enqueue(
@@ -51,12 +51,14 @@ as $$
         'announced', job.announced,
         'last_success_at', public.cronguard_rfc3339(job.last_success_at),
         'last_counted_run', job.last_counted_run,
-        'snoozed_until', public.cronguard_rfc3339(job.snoozed_until)
+        'snoozed_until', public.cronguard_rfc3339(job.snoozed_until),
+        'expected', public.cronguard_expected(job)
     )
 $$;
 
--- Write an outcome, the job's new state and the alerts owed: cronguard.core.alert_rule.decide, in SQL.
--- The job's row must be locked. "late": the success of a run that had been counted as crashed.
+-- Write an outcome, the job's new state and the alerts that are due:
+-- cronguard.core.alert_rule.decide, in SQL. The job's row must be locked. "late": the success of a
+-- run that had been counted as crashed.
 create or replace function public.cronguard_commit(
     before public.cronguard_jobs, run jsonb, outcome jsonb, late boolean
 ) returns integer
@@ -67,10 +69,14 @@ declare
     _status constant text := outcome ->> 'status';
     _finished constant timestamptz := (outcome ->> 'finished_at')::timestamptz;
     _snoozed constant boolean := coalesce(before.snoozed_until > clock_timestamp(), false);
+    _rules constant jsonb := public.cronguard_rules(
+        before, coalesce(nullif(run -> 'channels', '[]'), before.channels, '[]')
+    );
+    _run constant jsonb := run || jsonb_build_object('runbook', before.runbook);
     _after public.cronguard_jobs := before;
     _count integer;
     _over integer;
-    _told boolean;
+    _notified boolean;
     _rule jsonb;
     _facts jsonb;
 begin
@@ -92,11 +98,11 @@ begin
         _after.consecutive_failure_count := _count;
         _after.incident_id := coalesce(before.incident_id, _run_id);
         _after.last_counted_run := _run_id;
-        -- Channels that this host has told of the outcome already.
+        -- Channels that this host has notified of the outcome already.
         select before.announced || coalesce(array_agg(each.value ->> 'channel'), '{}')
             into _after.announced
-            from jsonb_array_elements(run -> 'rules') as each
-            where run -> 'told' ? (each.value ->> 'channel')
+            from jsonb_array_elements(_rules) as each
+            where run -> 'notified' ? (each.value ->> 'channel')
                 and not (each.value ->> 'channel') = any (before.announced);
     end if;
 
@@ -117,44 +123,44 @@ begin
         'last_success_at', case when _status = 'success' then outcome ->> 'finished_at'
             else public.cronguard_rfc3339(before.last_success_at) end
     );
-    for _rule in select * from jsonb_array_elements(run -> 'rules') loop
+    for _rule in select * from jsonb_array_elements(_rules) loop
         continue when _snoozed or _status = 'cancelled'
-            or run -> 'told' ? (_rule ->> 'channel');
+            or run -> 'notified' ? (_rule ->> 'channel');
         _facts := jsonb_set(_facts, '{threshold}', _rule -> 'threshold');
-        _told := (_rule ->> 'channel') = any (_after.announced);
+        _notified := (_rule ->> 'channel') = any (_after.announced);
         if _status = 'success' then
-            -- A late success that ends no incident has not emptied the list of channels told.
+            -- A late success that ends no incident has not emptied the list of channels notified.
             if (_rule ->> 'notify_recovery')::boolean and _after.incident_id is null
                 and (_rule ->> 'channel') = any (before.announced)
             then
                 perform public.cronguard_enqueue(
                     format('%s/%s/recovered/%s', before.job, before.incident_id,
                         _rule ->> 'channel'),
-                    'recovered', _rule ->> 'channel', run, _facts
+                    'recovered', _rule ->> 'channel', _run, _facts
                 );
             end if;
             continue;
         end if;
         _over := _count - (_rule ->> 'threshold')::integer;
-        if _over >= 0 and not _told then
+        if _over >= 0 and not _notified then
             perform public.cronguard_enqueue(
                 format('%s/%s/failing/%s', before.job, _after.incident_id, _rule ->> 'channel'),
-                'failing', _rule ->> 'channel', run, _facts
+                'failing', _rule ->> 'channel', _run, _facts
             );
             _after.announced := _after.announced || (_rule ->> 'channel');
         elsif _over > 0 and _over % nullif((_rule ->> 'realert_every')::integer, 0) = 0 then
             perform public.cronguard_enqueue(
                 format('%s/%s/%s/%s', before.job, _after.incident_id, _count, _rule ->> 'channel'),
-                'still_failing', _rule ->> 'channel', run, _facts
+                'still_failing', _rule ->> 'channel', _run, _facts
             );
         end if;
     end loop;
     if (run ->> 'test_mode')::boolean and not _snoozed then
-        for _rule in select * from jsonb_array_elements(run -> 'rules') loop
-            continue when run -> 'told' ? (_rule ->> 'channel');
+        for _rule in select * from jsonb_array_elements(_rules) loop
+            continue when run -> 'notified' ? (_rule ->> 'channel');
             perform public.cronguard_enqueue(
                 format('%s/%s/test/%s', before.job, run ->> 'run_id', _rule ->> 'channel'),
-                'test', _rule ->> 'channel', run,
+                'test', _rule ->> 'channel', _run,
                 jsonb_set(_facts, '{threshold}', _rule -> 'threshold')
             );
         end loop;
@@ -202,8 +208,9 @@ begin
         if _dead then
             perform public.cronguard_commit(
                 _job,
-                request || jsonb_build_object(
-                    'run_id', _row.run_id, 'host', _row.host, 'test_mode', false,
+                jsonb_build_object(
+                    'job', _job.job, 'run_id', _row.run_id, 'host', _row.host, 'test_mode', false,
+                    'channels', coalesce(_job.channels, request -> 'channels'),
                     'started_at', public.cronguard_rfc3339(_row.started_at)
                 ),
                 jsonb_build_object(

@@ -35,6 +35,7 @@ create or replace function public.cronguard_start_run(request jsonb) returns jso
 language plpgsql set search_path = ''
 as $$
 declare
+    _request constant jsonb := public.cronguard_current(request);
     _job public.cronguard_jobs;
     _run_id constant uuid := (request ->> 'run_id')::uuid;
     _holder uuid;
@@ -54,7 +55,7 @@ begin
         end if;
     end if;
 
-    _holder := public.cronguard_sweep_job(_job, request);
+    _holder := public.cronguard_sweep_job(_job, _request);
     select * into _job from public.cronguard_jobs where job = _job.job;
 
     if _holder is not null and request ->> 'overlap' = 'skip' then
@@ -73,12 +74,16 @@ begin
         select case status when 'skipped' then status else 'running' end into _status
         from public.cron_execution_logs where run_id = _run_id;
     end if;
+    if _status = 'running' then
+        _job := public.cronguard_restate(_job, _request);
+    end if;
     return jsonb_build_object(
         'status', _status,
         'consecutive_failure_count', _job.consecutive_failure_count,
         'held_by', case when _status = 'skipped' then _holder end,
         'alerts_due', public.cronguard_has_due(_job.job),
-        'state', public.cronguard_job_state(_job)
+        'state', public.cronguard_job_state(_job),
+        'channels', coalesce(_job.channels, '[]')
     );
 end $$;
 
@@ -88,6 +93,7 @@ create or replace function public.cronguard_finish_run(request jsonb) returns js
 language plpgsql set search_path = ''
 as $$
 declare
+    _request constant jsonb := public.cronguard_current(request);
     _job public.cronguard_jobs;
     _run_id constant uuid := (request ->> 'run_id')::uuid;
     _outcome constant jsonb := request -> 'outcome';
@@ -104,6 +110,9 @@ begin
         end if;
         _job := public.cronguard_lock_job(request);
     end if;
+    if _job.channels is null then
+        _job := public.cronguard_restate(_job, _request);
+    end if;
     select status, consecutive_failure_count into _existing, _count
         from public.cron_execution_logs where run_id = _run_id;
 
@@ -115,9 +124,9 @@ begin
     end if;
 
     if _existing = 'running' then
-        _count := public.cronguard_commit(_job, request, _outcome, false);
+        _count := public.cronguard_commit(_job, _request, _outcome, false);
     elsif _existing = 'crashed' and _outcome ->> 'status' = 'success' then
-        _count := public.cronguard_commit(_job, request, _outcome, true);
+        _count := public.cronguard_commit(_job, _request, _outcome, true);
     elsif _existing = 'crashed' and _outcome ->> 'status' = 'failure'
         and _outcome ->> 'error_type' is not null
     then
@@ -128,12 +137,12 @@ begin
             error_location = _outcome ->> 'error_location'
         where run_id = _run_id;
     end if;
-    if request ? 'told' then
-        -- cronguard.core.alert_rule.mark_notified: an outcome that was committed already, and told without us.
+    if _request ? 'notified' then
+        -- cronguard.core.alert_rule.mark_notified: an outcome that was committed already.
         if _existing <> 'running' and (_existing, _outcome ->> 'status') <> ('crashed', 'success')
         then
             update public.cronguard_jobs j set announced = j.announced || array(
-                select value from jsonb_array_elements_text(request -> 'told')
+                select value from jsonb_array_elements_text(_request -> 'notified')
                 where not value = any (j.announced)
             )
             where j.job = _job.job and j.consecutive_failure_count > 0
@@ -141,7 +150,7 @@ begin
         end if;
         update public.cronguard_alerts set state = 'sent', settled_at = clock_timestamp()
         where job = _job.job and run_id = _run_id and state = 'pending'
-            and request -> 'told' ? channel;
+            and _request -> 'notified' ? channel;
     end if;
     select * into _job from public.cronguard_jobs where job = _job.job;
     return jsonb_build_object(

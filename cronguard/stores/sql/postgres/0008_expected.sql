@@ -31,37 +31,50 @@ begin
     loop
         select * into _job from public.cronguard_jobs where job = _name for update;
         continue when not found;
-        perform public.cronguard_sweep_job(_job, request || jsonb_build_object(
-            'job', _name, 'rules', coalesce(_job.rules, '[]'), 'runbook', _job.runbook
-        ));
+        perform public.cronguard_sweep_job(_job, request || '{"channels": []}');
     end loop;
     select jsonb_agg(public.cronguard_run_shown(r) order by r.seq) into _crashed
     from public.cron_execution_logs r where run_id = any (_before) and status = 'crashed';
     return jsonb_build_object('crashed', coalesce(_crashed, '[]'));
 end $$;
 
--- Register what is expected of a job before it runs; true if that changed anything.
+-- Register what settings expect of a job before it runs; true if that changed anything. What a start
+-- has stated goes before, until the declaration changes; code that gave no schedule stated none. In
+-- Python: cronguard.core.expectations.redeclare.
 create or replace function public.cronguard_declare(request jsonb) returns boolean
 language plpgsql set search_path = ''
 as $$
 declare
-    _plan constant jsonb := request -> 'plan';
+    _stated jsonb := request -> 'stated';
     _job public.cronguard_jobs;
+    _before public.cronguard_jobs;
+    _no_schedule boolean;
 begin
     perform public.cronguard_expect(request);
+    if request ? 'plan' then -- version 1
+        select jsonb_object_agg(
+            case key when 'cron' then 'schedule' else key end,
+            jsonb_build_object('value', value, 'origin', 'settings')
+        )
+        into _stated from jsonb_each(request -> 'plan');
+    end if;
     _job := public.cronguard_lock_job(request);
-    if _job.declared is not distinct from _plan then
+    _before := _job;
+    _no_schedule := _job.schedule is null
+        and coalesce(_job.sources #>> '{schedule,origin}' = 'code', false);
+    _job := public.cronguard_apply(_job, coalesce((
+        select jsonb_object_agg(key, value) from jsonb_each(_stated)
+        where coalesce(_before.sources #>> array[key, 'origin'], 'settings') = 'settings'
+            or _before.declared -> key is distinct from value -> 'value'
+            or _no_schedule and key in ('schedule', 'timezone', 'grace')
+    ), '{}'));
+    select coalesce(jsonb_object_agg(key, value -> 'value'), '{}') into _job.declared
+        from jsonb_each(_stated);
+    if _job is not distinct from _before then
         return false;
     end if;
-    update public.cronguard_jobs set
-        declared = _plan,
-        schedule = _plan ->> 'cron',
-        timezone = _plan ->> 'timezone',
-        grace = (_plan ->> 'grace')::double precision,
-        judged_until = case when public.cronguard_plan(_job) = _plan then judged_until
-            else clock_timestamp() end,
-        seen_until = case when public.cronguard_plan(_job) = _plan then seen_until end
-    where job = _job.job;
+    _job.stated := null; -- so that the next start compares all that it states
+    perform public.cronguard_save_expected(_job);
     return true;
 end $$;
 
@@ -74,10 +87,9 @@ begin
     return coalesce((
         select jsonb_agg(jsonb_build_object(
             'job', j.job,
-            'rules', coalesce(j.rules, '[]'),
-            'schedule', public.cronguard_plan(j),
-            'max_runtime', j.max_runtime,
-            'runbook', j.runbook,
+            'expected', public.cronguard_expected(j),
+            'sources', j.sources,
+            'channels', coalesce(j.channels, '[]'),
             'consecutive_failure_count', j.consecutive_failure_count,
             'last_success_at', public.cronguard_rfc3339(j.last_success_at),
             'snoozed_until', public.cronguard_rfc3339(j.snoozed_until),
@@ -87,7 +99,12 @@ begin
                 select jsonb_agg(public.cronguard_run_shown(r) order by r.seq)
                 from public.cron_execution_logs r where r.job = j.job and r.status = 'running'
             ), '[]')
-        ) order by j.job collate "C")
+        ) || case when (request ->> 'schema')::integer > 1 then '{}' else jsonb_build_object(
+            'rules', public.cronguard_rules(j, coalesce(j.channels, '[]')),
+            'schedule', public.cronguard_plan(j),
+            'max_runtime', j.max_runtime,
+            'runbook', j.runbook
+        ) end order by j.job collate "C")
         from public.cronguard_jobs j
     ), '[]');
 end $$;
@@ -110,7 +127,7 @@ begin
 end $$;
 
 -- Enqueue the overrun alerts of a run that is still going; whether alerts of its job are due.
--- "alerts": {"key", "channel", "threshold", "louder": keys of later steps}.
+-- "alerts": {"key", "channel", "threshold", "later": keys of later steps}.
 create or replace function public.cronguard_announce_overrun(request jsonb) returns boolean
 language plpgsql set search_path = ''
 as $$
@@ -135,7 +152,7 @@ begin
     for _due in select * from jsonb_array_elements(request -> 'alerts') loop
         continue when exists (
             select 1 from public.cronguard_alerts where alert_key in
-                (select value from jsonb_array_elements_text(_due -> 'louder'))
+                (select value from jsonb_array_elements_text(coalesce(_due -> 'later', _due -> 'louder')))
         );
         perform public.cronguard_enqueue(
             _due ->> 'key', 'overrun', _due ->> 'channel',

@@ -1,0 +1,42 @@
+-- What is expected of a job: stated one by one, kept otherwise. What a channel overrides stands
+-- apart from the job's own. The table is made anew, since old versions of SQLite drop no column.
+
+CREATE TABLE jobs_of_version_2 (
+    job TEXT NOT NULL PRIMARY KEY,
+    consecutive_failure_count INTEGER NOT NULL DEFAULT 0,
+    incident_id TEXT,
+    announced TEXT,          -- channels notified of this incident, with commas between
+    last_success_at TEXT,
+    last_counted_run TEXT,
+    snoozed_until TEXT,
+    schedule TEXT,
+    timezone TEXT NOT NULL,
+    grace REAL NOT NULL,
+    max_runtime REAL,        -- null for no limit
+    threshold INTEGER NOT NULL DEFAULT 2,
+    realert_every INTEGER,
+    notify_recovery INTEGER NOT NULL DEFAULT 0,
+    runbook TEXT,
+    sources TEXT,            -- JSON: name -> [origin, since], for what somebody has stated
+    declared TEXT,           -- JSON: name -> value, as settings declared it last
+    channels TEXT,           -- of the last start that stated anything; null if there was none
+    stated TEXT,             -- that statement, as text that is compared
+    registered_at TEXT NOT NULL,
+    judged_until TEXT NOT NULL,
+    seen_until TEXT
+) WITHOUT ROWID;
+
+-- Until its next start a job goes by the rules of its last one.
+INSERT INTO jobs_of_version_2 (job, consecutive_failure_count, incident_id, announced,
+    last_success_at, last_counted_run, snoozed_until, schedule, timezone, grace, max_runtime,
+    notify_recovery, runbook, sources, channels, registered_at, judged_until, seen_until)
+SELECT job, consecutive_failure_count, incident_id, announced, last_success_at, last_counted_run,
+    snoozed_until, schedule, coalesce(timezone, 'UTC'), coalesce(grace, 300.0), max_runtime,
+    coalesce(rules LIKE '%:1,%' OR rules LIKE '%:1', 0), runbook,
+    CASE WHEN declared IS NOT NULL AND schedule IS NOT NULL THEN
+        '{"schedule": ["settings", "' || registered_at || '"]}' END,
+    rules, registered_at, judged_until, seen_until
+FROM cronguard_jobs;
+
+DROP TABLE cronguard_jobs;
+ALTER TABLE jobs_of_version_2 RENAME TO cronguard_jobs;
