@@ -78,7 +78,7 @@ def claim(db: sqlite3.Connection, wanted: Wanted, now: datetime) -> list[Deliver
             WHERE state = ? AND channel IN ({marks}) AND (? IS NULL OR job = ?)
               AND (claimed_until IS NULL OR {_over("claimed_until")})
               AND (? OR {_over("due_at")})
-            ORDER BY created_at, rowid LIMIT ?""",  # noqa: S608  # only question marks are put in
+            ORDER BY rowid LIMIT ?""",  # noqa: S608  # only question marks are put in
         (
             *(wanted.state, *wanted.channels, wanted.job, wanted.job),
             *(*_now(now), wanted.force, *_now(now), wanted.limit),
@@ -121,7 +121,7 @@ def alerts(
         """SELECT alert_id, job, channel, kind, state, attempts, created_at, due_at, settled_at,
                   error_code
            FROM cronguard_alerts WHERE (? IS NULL OR state = ?) AND (? IS NULL OR job = ?)
-           ORDER BY created_at DESC, rowid DESC LIMIT ?""",
+           ORDER BY rowid DESC LIMIT ?""",
         (state, state, job, job, limit),
     )
     return [

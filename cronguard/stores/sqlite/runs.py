@@ -174,7 +174,8 @@ def finish(
         _insert_running(db, run, now)
     job = job._replace(state=state, channels=run.channels or job.channels)
     decision = _commit(db, run, outcome, job, now, late=action == "revise", notified=notified)
-    return Finished(decision.consecutive_failure_count, due or bool(decision.alerts))
+    due = due or (bool(decision.alerts) and is_due(db, run.job, now))
+    return Finished(decision.consecutive_failure_count, due)
 
 
 def _count(db: sqlite3.Connection, run: Run) -> int | None:

@@ -1,0 +1,524 @@
+"""What every store must say, worked out with lists and dicts from all that ever happened.
+
+It shares no rule with cronguard: a job is the list of its outcomes, and its streak, its incident and
+its alerts are worked out anew from the whole list each time. Only the values that go in and come out
+are cronguard's own. It is slow, and has no database, no lock and no clock but ``now``.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from cronguard.core.model import (
+    AlertRecord,
+    Expectations,
+    Failure,
+    Finished,
+    JobStatus,
+    RunRecord,
+    Source,
+    Started,
+    Watch,
+)
+
+HOUR = timedelta(hours=1)
+CRASHED = Failure(
+    "Crashed", None, "the process ended before its run did (killed or lost power?)", None
+)
+PLAN = ("schedule", "timezone", "grace")
+
+
+@dataclass
+class Row:
+    """A run in the log."""
+
+    run: object
+    status: str
+    finished_at: datetime | None = None
+    duration: float | None = None
+    count: int | None = None
+    failure: Failure | None = None
+    lease_until: datetime | None = None
+    holds: bool = False
+
+
+@dataclass
+class Event:
+    """One outcome of a job. ``late`` is the success of a run that had been counted as crashed and
+    that others were counted after: it is about its own row alone."""
+
+    run: object
+    status: str
+    ended: datetime
+    rules: list
+    snoozed: bool
+    notified: frozenset
+    duration: float | None
+    failure: Failure | None
+    runbook: str | None
+    test_mode: bool = False
+
+
+@dataclass
+class Job:
+    """What is remembered of a job since it was registered."""
+
+    judged_until: datetime
+    events: list = field(default_factory=list)
+    also_notified: list = field(default_factory=list)
+    """(number of events at the time, channels): who was notified of a committed outcome."""
+    expected: dict = field(default_factory=lambda: Expectations()._asdict())
+    sources: dict = field(default_factory=dict)
+    channels: tuple = ()
+    declared: dict = field(default_factory=dict)
+    snoozed_until: datetime | None = None
+    seen_until: datetime | None = None
+
+
+@dataclass
+class Out:
+    """A row of the outbox."""
+
+    key: str
+    facts: dict
+    channel: str
+    state: str
+    attempts: int
+    created_at: datetime
+    due_at: datetime
+    claimed_until: datetime | None = None
+    settled_at: datetime | None = None
+    error_code: str | None = None
+
+
+def text_of(moment):
+    return None if moment is None else moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def history_of(job):
+    """Walk a job's outcomes: (event, streak, incident's first run, channels notified, last success,
+    kinds of alert with their channels), each as it was after the outcome."""
+    streak, incident, notified, last = 0, None, set(), None
+    for number, event in enumerate(job.events, 1):
+        before, decided = last, []
+        reached = [rule for rule in event.rules if rule["channel"] not in event.notified]
+        opened = incident
+        if event.status == "success":
+            decided = [
+                ("recovered", rule, f"{opened}/recovered")
+                for rule in reached
+                if rule["notify_recovery"] and rule["channel"] in notified
+            ]
+            streak, incident, notified, last = 0, None, set(), event.ended
+        elif event.status == "late":
+            last = max(last or event.ended, event.ended)
+        elif event.status in ("failure", "crashed"):
+            streak += 1
+            incident = opened = incident or event.run.run_id
+            notified |= event.notified & {rule["channel"] for rule in event.rules}
+            for rule in reached if not event.snoozed else ():
+                over = streak - rule["threshold"]
+                if over < 0:
+                    continue
+                if rule["channel"] not in notified:
+                    notified.add(rule["channel"])
+                    decided.append(("failing", rule, f"{opened}/failing"))
+                elif rule["realert_every"] and over > 0 and over % rule["realert_every"] == 0:
+                    decided.append(("still_failing", rule, f"{opened}/{streak}"))
+        if event.test_mode:
+            decided += [("test", rule, f"{event.run.run_id}/test") for rule in reached]
+        for at, run_id, channels in job.also_notified:
+            counted = [e.run.run_id for e in job.events[:at] if e.status in ("success", "failure", "crashed")]
+            if at == number and streak and run_id in (counted[-1], incident):
+                notified |= channels
+        shown = event.ended if event.status in ("success", "late") else before
+        yield event, streak, incident, frozenset(notified), last, shown, [] if event.snoozed else decided
+
+
+class Reference:
+    """The store of nobody: what `cronguard.core.interfaces.Store` promises, in the plainest form."""
+
+    def __init__(self):
+        self.now = datetime(2027, 1, 1, tzinfo=UTC)
+        self.rows = {}
+        self.jobs_by_name = {}
+        self.outbox = []
+
+    # --- jobs -----------------------------------------------------------------------------------
+
+    def job(self, name):
+        return self.jobs_by_name.setdefault(name, Job(self.now))
+
+    def streak(self, job):
+        found = list(history_of(job))
+        return found[-1][1] if found else 0
+
+    def last_success(self, job):
+        found = list(history_of(job))
+        return found[-1][4] if found else None
+
+    def snoozed(self, job):
+        return job.snoozed_until is not None and job.snoozed_until > self.now
+
+    def rules(self, job, channels):
+        return [
+            {
+                "channel": each.channel,
+                "threshold": each.threshold or job.expected["threshold"],
+                "realert_every": job.expected["realert_every"]
+                if each.realert_every is None
+                else each.realert_every,
+                "notify_recovery": job.expected["notify_recovery"],
+            }
+            for each in channels
+        ]
+
+    def state(self, job, statements):
+        plan = [job.expected[name] for name in PLAN] if job.expected["schedule"] else None
+        for name, value, origin in statements:
+            known = job.sources.get(name)
+            if known is None or known.origin != origin or job.expected[name] != value:
+                job.sources[name] = Source(origin, self.now)
+            job.expected[name] = value
+        if plan != ([job.expected[name] for name in PLAN] if job.expected["schedule"] else None):
+            job.judged_until, job.seen_until = self.now, None
+
+    def restate(self, job, run):
+        if job.channels and not run.stated:
+            return
+        statements = list(run.stated)
+        declared = "schedule" in job.sources and job.sources["schedule"].origin == "settings"
+        if declared and ("schedule", None, "code") in statements:
+            statements = [each for each in statements if not (each.name in PLAN and each.origin == "code")]
+        self.state(job, statements)
+        job.channels = run.channels
+
+    def declare(self, name, statements):
+        job = self.job(name)
+        code_gave_none = (
+            job.expected["schedule"] is None
+            and "schedule" in job.sources
+            and job.sources["schedule"].origin == "code"
+        )
+        chosen = []
+        for each in statements:
+            known = job.sources.get(each.name)
+            news = each.name not in job.declared or job.declared[each.name] != each.value
+            if known is None or known.origin == "settings" or news or (code_gave_none and each.name in PLAN):
+                chosen.append(each)
+        self.state(job, chosen)
+        job.declared = {each.name: each.value for each in statements}
+
+    # --- runs -----------------------------------------------------------------------------------
+
+    def open_rows(self, name):
+        return [row for row in self.rows.values() if row.run.job == name and row.status == "running"]
+
+    def is_gone(self, row, space, dead):
+        owner = row.run.owner
+        if owner.space is not None and owner.space == space:
+            return owner in dead
+        return not (self.now < row.lease_until <= self.now + HOUR)
+
+    def bury(self, name, owner, dead, channels, besides=None):
+        for row in self.open_rows(name):
+            if row.run.run_id != besides and self.is_gone(row, owner.space, dead):
+                self.commit(row, "crashed", self.now, None, CRASHED, channels, frozenset(), test_mode=False)
+
+    def start_run(self, run, dead):
+        job = self.job(run.job)
+        known = self.rows.get(run.run_id)
+        self.bury(run.job, run.owner, dead, job.channels or run.channels, besides=run.run_id)
+        holders = [
+            row.run.run_id for row in self.open_rows(run.job) if row.holds and row.run.run_id != run.run_id
+        ]
+        skipped = (known is not None and known.status == "skipped") or (
+            bool(holders) and run.overlap == "skip"
+        )
+        count = self.streak(job)
+        if skipped and known is None:
+            self.rows[run.run_id] = Row(run, "skipped", run.started_at, 0.0, count)
+        elif not skipped:
+            if known is None:
+                until = self.now + timedelta(seconds=run.lease)
+                self.rows[run.run_id] = Row(run, "running", lease_until=until, holds=True)
+            self.restate(job, run)
+        return Started(
+            "skipped" if skipped else "running",
+            count,
+            holders[-1] if skipped and holders else None,
+            self.is_due(run.job),
+            None,
+            Expectations(**job.expected),
+            job.channels,
+        )
+
+    def finish_run(self, run, outcome, *, started, notified=frozenset()):
+        row = self.rows.get(run.run_id)
+        if row is None and started and run.job not in self.jobs_by_name:
+            return Finished(None)
+        for out in self.outbox:
+            if out.facts["run_id"] == run.run_id and out.channel in notified and out.state == "pending":
+                out.state, out.settled_at = "sent", self.now
+        job = self.job(run.job)
+        if not job.channels:
+            self.restate(job, run)
+        ran = row is not None and (row.status == "running" or (row.status == "skipped" and not started))
+        if row is None and not started:
+            row = self.rows[run.run_id] = Row(
+                run, "running", lease_until=self.now + timedelta(seconds=run.lease), holds=True
+            )
+            ran = True
+        was_crashed = row is not None and row.status == "crashed"
+        if ran or (was_crashed and outcome.status == "success"):
+            self.commit(
+                row, outcome.status, outcome.finished_at, outcome.duration, outcome.failure,
+                run.channels or job.channels, frozenset(notified), test_mode=run.test_mode,
+                late=was_crashed, run=run,
+            )
+        else:
+            if was_crashed and outcome.status == "failure" and outcome.failure is not None:
+                row.failure = outcome.failure
+            if notified:
+                job.also_notified.append((len(job.events), run.run_id, frozenset(notified)))
+        return Finished(row.count if row else None, self.is_due(run.job))
+
+    def commit(self, row, status, ended, duration, failure, channels, notified, *, test_mode, late=False, run=None):
+        run = run or row.run
+        job = self.job(run.job)
+        counted = [e.run.run_id for e in job.events if e.status in ("success", "failure", "crashed")]
+        event_status = "late" if late and (not counted or counted[-1] != run.run_id) else status
+        job.events.append(
+            Event(
+                run, event_status, ended, self.rules(job, channels), self.snoozed(job), notified,
+                duration, failure, job.expected["runbook"], test_mode,
+            )
+        )
+        *_, (event, streak, _incident, _notified, _last, shown, decided) = history_of(job)
+        row.status, row.finished_at, row.duration, row.failure = status, ended, duration, failure
+        row.count = 0 if status == "success" else streak
+        row.holds = False
+        for kind, rule, step in decided:
+            self.enqueue(
+                f"{run.job}/{step}/{rule['channel']}",
+                rule["channel"],
+                kind=kind,
+                job=run.job,
+                run_id=run.run_id,
+                consecutive_failure_count=row.count,
+                threshold=rule["threshold"],
+                last_success_at=text_of(ended if status == "success" else shown),
+                started_at=text_of(row.run.started_at),
+                finished_at=text_of(ended),
+                duration_seconds=duration,
+                host=row.run.owner.host,
+                runbook=event.runbook,
+                failure=failure,
+            )
+
+    def heartbeat(self, run_ids, lease):
+        for run_id in run_ids:
+            if run_id in self.rows and self.rows[run_id].status == "running":
+                self.rows[run_id].lease_until = self.now + timedelta(seconds=lease)
+
+    def unlock(self, name):
+        held = [row for row in self.open_rows(name) if row.holds]
+        for row in held:
+            row.holds = False
+        return len(held)
+
+    def sweep(self, owner, dead):
+        before = [row for row in self.rows.values() if row.status == "running"]
+        for name in sorted({row.run.job for row in before} & self.jobs_by_name.keys()):
+            self.bury(name, owner, dead, self.jobs_by_name[name].channels)
+        return [self.record(row) for row in before if row.status == "crashed"]
+
+    def forget(self, name):
+        self.outbox = [out for out in self.outbox if out.facts["job"] != name or out.state == "sent"]
+        return self.jobs_by_name.pop(name, None) is not None
+
+    def snooze(self, name, until):
+        if name not in self.jobs_by_name:
+            return False
+        self.jobs_by_name[name].snoozed_until = until
+        return True
+
+    # --- the outbox -----------------------------------------------------------------------------
+
+    def enqueue(self, key, channel, **facts):
+        if key not in [out.key for out in self.outbox]:
+            self.outbox.append(Out(key, facts, channel, "pending", 0, self.now, self.now))
+
+    def holds_back(self, out, until):
+        """Whether an alert is left alone until then; not if a clock that was ahead wrote it."""
+        if until is None or not self.now < until <= self.now + timedelta(hours=26):
+            return False
+        return until < out.created_at or out.created_at <= self.now + HOUR
+
+    def is_due(self, name):
+        return any(
+            out.facts["job"] == name and out.state == "pending" and not self.holds_back(out, out.due_at)
+            for out in self.outbox
+        )
+
+    def claim(self, channels, job, force, state, limit, claim_for):
+        found = [
+            out
+            for out in self.outbox
+            if out.state == state
+            and out.channel in channels
+            and job in (None, out.facts["job"])
+            and not self.holds_back(out, out.claimed_until)
+            and (force or not self.holds_back(out, out.due_at))
+        ][:limit]
+        for out in found:
+            out.state, out.attempts = "pending", out.attempts + 1
+            out.claimed_until = out.due_at = self.now + timedelta(seconds=claim_for)
+        return found
+
+    def settle(self, key, attempt, settlement):
+        found = [out for out in self.outbox if out.key == key]
+        if not found or found[0].state != "pending" or found[0].attempts != attempt:
+            return False
+        out = found[0]
+        out.state, out.error_code = settlement.state, settlement.error_code
+        out.claimed_until = None
+        out.due_at = self.now + timedelta(seconds=settlement.retry_in or 0)
+        out.settled_at = None if settlement.state == "pending" else self.now
+        return True
+
+    def announce_overrun(self, overrun, rules):
+        row, job = self.rows.get(overrun.run_id), self.jobs_by_name.get(overrun.job)
+        if row is None or row.status != "running" or job is None or self.snoozed(job):
+            return False
+        for rule in rules:
+            begin = f"{overrun.job}/{overrun.run_id}/overrun"
+            later = {f"{begin}/{step}/{rule.channel}" for step in (1, 2, 4, 8) if step > overrun.step}
+            if later.isdisjoint(out.key for out in self.outbox):
+                self.enqueue(
+                    f"{begin}/{overrun.step}/{rule.channel}",
+                    rule.channel,
+                    kind="overrun",
+                    job=overrun.job,
+                    run_id=overrun.run_id,
+                    consecutive_failure_count=self.streak(job),
+                    threshold=rule.threshold,
+                    last_success_at=text_of(self.last_success(job)),
+                    started_at=text_of(row.run.started_at),
+                    finished_at=None,
+                    duration_seconds=overrun.elapsed,
+                    host=row.run.owner.host,
+                    runbook=job.expected["runbook"],
+                    failure=Failure(None, None, overrun.message, None),
+                )
+        return self.is_due(overrun.job)
+
+    def announce_missed(self, missed, rules):
+        job = self.jobs_by_name.get(missed.job)
+        if job is None or job.judged_until != missed.judged_from:
+            return False
+        if missed.latest is not None and rules and self.snoozed(job):
+            return False
+        job.judged_until, job.seen_until = missed.judged_until, missed.seen_until
+        for rule in rules if missed.latest is not None else ():
+            self.enqueue(
+                f"{missed.job}/missed/{text_of(missed.latest)}/{rule.channel}",
+                rule.channel,
+                kind="missed",
+                job=missed.job,
+                run_id=None,
+                consecutive_failure_count=self.streak(job),
+                threshold=rule.threshold,
+                last_success_at=text_of(self.last_success(job)),
+                started_at=None,
+                finished_at=None,
+                duration_seconds=None,
+                host=None,
+                runbook=job.expected["runbook"],
+                failure=Failure(None, None, missed.message, None),
+            )
+        return True
+
+    def prune(self, keep):
+        before = self.now - keep
+        kept = set()
+        for name in self.jobs_by_name:
+            of_job = [row for row in self.rows.values() if row.run.job == name]
+            kept.update(row.run.run_id for row in of_job[-1:])
+            kept.update([row.run.run_id for row in of_job if row.status == "success"][-1:])
+        gone = [
+            run_id
+            for run_id, row in self.rows.items()
+            if run_id not in kept
+            and row.status != "running"
+            and (row.finished_at or row.run.started_at) < before
+        ]
+        for run_id in gone:
+            del self.rows[run_id]
+        self.outbox = [
+            out for out in self.outbox if not (out.state == "sent" and out.settled_at < before)
+        ]
+        return len(gone)
+
+    # --- to be shown ----------------------------------------------------------------------------
+
+    def record(self, row):
+        return RunRecord(
+            row.run.run_id, row.run.job, row.status, row.run.started_at, row.finished_at,
+            row.duration, row.count, row.failure, row.run.owner.host, row.run.owner.pid,
+        )
+
+    def history(self, name):
+        found = [self.record(row) for row in self.rows.values() if row.run.job == name]
+        return found[::-1]
+
+    def starts(self, name, after):
+        return sorted(
+            row.run.started_at
+            for row in self.rows.values()
+            if row.run.job == name and row.run.started_at > after
+        )
+
+    def watches(self):
+        return [
+            Watch(
+                name,
+                Expectations(**job.expected),
+                job.sources,
+                job.channels,
+                self.streak(job),
+                self.last_success(job),
+                job.snoozed_until,
+                job.judged_until,
+                job.seen_until,
+                tuple(self.record(row) for row in self.open_rows(name)),
+            )
+            for name, job in sorted(self.jobs_by_name.items())
+        ]
+
+    def jobs(self):
+        return [
+            JobStatus(
+                name,
+                self.streak(job),
+                next((each for each in self.history(name) if each.status != "skipped"), None),
+                self.last_success(job),
+                len(self.open_rows(name)),
+                job.snoozed_until,
+                Expectations(**job.expected).plan,
+                *(
+                    sum(out.facts["job"] == name and out.state == state for out in self.outbox)
+                    for state in ("pending", "dead")
+                ),
+            )
+            for name, job in sorted(self.jobs_by_name.items())
+        ]
+
+    def alerts(self):
+        return [
+            AlertRecord(
+                "", out.facts["job"], out.channel, out.facts["kind"], out.state, out.attempts,
+                out.created_at, out.due_at if out.state == "pending" else None, out.settled_at,
+                out.error_code,
+            )
+            for out in reversed(self.outbox)
+        ]
