@@ -59,10 +59,22 @@ class History:
 
     def play(self, steps):
         verbs = {
-            self.start: 8, self.start_again: 1, self.finish: 8, self.finish_without_start: 2,
-            self.sweep: 2, self.pass_time: 6, self.heartbeat: 1, self.unlock: 1, self.forget: 1,
-            self.snooze: 1, self.declare: 1, self.claim: 3, self.settle: 3, self.overrun: 2,
-            self.missed: 1, self.prune: 1,
+            self.start: 8,
+            self.start_again: 1,
+            self.finish: 8,
+            self.finish_without_start: 2,
+            self.sweep: 2,
+            self.pass_time: 6,
+            self.heartbeat: 1,
+            self.unlock: 1,
+            self.forget: 1,
+            self.snooze: 1,
+            self.declare: 1,
+            self.claim: 3,
+            self.settle: 3,
+            self.overrun: 2,
+            self.missed: 1,
+            self.prune: 1,
         }
         for _ in range(steps):
             (verb,) = self.chance.choices(list(verbs), list(verbs.values()))
@@ -95,7 +107,9 @@ class History:
         if shape < 0.3:
             return ()
         origin = self.chance.choice(origins)
-        names = VALUES if shape < 0.6 else self.chance.sample(list(VALUES), self.chance.choice((1, 2)))
+        names = (
+            VALUES if shape < 0.6 else self.chance.sample(list(VALUES), self.chance.choice((1, 2)))
+        )
         return tuple(
             Statement(name, self.chance.choice(VALUES[name]), origin)
             for name in Expectations._fields
@@ -229,9 +243,11 @@ class History:
         if not self.claims:
             return
         delivery, key = self.chance.choice(self.claims[-5:])
-        settlement = Settlement(*self.chance.choice(
-            (("sent",), ("sent",), ("dead", "http_410"), ("pending", "http_503", 60.0))
-        ))
+        settlement = Settlement(
+            *self.chance.choice(
+                (("sent",), ("sent",), ("dead", "http_410"), ("pending", "http_503", 60.0))
+            )
+        )
         # An alert that was forgotten may have been decided anew, under an id of its own.
         known = [out for out in self.reference.outbox if out.key == key]
         if known and self.keys.get(key) != delivery.alert_id:
@@ -250,11 +266,18 @@ class History:
     def missed(self):
         name = self.name()
         job = self.reference.jobs_by_name.get(name)
-        begin = self.reference.now if job is None or self.chance.random() < 0.2 else job.judged_until
+        begin = (
+            self.reference.now if job is None or self.chance.random() < 0.2 else job.judged_until
+        )
         latest = self.chance.choice((None, begin + timedelta(seconds=60)))
         news = Missed(
-            name, 3 if latest else 0, latest, "3 missed" if latest else None, begin,
-            begin + timedelta(seconds=60), self.chance.choice((None, begin)),
+            name,
+            3 if latest else 0,
+            latest,
+            "3 missed" if latest else None,
+            begin,
+            begin + timedelta(seconds=60),
+            self.chance.choice((None, begin)),
         )
         rules = alert_rules(self.channels(), Expectations())
         found = self.store.announce_missed(news, rules)
@@ -271,7 +294,9 @@ class History:
         self.same(self.store.jobs(), self.reference.jobs())
         shown = self.store.alerts(limit=10_000)
         self.same([each._replace(alert_id="") for each in shown], self.reference.alerts())
-        for key in [key for key in self.keys if key not in {out.key for out in self.reference.outbox}]:
+        for key in [
+            key for key in self.keys if key not in {out.key for out in self.reference.outbox}
+        ]:
             del self.keys[key]
         for name in JOBS:
             self.same(self.store.history(name, limit=10_000), self.reference.history(name))

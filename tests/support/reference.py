@@ -91,7 +91,9 @@ class Out:
 
 
 def text_of(moment):
-    return None if moment is None else moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return (
+        None if moment is None else moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    )
 
 
 def history_of(job):
@@ -127,11 +129,23 @@ def history_of(job):
         if event.test_mode:
             decided += [("test", rule, f"{event.run.run_id}/test") for rule in reached]
         for at, run_id, channels in job.also_notified:
-            counted = [e.run.run_id for e in job.events[:at] if e.status in ("success", "failure", "crashed")]
+            counted = [
+                e.run.run_id
+                for e in job.events[:at]
+                if e.status in ("success", "failure", "crashed")
+            ]
             if at == number and streak and run_id in (counted[-1], incident):
                 notified |= channels
         shown = event.ended if event.status in ("success", "late") else before
-        yield event, streak, incident, frozenset(notified), last, shown, [] if event.snoozed else decided
+        yield (
+            event,
+            streak,
+            incident,
+            frozenset(notified),
+            last,
+            shown,
+            [] if event.snoozed else decided,
+        )
 
 
 class Reference:
@@ -188,7 +202,9 @@ class Reference:
         statements = list(run.stated)
         declared = "schedule" in job.sources and job.sources["schedule"].origin == "settings"
         if declared and ("schedule", None, "code") in statements:
-            statements = [each for each in statements if not (each.name in PLAN and each.origin == "code")]
+            statements = [
+                each for each in statements if not (each.name in PLAN and each.origin == "code")
+            ]
         self.state(job, statements)
         job.channels = run.channels
 
@@ -203,7 +219,12 @@ class Reference:
         for each in statements:
             known = job.sources.get(each.name)
             news = each.name not in job.declared or job.declared[each.name] != each.value
-            if known is None or known.origin == "settings" or news or (code_gave_none and each.name in PLAN):
+            if (
+                known is None
+                or known.origin == "settings"
+                or news
+                or (code_gave_none and each.name in PLAN)
+            ):
                 chosen.append(each)
         self.state(job, chosen)
         job.declared = {each.name: each.value for each in statements}
@@ -211,7 +232,9 @@ class Reference:
     # --- runs -----------------------------------------------------------------------------------
 
     def open_rows(self, name):
-        return [row for row in self.rows.values() if row.run.job == name and row.status == "running"]
+        return [
+            row for row in self.rows.values() if row.run.job == name and row.status == "running"
+        ]
 
     def is_gone(self, row, space, dead):
         owner = row.run.owner
@@ -222,14 +245,18 @@ class Reference:
     def bury(self, name, owner, dead, channels, besides=None):
         for row in self.open_rows(name):
             if row.run.run_id != besides and self.is_gone(row, owner.space, dead):
-                self.commit(row, "crashed", self.now, None, CRASHED, channels, frozenset(), test_mode=False)
+                self.commit(
+                    row, "crashed", self.now, None, CRASHED, channels, frozenset(), test_mode=False
+                )
 
     def start_run(self, run, dead):
         job = self.job(run.job)
         known = self.rows.get(run.run_id)
         self.bury(run.job, run.owner, dead, job.channels or run.channels, besides=run.run_id)
         holders = [
-            row.run.run_id for row in self.open_rows(run.job) if row.holds and row.run.run_id != run.run_id
+            row.run.run_id
+            for row in self.open_rows(run.job)
+            if row.holds and row.run.run_id != run.run_id
         ]
         skipped = (known is not None and known.status == "skipped") or (
             bool(holders) and run.overlap == "skip"
@@ -257,12 +284,18 @@ class Reference:
         if row is None and started and run.job not in self.jobs_by_name:
             return Finished(None)
         for out in self.outbox:
-            if out.facts["run_id"] == run.run_id and out.channel in notified and out.state == "pending":
+            if (
+                out.facts["run_id"] == run.run_id
+                and out.channel in notified
+                and out.state == "pending"
+            ):
                 out.state, out.settled_at = "sent", self.now
         job = self.job(run.job)
         if not job.channels:
             self.restate(job, run)
-        ran = row is not None and (row.status == "running" or (row.status == "skipped" and not started))
+        ran = row is not None and (
+            row.status == "running" or (row.status == "skipped" and not started)
+        )
         if row is None and not started:
             row = self.rows[run.run_id] = Row(
                 run, "running", lease_until=self.now + timedelta(seconds=run.lease), holds=True
@@ -271,9 +304,16 @@ class Reference:
         was_crashed = row is not None and row.status == "crashed"
         if ran or (was_crashed and outcome.status == "success"):
             self.commit(
-                row, outcome.status, outcome.finished_at, outcome.duration, outcome.failure,
-                run.channels or job.channels, frozenset(notified), test_mode=run.test_mode,
-                late=was_crashed, run=run,
+                row,
+                outcome.status,
+                outcome.finished_at,
+                outcome.duration,
+                outcome.failure,
+                run.channels or job.channels,
+                frozenset(notified),
+                test_mode=run.test_mode,
+                late=was_crashed,
+                run=run,
             )
         else:
             if was_crashed and outcome.status == "failure" and outcome.failure is not None:
@@ -282,15 +322,38 @@ class Reference:
                 job.also_notified.append((len(job.events), run.run_id, frozenset(notified)))
         return Finished(row.count if row else None, self.is_due(run.job))
 
-    def commit(self, row, status, ended, duration, failure, channels, notified, *, test_mode, late=False, run=None):
+    def commit(
+        self,
+        row,
+        status,
+        ended,
+        duration,
+        failure,
+        channels,
+        notified,
+        *,
+        test_mode,
+        late=False,
+        run=None,
+    ):
         run = run or row.run
         job = self.job(run.job)
-        counted = [e.run.run_id for e in job.events if e.status in ("success", "failure", "crashed")]
+        counted = [
+            e.run.run_id for e in job.events if e.status in ("success", "failure", "crashed")
+        ]
         event_status = "late" if late and (not counted or counted[-1] != run.run_id) else status
         job.events.append(
             Event(
-                run, event_status, ended, self.rules(job, channels), self.snoozed(job), notified,
-                duration, failure, job.expected["runbook"], test_mode,
+                run,
+                event_status,
+                ended,
+                self.rules(job, channels),
+                self.snoozed(job),
+                notified,
+                duration,
+                failure,
+                job.expected["runbook"],
+                test_mode,
             )
         )
         *_, (event, streak, _incident, _notified, _last, shown, decided) = history_of(job)
@@ -333,7 +396,9 @@ class Reference:
         return [self.record(row) for row in before if row.status == "crashed"]
 
     def forget(self, name):
-        self.outbox = [out for out in self.outbox if out.facts["job"] != name or out.state == "sent"]
+        self.outbox = [
+            out for out in self.outbox if out.facts["job"] != name or out.state == "sent"
+        ]
         return self.jobs_by_name.pop(name, None) is not None
 
     def snooze(self, name, until):
@@ -356,7 +421,9 @@ class Reference:
 
     def is_due(self, name):
         return any(
-            out.facts["job"] == name and out.state == "pending" and not self.holds_back(out, out.due_at)
+            out.facts["job"] == name
+            and out.state == "pending"
+            and not self.holds_back(out, out.due_at)
             for out in self.outbox
         )
 
@@ -392,7 +459,9 @@ class Reference:
             return False
         for rule in rules:
             begin = f"{overrun.job}/{overrun.run_id}/overrun"
-            later = {f"{begin}/{step}/{rule.channel}" for step in (1, 2, 4, 8) if step > overrun.step}
+            later = {
+                f"{begin}/{step}/{rule.channel}" for step in (1, 2, 4, 8) if step > overrun.step
+            }
             if later.isdisjoint(out.key for out in self.outbox):
                 self.enqueue(
                     f"{begin}/{overrun.step}/{rule.channel}",
@@ -463,8 +532,16 @@ class Reference:
 
     def record(self, row):
         return RunRecord(
-            row.run.run_id, row.run.job, row.status, row.run.started_at, row.finished_at,
-            row.duration, row.count, row.failure, row.run.owner.host, row.run.owner.pid,
+            row.run.run_id,
+            row.run.job,
+            row.status,
+            row.run.started_at,
+            row.finished_at,
+            row.duration,
+            row.count,
+            row.failure,
+            row.run.owner.host,
+            row.run.owner.pid,
         )
 
     def history(self, name):
@@ -516,8 +593,15 @@ class Reference:
     def alerts(self):
         return [
             AlertRecord(
-                "", out.facts["job"], out.channel, out.facts["kind"], out.state, out.attempts,
-                out.created_at, out.due_at if out.state == "pending" else None, out.settled_at,
+                "",
+                out.facts["job"],
+                out.channel,
+                out.facts["kind"],
+                out.state,
+                out.attempts,
+                out.created_at,
+                out.due_at if out.state == "pending" else None,
+                out.settled_at,
                 out.error_code,
             )
             for out in reversed(self.outbox)

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -26,7 +27,7 @@ from cronguard.cli.opening import (
 from cronguard.cli.output.lines import plural
 from cronguard.core.errors import ChannelError, CronguardError, PluginError, StoreError
 from cronguard.core.install import VERSION
-from cronguard.core.model import DELIVERY_SECONDS, LEASE_SECONDS, SecretRef
+from cronguard.core.model import DELIVERY_SECONDS, LEASE_SECONDS, Expectations, SecretRef
 from cronguard.core.rendering import duration
 from cronguard.runtime.delivery_codes import explain
 
@@ -53,19 +54,32 @@ class Value(NamedTuple):
     source: str
 
 
+class Expected(NamedTuple):
+    """One expectation that the store keeps of a job."""
+
+    job: str
+    key: str
+    value: str
+    source: str
+    since: datetime
+
+
 class Findings(NamedTuple):
     """Everything that was looked at."""
 
     checks: list[Check]
     values: list[Value]
+    expected: list[Expected]
+    """What is not the default, or was not stated by code."""
 
 
 def examine() -> Findings:
     """Look at everything."""
     loaded = load_settings()
-    checks = [*_software(), *_settings(loaded), *_store(loaded), *_channels(loaded.settings)]
-    checks += [*_heartbeats(loaded.settings), *_plugins()]
-    return Findings(checks, list(_values(loaded.settings)))
+    expected: list[Expected] = []
+    checks = [*_software(), *_settings(loaded), *_store(loaded, expected)]
+    checks += [*_channels(loaded.settings), *_heartbeats(loaded.settings), *_plugins()]
+    return Findings(checks, list(_values(loaded.settings)), expected)
 
 
 def _software() -> Iterator[Check]:
@@ -111,7 +125,8 @@ def _also_in(pyproject: Path) -> bool:
 # --- the store ------------------------------------------------------------------------------------
 
 
-def _store(loaded: Loaded) -> Iterator[Check]:
+def _store(loaded: Loaded, expected: list[Expected]) -> Iterator[Check]:
+    """Look at the store; ``expected`` is filled with what it keeps of its jobs."""
     from cronguard.runtime.store_factory import open_store, with_timeouts_and_spool, without_spool
     from cronguard.settings.store_url import ephemeral_place, ephemeral_sentence
 
@@ -133,6 +148,7 @@ def _store(loaded: Loaded) -> Iterator[Check]:
             yield Check(
                 "store", "ok", f"{place} can be read and written: {plural(len(jobs), 'job')}"
             )
+            expected += _expected(store)
             yield from _alerts(store, settings)
             if path is not None:
                 yield _privacy(path)
@@ -143,6 +159,19 @@ def _store(loaded: Loaded) -> Iterator[Check]:
     dependent.close()
     if settings.store is None and (name := ephemeral_place(os.environ)) is not None:
         yield Check("store", "warning", ephemeral_sentence(name))
+
+
+_STATED_BY = {"code": "code", "command": "cronguard run", "settings": "settings"}
+
+
+def _expected(store: Store) -> Iterator[Expected]:
+    usual = Expectations()._asdict()
+    for watch in store.watches():
+        for key, value in watch.expected._asdict().items():
+            source = watch.sources.get(key)
+            if source is not None and (source.origin != "code" or value != usual[key]):
+                said = _STATED_BY.get(source.origin, source.origin)
+                yield Expected(watch.job, key, _of_job(key, value), said, source.since)
 
 
 def _to_be_made(path: Path) -> Check:
@@ -324,8 +353,10 @@ def _values(settings: Settings) -> Iterator[Value]:
 
 def _of_job(key: str, given: Any) -> str:
     """An option as people write it."""
-    if given is None or isinstance(given, bool):
+    if isinstance(given, bool):
         return "on" if given else "off"
+    if given is None:
+        return "off" if key == "max_runtime" else "none"
     if key in ("max_runtime", "grace") and isinstance(given, float):
         return duration(given) or "off"
     return ", ".join(map(str, given)) if key == "channels" else str(given)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import click
 
 from cronguard.cli.arguments import json_option
 from cronguard.cli.output.lines import emit, mark, plural, say
 from cronguard.cli.output.table import table
+from cronguard.cli.output.times import stamp
+from cronguard.core.clock import rfc3339
 
 
 @click.command()
@@ -15,8 +19,8 @@ def command(*, as_json: bool) -> int:
     """Check settings, store and channels.
 
     Says which settings file is used and where each value comes from, whether the store can be read
-    and written, whether channels have what they need, and which alerts have not gone out. Changes
-    nothing and sends nothing. Exits 1 if something is wrong (✗); warnings (!) do not count.
+    and written, what is expected of each job and who stated it, whether channels have what they
+    need, and which alerts have not gone out. Changes nothing and sends nothing. Exits 1 if something is wrong (✗); warnings (!) do not count.
 
     \b
     Examples:
@@ -24,9 +28,10 @@ def command(*, as_json: bool) -> int:
       cronguard doctor --json | jq '.checks[] | select(.status != "ok")'
 
     \b
-    --json prints cronguard.doctor/1:
+    --json prints cronguard.doctor/2:
       {"schema", "ok", "checks": [{"check", "status": "ok" | "warning" | "error", "message"}],
-       "settings": [{"key", "value", "source"}]}
+       "settings": [{"key", "value", "source"}],
+       "expected": [{"job", "key", "value", "source", "since"}]}
     """
     from cronguard.cli.doctor.checks import examine
 
@@ -34,10 +39,13 @@ def command(*, as_json: bool) -> int:
     wrong = sum(check.status == "error" for check in findings.checks)
     if as_json:
         emit(
-            "doctor/1",
+            "doctor/2",
             ok=not wrong,
             checks=[check._asdict() for check in findings.checks],
             settings=[value._asdict() for value in findings.values],
+            expected=[
+                {**each._asdict(), "since": rfc3339(each.since)} for each in findings.expected
+            ],
         )
         return 1 if wrong else 0
     for check in findings.checks:
@@ -45,6 +53,13 @@ def command(*, as_json: bool) -> int:
     say()
     table(("SETTING", "VALUE", "FROM"), findings.values)
     say()
+    if findings.expected:
+        now = datetime.now(UTC)
+        table(
+            ("JOB", "EXPECTED", "VALUE", "STATED BY", "SINCE (UTC)"),
+            [(*each[:4], stamp(each.since, now, brief=True)) for each in findings.expected],
+        )
+        say()
     warnings = sum(check.status == "warning" for check in findings.checks)
     say(f"{plural(wrong, 'problem')}, {plural(warnings, 'warning')}.")
     return 1 if wrong else 0

@@ -33,6 +33,17 @@ class _Run(click.Command):
         return [*super().collect_usage_pieces(ctx), "-- COMMAND..."]
 
 
+class _Number(click.ParamType):
+    """A whole number, or a word that takes one back."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None
+    ) -> Any:
+        return int(value) if str(value).isdecimal() else value
+
+
 _DASHES = (
     "what is to run comes after two dashes, as in: cronguard run nightly -- ./nightly.sh --verbose"
 )
@@ -40,9 +51,17 @@ _DASHES = (
 
 @click.command(cls=_Run)
 @click.argument("job", shell_complete=complete_jobs)
-@click.option("--threshold", type=int, metavar="N", help="Alert after N failures in a row.  [2]")
 @click.option(
-    "--realert-every", type=int, metavar="N", help="Alert again after every N further failures."
+    "--threshold",
+    type=_Number(),
+    metavar="N",
+    help="Alert after N failures in a row; or `default`.  [2]",
+)
+@click.option(
+    "--realert-every",
+    type=_Number(),
+    metavar="N",
+    help="Alert again after every N further failures; or `none`.",
 )
 @click.option(
     "--channel",
@@ -61,7 +80,9 @@ _DASHES = (
     "--max-runtime", metavar="DURATION", help="Alert when a run takes longer; or `off`.  [30m]"
 )
 @click.option(
-    "--schedule", metavar="CRON", help="When the job is expected, for alerts about missed runs."
+    "--schedule",
+    metavar="CRON",
+    help="When the job is expected, for alerts about missed runs; or `none`.",
 )
 @click.option("--timezone", metavar="ZONE", help="The time zone of --schedule.  [UTC]")
 @click.option("--grace", metavar="DURATION", help="How late a scheduled run may start.  [5m]")
@@ -70,7 +91,7 @@ _DASHES = (
     default=None,
     help="Tell the channels when the job works again.  [no]",
 )
-@click.option("--runbook", metavar="URL", help="An https link to show in alerts.")
+@click.option("--runbook", metavar="URL", help="An https link to show in alerts; or `none`.")
 @click.option("--test-mode", is_flag=True, default=None, help="Send a test alert at the end.")
 @click.option(
     "--no-output",
@@ -91,7 +112,9 @@ def command(ctx: click.Context, /, *, no_output: bool, **given: Any) -> int:
     recorded nowhere. A Python job of the same name that is decorated inside COMMAND is this run,
     not another one.
 
-    Options not given are those of the job in the settings ([tool.cronguard.job.NAME]).
+    Options not given are those of the job in the settings ([tool.cronguard.job.NAME]), and what
+    neither says of the job's schedule, limits and thresholds stays as the job's last runs stated it:
+    a run by hand changes nothing. `default`, or `none`, takes an option back.
 
     \b
     Examples:
