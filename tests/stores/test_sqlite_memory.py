@@ -377,3 +377,33 @@ def test_memory_of_a_forked_guarded_job(place):
         """
     done = place.run(code)
     assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
+
+
+def test_memory_of_greenlets_that_fork(forking):
+    """Under gevent greenlets share it as threads do, and a child has its copy."""
+    code = """
+        from gevent import monkey
+        monkey.patch_all()
+        import gevent
+
+        store = SQLiteStore(":memory:")
+
+        def work():
+            for _ in range(10):
+                record()
+                gevent.sleep(0)
+
+        def child():
+            found = runs()
+            return 0 < found < 50 and record() and runs() == found + 1
+
+        def fork():
+            gevent.sleep(0)
+            return in_child(child)
+
+        greenlets = [gevent.spawn(work) for _ in range(5)]
+        forks = [gevent.spawn(fork) for _ in range(3)]
+        gevent.joinall(greenlets + forks)
+        print(*[each.value for each in forks], runs())
+        """
+    assert forking(code) == ["True", "True", "True", "50"]

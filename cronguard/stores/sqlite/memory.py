@@ -25,7 +25,7 @@ class MemoryFile(SQLiteFile):
         super().__init__(Path(":memory:"), timeout, schema=schema)
 
     def close(self) -> None:
-        """Do nothing, since all would be lost: the store may be used again."""
+        """Do nothing: all would be lost, and the store may be used again."""
 
     def migrate(self) -> bool:
         """Create the schema now; False if it is there."""
