@@ -536,6 +536,30 @@ def test_a_fork_inside_a_transaction(run_last):
     assert (done.returncode, done.stdout, done.stderr) == (0, "0 True\nTrue\n", "")
 
 
+def test_a_child_that_comes_back_into_a_transaction(run_last):
+    """Forked there by a signal handler: it does not commit what its parent does."""
+    code = """
+        from cronguard.core.errors import StoreError
+        from cronguard.stores.sqlite.store import SQLiteStore
+
+        store = SQLiteStore("made.db")
+        store.migrate()
+        parent = os.getpid()
+
+        def work(db):
+            db.execute("INSERT INTO cronguard_jobs (job, registered_at, judged_until)"
+                       " VALUES (?, '', '')", (str(os.fork()),))
+
+        try:
+            store._file.write(work)
+        except StoreError as error:
+            os._exit(0 if error.code == "forked" and os.getpid() != parent else 1)
+        print(os.wait()[1], [each.job == "0" for each in store.jobs()])
+        """
+    done = run_last(code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0 [False]\n", "")
+
+
 @pytest.mark.skipif(
     sys.version_info[:2] == (3, 13), reason="3.13.0 counts threads that start when the fork is done"
 )

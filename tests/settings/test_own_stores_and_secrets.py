@@ -101,12 +101,13 @@ def test_what_a_store_has_besides_a_stores_duties(tmp_path):
 
     class Remote(MemoryStore):
         bounded = False
-        path = tmp_path / "log.db"
 
         def get_secret(self, name):
             return f"what {name} hides"
 
-    store = with_timeouts_and_spool(Remote(), Settings())
+    remote = Remote()
+    remote.path = tmp_path / "log.db"
+    store = with_timeouts_and_spool(remote, Settings())
     assert isinstance(store, SpooledStore)
     hidden = resolve_secret(SecretRef("vault", "cronguard_hook"), lambda: store)
     assert hidden == "what cronguard_hook hides"

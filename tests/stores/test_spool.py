@@ -39,6 +39,7 @@ from cronguard.stores.spool.values import (
     state_of,
     state_text,
 )
+from cronguard.stores.sqlite import runs as sqlite_runs
 from cronguard.testing import MemoryStore, StoreContract
 
 HERE = Owner("host", 1, "space", "1")
@@ -69,13 +70,13 @@ class Remote(MemoryStore):
         self._reach()
         started = super().start_run(run, is_dead=is_dead)
         self._too_late()
-        return started._replace(state=self._states[run.job])
+        return started._replace(state=self._state(run.job))
 
     def finish_run(self, run, outcome, *, started, notified=()):
         self._reach()
         finished = super().finish_run(run, outcome, started=started, notified=notified)
         self._too_late()
-        return finished._replace(state=self._states.get(run.job))
+        return finished._replace(state=self._state(run.job))
 
     def claim_alerts(self, **wanted):
         self._reach()
@@ -88,6 +89,10 @@ class Remote(MemoryStore):
     def heartbeat(self, run_ids, *, lease):
         self._reach()
         super().heartbeat(run_ids, lease=lease)
+
+    def _state(self, job):
+        row = self._file.read(lambda db: db.execute(sqlite_runs.STATE, ("", job)).fetchone())
+        return row and sqlite_runs.state_of(row)
 
     def up(self):
         self.trouble, self.answers_late = None, False
@@ -416,9 +421,12 @@ def test_an_outcome_whose_row_was_pruned_meanwhile_changes_nothing(host, remote)
     remote.down()
     host.end(run, "failure")
     remote.up()
-    remote._rows.clear()
+    other = run._replace(run_id=new_id())
+    remote.start_run(other, is_dead=lambda _: True)
+    remote.finish_run(other, Outcome("success", datetime.now(UTC), 0.5), started=True)
+    assert remote.prune(keep=timedelta(0)) == 1
     assert host.store.replay() == 1
-    assert history(remote) == []
+    assert history(remote) == [("success", 0)]
 
 
 def test_what_was_learned_by_telling_counts_when_the_store_is_gone_again(host, remote):

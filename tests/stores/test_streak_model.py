@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from support.plain_store import PlainStore
 from support.streak_model import StreakMachine
 
 from cronguard.stores.sqlite.store import SQLiteStore
@@ -14,6 +15,11 @@ from cronguard.testing import MemoryStore
 class MemoryMachine(StreakMachine):
     def make_store(self, clock):
         return MemoryStore(clock=clock)
+
+
+class PlainMachine(StreakMachine):
+    def make_store(self, clock):
+        return PlainStore(clock=clock)
 
 
 class SQLiteMachine(StreakMachine):
@@ -29,6 +35,10 @@ class SQLiteMachine(StreakMachine):
 
 class TestStreakInMemory(MemoryMachine.TestCase):
     settings = settings(max_examples=25, stateful_step_count=30)
+
+
+class TestStreakInPlainStore(PlainMachine.TestCase):
+    settings = settings(max_examples=15, stateful_step_count=25)
 
 
 class TestStreakInSQLite(SQLiteMachine.TestCase):

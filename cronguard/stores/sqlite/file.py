@@ -10,6 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import compress
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,14 +71,14 @@ class SQLiteFile:
 
     def _transaction(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` in a transaction, in our turn."""
-        held: list[bool] = []
+        held: list[threading.Lock] = []
         try:
             self._take(held)
             return self._repeated(begin, work)
         finally:
             if held:
                 self.holder = None
-                self.lock.release()
+                held[0].release()
 
     def _repeated(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` in a transaction; again from the start if another writer is in the way.
@@ -92,6 +93,8 @@ class SQLiteFile:
                 db = self.own() or self._open()
                 db.execute(begin)
                 result = work(db)
+                if db is not self.connection:
+                    _refuse_parents(self.path)
                 db.execute("COMMIT")
             except sqlite3.Error as error:
                 self._rollback()
@@ -113,8 +116,8 @@ class SQLiteFile:
             else:
                 return result
 
-    def _take(self, held: list[bool]) -> None:
-        """Wait for our turn; ``held`` is filled when it has come.
+    def _take(self, held: list[threading.Lock]) -> None:
+        """Wait for our turn; ``held`` is filled with the lock when it has come.
 
         Both happen in one step of the interpreter. A signal handler may raise between any two, and
         a lock that nobody knows to be taken would never be given back. Nor may a function of ours
@@ -126,7 +129,8 @@ class SQLiteFile:
         """
         me = threading.get_ident()
         if self.holder != me:
-            held.extend(filter(None, map(self.lock.acquire, (True,), (self._timeout,))))
+            lock = self.lock  # a child that is forked meanwhile has another one
+            held.extend(compress((lock,), map(lock.acquire, (True,), (self._timeout,))))
         if not held:
             raise StoreError(f"{self.path} is busy in this process", code="busy")
         self.holder = me
@@ -138,7 +142,7 @@ class SQLiteFile:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        held: list[bool] = []
+        held: list[threading.Lock] = []
         try:
             self._take(held)
             yield
@@ -149,7 +153,7 @@ class SQLiteFile:
         finally:
             if held:
                 self.holder = None
-                self.lock.release()
+                held[0].release()
 
     def own(self) -> sqlite3.Connection | None:
         """The connection, if there is one. Raises StoreError if somebody has closed its file.
@@ -167,16 +171,36 @@ class SQLiteFile:
             _refuse_lost(self._opened and self._opened[1], self.path)
         return self.connection
 
+    def before_fork(self) -> None:
+        """Close the file; called with its lock taken."""
+        with contextlib.suppress(sqlite3.Error, StoreError):
+            if (connection := self.own()) is not None:
+                self.connection = None
+                connection.close()
+
+    def inherit(
+        self,
+        connection: sqlite3.Connection,  # noqa: ARG002  # a file in memory goes on with it
+        inside: int | None,  # noqa: ARG002
+    ) -> sqlite3.Connection | None:
+        """Return the connection that a child goes on with; None to open one when it is needed.
+
+        Args:
+            connection: The parent's, as the fork found it.
+            inside: The thread that the fork found inside SQLite; None for no thread.
+        """
+        return None
+
     def _open(self) -> sqlite3.Connection:
         number = _create_private(self.path)
         _refuse_lost(_file_at(self.path), self.path)
-        connection = _connect(self.path)
+        connection = connect(self.path)
         try:
             version = _version(connection)
             if version < SCHEMA_VERSION:
                 _refuse_foreign(connection, self.path)
                 connection.execute("PRAGMA journal_mode = WAL")
-                _migrate(connection, self._schema)
+                apply_schema(connection, self._schema)
             elif version > SCHEMA_VERSION:
                 from cronguard.core.install import how_to_upgrade  # only when something is wrong
 
@@ -206,6 +230,13 @@ def _refuse_lost(file: tuple[int, int] | None, path: Path) -> None:
             " until the program starts anew",
             code="closed",
         )
+
+
+def _refuse_parents(path: Path) -> None:
+    raise StoreError(
+        f"{path} was being written to when this process was forked: that is its parent's to do",
+        code="forked",
+    )
 
 
 def _file_of(number: int) -> tuple[int, int] | None:
@@ -254,7 +285,8 @@ def _create_private(path: Path) -> int:
     return number
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path) -> sqlite3.Connection:
+    """Return a new connection that waits for nobody and begins no transaction by itself."""
     return sqlite3.connect(
         path,
         timeout=0,
@@ -266,7 +298,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _version_of(path: Path) -> int:
     if not path.exists() or path.stat().st_size == 0:
         return 0
-    connection = _connect(path)
+    connection = connect(path)
     try:
         return _version(connection)
     finally:
@@ -278,7 +310,7 @@ def _version(db: sqlite3.Connection) -> int:
     return version
 
 
-def _migrate(db: sqlite3.Connection, schema: str) -> None:
+def apply_schema(db: sqlite3.Connection, schema: str) -> None:
     """Apply what is missing in one transaction; of many processes one does it, the rest find it."""
     from cronguard.stores.sql import sql_files  # once a file
 

@@ -1,4 +1,4 @@
-"""SQLite and fork: no connection of ours is open while the program forks.
+"""SQLite and fork: no connection of ours to a file is open while the program forks.
 
 A child that inherits one believes to hold the locks that are its parent's. It then writes into a
 journal that the parent, last to close the file as far as locks can tell, has deleted: what it
@@ -7,11 +7,13 @@ while another thread is inside SQLite would wait for them for ever, in whatever 
 next (https://www.sqlite.org/howtocorrupt.html#_carrying_an_open_database_connection_across_a_fork_).
 So a fork waits until no thread is inside one of our files, and closes them; a file that is made
 meanwhile is made with its lock taken. Either side opens them again when it needs them.
+
+A database in memory is its connection: its lock is taken as well, but it is left open, and the
+child goes on with a copy of its own.
 """
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import threading
 import time
@@ -21,7 +23,6 @@ from operator import methodcaller
 from typing import Protocol
 from weakref import WeakSet
 
-from cronguard.core.errors import StoreError
 from cronguard.process import forks
 
 _PATIENCE = 3.0
@@ -34,8 +35,13 @@ class Forkable(Protocol):
     holder: int | None
     connection: sqlite3.Connection | None
 
-    def own(self) -> sqlite3.Connection | None:
-        """The connection that may be closed; raises StoreError if it may not."""
+    def before_fork(self) -> None:
+        """Let go of what a child must not have; called with the lock taken."""
+
+    def inherit(
+        self, connection: sqlite3.Connection, inside: int | None
+    ) -> sqlite3.Connection | None:
+        """Return what a child goes on with; ``inside`` is the thread that was in SQLite, if any."""
 
 
 _files: WeakSet[Forkable] = WeakSet()
@@ -57,14 +63,14 @@ def watch(file: Forkable) -> None:
 
 
 def _close_files() -> None:
-    """Take the lock of every file there is, and close it."""
+    """Take the lock of every file there is, and close those that are not in memory."""
     global _keeper  # noqa: PLW0603  # until the fork is over
     with _change:
         _keeper = forks.forking_thread()
         files = [file for file in _files if file not in _held]
     give_up = time.monotonic() + _PATIENCE
     forks.call_each(partial(_keep, file, give_up) for file in files)
-    forks.call_each(partial(_close, file) for file in _held.copy())
+    forks.call_each(file.before_fork for file in _held.copy())
 
 
 def _keep(file: Forkable, give_up: float) -> None:
@@ -74,13 +80,6 @@ def _keep(file: Forkable, give_up: float) -> None:
     _held.extend(compress((file,), map(file.lock.acquire, (True,), (seconds,))))
     if file in _held:
         file.holder = _keeper  # whose signal handlers need not wait for it
-
-
-def _close(file: Forkable) -> None:
-    with contextlib.suppress(sqlite3.Error, StoreError):
-        if (connection := file.own()) is not None:
-            file.connection = None
-            connection.close()
 
 
 def _give_back() -> None:
@@ -97,12 +96,16 @@ def _give_back() -> None:
 def _forget_files() -> None:
     global _keeper, _change  # the child's own
     _keeper, _change = None, threading.RLock()
+    held = _held.copy()
     _held.clear()
     for file in list(_files):
+        inside = None if file in held else file.holder
         file.lock, file.holder = threading.Lock(), None
-        if file.connection is not None:  # a thread that has hung inside SQLite all the while
-            _inherited.append(file.connection)  # kept: closing it would meddle with the parent's
-            file.connection = None
+        parents = file.connection
+        if parents is not None:
+            file.connection = file.inherit(parents, inside)
+            if file.connection is not parents:
+                _inherited.append(parents)  # kept: closing it would meddle with the parent's
 
 
 forks.register(

@@ -44,10 +44,11 @@ _utc_now: Callable[[], datetime] = partial(datetime.now, UTC)
 
 
 class SQLiteStore:
-    """A `cronguard.core.interfaces.Store` in one file.
+    """A `cronguard.core.interfaces.Store` in one file; ``:memory:`` for one that needs no disk.
 
-    ``timeout`` bounds every call in seconds, waiting for other writers included. ``clock`` is what
-    leases, claims and snoozes are measured with.
+    What is in memory is this object's alone, outlives `close`, and is gone with the process; the
+    child of a fork has a copy of it. ``timeout`` bounds every call in seconds, waiting for other
+    writers included. ``clock`` is what leases, claims and snoozes are measured with.
     """
 
     bounded = True
@@ -60,7 +61,7 @@ class SQLiteStore:
         clock: Callable[[], datetime] = _utc_now,
     ) -> None:
         self.path = Path(path)
-        self._file = SQLiteFile(self.path, timeout)
+        self._file = _file(self.path, timeout)
         self._clock = clock
         self._swept: dict[str, float] = {}
 
@@ -68,7 +69,7 @@ class SQLiteStore:
     def from_url(cls, url: str, *, timeout: float = 2.0) -> SQLiteStore:
         """Open ``sqlite:///relative`` or ``sqlite:////absolute``."""
         scheme, _, path = url.partition(":///")
-        if scheme != "sqlite" or not path or path.startswith(":"):
+        if scheme != "sqlite" or not path or str(Path(path)).startswith(":"):
             raise ConfigError(
                 "a SQLite store needs a file: write sqlite:///relative/path.db or"
                 " sqlite:////absolute/path.db"
@@ -234,3 +235,15 @@ class SQLiteStore:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _file(path: Path, timeout: float) -> SQLiteFile:
+    if not _is_in_memory(path):
+        return SQLiteFile(path, timeout)
+    from cronguard.stores.sqlite.memory import MemoryFile  # seldom in a job
+
+    return MemoryFile(timeout)
+
+
+def _is_in_memory(path: Path) -> bool:
+    return str(path) == ":memory:"

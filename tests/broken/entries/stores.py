@@ -3,11 +3,13 @@
 from ..runner import Change, Entry
 
 FILE = "cronguard/stores/sqlite/file.py"
+MEMORY = "cronguard/stores/sqlite/memory.py"
 RUNS = "cronguard/stores/sqlite/runs.py"
 REPLAY = "cronguard/stores/spool/replay.py"
 CONNECTION = "cronguard/stores/server/connection.py"
 POSTGRES = "cronguard/stores/server/postgres.py"
 SQL = "cronguard/stores/sql/postgres"
+IN_MEMORY = "tests/stores/test_sqlite_memory.py"
 ON_SQLITE = "tests/stores/test_contract.py::TestSQLiteStore"
 COUNTS = "tests/system/test_counts.py"
 ON_POSTGRES = "tests/stores/test_contract_sql.py::TestPostgresStore"
@@ -23,11 +25,63 @@ SQLITE = (
                 FILE,
                 "                db.execute(begin)\n"
                 "                result = work(db)\n"
+                "                if db is not self.connection:\n"
+                "                    _refuse_parents(self.path)\n"
                 '                db.execute("COMMIT")\n',
                 "                result = work(db)\n",
             ),
         ),
         ("tests/system/test_races.py::test_a_crowd_counts_each_failure_once",),
+    ),
+    Entry(
+        "a child commits the transaction that its parent was in",
+        (
+            Change(
+                FILE,
+                "                if db is not self.connection:\n"
+                "                    _refuse_parents(self.path)\n",
+                "",
+            ),
+        ),
+        (
+            "tests/process/test_forks.py::test_a_child_that_comes_back_into_a_transaction",
+            f"{IN_MEMORY}::test_a_signal_handler_that_forks_in_a_transaction",
+        ),
+    ),
+    Entry(
+        "a memory is closed when its store is",
+        (
+            Change(
+                MEMORY,
+                "    def close(self) -> None:\n"
+                '        """Do nothing: all would be lost, and the store may be used again."""\n\n',
+                "",
+            ),
+        ),
+        (f"{IN_MEMORY}::test_a_memory_may_be_used_after_close",),
+    ),
+    Entry(
+        "a memory is closed at a fork",
+        (
+            Change(
+                MEMORY,
+                "    def before_fork(self) -> None:\n"
+                '        """Do nothing: the child goes on with a copy."""\n\n',
+                "",
+            ),
+        ),
+        (f"{IN_MEMORY}::test_a_child_has_its_parents_memory",),
+    ),
+    Entry(
+        "a child uses a memory that a thread was inside of",
+        (
+            Change(
+                MEMORY,
+                "        if inside != threading.get_ident():\n            return None\n",
+                "        if inside != threading.get_ident():\n            return connection\n",
+            ),
+        ),
+        (f"{IN_MEMORY}::test_a_child_waits_for_no_transaction_that_never_ends",),
     ),
     Entry(
         "the disk writes at every commit",

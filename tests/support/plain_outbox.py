@@ -1,4 +1,4 @@
-"""The outbox of `cronguard.testing.MemoryStore`: alerts enqueued, claimed, settled, shown."""
+"""The outbox of `plain_store.PlainStore`: alerts enqueued, claimed, settled, shown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Outgoing:
     error_code: str | None = None
 
 
-class MemoryOutbox:
+class PlainOutbox:
     """Alerts by their key, oldest first. Whoever calls holds the store's lock."""
 
     def __init__(self) -> None:
