@@ -1,4 +1,4 @@
-"""Random histories: every verb of the store, on the reference and on a store, said alike by both."""
+"""Random histories: every verb of the store, on a store and on the reference, answered alike."""
 
 import json
 import random

@@ -1,8 +1,8 @@
 """What every store must say, worked out with lists and dicts from all that ever happened.
 
-It shares no rule with cronguard: a job is the list of its outcomes, and its streak, its incident and
-its alerts are worked out anew from the whole list each time. Only the values that go in and come out
-are cronguard's own. It is slow, and has no database, no lock and no clock but ``now``.
+It shares no rule with cronguard: a job is the list of its outcomes, and its streak, its incident
+and its alerts are worked out anew from the whole list each time. Only the values that go in and
+come out are cronguard's own. It is slow, and has no database, no lock and no clock but ``now``.
 """
 
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ from cronguard.core.model import (
     Failure,
     Finished,
     JobStatus,
+    Outcome,
     RunRecord,
     Source,
     Started,
@@ -52,10 +53,6 @@ class Event:
     rules: list
     snoozed: bool
     notified: frozenset
-    duration: float | None
-    failure: Failure | None
-    runbook: str | None
-    test_mode: bool = False
 
 
 @dataclass
@@ -91,14 +88,17 @@ class Out:
 
 
 def text_of(moment):
-    return (
-        None if moment is None else moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    )
+    return f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}" if moment else None
+
+
+def counted(events):
+    """The runs that were counted, oldest first."""
+    return [e.run.run_id for e in events if e.status in ("success", "failure", "crashed")]
 
 
 def history_of(job):
-    """Walk a job's outcomes: (event, streak, incident's first run, channels notified, last success,
-    kinds of alert with their channels), each as it was after the outcome."""
+    """Walk a job's outcomes: (event, the streak after it, the last success after it, the one that
+    its alerts show, the alerts decided: kind, rule, step)."""
     streak, incident, notified, last = 0, None, set(), None
     for number, event in enumerate(job.events, 1):
         before, decided = last, []
@@ -126,30 +126,17 @@ def history_of(job):
                     decided.append(("failing", rule, f"{opened}/failing"))
                 elif rule["realert_every"] and over > 0 and over % rule["realert_every"] == 0:
                     decided.append(("still_failing", rule, f"{opened}/{streak}"))
-        if event.test_mode:
+        if event.run.test_mode:
             decided += [("test", rule, f"{event.run.run_id}/test") for rule in reached]
         for at, run_id, channels in job.also_notified:
-            counted = [
-                e.run.run_id
-                for e in job.events[:at]
-                if e.status in ("success", "failure", "crashed")
-            ]
-            if at == number and streak and run_id in (counted[-1], incident):
+            if at == number and streak and run_id in (counted(job.events[:at])[-1], incident):
                 notified |= channels
         shown = event.ended if event.status in ("success", "late") else before
-        yield (
-            event,
-            streak,
-            incident,
-            frozenset(notified),
-            last,
-            shown,
-            [] if event.snoozed else decided,
-        )
+        yield event, streak, last, shown, [] if event.snoozed else decided
 
 
 class Reference:
-    """The store of nobody: what `cronguard.core.interfaces.Store` promises, in the plainest form."""
+    """What `cronguard.core.interfaces.Store` promises, in the plainest form."""
 
     def __init__(self):
         self.now = datetime(2027, 1, 1, tzinfo=UTC)
@@ -168,7 +155,7 @@ class Reference:
 
     def last_success(self, job):
         found = list(history_of(job))
-        return found[-1][4] if found else None
+        return found[-1][2] if found else None
 
     def snoozed(self, job):
         return job.snoozed_until is not None and job.snoozed_until > self.now
@@ -245,9 +232,8 @@ class Reference:
     def bury(self, name, owner, dead, channels, besides=None):
         for row in self.open_rows(name):
             if row.run.run_id != besides and self.is_gone(row, owner.space, dead):
-                self.commit(
-                    row, "crashed", self.now, None, CRASHED, channels, frozenset(), test_mode=False
-                )
+                gone = row.run._replace(test_mode=False)
+                self.commit(row, gone, Outcome("crashed", self.now, None, CRASHED), channels)
 
     def start_run(self, run, dead):
         job = self.job(run.job)
@@ -303,18 +289,8 @@ class Reference:
             ran = True
         was_crashed = row is not None and row.status == "crashed"
         if ran or (was_crashed and outcome.status == "success"):
-            self.commit(
-                row,
-                outcome.status,
-                outcome.finished_at,
-                outcome.duration,
-                outcome.failure,
-                run.channels or job.channels,
-                frozenset(notified),
-                test_mode=run.test_mode,
-                late=was_crashed,
-                run=run,
-            )
+            channels = run.channels or job.channels
+            self.commit(row, run, outcome, channels, notified=frozenset(notified), late=was_crashed)
         else:
             if was_crashed and outcome.status == "failure" and outcome.failure is not None:
                 row.failure = outcome.failure
@@ -322,44 +298,24 @@ class Reference:
                 job.also_notified.append((len(job.events), run.run_id, frozenset(notified)))
         return Finished(row.count if row else None, self.is_due(run.job))
 
-    def commit(
-        self,
-        row,
-        status,
-        ended,
-        duration,
-        failure,
-        channels,
-        notified,
-        *,
-        test_mode,
-        late=False,
-        run=None,
-    ):
-        run = run or row.run
+    def commit(self, row, run, outcome, channels, *, notified=frozenset(), late=False):
         job = self.job(run.job)
-        counted = [
-            e.run.run_id for e in job.events if e.status in ("success", "failure", "crashed")
-        ]
-        event_status = "late" if late and (not counted or counted[-1] != run.run_id) else status
+        status = outcome.status
+        about_itself = late and counted(job.events)[-1:] != [run.run_id]
         job.events.append(
             Event(
                 run,
-                event_status,
-                ended,
+                "late" if about_itself else status,
+                outcome.finished_at,
                 self.rules(job, channels),
                 self.snoozed(job),
                 notified,
-                duration,
-                failure,
-                job.expected["runbook"],
-                test_mode,
             )
         )
-        *_, (event, streak, _incident, _notified, _last, shown, decided) = history_of(job)
-        row.status, row.finished_at, row.duration, row.failure = status, ended, duration, failure
+        *_, (_event, streak, _last, shown, decided) = history_of(job)
+        row.status, row.holds = status, False
+        row.finished_at, row.duration, row.failure = outcome[1:]
         row.count = 0 if status == "success" else streak
-        row.holds = False
         for kind, rule, step in decided:
             self.enqueue(
                 f"{run.job}/{step}/{rule['channel']}",
@@ -369,13 +325,13 @@ class Reference:
                 run_id=run.run_id,
                 consecutive_failure_count=row.count,
                 threshold=rule["threshold"],
-                last_success_at=text_of(ended if status == "success" else shown),
+                last_success_at=text_of(shown),
                 started_at=text_of(row.run.started_at),
-                finished_at=text_of(ended),
-                duration_seconds=duration,
+                finished_at=text_of(outcome.finished_at),
+                duration_seconds=outcome.duration,
                 host=row.run.owner.host,
-                runbook=event.runbook,
-                failure=failure,
+                runbook=job.expected["runbook"],
+                failure=outcome.failure,
             )
 
     def heartbeat(self, run_ids, lease):
@@ -427,7 +383,7 @@ class Reference:
             for out in self.outbox
         )
 
-    def claim(self, channels, job, force, state, limit, claim_for):
+    def claim(self, *, channels, job, force, state, limit, claim_for):
         found = [
             out
             for out in self.outbox

@@ -20,7 +20,8 @@ def command(*, as_json: bool) -> int:
 
     Says which settings file is used and where each value comes from, whether the store can be read
     and written, what is expected of each job and who stated it, whether channels have what they
-    need, and which alerts have not gone out. Changes nothing and sends nothing. Exits 1 if something is wrong (✗); warnings (!) do not count.
+    need, and which alerts have not gone out. Changes nothing and sends nothing. Exits 1 if
+    something is wrong (✗); warnings (!) do not count.
 
     \b
     Examples:

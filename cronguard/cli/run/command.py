@@ -33,7 +33,7 @@ class _Run(click.Command):
         return [*super().collect_usage_pieces(ctx), "-- COMMAND..."]
 
 
-class _Number(click.ParamType):
+class _Number(click.ParamType[Any]):
     """A whole number, or a word that takes one back."""
 
     name = "number"
@@ -112,9 +112,9 @@ def command(ctx: click.Context, /, *, no_output: bool, **given: Any) -> int:
     recorded nowhere. A Python job of the same name that is decorated inside COMMAND is this run,
     not another one.
 
-    Options not given are those of the job in the settings ([tool.cronguard.job.NAME]), and what
-    neither says of the job's schedule, limits and thresholds stays as the job's last runs stated it:
-    a run by hand changes nothing. `default`, or `none`, takes an option back.
+    Options not given are those of the job in the settings ([tool.cronguard.job.NAME]). What neither
+    says of the job's schedule, limits and thresholds stays as earlier runs stated it, so a run by
+    hand changes nothing. `default`, or `none`, takes an option back.
 
     \b
     Examples:
