@@ -1,10 +1,6 @@
 -- What the functions below have in common. Each that a client calls takes one JSON object, so that a
 -- newer or older client can say more or less.
 
-create or replace function public.cronguard_schema_version() returns integer
-language sql immutable set search_path = ''
-as $$ select 1 $$;
-
 -- Stops a client that is newer than these functions: its request may say what they do not know.
 create or replace function public.cronguard_expect(request jsonb) returns void
 language plpgsql set search_path = ''

@@ -1,0 +1,1 @@
+-- Version 2: no table has changed yet.
