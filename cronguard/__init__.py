@@ -58,11 +58,14 @@ Where a change goes:
     an option of jobs ``settings/options.py`` (check, default), ``guarding/decorator.py`` (help),
                       ``cli/run/command.py`` (flag)
     who is alerted    ``core/alert_rule.py``, and the same rule in SQL for PostgreSQL and Supabase,
-                      ``stores/sql/postgres/0004_outcomes.sql``; one model test holds the two
+                      ``stores/sql/postgres/functions/outcomes.sql``; one model test holds the two
     a column, a state ``core/model.py``, ``stores/sqlite/runs.py``, ``stores/sqlite/views.py``,
                       ``stores/server/values.py``, ``stores/spool/values.py`` and the tables:
-                      files of ``stores/sql/sqlite`` are applied once each, in order, those of
-                      ``stores/sql/postgres`` all together, so that doing it again changes nothing
+                      a file more in ``stores/sql/sqlite`` and ``stores/sql/postgres/versions``,
+                      and its number in ``SCHEMA_VERSION`` (``stores/server/schema.py``) or
+                      ``SCHEMA_VERSIONS`` (``stores/sqlite/file.py``)
+    an SQL function   ``stores/sql/postgres/functions``, with ``-- since version N`` above it, N the
+                      version that is not released yet
     lease, deadline   ``core/model.py`` has every such number
     redaction         ``privacy/patterns.py`` masks always, ``privacy/words.py`` lets pass
     a command         ``cli/commands``, and its line in ``cli/app.py``

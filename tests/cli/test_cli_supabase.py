@@ -11,7 +11,7 @@ from support.cli import Cli, Here, read_until
 from support.stack.client import PASSWORD
 
 from cronguard.stores.server.postgres import PostgresStore
-from cronguard.stores.server.schema import migration_sql
+from cronguard.stores.server.schema import SCHEMA_VERSION, migration_sql
 
 pytestmark = pytest.mark.one_python
 
@@ -117,7 +117,7 @@ def test_init_supabase_writes_where_the_cli_looks(here, monkeypatch):
 
 def test_init_supabase_says_whether_the_project_is_up_to_date(on_supabase, monkeypatch):
     """Where it can look; where it cannot it says that too."""
-    assert "is up to date (schema 1)" in on_supabase("init", "supabase").stdout
+    assert f"is up to date (schema {SCHEMA_VERSION})" in on_supabase("init", "supabase").stdout
     monkeypatch.setenv("SUPABASE_SECRET_KEY", "sb_secret_wrong")
     done = on_supabase("init", "supabase")
     assert done.returncode == 1
@@ -133,7 +133,7 @@ def test_init_supabase_apply(here, bare):
     here.setenv("SUPABASE_DB_URL", bare.url)
     assert "is up to date" in here("init", "supabase", "--apply").stdout
     store = PostgresStore(bare.url)
-    assert store.schema_version() == 1
+    assert store.schema_version() == SCHEMA_VERSION
     store.close()
     here.delenv("SUPABASE_DB_URL")
     for wrong in (["--apply"], ["--apply", "--print"], ["--apply", "--db-url", "env:UNSET"]):

@@ -1,7 +1,6 @@
 """The store contract, on the stores that need nothing but Python."""
 
 import pytest
-from support.plain_store import PlainStore
 
 from cronguard.stores.sqlite.store import SQLiteStore
 from cronguard.testing import MemoryStore, StoreContract
@@ -12,13 +11,6 @@ class TestMemoryStore(StoreContract):
 
     def make_store(self, clock):
         return MemoryStore(clock=clock)
-
-
-class TestPlainStore(StoreContract):
-    """The one the others are compared with."""
-
-    def make_store(self, clock):
-        return PlainStore(clock=clock)
 
 
 class TestSQLiteStore(StoreContract):

@@ -9,33 +9,22 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from support.schema import apply, catalog
 from support.stack.install import programs
 
 from cronguard.core.clock import new_id
 from cronguard.core.errors import ConfigError, StoreConfigError
 from cronguard.core.model import ChannelRule, Failure, Outcome, Owner, Run
 from cronguard.stores.server.postgres import PostgresStore
-from cronguard.stores.server.schema import SCHEMA_VERSION, migration_file_name, migration_sql
+from cronguard.stores.server.schema import (
+    SCHEMA_VERSION,
+    migration_file_name,
+    migration_sql,
+    takes_over_log,
+)
 
 pytestmark = pytest.mark.one_python
 
-CATALOG = """
-    select 'column', table_name, column_name, data_type, is_nullable
-    from information_schema.columns where table_schema = 'public'
-    union all
-    select 'index', tablename, indexname, indexdef, '' from pg_indexes where schemaname = 'public'
-    union all
-    select 'grant', c.relname, g.grantee::regrole::text, g.privilege_type, ''
-    from pg_class c, aclexplode(c.relacl) g
-    where c.relnamespace = 'public'::regnamespace and g.grantee <> 0
-    union all
-    select 'policy', tablename, policyname, qual, with_check from pg_policies
-    union all
-    select 'function', p.oid::regprocedure::text, md5(p.prosrc), p.proacl::text,
-        p.proconfig::text
-    from pg_proc p where p.pronamespace = 'public'::regnamespace
-    order by 1, 2, 3, 4
-"""
 LEGACY = {
     "card": """
         create table cron_execution_logs (
@@ -72,6 +61,7 @@ FAILED = {"card": "failure", "serial": "failed", "enum": "error"}
 def bare(request, stack):
     """A project database without cronguard's schema, in each privilege regime."""
     database = stack.database(request.param)
+    database.regime = request.param
     yield database
     database.drop()
 
@@ -82,16 +72,6 @@ def plain(stack):
     database = stack.plain_database()
     yield database
     database.drop()
-
-
-def apply(database, text=None):
-    with database.connect() as db, db.transaction():
-        db.execute(text or migration_sql())
-
-
-def catalog(database):
-    with database.connect() as db:
-        return db.execute(CATALOG).fetchall()
 
 
 def old_rows(kind, *statuses):
@@ -255,26 +235,32 @@ def test_a_log_with_nothing_but_counts_is_understood(stack):
     database.drop()
 
 
-def test_rows_of_no_job_stop_it_before_anything_changes(bare):
-    """Without a name for them it says what to do, and leaves the database as it was."""
-    install_old(bare, "card", old_rows("card", "success"))
+@pytest.mark.parametrize("rows", [0, 1])
+def test_a_log_of_somebody_elses_is_left_alone(bare, rows):
+    """With rows or without: it says which option takes it over, and changes nothing."""
+    install_old(bare, "card", old_rows("card", "success")[:rows])
     before = catalog(bare)
     store = PostgresStore(bare.url)
-    with pytest.raises(StoreConfigError, match="--legacy-job NAME") as caught:
+    with pytest.raises(StoreConfigError, match=r"not cronguard's: .* --legacy-job NAME") as caught:
         store.migrate()
     assert caught.value.code == "legacy_job_missing"
     assert catalog(bare) == before
     assert store.migrate("reminder")
+    assert len(store.history("reminder")) == rows
+    assert fail(store, "reminder") == 1
     store.close()
 
 
-def test_an_empty_older_log_needs_no_name(bare):
-    """Where no row is without a job there is nothing to ask."""
-    install_old(bare, "card", [])
-    apply(bare)
-    store = PostgresStore(bare.url)
-    assert fail(store, "a") == 1
-    store.close()
+def test_taking_over_is_sql_that_only_the_option_writes(bare):
+    """Otherwise no statement for it is there; with it, on nothing, the schema is the same."""
+    assert not takes_over_log(migration_sql())
+    apply(bare, migration_sql("reminder"))
+    adopted = catalog(bare)
+    database = bare.stack.database(bare.regime)
+    apply(database)
+    fresh = catalog(database)
+    database.drop()
+    assert adopted == fresh
 
 
 @pytest.mark.parametrize("name", ["", "two words", "x'; drop table y; --", "ø", "a" * 101])

@@ -7,14 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
-from support.streak_model import StreakMachine
 
 from cronguard.core.alert_rule import decide
 from cronguard.core.clock import new_id
 from cronguard.core.expectations import alert_rules
 from cronguard.core.model import ChannelRule, Expectations, Failure, JobState, Outcome, Owner, Run
 from cronguard.core.payload import build, encode
-from cronguard.stores.server.postgres import PostgresStore
 from cronguard.stores.server.values import outcome_json, run_json
 
 pytestmark = pytest.mark.one_python
@@ -173,25 +171,3 @@ def check_decision(db, case):
         None if outcome.duration is None else outcome.duration * 1000, abs=0.01
     )
     assert shown[6] is False
-
-
-class PostgresMachine(StreakMachine):
-    database = None
-
-    def make_store(self, clock):
-        clock.now = datetime.now(UTC)
-        self.database.empty()
-        return PostgresStore(self.database.url)
-
-
-class TestStreakInPostgres(PostgresMachine.TestCase):
-    settings = settings(max_examples=8, stateful_step_count=20)
-
-    @pytest.fixture(autouse=True)
-    def _lent(self, database):
-        PostgresMachine.database = database
-
-
-@pytest.mark.long
-class TestLongStreakInPostgres(TestStreakInPostgres):
-    settings = settings(max_examples=25, stateful_step_count=30)

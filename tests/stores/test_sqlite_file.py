@@ -15,7 +15,9 @@ from cronguard.core.clock import new_id
 from cronguard.core.errors import StoreConfigError, StoreError
 from cronguard.core.model import Owner, Run
 from cronguard.stores.spool.database import Spool
-from cronguard.stores.sqlite.file import SCHEMA_VERSION, SQLiteFile
+from cronguard.stores.sql import sql_files
+from cronguard.stores.sqlite import file as sqlite_file
+from cronguard.stores.sqlite.file import SCHEMA_VERSIONS, SQLiteFile
 from cronguard.stores.sqlite.store import SQLiteStore
 
 
@@ -108,7 +110,7 @@ def test_no_statement_needs_more_than_sqlite_3_34():
         assert not newer.search(code), file
 
 
-def test_the_spool_has_the_same_outbox_and_version(tmp_path):
+def test_the_spool_has_the_same_outbox(tmp_path):
     """The same code works on both files: what is changed in one is changed in the other."""
     store, spool = SQLiteStore(tmp_path / "log.db"), Spool(tmp_path / "spool.db")
     start(store)
@@ -121,12 +123,38 @@ def test_the_spool_has_the_same_outbox_and_version(tmp_path):
             query = (
                 "SELECT sql FROM sqlite_master WHERE tbl_name = 'cronguard_alerts' ORDER BY name"
             )
-            found.append(
-                (db.execute(query).fetchall(), db.execute("PRAGMA user_version").fetchone())
-            )
+            found.append(db.execute(query).fetchall())
         db.close()
     assert found[0] == found[1]
-    assert found[0][1] == (SCHEMA_VERSION,)
+
+
+@pytest.mark.parametrize("folder", SCHEMA_VERSIONS)
+def test_a_schemas_version_is_its_last_files(tmp_path, folder):
+    """The number in the code, in the folder and in a file that was made; none is left out."""
+    numbers = [int(file.name.split("_")[0]) for file in sql_files(folder)]
+    assert numbers == list(range(1, SCHEMA_VERSIONS[folder] + 1))
+    file = SQLiteFile(tmp_path / "made.db", 1.0, schema=folder)
+    file.migrate()
+    made = file.read(lambda db: db.execute("PRAGMA user_version").fetchone())
+    file.close()
+    assert made == (SCHEMA_VERSIONS[folder],)
+
+
+def test_a_version_of_the_log_is_none_of_the_spools(tmp_path, monkeypatch):
+    """What is new in one folder migrates no file of the other, at no opening."""
+    spool = SQLiteFile(tmp_path / "spool.db", 1.0, schema="spool")
+    spool.migrate()
+    spool.close()
+    monkeypatch.setitem(SCHEMA_VERSIONS, "sqlite", SCHEMA_VERSIONS["sqlite"] + 1)
+    migrated = []
+    monkeypatch.setattr(sqlite_file, "apply_schema", lambda _db, folder: migrated.append(folder))
+    assert not spool.migrate()
+    spool.close()
+    assert migrated == []
+    log = SQLiteFile(tmp_path / "log.db", 1.0, schema="sqlite")
+    log.migrate()
+    log.close()
+    assert migrated == ["sqlite"]
 
 
 def test_all_files_are_found_in_a_zip_archive(tmp_path):

@@ -17,6 +17,7 @@ from support.stack.gateway import token
 from cronguard.core.errors import StoreConfigError
 from cronguard.core.expectations import statements
 from cronguard.core.model import ChannelRule, Failure, Outcome, Owner, Run, Schedule, Settlement
+from cronguard.stores.server.schema import SCHEMA_VERSION
 from cronguard.stores.server.supabase import SupabaseStore
 
 pytestmark = pytest.mark.one_python
@@ -165,7 +166,7 @@ def test_what_is_shown(store):
     assert not store.snooze("unknown", None)
     store.heartbeat([made.run_id], lease=90.0)
     assert store.prune(keep=timedelta(days=90)) == 0
-    assert store.schema_version() == 1
+    assert store.schema_version() == SCHEMA_VERSION
 
 
 def test_a_refused_key(store):

@@ -12,6 +12,7 @@ import supabase
 from support import hostile
 from support.stack.gateway import token
 
+from cronguard.stores.server.schema import SCHEMA_VERSION
 from cronguard.stores.server.supabase import SupabaseStore
 
 pytestmark = pytest.mark.one_python
@@ -199,9 +200,9 @@ def test_either_form_of_key_and_a_client_of_ones_own(project, which):
     client = supabase.create_client(project.url, key, supabase.ClientOptions(httpx_client=http))
     for store in (SupabaseStore(project.url, key), SupabaseStore(client=client)):
         assert store.jobs() == []
-        assert store.schema_version() == 1
+        assert store.schema_version() == SCHEMA_VERSION
         store.close()
-    assert client.rpc("cronguard_schema_version", {}).execute().data == 1
+    assert client.rpc("cronguard_schema_version", {}).execute().data == SCHEMA_VERSION
     http.close()
 
 

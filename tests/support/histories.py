@@ -1,7 +1,6 @@
 """Random histories: every verb of the store, on a store and on the reference, answered alike."""
 
 import json
-import random
 from datetime import UTC, datetime, timedelta
 
 from support.reference import Reference
@@ -42,15 +41,16 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class History:
-    """One random history, the same for every seed, played on a store and on the reference.
+    """A random history, played on a store and on the reference.
 
-    ``set_clock(moment)`` sets the store's clock. Whatever the two answer is compared at once, and
-    after each step all that can be shown.
+    ``set_clock(moment)`` sets the store's clock; ``chance`` is a `random.Random`. What the two
+    answer is compared at once, and all that can be shown after every ``look_every``th step.
     """
 
-    def __init__(self, store, set_clock, seed):
+    def __init__(self, store, set_clock, chance, *, look_every=1):
         self.store, self.set_clock = store, set_clock
-        self.chance = random.Random(seed)
+        self.chance = chance
+        self.look_every = look_every
         self.reference = Reference()
         self.runs, self.claims, self.keys = [], [], {}
         self.minted = 0
@@ -80,7 +80,10 @@ class History:
             (verb,) = self.chance.choices(list(verbs), list(verbs.values()))
             self.done.append(verb.__name__)
             verb()
-            self.look()
+            there = {out.key for out in self.reference.outbox}
+            self.keys = {key: alert_id for key, alert_id in self.keys.items() if key in there}
+            if len(self.done) % self.look_every == 0:
+                self.look()
 
     def same(self, found, wanted):
         assert found == wanted, f"{self.done[-12:]}\n  found {found}\n wanted {wanted}"
@@ -294,10 +297,6 @@ class History:
         self.same(self.store.jobs(), self.reference.jobs())
         shown = self.store.alerts(limit=10_000)
         self.same([each._replace(alert_id="") for each in shown], self.reference.alerts())
-        for key in [
-            key for key in self.keys if key not in {out.key for out in self.reference.outbox}
-        ]:
-            del self.keys[key]
         for name in JOBS:
             self.same(self.store.history(name, limit=10_000), self.reference.history(name))
             after = self.reference.now - timedelta(seconds=5000)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import click
 
@@ -64,7 +63,7 @@ def sqlite() -> None:
 legacy_option = click.option(
     "--legacy-job",
     metavar="NAME",
-    help="Whose the rows are that an existing cron_execution_logs has without a job.",
+    help="Take over a cron_execution_logs that is not cronguard's, its rows as runs of this job.",
 )
 print_option = click.option(
     "--print", "only_print", is_flag=True, help="Print the SQL, and do nothing else."
@@ -78,8 +77,9 @@ def postgres(legacy_job: str | None, *, only_print: bool) -> None:
     """Create or upgrade the tables and functions in PostgreSQL.
 
     In the database that the settings name, as the role that the jobs connect as, in one
-    transaction. A cron_execution_logs that is there already is upgraded and keeps its rows. Doing
-    it again changes nothing. Behind a transaction pooler it works as well.
+    transaction: all of it, or what has changed since the version that is there. Doing it again
+    changes nothing. A cron_execution_logs that is not cronguard's is upgraded and keeps its rows
+    with --legacy-job. Behind a transaction pooler it works as well.
 
     \b
     Examples:
@@ -103,7 +103,9 @@ def postgres(legacy_job: str | None, *, only_print: bool) -> None:
     postgres = cast("PostgresStore", store)
     before = postgres.schema_version()
     if postgres.migrate(legacy_job):
-        did = "brought up to date" if before else "tables and functions created"
+        did = (
+            f"brought up to date from schema {before}" if before else "tables and functions created"
+        )
         say(f"{postgres.where}: {did}.")
     else:
         say(f"{postgres.where} is up to date.")
@@ -123,12 +125,16 @@ DATABASE_VARIABLE = "SUPABASE_DB_URL"
     help=f"The database, or env:NAME; without it: {DATABASE_VARIABLE}.",
 )
 def supabase(legacy_job: str | None, db_url: str | None, *, only_print: bool, apply: bool) -> int:
-    """Write the migration that makes cronguard's tables and functions.
+    """Write the migration that makes cronguard's tables and functions, or upgrades them.
 
     It goes to supabase/migrations, where the Supabase CLI picks it up, of the nearest folder that
-    has a supabase folder, else of this one. A cron_execution_logs that is there already is upgraded
-    and keeps its rows. Where SUPABASE_URL and a key are set, the command also says whether the
-    project's schema is up to date.
+    has a supabase folder, else of this one. Where a cronguard of an earlier version wrote one, the
+    new one holds what has changed since. Where SUPABASE_URL and a key are set, the project is asked
+    for its schema first; one that is newer than this cronguard's is left alone.
+
+    A cron_execution_logs that is there already, and is not cronguard's, is upgraded and keeps its
+    rows with --legacy-job; without it the migration stops there and says so. Where it has stopped,
+    the option replaces the file.
 
     \b
     Examples:
@@ -140,18 +146,16 @@ def supabase(legacy_job: str | None, db_url: str | None, *, only_print: bool, ap
 
     if only_print and apply:
         raise click.UsageError("choose one of --print and --apply")
-    text = migration_sql(legacy_job)
+    if only_print or legacy_job:
+        text = migration_sql(legacy_job)  # which refuses what is no job's name
     if only_print:
         say(text, nl=False)
         return 0
     if apply:
         return _apply(db_url, legacy_job)
-    path, written = _write(text)
-    say(
-        f"{f'Wrote {path}' if written else f'{path} holds it already'}. Apply it with:"
-        " supabase db push --remote (before version 3 of the Supabase CLI: supabase db push)"
-    )
-    return _look_at_project()
+    project = _ask_project()
+    _write(project, legacy_job)
+    return _describe(project)
 
 
 def _apply(db_url: str | None, legacy_job: str | None) -> int:
@@ -183,23 +187,69 @@ def _dereferenced(url: str | None) -> str | None:
     return value
 
 
-def _write(text: str) -> tuple[Path, bool]:
-    """(where the migration is, whether it was written now); the same text is not written twice."""
-    from cronguard.stores.server.schema import migration_file_name
+class Project(NamedTuple):
+    """The project that the environment names."""
+
+    where: str
+    version: int | None = None
+    """Its schema's version; 0 for none, None if it did not say."""
+    error: str = ""
+
+
+def _ask_project() -> Project | None:
+    """Ask the project that the environment names, if any, for its schema.
+
+    Raises StoreConfigError if that is newer than this cronguard's.
+    """
+    if not os.environ.get("SUPABASE_URL", "").strip():
+        return None
+    from cronguard.settings.plugins import STORES, load
+    from cronguard.stores.server.schema import SCHEMA_VERSION
+
+    try:
+        store = load(STORES, "supabase")()
+        try:
+            version = store.schema_version()
+            problem = store.schema_problem() if version > SCHEMA_VERSION else None
+        finally:
+            store.close()
+    except CronguardError as error:
+        return Project("", error=str(error))
+    if problem is not None:
+        raise problem
+    return Project(store.where, version)
+
+
+def _write(project: Project | None, legacy_job: str | None) -> None:
+    """Write the file that is missing, and say what was done."""
+    from cronguard.cli.migrations import write
 
     folder = _root() / "supabase" / "migrations"
+    version = project.version if project else None
     try:
-        for known in sorted(folder.glob("*_cronguard.sql"), reverse=True)[:1]:
-            if known.read_text(encoding="utf-8") == text:
-                return _shown(known), False
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / migration_file_name(datetime.now(UTC))
-        path.write_text(text, encoding="utf-8")
+        done = write(folder, legacy_job=legacy_job, project_version=version)
     except OSError as error:
         raise CommandError(
             f"{_shown(folder)} cannot be written ({type(error).__name__}): check it, or use --print"
         ) from None
-    return _shown(path), True
+    if done.replaced:
+        known = "" if version == 0 else "; where it has been applied already, that changes nothing"
+        say(
+            f"Replaced {_shown(done.replaced.path)}: it takes over an existing cron_execution_logs,"
+            f" its rows as runs of {legacy_job}{known}."
+        )
+    elif legacy_job and version:
+        say("The project's cron_execution_logs is cronguard's: --legacy-job is not needed.")
+    what = f"{_shown(done.newest.path)} holds it already"
+    if done.added:
+        since = done.added.from_version
+        what = f"Wrote {_shown(done.added.path)}" + (
+            f", an upgrade from schema {since}" if since else ""
+        )
+    say(
+        f"{what}. Apply it with:"
+        " supabase db push --remote (before version 3 of the Supabase CLI: supabase db push)"
+    )
 
 
 def _root() -> Path:
@@ -211,25 +261,18 @@ def _shown(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _look_at_project() -> int:
-    """Say whether the project that the environment names is up to date; 1 if it could not tell."""
-    if not os.environ.get("SUPABASE_URL", "").strip():
-        return 0
-    from cronguard.settings.plugins import STORES, load
+def _describe(project: Project | None) -> int:
+    """Say whether the project is up to date; 1 if it did not say."""
     from cronguard.stores.server.schema import SCHEMA_VERSION
 
-    try:
-        store = load(STORES, "supabase")()
-        try:
-            version = store.schema_version()
-        finally:
-            store.close()
-    except CronguardError as error:
-        return print_error(f"whether the project is up to date is not known: {error}")
-    if version >= SCHEMA_VERSION:
-        say(f"{store.where} is up to date (schema {version}).")
-    elif version:
-        say(f"{store.where} has schema {version}; this one is {SCHEMA_VERSION}.")
+    if project is None:
+        return 0
+    if project.version is None:
+        return print_error(f"whether the project is up to date is not known: {project.error}")
+    if project.version == SCHEMA_VERSION:
+        say(f"{project.where} is up to date (schema {project.version}).")
+    elif project.version:
+        say(f"{project.where} has schema {project.version}; this one is {SCHEMA_VERSION}.")
     else:
-        say(f"{store.where} does not have it yet.")
+        say(f"{project.where} does not have it yet.")
     return 0

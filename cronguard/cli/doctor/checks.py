@@ -140,9 +140,13 @@ def _store(loaded: Loaded, expected: list[Expected]) -> Iterator[Check]:
     place = describe_store(settings, store)
     path = store_file(store)
     try:
+        problem = store.schema_problem() if hasattr(store, "schema_problem") else None
+        if problem is not None:
+            served = problem.code == "schema_newer"
+            yield Check("schema", "warning" if served else "error", str(problem))
         if path is not None and not is_there(store):
             yield _to_be_made(path)
-        else:
+        elif problem is None or served:
             jobs = store.jobs()
             store.heartbeat([], lease=LEASE_SECONDS)
             yield Check(

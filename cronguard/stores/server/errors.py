@@ -35,8 +35,8 @@ _LASTING = {
     "CG003": (
         "legacy_job_missing",
         (
-            "{where} holds cron_execution_logs rows that name no job: say whose they are with"
-            " cronguard init {kind} --legacy-job NAME"
+            "{where} has a table cron_execution_logs that is not cronguard's: take it over, its"
+            " rows as runs of a job, with cronguard init {kind} --legacy-job NAME"
         ),
     ),
     "CG004": (
@@ -47,6 +47,17 @@ _LASTING = {
         ),
     ),
     "CG005": ("secret_name", "only Vault secrets whose names begin with cronguard_ can be reached"),
+    "CG010": (
+        "wrong_encoding",
+        (
+            "{where} has another encoding than UTF-8, which cronguard needs: set the store to a"
+            " database made with create database … encoding 'UTF8' template template0"
+        ),
+    ),
+    "CG011": (
+        "schema_older",
+        "{where} has an older schema than the one to upgrade: run cronguard init {kind}",
+    ),
     # A missing function, table or schema: PostgreSQL's word, PostgREST's to 12 and from 13.
     "42883": _NO_SCHEMA,
     "42P01": _NO_SCHEMA,

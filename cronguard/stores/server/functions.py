@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 
 from cronguard.core.alert_rule import later_step_keys, missed_alerts, overrun_alerts
 from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
-from cronguard.core.errors import StoreConfigError
+from cronguard.core.errors import StoreConfigError, StoreError
 from cronguard.core.model import (
     AlertRecord,
     AlertRule,
@@ -64,6 +64,10 @@ class FunctionStore:
 
     def _call(self, function: str, request: dict[str, Any]) -> Any:
         """Call ``public.<function>(request)`` and return its JSON; raises `StoreError` only."""
+        raise NotImplementedError
+
+    def _error(self, code: str) -> StoreError:
+        """Return the error for a code of `cronguard.stores.server.errors`."""
         raise NotImplementedError
 
     def _ask(self, function: str, **request: Any) -> Any:
@@ -250,6 +254,14 @@ class FunctionStore:
             if error.code == "schema_missing":
                 return 0
             raise
+
+    def schema_problem(self) -> StoreError | None:
+        """Return what is wrong with the schema or its database where calls may work all the same.
+
+        A newer schema than this cronguard's (code ``schema_newer``), whose functions serve older
+        clients as before, or another encoding than UTF-8 (``wrong_encoding``). None: nothing.
+        """
+        return self._error("CG002") if self.schema_version() > SCHEMA_VERSION else None
 
     def get_secret(self, name: str) -> str | None:
         """A secret out of Supabase Vault; None if there is none of that name.

@@ -14,11 +14,11 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from cronguard.core.errors import ConfigError, StoreConfigError, StoreError
+from cronguard.core.errors import ConfigError, StoreError
 from cronguard.stores.server.connection import Link, Overdue, code_of
 from cronguard.stores.server.errors import store_error
 from cronguard.stores.server.functions import FunctionStore
-from cronguard.stores.server.schema import migration_sql
+from cronguard.stores.server.schema import SCHEMA_VERSION, migration_sql
 
 _MOST_IDLE = 4
 _TRIES = 3
@@ -58,13 +58,28 @@ class PostgresStore(FunctionStore):
         return f"<PostgresStore {self.where}>"
 
     def migrate(self, legacy_job: str | None = None) -> bool:
-        """Create or upgrade the schema now, in one transaction; True if there was none, or an
-        older one. ``legacy_job`` is for `cronguard.stores.migration_sql`.
+        """Create the schema or upgrade it now, in one transaction; False if it is up to date.
+
+        Args:
+            legacy_job: See `cronguard.stores.server.schema.migration_sql`; of no matter where there
+                is a schema.
+
+        Raises:
+            StoreConfigError: The schema is newer than this cronguard, or cannot be made there.
         """
-        before = self.schema_version()
-        text = migration_sql(legacy_job)
+        found = self.schema_version()
+        if found > SCHEMA_VERSION:
+            raise self._error("CG002")
+        if found == SCHEMA_VERSION:
+            return False
+        text = migration_sql(from_version=found) if found else migration_sql(legacy_job)
         self._execute(partial(_script, text=text.encode()))
-        return before < self.schema_version()
+        return True
+
+    def schema_problem(self) -> StoreError | None:
+        """See `FunctionStore.schema_problem`."""
+        encoding = self._execute(lambda link: link.info.parameter_status("server_encoding"))
+        return super().schema_problem() if encoding == "UTF8" else self._error("CG010")
 
     if hasattr(select, "poll"):  # on Windows each call has a thread
 
@@ -150,7 +165,7 @@ class PostgresStore(FunctionStore):
         else:
             link.close()
 
-    def _error(self, code: str) -> StoreError | StoreConfigError:
+    def _error(self, code: str) -> StoreError:
         return store_error(code, where=self.where, kind="postgres")
 
 

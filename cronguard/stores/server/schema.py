@@ -1,43 +1,118 @@
-"""The migration: numbered SQL files that are applied together, once or many times."""
+"""The migration: SQL text for a database without cronguard's schema, or with an earlier version."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import datetime
+from typing import NamedTuple
 
 from cronguard.core.errors import ConfigError
 from cronguard.stores.sql import sql_files
 
 SCHEMA_VERSION = 2
-"""What ``public.cronguard_schema_version()`` answers after this migration."""
+"""The number of the last file in ``sql/postgres/versions``, and what
+``public.cronguard_schema_version()`` answers after the migration. Every request carries it, so it
+is written down here; a test holds it against the files."""
 
-_LEGACY_JOB = "/*legacy job*/ null"
-_JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
+# Texts, not patterns: every process that records a run would compile them.
+_FUNCTION = r"(?ms)(?:^--[^\n]*\n)*^create or replace function public\.(\w+)\(.*?\$\$;$"
+_SINCE = r"(?m)^-- since version (\d+)$"
+_LEGACY_JOB = r"(_job constant text := )(?:/\*legacy job\*/ null|'[^'\n]*')"
+_JOB_NAME = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}"
+_TITLE = r"-- cronguard's schema, version (\d+)(?:, from version (\d+))?\. Made by cronguard init"
 
 
-def migration_sql(legacy_job: str | None = None) -> str:
-    """The whole migration as SQL text, to be applied in one transaction by the tables' owner.
+class Function(NamedTuple):
+    """One SQL function."""
 
-    It brings any earlier state up to date and may be applied again. ``legacy_job`` names the job
-    of rows in an existing ``cron_execution_logs`` that name none; without it, such rows make the
-    migration stop (SQLSTATE CG003) before anything is changed. ConfigError if it is no job name.
+    name: str
+    text: str
+    """Its statement, with the comment above it."""
+    since: int
+    """The version in which it last changed: the comment's line ``-- since version N``, else 1."""
+
+
+def functions_of(text: str) -> Iterator[Function]:
+    """Yield the functions that are made in an SQL text, in its order."""
+    for found in re.finditer(_FUNCTION, text):
+        since = re.search(_SINCE, found[0])
+        yield Function(found[1], found[0], int(since[1]) if since else 1)
+
+
+def migration_sql(legacy_job: str | None = None, *, from_version: int | None = None) -> str:
+    """Return SQL text that makes the schema, to be applied in one transaction by its owner.
+
+    It may be applied again. Before it changes anything it stops over a newer schema (SQLSTATE
+    CG002), in a database whose encoding is not UTF-8 (CG010), and where there is a table
+    ``cron_execution_logs`` that is not cronguard's (CG003).
+
+    Args:
+        legacy_job: The job whose runs the rows of such a table become; it is upgraded in place. Not
+            for an upgrade: where there is a version, the table is cronguard's.
+        from_version: The version to upgrade from: the text is what has changed since, and stops
+            over an earlier version or none (CG011). None: the whole, which upgrades any version.
+
+    Raises:
+        ConfigError: ``legacy_job`` is no job name.
     """
-    text = "\n".join(
-        file.read_text(encoding="utf-8").strip() + "\n" for file in sql_files("postgres")
-    )
-    if legacy_job is not None:
-        if not _JOB_NAME.fullmatch(legacy_job):
-            raise ConfigError(
-                "a legacy job's name is 1 to 100 of A-Z a-z 0-9 . _ : - and begins with a letter"
-                " or digit: choose such a name for --legacy-job"
-            )
-        text = text.replace(_LEGACY_JOB, f"'{legacy_job}'")
-    return (
-        f"-- cronguard's schema, version {SCHEMA_VERSION}. Made by cronguard init; safe to apply"
-        f" again.\n\n{text}"
-    )
+    parts, versions, functions = map(_texts, ("", "/versions", "/functions"))
+    adopted = with_legacy_job(parts["existing_log"], legacy_job) if legacy_job is not None else ""
+    since = from_version or 0
+    of = f"{SCHEMA_VERSION}, from version {since}" if since else str(SCHEMA_VERSION)
+    made = [
+        f"-- cronguard's schema, version {of}. Made by cronguard init; safe to apply again.\n",
+        parts["begin"].replace("/*from version*/ 0", str(since)),
+    ]
+    if not since and not adopted:
+        made.append(parts["refuse_existing_log"])
+    made += [
+        text.replace("/*existing log*/\n\n", adopted and f"{adopted}\n")
+        for name, text in versions.items()
+        if int(name.split("_")[0]) > since
+    ]
+    for text in functions.values():
+        changed = [f"{each.text}\n" for each in functions_of(text) if each.since > since]
+        made += changed if since else [text]
+    made.append(parts["end"])
+    return "\n".join(made).replace("/*schema version*/ 0", str(SCHEMA_VERSION))
+
+
+def _texts(folder: str) -> dict[str, str]:
+    """Return the names of a folder's files, without ``.sql``, and their texts, in order."""
+    return {
+        file.name.removesuffix(".sql"): file.read_text(encoding="utf-8").strip() + "\n"
+        for file in sql_files(f"postgres{folder}")
+    }
+
+
+def with_legacy_job(text: str, legacy_job: str) -> str:
+    """Return a migration that takes over an existing log with another job for its rows.
+
+    The text itself if it takes none over. Raises ConfigError if ``legacy_job`` is no job name.
+    """
+    if not re.fullmatch(_JOB_NAME, legacy_job):
+        raise ConfigError(
+            "a legacy job's name is 1 to 100 of A-Z a-z 0-9 . _ : - and begins with a letter"
+            " or digit: choose such a name for --legacy-job"
+        )
+    return re.sub(_LEGACY_JOB, rf"\g<1>'{legacy_job}'", text)
+
+
+def takes_over_log(text: str) -> bool:
+    """Return whether a migration has the part that takes over an existing log."""
+    return re.search(_LEGACY_JOB, text) is not None
+
+
+def versions_of(text: str) -> tuple[int, int | None] | None:
+    """Return (the version, the one it upgrades from if it is not the whole) of a migration's text.
+
+    None if its first line is not one of cronguard's.
+    """
+    found = re.match(_TITLE, text)
+    return (int(found[1]), int(found[2]) if found[2] else None) if found else None
 
 
 def migration_file_name(now: datetime) -> str:
-    """The name under which the Supabase CLI expects it in ``supabase/migrations``."""
+    """Return the name under which the Supabase CLI expects it in ``supabase/migrations``."""
     return f"{now:%Y%m%d%H%M%S}_cronguard.sql"

@@ -1,4 +1,9 @@
-"""The numbered SQL files beside this module, out of a zip archive as well."""
+"""The SQL files beside this module, out of a zip archive as well.
+
+``sqlite`` and ``spool`` have a file for each version of their schema, applied once each, in order.
+``postgres`` has ``versions``, likewise, and ``functions`` as they are now, all of which may be
+applied again; `cronguard.stores.server.schema` makes a migration of them.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +14,14 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 
-def sql_files(schema: str) -> list[Traversable]:
-    """Those of the folder ``schema``, in the order in which they are to be applied."""
-    folder: Traversable = Path(__file__).parent / schema
-    if not folder.is_dir():
+def sql_files(folder: str) -> list[Traversable]:
+    """Return the SQL files of ``folder`` by name, which is the order in which they are applied."""
+    place: Traversable = Path(__file__).parent
+    if not (place / folder).is_dir():
         from importlib.resources import files  # it costs more than all of a first run
 
-        folder = files("cronguard.stores.sql") / schema
-    found = [file for file in folder.iterdir() if file.name.endswith(".sql")]
+        place = files("cronguard.stores.sql")
+    found = [file for file in (place / folder).iterdir() if file.name.endswith(".sql")]
     return sorted(found, key=lambda file: file.name)
 
 

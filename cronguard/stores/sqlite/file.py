@@ -19,8 +19,9 @@ from cronguard.stores.sqlite.forks import watch as watch_forks
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 2
-"""The last number of the files in each of the folders below."""
+SCHEMA_VERSIONS = {"spool": 1, "sqlite": 2}
+"""Folder of SQL files → the number of its last one. Written down, since every process would list
+the folder otherwise; a test holds it against the files."""
 _FIRST_NAP, _LONGEST_NAP, _SHORT_NAP = 0.004, 0.1, 0.001
 
 
@@ -67,7 +68,7 @@ class SQLiteFile:
                 return False
             before = _version_of(self.path)
             self._open()
-            return before < SCHEMA_VERSION
+            return before < SCHEMA_VERSIONS[self._schema]
 
     def _transaction(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` in a transaction, in our turn."""
@@ -196,16 +197,16 @@ class SQLiteFile:
         _refuse_lost(_file_at(self.path), self.path)
         connection = connect(self.path)
         try:
-            version = _version(connection)
-            if version < SCHEMA_VERSION:
+            version, known = _version(connection), SCHEMA_VERSIONS[self._schema]
+            if version < known:
                 _refuse_foreign(connection, self.path)
                 connection.execute("PRAGMA journal_mode = WAL")
                 apply_schema(connection, self._schema)
-            elif version > SCHEMA_VERSION:
+            elif version > known:
                 from cronguard.core.install import how_to_upgrade  # only when something is wrong
 
                 raise StoreConfigError(  # noqa: TRY301  # closed below like every other failure
-                    f"{self.path} has schema {version}, this cronguard knows {SCHEMA_VERSION}:"
+                    f"{self.path} has schema {version}, this cronguard knows {known}:"
                     f" upgrade cronguard here ({how_to_upgrade()})",
                     code="schema_newer",
                 )

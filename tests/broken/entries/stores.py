@@ -191,7 +191,7 @@ ON_A_SERVER = (
         "the tables are not locked in order",
         (
             Change(
-                f"{SQL}/0001_tables.sql",
+                f"{SQL}/begin.sql",
                 "array['cronguard_jobs', 'cron_execution_logs', 'cronguard_alerts']",
                 "array['cronguard_alerts', 'cron_execution_logs', 'cronguard_jobs']",
             ),
@@ -202,7 +202,7 @@ ON_A_SERVER = (
         "a late success resets whatever came since",
         (
             Change(
-                f"{SQL}/0004_outcomes.sql",
+                f"{SQL}/functions/outcomes.sql",
                 "if late and before.last_counted_run is distinct from _run_id then",
                 "if false then",
             ),
@@ -213,7 +213,7 @@ ON_A_SERVER = (
         "the job's row is read without its lock",
         (
             Change(
-                f"{SQL}/0005_runs.sql",
+                f"{SQL}/functions/runs.sql",
                 "select * into _job from public.cronguard_jobs"
                 " where job = request ->> 'job' for update;",
                 "select * into _job from public.cronguard_jobs where job = request ->> 'job';",

@@ -51,14 +51,15 @@ class Stack:
             )
         return Database(self, name)
 
-    def plain_database(self):
+    def plain_database(self, encoding="UTF8"):
         """A new database with nothing of Supabase's in it."""
         name = f"p_{uuid.uuid4().hex[:12]}"
         with self.admin() as db:
             db.execute(
-                sql.SQL("create database {} template template0 owner postgres").format(
-                    sql.Identifier(name)
-                )
+                sql.SQL(
+                    "create database {} template template0 owner postgres"
+                    " encoding {} lc_collate 'C' lc_ctype 'C'"
+                ).format(sql.Identifier(name), encoding)
             )
         return Database(self, name)
 

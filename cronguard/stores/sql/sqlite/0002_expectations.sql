@@ -17,8 +17,8 @@ CREATE TABLE jobs_of_version_2 (
     realert_every INTEGER,
     notify_recovery INTEGER NOT NULL DEFAULT 0,
     runbook TEXT,
-    sources TEXT,            -- JSON: name -> [origin, since], for what somebody has stated
-    declared TEXT,           -- JSON: name -> value, as settings declared it last
+    sources TEXT,            -- JSON, name: [origin, since], for what somebody has stated
+    declared TEXT,           -- JSON, name: value, as settings declared it last
     channels TEXT,           -- of the last start that stated anything; null if there was none
     stated TEXT,             -- that statement, as text that is compared
     registered_at TEXT NOT NULL,

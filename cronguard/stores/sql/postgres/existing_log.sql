@@ -1,6 +1,26 @@
 -- A cron_execution_logs from before cronguard: its rows are kept, get a job and words for their
--- status that cronguard knows, and the streak goes on from the newest. On a new one
--- there is nothing to do but the end: rules and indexes that hold for either.
+-- status that cronguard knows, and the streak goes on from the newest. On a table of cronguard's own
+-- there is nothing to do.
+
+-- A log that was here before cronguard has an id of its own; run_id is added beside it.
+alter table public.cron_execution_logs
+    add column if not exists run_id uuid not null default gen_random_uuid(),
+    add column if not exists job text,
+    add column if not exists status text,
+    add column if not exists started_at timestamptz,
+    add column if not exists finished_at timestamptz,
+    add column if not exists duration_ms double precision,
+    add column if not exists consecutive_failure_count integer,
+    add column if not exists error_type text,
+    add column if not exists error_code text,
+    add column if not exists error_message text,
+    add column if not exists error_location text,
+    add column if not exists host text,
+    add column if not exists pid bigint,
+    add column if not exists process_space text,
+    add column if not exists process_started text,
+    add column if not exists holds_lease boolean not null default false,
+    add column if not exists lease_expires_at timestamptz;
 
 -- Checks on the status that do not know cronguard's words.
 do $$
@@ -207,14 +227,3 @@ begin
             ) then 'unique' else 'primary key' end || ' (run_id)';
     end if;
 end $$;
-
--- What a start looks at: a handful of rows whatever the size of the log.
-create index if not exists cron_execution_logs_running
-    on public.cron_execution_logs (job) where status = 'running';
--- A job's runs in the order of starting: the newest, and what pruning keeps.
-create index if not exists cron_execution_logs_history on public.cron_execution_logs (job, seq);
--- By the clock, as schedules are judged.
-create index if not exists cron_execution_logs_starts
-    on public.cron_execution_logs (job, started_at);
-create index if not exists cronguard_alerts_open
-    on public.cronguard_alerts (job, state, due_at) where state <> 'sent';

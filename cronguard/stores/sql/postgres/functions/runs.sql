@@ -31,6 +31,7 @@ $$;
 -- Record that a run begins, or that it was skipped. Where runs of the job are open in the caller's
 -- own process space, it alone can tell whether they are alive: then nothing is written, the answer
 -- is {"suspects": [...]}, and the caller comes back with "dead": [run ids].
+-- since version 2
 create or replace function public.cronguard_start_run(request jsonb) returns jsonb
 language plpgsql set search_path = ''
 as $$
@@ -89,6 +90,7 @@ end $$;
 
 -- Commit how a run ended, the job's streak and the alerts due: one transaction, one job at a time.
 -- "started": the start is known to have been stored, so a missing row was pruned.
+-- since version 2
 create or replace function public.cronguard_finish_run(request jsonb) returns jsonb
 language plpgsql set search_path = ''
 as $$

@@ -2,6 +2,7 @@
 
 -- End the dead runs of every job; the rows that were ended. As in cronguard_start_run, the answer is
 -- {"suspects": [...]} first where only the caller can tell who is alive.
+-- since version 2
 create or replace function public.cronguard_sweep(request jsonb) returns jsonb
 language plpgsql set search_path = '' set statement_timeout = '60s'
 as $$
@@ -41,6 +42,7 @@ end $$;
 -- Register what settings expect of a job before it runs; true if that changed anything. What a start
 -- has stated goes before, until the declaration changes; code that gave no schedule stated none. In
 -- Python: cronguard.core.expectations.redeclare.
+-- since version 2
 create or replace function public.cronguard_declare(request jsonb) returns boolean
 language plpgsql set search_path = ''
 as $$
@@ -79,6 +81,7 @@ begin
 end $$;
 
 -- What is expected of every job, by name, with its runs that are still going.
+-- since version 2
 create or replace function public.cronguard_watches(request jsonb) returns jsonb
 language plpgsql stable set search_path = ''
 as $$
@@ -128,6 +131,7 @@ end $$;
 
 -- Enqueue the overrun alerts of a run that is still going; whether alerts of its job are due.
 -- "alerts": {"key", "channel", "threshold", "later": keys of later steps}.
+-- since version 2
 create or replace function public.cronguard_announce_overrun(request jsonb) returns boolean
 language plpgsql set search_path = ''
 as $$

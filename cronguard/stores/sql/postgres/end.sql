@@ -1,3 +1,8 @@
+-- The version that is there now. It is part of every migration, however little that changes.
+create or replace function public.cronguard_schema_version() returns integer
+language sql immutable set search_path = ''
+as $$ select /*schema version*/ 0 $$;
+
 -- Who may: the owner, and on Supabase service_role. Nobody else reads, writes or calls anything,
 -- whatever the project's default privileges are. On plain PostgreSQL those roles do not exist.
 

@@ -42,6 +42,7 @@ begin
 end $$;
 
 -- What a host goes on with should this server be out of reach.
+-- since version 2
 create or replace function public.cronguard_job_state(job public.cronguard_jobs) returns jsonb
 language sql stable set search_path = ''
 as $$
@@ -59,6 +60,7 @@ $$;
 -- Write an outcome, the job's new state and the alerts that are due:
 -- cronguard.core.alert_rule.decide, in SQL. The job's row must be locked. "late": the success of a
 -- run that had been counted as crashed.
+-- since version 2
 create or replace function public.cronguard_commit(
     before public.cronguard_jobs, run jsonb, outcome jsonb, late boolean
 ) returns integer
@@ -180,6 +182,7 @@ end $$;
 
 -- Count the job's dead runs; the run that still holds the job, null if none does. The job's row must
 -- be locked. "dead" in the request are those of the caller's own process space.
+-- since version 2
 create or replace function public.cronguard_sweep_job(held public.cronguard_jobs, request jsonb)
 returns uuid
 language plpgsql set search_path = ''

@@ -1,10 +1,6 @@
 -- What the functions below have in common. Each that a client calls takes one JSON object, so that a
 -- newer or older client can say more or less.
 
-create or replace function public.cronguard_schema_version() returns integer
-language sql immutable set search_path = ''
-as $$ select 2 $$;
-
 -- Stops a client that is newer than these functions: its request may say what they do not know.
 create or replace function public.cronguard_expect(request jsonb) returns void
 language plpgsql set search_path = ''
@@ -22,6 +18,7 @@ as $$ select to_char(moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
 
 -- A request of version 1 in the words of this one: there a start named a rule for each channel, and
 -- a schedule, a max_runtime and a runbook of the job's, null for none.
+-- since version 2
 create or replace function public.cronguard_current(request jsonb) returns jsonb
 language sql immutable set search_path = ''
 as $$
@@ -53,6 +50,7 @@ as $$
 $$;
 
 -- What is expected of a job; null for no schedule, no limit, one alert an incident, no runbook.
+-- since version 2
 create or replace function public.cronguard_expected(known public.cronguard_jobs) returns jsonb
 language sql immutable set search_path = ''
 as $$
@@ -75,6 +73,7 @@ $$;
 
 -- The alert rule of each channel: what it overrides, and the job's own for the rest. In Python:
 -- cronguard.core.expectations.alert_rules.
+-- since version 2
 create or replace function public.cronguard_rules(known public.cronguard_jobs, channels jsonb)
 returns jsonb
 language sql immutable set search_path = ''
@@ -89,6 +88,7 @@ as $$
 $$;
 
 -- The job's row, locked until the transaction ends; a job that is not known is registered.
+-- since version 2
 create or replace function public.cronguard_lock_job(request jsonb) returns public.cronguard_jobs
 language plpgsql set search_path = ''
 as $$
@@ -107,6 +107,7 @@ end $$;
 
 -- The job as it is once this is stated of it: name -> {"value", "origin"}. What is not stated stays;
 -- a schedule that differs counts from now on.
+-- since version 2
 create or replace function public.cronguard_apply(known public.cronguard_jobs, stated jsonb)
 returns public.cronguard_jobs
 language plpgsql set search_path = ''
@@ -147,6 +148,7 @@ begin
 end $$;
 
 -- Write what cronguard_apply has made of the job.
+-- since version 2
 create or replace function public.cronguard_save_expected(known public.cronguard_jobs) returns void
 language sql set search_path = ''
 as $$
@@ -162,6 +164,7 @@ $$;
 
 -- Keep what a start states of its job, and its channels; the job as it is then. A start that states
 -- nothing leaves both alone. In Python: cronguard.core.expectations.restate.
+-- since version 2
 create or replace function public.cronguard_restate(known public.cronguard_jobs, request jsonb)
 returns public.cronguard_jobs
 language plpgsql set search_path = ''
