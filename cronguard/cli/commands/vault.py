@@ -28,7 +28,7 @@ from cronguard.core.errors import StoreConfigError
 from cronguard.core.model import SecretRef
 
 if TYPE_CHECKING:
-    from cronguard.stores.server.functions import SecretRecord
+    from cronguard.stores.server.vault import SecretRecord
 
 
 _NAME = re.compile(r"cronguard_[A-Za-z0-9_.:-]{1,180}")
