@@ -7,6 +7,7 @@ old value first.
 
 import re
 import subprocess
+import uuid
 from datetime import UTC, datetime
 
 import psycopg
@@ -259,6 +260,29 @@ def test_the_plaintext_reaches_no_file_of_the_server(stack, logged):
         db.execute("select vault.create_secret('trap-e7b2', 'cronguard_trap')")
         db.execute("checkpoint")
     assert any("/data/" in file for file in files_with(stack, "trap-e7b2"))
+
+
+PLANS = ("log_min_duration = 0", "log_nested_statements = on", "log_verbose = on")
+
+
+@pytest.mark.parametrize("plans", [PLANS, PLANS[:2], PLANS[::2]], ids=["all", "nested", "verbose"])
+def test_a_server_that_logs_plans_of_nested_statements_verbosely(stack, database, plans):
+    """Has the plaintext in its log, as the README warns; with one of the two it has not."""
+    sentinel = f"sentinel-{uuid.uuid4()}"
+    with database.admin() as db:
+        db.execute(f"alter database {database.name} set session_preload_libraries = auto_explain")
+        for each in plans:
+            db.execute(f"alter database {database.name} set auto_explain.{each}")
+    try:
+        store = PostgresStore(database.url)
+        store.set_secret(NAME, sentinel)
+        assert store.get_secret(NAME) == sentinel
+        store.close()
+    finally:
+        with database.admin() as db:
+            db.execute(f"alter database {database.name} reset all")
+    assert "cronguard_secret_set" in stack.log()
+    assert (sentinel in stack.log()) == (plans == PLANS)
 
 
 def test_nothing_is_left_over_of_setting_a_secret(store):

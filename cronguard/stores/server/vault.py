@@ -7,8 +7,9 @@ The SQL side is ``stores/sql/postgres/0009_vault.sql``; its pattern of names is 
 from __future__ import annotations
 
 import re
+import shlex
 from datetime import datetime
-from typing import NamedTuple, Protocol, cast
+from typing import Literal, NamedTuple, Protocol, cast
 
 PREFIX = "cronguard_"
 """Only secrets whose names begin with this can be reached."""
@@ -18,6 +19,24 @@ UNDECRYPTABLE = "secret_undecryptable"
 
 NAME_PATTERN = PREFIX + r"[A-Za-z0-9_.:-]{1,180}"
 _NAME = re.compile(NAME_PATTERN)
+
+
+RENAME = (
+    "select vault.update_secret(id, new_name => {name}) from vault.secrets where name = {other}"
+)
+COPY = (
+    "select vault.update_secret("
+    "vault.create_secret('placeholder', {name}, description), decrypted_secret)"
+    " from vault.decrypted_secrets where name = {other}"
+)
+"""What takes over a secret of another name: one statement, in which its value never leaves Vault.
+
+No function of ours does it: whoever has the service key may call those over the project's API, and
+could then read every secret that the project keeps.
+"""
+
+Adopted = Literal["adopted", "missing", "taken", "undecryptable", "no_vault"]
+"""What became of it; ``taken``: there is a secret of the new name already."""
 
 
 class SecretRecord(NamedTuple):
@@ -66,23 +85,37 @@ def is_secret_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
+def adopt_sql(other: str, name: str, *, copy: bool) -> str:
+    """Return the statement that takes over a secret, to be run by hand."""
+    statement = COPY if copy else RENAME
+    return statement.format(name=_literal(name), other=_literal(other)) + ";"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
 def set_command(name: str = "NAME") -> str:
     """Return the command that puts a secret into the vault, or replaces it."""
     return f"cronguard vault set {name}"
 
 
-def adopt_command(name: str = "NAME") -> str:
+def adopt_command(name: str = "OTHER_NAME") -> str:
     """Return the command that makes a secret of another name reachable."""
-    return f"cronguard vault adopt {name}"
+    return f"cronguard vault adopt {shlex.quote(name)}"
 
 
 __all__ = [
+    "COPY",
     "NAME_PATTERN",
     "PREFIX",
+    "RENAME",
     "UNDECRYPTABLE",
+    "Adopted",
     "SecretRecord",
     "Vault",
     "adopt_command",
+    "adopt_sql",
     "is_secret_name",
     "set_command",
     "vault_of",
