@@ -5,9 +5,11 @@ create_secret writes the plaintext into a row before it encrypts it, and update_
 old value first.
 """
 
+import json
 import re
 import subprocess
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import psycopg
@@ -16,7 +18,7 @@ import pytest
 from cronguard.core.errors import SecretError, StoreConfigError, StoreError
 from cronguard.settings.secret_sources.vault import VaultSecrets
 from cronguard.stores.server.postgres import PostgresStore
-from cronguard.stores.server.schema import migration_sql
+from cronguard.stores.server.schema import SCHEMA_VERSION, migration_sql
 from cronguard.stores.server.supabase import SupabaseStore
 from cronguard.stores.server.vault import NAME_PATTERN, PREFIX
 from cronguard.testing import MemoryStore
@@ -155,6 +157,39 @@ def test_a_damaged_row_is_replaced_too(store, secret):
         store.get_secret(NAME)
     assert caught.value.code == "secret_undecryptable"
     store.set_secret(NAME, SECRET)
+    assert store.get_secret(NAME) == SECRET
+
+
+def test_many_replace_and_delete_it_at_once(store):
+    """Every one succeeds; a secret that is set last is there, whole, and no other row is left."""
+    store.set_secret(NAME, "first")
+    store.database.encrypt_under_another_root_key(NAME)
+    other = PostgresStore(store.database.url)
+
+    def work(number):
+        mine = store if number % 2 else other
+        mine.set_secret(NAME, f"{SECRET}-{number}")
+        return number % 4 == 0 and mine.unset_secret(NAME)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(24)))
+    with store.database.admin() as db:
+        assert db.execute("select count(*) from vault.secrets").fetchone()[0] <= 1
+    store.set_secret(NAME, SECRET)
+    assert other.get_secret(NAME) == SECRET
+    other.close()
+
+
+def test_unset_waits_for_who_sets_it(store):
+    """Between its look at the row and its change; what is set would be lost, and no one told."""
+    store.set_secret(NAME, SECRET)
+    request = json.dumps({"schema": SCHEMA_VERSION, "name": NAME})
+    with store.database.connect() as db, db.transaction():
+        db.execute("select pg_advisory_xact_lock(hashtext('cronguard secret ' || %s))", (NAME,))
+        with store.database.connect() as other:
+            other.execute("set lock_timeout = 1")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                other.execute("select public.cronguard_secret_unset(%s)", (request,))
     assert store.get_secret(NAME) == SECRET
 
 

@@ -133,6 +133,7 @@ as $$
 declare
     _name constant text := public.cronguard_secret_name(request);
 begin
+    perform pg_advisory_xact_lock(hashtext('cronguard secret ' || _name)); -- as who sets it
     delete from vault.secrets where name = _name;
     return found;
 end $$;
