@@ -182,6 +182,156 @@ def test_a_secret_nobody_uses_is_named(on_supabase, project):
     assert "cronguard_old  used by no channel here" in done.stdout
 
 
+def test_check_goes_on_after_a_secret_that_cannot_be_decrypted(on_supabase, project, monkeypatch):
+    """A line for each secret, used or not, with what to do; then set makes it good again."""
+    here, database = on_supabase, project.database
+    store = PostgresStore(database.url)
+    for name in (NAME, "cronguard_hook", "cronguard_old", "cronguard_unused"):
+        store.set_secret(name, SECRET)
+    store.close()
+    database.encrypt_under_another_root_key(NAME, "cronguard_old")
+    monkeypatch.setenv("CRONGUARD_CHANNELS", "slack,webhook")
+    monkeypatch.setenv("CRONGUARD_SLACK_WEBHOOK_URL", f"vault:{NAME}")
+    monkeypatch.setenv("CRONGUARD_WEBHOOK_URL", "vault:cronguard_hook")
+    monkeypatch.setenv("CRONGUARD_WEBHOOK_SECRET", "vault:signing_key")
+    done = here("vault", "check")
+    assert done.returncode == 1
+    reach = "its name cannot be reached: rename it with cronguard vault adopt"
+    again = "cannot be decrypted: set it again with cronguard vault set"
+    assert done.stdout.splitlines() == [
+        "✓ cronguard_hook  used by webhook",
+        f"✗ {NAME}  used by slack, {again} {NAME}",
+        f"✗ signing_key  used by webhook, {reach} signing_key",
+        f"! cronguard_old  used by no channel here, {again} cronguard_old",
+        "! cronguard_unused  used by no channel here",
+    ]
+    found = here.json("vault", "check", code=1)["secrets"]
+    assert [each["state"] for each in found] == [
+        "ok",
+        "undecryptable",
+        "unreachable",
+        "undecryptable",
+        "ok",
+    ]
+    assert found[1] == {
+        "name": NAME,
+        "channels": ["slack"],
+        "state": "undecryptable",
+        "error": None,
+    }
+    monkeypatch.delenv("CRONGUARD_WEBHOOK_SECRET")
+    type_in(monkeypatch, SECRET)
+    assert here("vault", "set", NAME).returncode == 0
+    done = here("vault", "check")
+    assert done.returncode == 0
+    assert f"✓ {NAME}  used by slack" in done.stdout
+    assert "sentinel" not in done.stdout + done.stderr
+
+
+def test_adopt_renames_a_secret(here, project, monkeypatch):
+    """As it is, in the database; settings and deliveries can name it then."""
+    database = project.database
+    with database.admin() as db:
+        db.execute("select vault.create_secret(%s, 'slack_webhook_url', 'ours')", (SECRET,))
+    here.setenv("CRONGUARD_STORE", database.url)
+    done = here("vault", "adopt", "slack_webhook_url")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"vault:{NAME}" in done.stdout
+    assert "sentinel" not in done.stdout
+    store = PostgresStore(database.url)
+    assert store.get_secret(NAME) == SECRET
+    store.close()
+    with database.admin() as db:
+        assert db.execute("select name, description from vault.secrets").fetchall() == [
+            (NAME, "ours")
+        ]
+    here.setenv("CRONGUARD_SLACK_WEBHOOK_URL", f"vault:{NAME}")
+    assert here("vault", "check").returncode == 0
+
+
+def test_adopt_copies_a_secret_that_others_read(stack, on_supabase, project):
+    """Under both names then; its plaintext is in no file of the server's."""
+    database, sentinel = project.database, "sentinel-c0b1e5"
+    store = PostgresStore(database.url)
+    store.set_secret("cronguard_x", sentinel)
+    store.close()
+    with database.admin() as db:
+        db.execute(
+            "select vault.update_secret(id, new_name => 'it''s \\ theirs')"
+            " from vault.secrets where name = 'cronguard_x'"
+        )
+    argv = ("vault", "adopt", "it's \\ theirs", "--as", NAME, "--copy", "--db-url", database.url)
+    done = on_supabase(*argv)
+    assert done.returncode == 0, done.stderr
+    assert PASSWORD not in done.stdout
+    with database.admin() as db:
+        db.execute("checkpoint")
+        rows = db.execute("select name, decrypted_secret from vault.decrypted_secrets").fetchall()
+        assert sorted(rows) == [(NAME, sentinel), ("it's \\ theirs", sentinel)]
+        found = subprocess.run(
+            ["grep", "-rlaF", sentinel, str(stack.folder)], capture_output=True, check=False
+        )
+        assert found.stdout == b""
+        db.execute("delete from vault.secrets where name = %s", (NAME,))
+        done = on_supabase(*argv[:-2], "--print")
+        db.execute(done.stdout)
+        assert sorted(rows) == sorted(
+            db.execute("select name, decrypted_secret from vault.decrypted_secrets").fetchall()
+        )
+
+
+@pytest.mark.parametrize("copy", [(), ("--copy",)], ids=["rename", "copy"])
+def test_adopt_refuses_with_a_sentence(here, project, copy):
+    """What is not there (not repeated), is taken, or cannot be decrypted; nothing is changed."""
+    database = project.database
+    store = PostgresStore(database.url)
+    store.set_secret("cronguard_taken", "x")
+    store.close()
+    with database.admin() as db:
+        db.execute("select vault.create_secret('a', 'theirs'), vault.create_secret('b', 'lost')")
+    database.encrypt_under_another_root_key("lost")
+    here.setenv("CRONGUARD_STORE", database.url)
+    for argv, code, word in (
+        ([SECRET, "--as", NAME], 1, "has no secret of that name"),
+        (["theirs", "--as", "cronguard_taken"], 1, "cronguard_taken already"),
+        (["lost"], 1, "set it anew with cronguard vault set cronguard_lost"),
+        (["two words"], 2, "--as cronguard_NAME"),
+        (["theirs", "--as", "theirs_too"], 2, "begin it with cronguard_"),
+        (["cronguard_taken"], 2, "can be reached as it is"),
+    ):
+        done = here("vault", "adopt", *argv, *copy)
+        assert (done.returncode, done.stdout) == (code, "")
+        assert word in done.stderr
+        assert "sentinel" not in done.stderr
+    with database.admin() as db:
+        names = db.execute("select name from vault.secrets order by name").fetchall()
+    assert names == [("cronguard_taken",), ("lost",), ("theirs",)]
+
+
+def test_adopt_is_not_within_reach_of_the_service_key(on_supabase, project):
+    """It takes the database; the API has no function that would reach another name."""
+    with project.database.admin() as db:
+        db.execute("select vault.create_secret('x', 'theirs')")
+        sources = db.execute(
+            "select string_agg(prosrc, '') from pg_proc where proname like 'cronguard%'"
+        ).fetchone()[0]
+    assert "new_name" not in sources
+    done = on_supabase("vault", "adopt", "theirs")
+    assert done.returncode == 2
+    assert "SUPABASE_DB_URL" in done.stderr
+    assert on_supabase.json("vault", "list")["secrets"] == []
+
+
+def test_adopt_where_there_is_no_vault(here, stack):
+    """Says so."""
+    database = stack.plain_database()
+    here.setenv("CRONGUARD_STORE", database.url)
+    done = here("vault", "adopt", "theirs")
+    assert done.returncode == 1
+    assert "has no Vault" in done.stderr
+    database.drop()
+
+
 @pytest.mark.parametrize("name", ["slack", SECRET, "cronguard_", "cronguard_a b"])
 def test_a_name_that_cannot_be_is_refused_and_not_repeated(on_supabase, name):
     """Somebody may have typed the secret in its place."""

@@ -356,6 +356,18 @@ def test_codes_of_later_postgrest_versions(project):
         assert said(SupabaseStore(project.url, project.service_key)).code == word
 
 
+def test_a_refused_value_is_no_refused_key(project):
+    """22023 is the answer to an unknown role, which a key names, and to many another thing."""
+    store = SupabaseStore(project.url, token("nobody_there"))
+    assert said(store).code == "key_refused"
+    for code in ("22023", "22P02", "22021"):
+        body = {"code": code, "message": "hunter2", "hint": None, "details": None}
+        project.gateway.answer = (400, json.dumps(body))
+        error = said(SupabaseStore(project.url, project.service_key))
+        assert (type(error), error.code) == (StoreError, code)
+        assert "refuses a value" in str(error)
+
+
 def test_text_that_postgresql_cannot_hold(database):
     """NUL and half surrogates in an error's text do not lose the run."""
     from cronguard.core.model import Failure

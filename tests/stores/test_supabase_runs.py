@@ -150,6 +150,32 @@ def test_an_alert_waits_for_a_secret_that_is_missing(guarded, newer_project):
     assert (alert.state, alert.error_code) == ("pending", "secret_missing")
 
 
+def test_an_alert_waits_for_a_secret_that_cannot_be_decrypted(guarded, project):
+    """What to do is said; the secret set again, the same alert is sent."""
+    store = SupabaseStore(project.url, project.service_key)
+    store.set_secret("cronguard_sink", "sentinel-1c6")
+    project.database.encrypt_under_another_root_key("cronguard_sink")
+    settings = {"CRONGUARD_CHANNELS": "webhook", "CRONGUARD_WEBHOOK_URL": "vault:cronguard_sink"}
+    guarded(
+        project,
+        "failure",
+        "failure",
+        **settings,
+        says="secret_unreadable: the vault cannot decrypt this secret any more, so set it again:"
+        " cronguard vault set cronguard_sink",
+    )
+    (alert,) = store.alerts()
+    assert (alert.state, alert.error_code) == ("pending", "secret_unreadable")
+    sink = hostile.answers()
+    with hostile.serve(sink) as server:
+        store.set_secret("cronguard_sink", server.url)
+        project.let_pass(3600)
+        guarded(project, "success", **settings)
+    assert [request.json["alert_id"] for request in sink.received] == [alert.alert_id]
+    assert [each.state for each in store.alerts()] == ["sent"]
+    store.close()
+
+
 def broken(project, how):
     """The environment of a job whose project is not as it should be."""
     gateway = project.gateway

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import click
 
+from cronguard.cli.database import db_url_option, open_database
 from cronguard.cli.groups import Group
 from cronguard.cli.opening import describe_store, is_there, load_settings, open_runtime, open_store
 from cronguard.cli.output.lines import CommandError, SettingsError, print_error, say
@@ -111,19 +112,11 @@ def postgres(legacy_job: str | None, *, only_print: bool) -> None:
         say(f"{postgres.where} is up to date.")
 
 
-DATABASE_VARIABLE = "SUPABASE_DB_URL"
-
-
 @command.command("supabase")
 @legacy_option
 @print_option
 @click.option("--apply", is_flag=True, help="Apply it to the database of --db-url now.")
-@click.option(
-    "--db-url",
-    metavar="URL",
-    envvar=DATABASE_VARIABLE,
-    help=f"The database, or env:NAME; without it: {DATABASE_VARIABLE}.",
-)
+@db_url_option
 def supabase(legacy_job: str | None, db_url: str | None, *, only_print: bool, apply: bool) -> int:
     """Write the migration that makes cronguard's tables and functions, or upgrades them.
 
@@ -159,14 +152,7 @@ def supabase(legacy_job: str | None, db_url: str | None, *, only_print: bool, ap
 
 
 def _apply(db_url: str | None, legacy_job: str | None) -> int:
-    from cronguard.settings.plugins import STORES, load
-
-    url = _dereferenced(db_url)
-    if not url:
-        raise click.UsageError(
-            f"--apply needs a database: set {DATABASE_VARIABLE} to the project's connection string"
-        )
-    store = load(STORES, "postgres").from_url(url)  # type: ignore[attr-defined]  # a store class's duty
+    store = open_database(db_url, "--apply")
     try:
         if store.migrate(legacy_job):
             say(f"{store.where}: tables and functions made or brought up to date.")
@@ -175,16 +161,6 @@ def _apply(db_url: str | None, legacy_job: str | None) -> int:
     finally:
         store.close()
     return 0
-
-
-def _dereferenced(url: str | None) -> str | None:
-    if url is None or not url.startswith("env:"):
-        return url
-    name = url.removeprefix("env:")
-    value = os.environ.get(name, "").strip()
-    if not value:
-        raise SettingsError(f"--db-url is env:{name}, but that variable is empty: set it")
-    return value
 
 
 class Project(NamedTuple):

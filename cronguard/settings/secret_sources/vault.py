@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast
-
 from cronguard.core.errors import ConfigError, SecretError, StoreError
-
-PREFIX = "cronguard_"
-"""Only secrets whose names start with this can be read."""
-
-
-class SecretStore(Protocol):
-    """A store with a vault, such as `PostgresStore` and `SupabaseStore`."""
-
-    def get_secret(self, name: str) -> str | None:
-        """Return the secret, or None if there is none of that name.
-
-        Raises:
-            StoreError: The vault cannot be read.
-        """
-        ...
+from cronguard.stores.server.vault import (
+    PREFIX,
+    UNDECRYPTABLE,
+    Vault,
+    adopt_command,
+    set_command,
+    vault_of,
+)
 
 
 class VaultSecrets:
@@ -34,7 +25,7 @@ class VaultSecrets:
     @classmethod
     def from_store(cls, store: object) -> VaultSecrets:
         """Make a source for the store's vault, or the environment's project if it has none."""
-        return cls(store if hasattr(store, "get_secret") else None)
+        return cls(vault_of(store))
 
     def get(self, name: str) -> str:
         """Return the secret of that name, read afresh.
@@ -45,11 +36,13 @@ class VaultSecrets:
         """
         if not name.startswith(PREFIX):
             raise SecretError(
-                "secret_missing", detail=f"vault:{name} does not begin with {PREFIX}: rename it"
+                "secret_missing",
+                detail=f"vault:{name} does not begin with {PREFIX}: rename it with"
+                f" {adopt_command()}",
             )
         caught: str
         try:
-            value = self._store_with_vault().get_secret(name)
+            value = self._vault().get_secret(name)
         except StoreError as error:
             caught = error.code
         else:
@@ -57,11 +50,17 @@ class VaultSecrets:
                 return value
             raise SecretError(
                 "secret_missing",
-                detail=f"vault:{name} is not in the vault: cronguard vault set {name}",
+                detail=f"vault:{name} is not in the vault: {set_command(name)}",
+            )
+        if caught == UNDECRYPTABLE:
+            raise SecretError(
+                "secret_unreadable",
+                detail="the vault cannot decrypt this secret any more, so set it again:"
+                f" {set_command(name)}",
             )
         raise SecretError("secret_unreadable", detail=f"vault:{name} cannot be read ({caught})")
 
-    def _store_with_vault(self) -> SecretStore:
+    def _vault(self) -> Vault:
         if self._store is None:
             try:
                 from cronguard.stores.server.supabase import SupabaseStore  # its client is an extra
@@ -69,12 +68,13 @@ class VaultSecrets:
                 self._store = SupabaseStore()
             except (ImportError, ConfigError):
                 pass
-        if not hasattr(self._store, "get_secret"):
+        vault = vault_of(self._store)
+        if vault is None:
             raise SecretError(
                 "secret_unreadable",
                 detail="vault: secrets need a store that is supabase or PostgreSQL with Vault",
             )
-        return cast("SecretStore", self._store)
+        return vault
 
 
-__all__ = ["SecretStore", "VaultSecrets"]
+__all__ = ["VaultSecrets"]

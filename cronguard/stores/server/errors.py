@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cronguard.core.errors import StoreConfigError, StoreError
 from cronguard.core.install import how_to_upgrade
+from cronguard.stores.server.vault import PREFIX, UNDECRYPTABLE, set_command
 
 _NO_SCHEMA = (
     "schema_missing",
@@ -46,7 +47,10 @@ _LASTING = {
             " environment"
         ),
     ),
-    "CG005": ("secret_name", "only Vault secrets whose names begin with cronguard_ can be reached"),
+    "CG005": (
+        "secret_name",
+        f"only Vault secrets whose names begin with {PREFIX} can be reached",
+    ),
     "CG010": (
         "wrong_encoding",
         (
@@ -57,6 +61,28 @@ _LASTING = {
     "CG011": (
         "schema_older",
         "{where} has an older schema than the one to upgrade: run cronguard init {kind}",
+    ),
+    "CG021": (
+        UNDECRYPTABLE,
+        (
+            "the Vault of {where} cannot decrypt this secret, which was encrypted under another"
+            f" root key or is damaged: set it again with {set_command()}"
+        ),
+    ),
+    "CG023": (
+        "vault_keyless",
+        (
+            "the Vault of {where} has no root key, and so cannot encrypt: see that its server has"
+            " supabase_vault in shared_preload_libraries and a vault.getkey_script"
+        ),
+    ),
+    # Vault's own word, from functions that do not know of it yet.
+    "22000": (
+        UNDECRYPTABLE,
+        (
+            "the Vault of {where} cannot decrypt this secret: run cronguard init {kind}, and then"
+            f" {set_command()}"
+        ),
     ),
     # A missing function, table or schema: PostgreSQL's word, PostgREST's to 12 and from 13.
     "42883": _NO_SCHEMA,
@@ -94,6 +120,7 @@ _LASTING = {
 }
 
 _PASSING = {
+    "CG022": ("secret_ticket", "{where} was told of the secret too late: set it again"),
     "57014": ("57014", "{where} cancelled the call: its statement_timeout was over"),
     "57P01": ("shutting_down", "{where} is shutting down"),
     "57P02": ("shutting_down", "{where} is shutting down"),
@@ -132,4 +159,10 @@ def store_error(code: str, *, where: str, kind: str) -> StoreError:
     if code in _PASSING:
         word, sentence = _PASSING[code]
         return StoreError(sentence.format(where=where, kind=kind), code=word)
+    if code.startswith("22"):  # SQLSTATE's class of data that cannot be
+        return StoreError(
+            f"{where} refuses a value that it was sent ({code}), and changed nothing: run cronguard"
+            f" init {kind}, and report it if that does not help",
+            code=code,
+        )
     return StoreError(f"{where} did not do what it was asked ({code})", code=code)

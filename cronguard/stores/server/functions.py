@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from cronguard.core.alert_rule import later_step_keys, missed_alerts, overrun_alerts
 from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
@@ -42,16 +42,9 @@ from cronguard.stores.server.values import (
     status_of,
     watch_of,
 )
+from cronguard.stores.server.vault import SecretRecord
 
 _PRUNE_STRETCH = 2_000
-
-
-class SecretRecord(NamedTuple):
-    """A secret in Vault, to be listed: never its value."""
-
-    name: str
-    created_at: datetime
-    updated_at: datetime
 
 
 class FunctionStore:

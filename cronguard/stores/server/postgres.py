@@ -19,6 +19,7 @@ from cronguard.stores.server.connection import Link, Overdue, code_of
 from cronguard.stores.server.errors import store_error
 from cronguard.stores.server.functions import FunctionStore
 from cronguard.stores.server.schema import SCHEMA_VERSION, migration_sql
+from cronguard.stores.server.vault import COPY, RENAME, Adopted
 
 _MOST_IDLE = 4
 _TRIES = 3
@@ -80,6 +81,16 @@ class PostgresStore(FunctionStore):
         """See `FunctionStore.schema_problem`."""
         encoding = self._execute(lambda link: link.info.parameter_status("server_encoding"))
         return super().schema_problem() if encoding == "UTF8" else self._error("CG010")
+
+    def adopt_secret(self, other: str, name: str, *, copy: bool = False) -> Adopted:
+        """Rename a secret of Vault, or copy it, to a name that begins with ``cronguard_``.
+
+        By statements, with the rights that the connection's role has in Vault.
+        """
+        done: Adopted = self._execute(partial(_adopt, other=other, name=name, copy=copy))
+        if done == "no_vault":
+            raise self._error("CG004")
+        return done
 
     if hasattr(select, "poll"):  # on Windows each call has a thread
 
@@ -191,3 +202,17 @@ def _parameters(url: str, timeout: float) -> dict[str, Any]:
 def _script(connection: psycopg.Connection[Any], *, text: bytes) -> None:
     """Run statements, in one transaction."""
     connection.execute(text)
+
+
+def _adopt(connection: psycopg.Connection[Any], *, other: str, name: str, copy: bool) -> Adopted:
+    found = connection.execute("select to_regclass('vault.decrypted_secrets') is not null")
+    if found.fetchone() != (True,):
+        return "no_vault"
+    statement = (COPY if copy else RENAME).format(name="%(name)s", other="%(other)s")
+    try:
+        done = connection.execute(statement.encode(), {"name": name, "other": other})
+    except psycopg.errors.UniqueViolation:
+        return "taken"
+    except psycopg.DataError:  # of another root key, or damaged
+        return "undecryptable"
+    return "adopted" if done.rowcount else "missing"

@@ -183,8 +183,8 @@ def _role(token: str) -> str | None:
 def _code(error: APIError) -> str:
     """PostgREST's code, the SQLSTATE, the HTTP status, or what a gateway without codes means."""
     said = (error.message or "").lower()
-    if error.code == "22023":  # the key names a role that the database does not have
-        return "PGRST301"
+    if error.code == "22023" and said.startswith("role "):
+        return "PGRST301"  # the key names a role that the database does not have
     if error.code in ("PGRST301", "PGRST303") and "expired" in said:
         return "expired"
     if error.code:

@@ -155,6 +155,17 @@ class Database:
             if db.execute("select to_regclass('vault.secrets')").fetchone()[0]:
                 db.execute("delete from vault.secrets where true")
 
+    def encrypt_under_another_root_key(self, *names):
+        """Make secrets of the Vault ones that it cannot decrypt, as a restored dump has them."""
+        with self.admin() as db, db.transaction():
+            db.execute("set local stand_in.root_key = 'of another server'")
+            for name in names:
+                db.execute(
+                    "update vault.secrets set secret = vault._stand_in_encrypted('lost', id, nonce)"
+                    " where name = %s",
+                    (name,),
+                )
+
     def let_pass(self, seconds):
         """Put every time of the server's back by so much, as if it had passed."""
         with self.admin() as db:

@@ -1,7 +1,18 @@
 -- Secrets in Supabase Vault: only names that begin with cronguard_, only for service_role and the
 -- owner. plpgsql looks at vault's objects when it runs, so this loads where Vault is absent.
+--
+-- What these functions raise besides what every one of cronguard's may (CG001, 42501, 57014 …):
+--   CG004  there is no Vault in this database
+--   CG005  the name does not begin with cronguard_, or has characters that no such name has
+--   CG021  the secret cannot be decrypted: it is of another root key, or damaged
+--   CG022  the ticket is not there: it was used, or is older than an hour
+--   CG023  Vault cannot encrypt: its server was given no root key
+--   22xxx  a value of the request is of another type, length or encoding than asked for
+-- Vault itself raises 22000 for CG021 and CG023, and 22021 or 22023 for a damaged row.
+-- stores/server/errors.py has a sentence for each.
 
 -- The name in a request, if it may be reached and there is a Vault at all.
+-- since version 2
 create or replace function public.cronguard_secret_name(request jsonb) returns text
 language plpgsql set search_path = ''
 as $$
@@ -10,7 +21,7 @@ begin
     if to_regclass('vault.decrypted_secrets') is null then
         raise exception 'Vault is not enabled in this database' using errcode = 'CG004';
     end if;
-    if request ->> 'name' !~ '^cronguard_[A-Za-z0-9_.:-]{1,180}$' then
+    if coalesce(request ->> 'name', '') !~ '^cronguard_[A-Za-z0-9_.:-]{1,180}$' then
         raise exception 'only secrets whose names begin with cronguard_ can be reached'
             using errcode = 'CG005';
     end if;
@@ -19,6 +30,7 @@ end $$;
 
 -- {"value": the secret, null if there is none}. One row by its name: a row under an old root key
 -- would break a read of all of them.
+-- since version 2
 create or replace function public.cronguard_secret_get(request jsonb) returns jsonb
 language plpgsql set search_path = ''
 as $$
@@ -28,36 +40,54 @@ declare
 begin
     select decrypted_secret into _secret from vault.decrypted_secrets where name = _name;
     return jsonb_build_object('value', _secret);
+exception when data_exception then
+    raise exception 'this secret cannot be decrypted' using errcode = 'CG021';
 end $$;
 
 -- create_secret writes the plaintext to the heap and the write-ahead log before it encrypts;
--- update_secret does not. So a placeholder is created, and then updated.
+-- update_secret does not. So a placeholder is created, and then updated. update_secret decrypts the
+-- old value first: one that it cannot decrypt is deleted, and made anew with its description.
+-- since version 2
 create or replace function public.cronguard_secret_put(key text, about text, value text)
 returns void
 language plpgsql set search_path = ''
 as $$
 declare
     _id uuid;
+    _about text;
 begin
     perform pg_advisory_xact_lock(hashtext('cronguard secret ' || key));
-    select id into _id from vault.secrets where name = key;
-    if not found then
-        _id := vault.create_secret('placeholder', key, about);
+    select id, description into _id, _about from vault.secrets where name = key;
+    if found then
+        begin
+            perform vault.update_secret(_id, value);
+            return;
+        exception when data_exception then
+            delete from vault.secrets where id = _id;
+        end;
     end if;
+    _id := vault.create_secret('placeholder', key, coalesce(_about, about));
     perform vault.update_secret(_id, value);
+exception when data_exception then
+    raise exception 'Vault cannot encrypt' using errcode = 'CG023';
 end $$;
 
 -- A server may log what it is asked (log_statement, log_min_duration_statement), but not what it
 -- answers. So a secret of "length" bytes is not sent: its exclusive or with random bytes is, which
 -- are answered here and kept in Vault until then. {"ticket", "pad": hexadecimal}
+-- since version 2
 create or replace function public.cronguard_secret_pad(request jsonb) returns jsonb
 language plpgsql set search_path = ''
 as $$
 declare
     _ticket constant uuid := gen_random_uuid();
+    _length constant integer := request ->> 'length';
     _pad text;
 begin
     perform public.cronguard_secret_name(request);
+    if _length is null or _length not between 0 and 262144 then
+        raise exception 'no secret has this length' using errcode = '22023';
+    end if;
     delete from vault.secrets
     where starts_with(name, 'cronguard pad ') and created_at < now() - interval '1 hour';
     select left(string_agg(
@@ -69,6 +99,7 @@ begin
 end $$;
 
 -- "masked": what cronguard_secret_pad says is sent, hexadecimal.
+-- since version 2
 create or replace function public.cronguard_secret_set(request jsonb) returns void
 language plpgsql set search_path = ''
 as $$
@@ -79,8 +110,17 @@ declare
     _pad bytea;
     _plain bytea;
 begin
-    select decode(decrypted_secret, 'hex') into strict _pad
-        from vault.decrypted_secrets where name = _ticket;
+    begin
+        select decode(decrypted_secret, 'hex') into _pad
+            from vault.decrypted_secrets where name = _ticket;
+    exception when data_exception then
+        _pad := null; -- the root key changed since
+    end;
+    if _pad is null then
+        raise exception 'there is no such ticket' using errcode = 'CG022';
+    elsif length(_masked) is distinct from length(_pad) then
+        raise exception 'what is sent is not of the length announced' using errcode = '22023';
+    end if;
     delete from vault.secrets where name = _ticket;
     select coalesce(string_agg(
         set_byte('\x00', 0, get_byte(_masked, place) # get_byte(_pad, place)), '' order by place
@@ -92,12 +132,14 @@ begin
 end $$;
 
 -- False if there was none.
+-- since version 2
 create or replace function public.cronguard_secret_unset(request jsonb) returns boolean
 language plpgsql set search_path = ''
 as $$
 declare
     _name constant text := public.cronguard_secret_name(request);
 begin
+    perform pg_advisory_xact_lock(hashtext('cronguard secret ' || _name)); -- as who sets it
     delete from vault.secrets where name = _name;
     return found;
 end $$;
