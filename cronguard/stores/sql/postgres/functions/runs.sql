@@ -84,6 +84,7 @@ end $$;
 
 -- Commit how a run ended, the job's streak and the alerts due: one transaction, one job at a time.
 -- "started": the start is known to have been stored, so a missing row was pruned.
+-- since version 2
 create or replace function public.cronguard_finish_run(request jsonb) returns jsonb
 language plpgsql set search_path = ''
 as $$
@@ -100,7 +101,7 @@ begin
         if (request ->> 'started')::boolean
             and not exists (select 1 from public.cron_execution_logs where run_id = _run_id)
         then
-            return '{"consecutive_failure_count": null, "alerts_due": false}';
+            return '{"consecutive_failure_count": null, "alerts_due": false}'::jsonb;
         end if;
         _job := public.cronguard_lock_job(request);
     end if;
