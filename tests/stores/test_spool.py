@@ -564,15 +564,18 @@ def test_an_overrun_told_from_here_is_not_told_again(host, remote):
     assert notified == ["pager", "pager", "pager", "slack", "slack"]
 
 
-def test_wrong_settings_are_not_spooled(host, remote):
-    """Waiting does not help: the error is raised, and nothing is kept."""
-    remote.trouble = StoreConfigError("the key is refused", code="key_refused")
-    with pytest.raises(StoreConfigError):
-        host.begin()
-    run = Run(new_id(), "nightly", datetime.now(UTC), HERE, (TOLD,))
-    with pytest.raises(StoreConfigError):
-        host.end(run, "failure")
-    assert not host.path.exists()
+def test_what_somebody_must_correct_is_spooled(host, remote):
+    """A wrong key, a schema that is not there: said with what to do, and nothing is lost."""
+    host.play("failure")
+    remote.trouble = StoreConfigError("the key is refused: set another", code="key_refused")
+    host.play("failure", "success")
+    assert host.store.waiting() == 2
+    assert {sentence.partition(" until ")[2] for sentence in host.said} == {
+        "somebody corrects this: the key is refused: set another"
+    }
+    remote.up()
+    host.play("failure")
+    assert history(remote) == [("failure", 1), ("failure", 2), ("success", 0), ("failure", 1)]
 
 
 def test_a_job_is_forgotten_here_too(host, remote):

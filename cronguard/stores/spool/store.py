@@ -54,9 +54,9 @@ class SpooledStore:
 
     ``remote`` bounds its calls. While it does not answer, starts and outcomes are kept here, streak
     and alerts go by what it last said, and such alerts are ``degraded``. When it answers again, it
-    is told everything in order, exactly once, and which channels know already. What it refuses for
-    good (`StoreConfigError`) is not kept. If nothing can be kept here either, the remote store's
-    error is raised.
+    is told everything in order, exactly once, and which channels know already. So it is where
+    somebody has to change something first (`StoreConfigError`), such as to apply a migration. If
+    nothing can be kept here either, the remote store's error is raised.
 
     ``path`` is where the spool is made when it is needed, with a folder of what the store said last
     beside it. ``warn`` is told what a person should know.
@@ -132,14 +132,12 @@ class SpooledStore:
     def _there_or_here(self, there: Callable[[], T], here: Callable[[StoreError], T]) -> T:
         """What the store answers; if it does not, or is not to be asked now, what this host does.
 
-        Raises StoreConfigError, and the store's trouble where this host cannot keep it either.
+        Raises the store's trouble where this host cannot keep it either.
         """
         caught: StoreError
         try:
             self._ask_again()
             return there()
-        except StoreConfigError:
-            raise
         except StoreError as error:
             caught = self._noted(error)
         try:
@@ -332,7 +330,9 @@ class SpooledStore:
 
     def _warn_once(self, caught: StoreError) -> None:
         if caught.code not in ("quiet", "behind"):
-            self._warn(f"runs are kept in {self.spool_path} until the store answers: {caught}")
+            lasting = isinstance(caught, StoreConfigError)
+            until = "somebody corrects this" if lasting else "the store answers"
+            self._warn(f"runs are kept in {self.spool_path} until {until}: {caught}")
 
     def _dead(self) -> list[Run]:
         """Runs that began here and whose process is gone."""

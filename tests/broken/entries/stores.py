@@ -10,11 +10,15 @@ CONNECTION = "cronguard/stores/server/connection.py"
 POSTGRES = "cronguard/stores/server/postgres.py"
 SQL = "cronguard/stores/sql/postgres"
 IN_MEMORY = "tests/stores/test_sqlite_memory.py"
+SCHEMA = "cronguard/stores/server/schema.py"
+FOLDER = "cronguard/cli/migrations.py"
 ON_SQLITE = "tests/stores/test_contract.py::TestSQLiteStore"
 COUNTS = "tests/system/test_counts.py"
 ON_POSTGRES = "tests/stores/test_contract_sql.py::TestPostgresStore"
 LATE = "test_crashed_then_success_after_a_later_outcome_changes_only_its_row"
 SPOOL = "tests/stores/test_spool.py"
+UPGRADE = "tests/stores/test_sql_upgrade.py"
+MIGRATIONS = "tests/cli/test_cli_migrations.py"
 WAITS = "tests/stores/test_postgres_waits.py"
 
 SQLITE = (
@@ -145,7 +149,81 @@ SQLITE = (
     ),
 )
 
+MIGRATING = (
+    Entry(
+        "the spool has the version of the log",
+        (
+            Change(
+                FILE,
+                "known = _version(connection), SCHEMA_VERSIONS[self._schema]",
+                "known = _version(connection), max(SCHEMA_VERSIONS.values())",
+            ),
+        ),
+        ("tests/stores/test_sqlite_file.py::test_a_version_of_the_log_is_none_of_the_spools",),
+    ),
+    Entry(
+        "a migration runs over a newer schema",
+        (Change(f"{SQL}/begin.sql", "if _found > _to then", "if false then"),),
+        (f"{UPGRADE}::test_a_newer_schema_is_left_alone",),
+    ),
+    Entry(
+        "a migration runs in any encoding",
+        (
+            Change(
+                f"{SQL}/begin.sql",
+                "if current_setting('server_encoding') <> 'UTF8' then",
+                "if false then",
+            ),
+        ),
+        (f"{UPGRADE}::test_another_encoding_is_refused",),
+    ),
+    Entry(
+        "an upgrade runs on nothing",
+        (Change(f"{SQL}/begin.sql", "if _found < _from then", "if false then"),),
+        (f"{UPGRADE}::test_an_upgrade_needs_what_it_upgrades",),
+    ),
+    Entry(
+        "an upgrade leaves out a function that has changed",
+        (Change(SCHEMA, "if each.since > since]", "if each.since > since + 1]"),),
+        (f"{UPGRADE}::test_an_upgraded_schema_equals_a_fresh_one",),
+    ),
+    Entry(
+        "a function has changed and does not say since when",
+        (Change(f"{SQL}/functions/shown.sql", "-- since version 2\n", ""),),
+        (f"{UPGRADE}::test_a_changed_function_says_since_when",),
+    ),
+    Entry(
+        "every migration takes over a log of somebody else's",
+        (Change(SCHEMA, "if not since and not adopted:", "if adopted:"),),
+        ("tests/stores/test_sql_migration.py::test_a_log_of_somebody_elses_is_left_alone",),
+    ),
+    Entry(
+        "a file that somebody changed is replaced",
+        (Change(FOLDER, "elif file.text == migration_sql():", "elif file.text:"),),
+        (f"{MIGRATIONS}::test_a_file_that_somebody_changed_is_not_replaced",),
+    ),
+    Entry(
+        "an upgrade starts from the folder's version alone",
+        (Change(FOLDER, "lower = min(", "lower = max("),),
+        (f"{MIGRATIONS}::test_it_starts_from_the_lower_of_folder_and_project",),
+    ),
+)
+
 IN_THE_SPOOL = (
+    Entry(
+        "what somebody must correct is not kept",
+        (
+            Change(
+                "cronguard/stores/spool/store.py",
+                "            caught = self._noted(error)\n        try:\n",
+                "            caught = self._noted(error)\n"
+                "        if isinstance(caught, StoreConfigError):\n"
+                "            raise caught\n"
+                "        try:\n",
+            ),
+        ),
+        (f"{SPOOL}::test_what_somebody_must_correct_is_spooled",),
+    ),
     Entry(
         "what waits is not told first",
         (Change(REPLAY, "if not waiting and not gone:", "if waiting or not gone:"),),
@@ -302,4 +380,4 @@ ON_A_SERVER = (
     ),
 )
 
-ENTRIES = (*SQLITE, *IN_THE_SPOOL, *ON_A_SERVER)
+ENTRIES = (*SQLITE, *MIGRATING, *IN_THE_SPOOL, *ON_A_SERVER)

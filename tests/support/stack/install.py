@@ -147,12 +147,30 @@ def _pgbouncer(cache):
     installed = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     if installed:
         return Path(installed), ""
-    folder = cache / POOLER
+    if not (cache / POOLER).exists() and not shutil.which("apt-get"):
+        raise MissingError("the pooler tests need pgbouncer: install it with the system's packages")
+    folder = _unpacked(cache, POOLER, POOLER_LIBRARIES)
+    libraries = next(folder.glob("usr/lib/*-linux-gnu"), folder)
+    return folder / "usr" / "sbin" / "pgbouncer", libraries
+
+
+def plpgsql_check():
+    """(the library, the SQL that makes its functions) of the linter for the stack's PostgreSQL."""
+    found = Path(programs().postgres_bin) / "postgres"
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
+    major = re.search(r"(\d+)\.", said)[1]
+    cache = cache_folder()
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = _unpacked(cache, f"postgresql-{major}-plpgsql-check") / "usr"
+    (script,) = folder.glob("share/postgresql/*/extension/plpgsql_check--*.sql")
+    return folder / "lib" / "postgresql" / major / "lib" / "plpgsql_check", script
+
+
+def _unpacked(cache, package, libraries=None):
+    """The folder of a package of Debian's, and of those of its ``libraries`` that it depends on."""
+    folder = cache / package
     if not folder.exists():
-        if not shutil.which("apt-get"):
-            raise MissingError(
-                "the pooler tests need pgbouncer: install it with the system's packages"
-            )
         with tempfile.TemporaryDirectory(dir=cache) as building:
             # Lists of our own: the system's may be absent, and root's alone to bring up to date.
             options = ["-q", "-o", "APT::Sandbox::User="]
@@ -160,15 +178,14 @@ def _pgbouncer(cache):
                 Path(building, kind, inside).mkdir(parents=True)
                 options += ["-o", f"Dir::{kind}={building}/{kind}"]
             _run(["apt-get", "update", *options], cwd=building)
-            needs = _run(["apt-cache", "depends", *options, POOLER], cwd=building)
-            download = [POOLER, *POOLER_LIBRARIES.findall(needs)]
+            needs = _run(["apt-cache", "depends", *options, package], cwd=building)
+            download = [package, *(libraries.findall(needs) if libraries else ())]
             _run(["apt-get", "download", *options, *download], cwd=building)
-            for package in sorted(Path(building).glob("*.deb")):
+            for file in sorted(Path(building).glob("*.deb")):
                 # Unpacked, not installed: an installed one would start a service.
-                _run(["dpkg", "-x", str(package), "unpacked"], cwd=building)
+                _run(["dpkg", "-x", str(file), "unpacked"], cwd=building)
             Path(building, "unpacked").rename(folder)
-    libraries = next(folder.glob("usr/lib/*-linux-gnu"), folder)
-    return folder / "usr" / "sbin" / "pgbouncer", libraries
+    return folder
 
 
 def _run(command, cwd):

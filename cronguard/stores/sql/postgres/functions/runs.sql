@@ -108,7 +108,7 @@ begin
         if (request ->> 'started')::boolean
             and not exists (select 1 from public.cron_execution_logs where run_id = _run_id)
         then
-            return '{"consecutive_failure_count": null, "alerts_due": false}';
+            return '{"consecutive_failure_count": null, "alerts_due": false}'::jsonb;
         end if;
         _job := public.cronguard_lock_job(request);
     end if;

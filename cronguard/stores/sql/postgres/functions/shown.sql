@@ -81,12 +81,13 @@ end $$;
 
 -- What outlives any pruning (each job's newest run and newest success), and about how many rows
 -- there are to look at.
+-- since version 2
 create or replace function public.cronguard_prune_plan(request jsonb) returns jsonb
 language plpgsql set search_path = '' set statement_timeout = '60s'
 as $$
 declare
     _job text;
-    _kept jsonb := '[]';
+    _kept jsonb := '[]'::jsonb;
     _found uuid;
 begin
     perform public.cronguard_expect(request);
