@@ -1,6 +1,7 @@
 """The reminder job on both databases: what is due, sent once, whatever happens meanwhile."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from support.reminder import (
     start_job,
     states,
 )
+from support.terminal import Terminal
 
 from reminders.dispatch import ReminderDispatchService
 from reminders.gateway import GatewayError, NotificationGateway
@@ -158,17 +160,25 @@ def test_started_twice_one_is_skipped(place, tmp_path):
     assert len(gateway.delivered) == 20
 
 
+WAITS = r"are reserved by another run until \d\d:\d\d:\d\d; waiting"
+
+
 def test_killed_in_the_middle_the_rest_is_sent(place, tmp_path):
-    """SIGKILL while messages are on their way; the next start sends the rest, none twice."""
+    """SIGKILL while messages are on their way; the next start says that it waits for the dead one's
+    reservation, and sends the rest, none twice."""
     add(place, 300)
     with HeldGateway(takes=230) as gateway:
-        first = start_job(place, tmp_path, gateway, "--lease", "1.5")
+        first = start_job(place, tmp_path, gateway)
         assert gateway.holds.wait(reminder.ENOUGH)
         first.send_signal(signal.SIGKILL)
         assert end(first).returncode == -signal.SIGKILL
         gateway.go.set()
-        done = end(start_job(place, tmp_path, gateway, "--lease", "1.5"))
-    assert done.returncode == 0, done.stderr
+        second = start_job(place, tmp_path, gateway, "--quiet")
+        says = second.stderr.readline()
+        assert re.fullmatch(f"Reminders: 100 {WAITS}\n", says), says
+        place.expire()
+        done = end(second)
+    assert (done.returncode, done.stderr) == (0, "")
     assert [run["status"] for run in runs(place)] == ["success", "crashed"]
     assert len(gateway.delivered) == 300
     assert states(place) == {"sent": 300}
@@ -310,15 +320,18 @@ def test_a_supabase_that_is_not_ready(stack, on_supabase):
 
 
 def test_progress_on_a_terminal(on_sqlite, tmp_path, gateway):
-    """A bar where a person looks; nothing of it where nobody does."""
-    from support.terminal import Terminal
-
+    """A bar where a person looks, which says what it waits for."""
     add(on_sqlite, 250)
+    with on_sqlite.open() as repository:
+        repository.reserve(RULE, "of a dead run", timedelta(minutes=10), 100)
     command = [sys.executable, str(reminder.EXAMPLE), "run", "--store", on_sqlite.store]
     command += ["--gateway", gateway.url, "--today", str(NIGHT)]
     environ = reminder.environment(tmp_path, **on_sqlite.environ, TERM="xterm")
     terminal = Terminal(command, environ, tmp_path)
     terminal.wait_for("Reminders")
+    terminal.wait_for("Reminders: 100 are reserved by another run until ")
+    terminal.wait_for(" 60%")
+    on_sqlite.expire()
     terminal.wait_for("100%")
     terminal.wait_for("250 reminders sent.")
     terminal.close()

@@ -63,6 +63,10 @@ class OnSQLite:
         with closing(sqlite3.connect(self.path.with_name("cronguard.db"), timeout=30)) as db:
             return db.execute(query).fetchall()
 
+    def expire(self):
+        """Let every reservation's time be over."""
+        self.rows("update reminders set reserved_until = 0 where state = 'reserved'")
+
     def break_date(self, assignment_id, on):
         """Set a date as nothing may: with the rule taken away and put back."""
         with closing(sqlite3.connect(self.path)) as db:
@@ -118,6 +122,10 @@ class OnSupabase:
             return found.fetchall() if found.description else []
 
     log = rows
+
+    def expire(self):
+        """Let every reservation's time be over."""
+        self.rows("update reminders set reserved_until = now() where state = 'reserved'")
 
     def break_date(self, assignment_id, on):
         """Set a date as nothing may: with the rule taken away and put back."""

@@ -104,6 +104,18 @@ def run(store: str, gateway: str, today: datetime | None, lease: float, quiet: b
             bar.length = due
             bar.render_progress()
 
+        def wait(count: int, until: datetime) -> None:
+            line = f"{count:,} are reserved by another run until {until:%H:%M:%S}; waiting"
+            if shown is not sys.stderr:
+                click.echo(f"Reminders: {line}", err=True)
+                return
+            bar.label, bar.length, bar.finished = f"Reminders: {line}", bar.pos + count, False
+            bar.render_progress()
+
+        def proceed(count: int) -> None:
+            bar.label = "Reminders"
+            bar.update(count)
+
         try:
             sent = send_reminders(
                 store,
@@ -111,7 +123,8 @@ def run(store: str, gateway: str, today: datetime | None, lease: float, quiet: b
                 rule,
                 lease=timedelta(seconds=lease),
                 started=start,
-                progress=bar.update,
+                progress=proceed,
+                waiting=wait,
             )
         except AddressError as error:
             failure = str(error)

@@ -19,6 +19,7 @@ from reminders.repository import (
     DueRule,
     Reminder,
     RepositoryError,
+    Reserved,
     SetupError,
 )
 
@@ -84,10 +85,10 @@ class SupabaseRepository:
         request = _rule(rule) | _hold(holder, lease, limit)
         return _reminders(self._call("reminder_take_over", request))
 
-    def seconds_reserved(self) -> float | None:
-        """Look at the earliest reservation."""
-        seconds: float | None = self._call("reminder_seconds_reserved")
-        return seconds
+    def reserved(self) -> Reserved | None:
+        """Count reservations, and look at the earliest."""
+        count, seconds = self._call("reminder_reserved", {})
+        return Reserved(count, seconds) if count else None
 
     def mark_sent(self, reminders: Sequence[Reminder]) -> None:
         """Note them as sent, in one request."""
@@ -141,9 +142,8 @@ class SupabaseRepository:
         """Set what differs to what the view says."""
         return int(self._call("reminder_mend", {}))
 
-    def _call(self, function: str, request: Mapping[str, object] | None = None) -> Any:
-        body = {} if request is None else {"request": request}
-        answer = self._request("POST", f"/rpc/{function}", json=body)
+    def _call(self, function: str, request: Mapping[str, object]) -> Any:
+        answer = self._request("POST", f"/rpc/{function}", json={"request": request})
         return answer.json() if answer.content else None
 
     def _request(self, method: str, path: str, **options: Any) -> httpx.Response:

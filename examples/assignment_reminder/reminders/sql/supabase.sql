@@ -292,14 +292,16 @@ begin
     return _reminders;
 end $$;
 
--- Seconds until the next reservation expires, null if there are none.
-create or replace function public.reminder_seconds_reserved() returns double precision
+-- {} → [how many are reserved, seconds until the earliest of them expires]
+create or replace function public.reminder_reserved(request jsonb) returns jsonb
 language plpgsql set search_path = ''
 as $$
 begin
     return (
-        select greatest(0, extract(epoch from reserved_until - clock_timestamp()))
-        from public.reminders where state = 'reserved' order by reserved_until limit 1
+        select jsonb_build_array(
+            count(*), greatest(0, extract(epoch from min(reserved_until) - clock_timestamp()))
+        )
+        from public.reminders where state = 'reserved'
     );
 end $$;
 
@@ -415,7 +417,7 @@ grant select, insert, update, delete on table public.activities, public.reminder
 grant select on table public.contact_corrections, public.expected_dates to service_role;
 grant execute on function
     public.reminder_count_due, public.reminder_reserve, public.reminder_take_over,
-    public.reminder_seconds_reserved, public.reminder_mark_sent, public.reminder_release,
+    public.reminder_reserved, public.reminder_mark_sent, public.reminder_release,
     public.reminder_register, public.reminder_disagreements, public.reminder_mend
     to service_role;
 
