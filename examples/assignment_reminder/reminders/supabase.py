@@ -87,7 +87,7 @@ class SupabaseRepository:
 
     def reserved(self) -> Reserved | None:
         """Count reservations, and look at the earliest."""
-        count, seconds = self._call("reminder_reserved", {})
+        count, seconds = self._call("reminder_reserved")
         return Reserved(count, seconds) if count else None
 
     def mark_sent(self, reminders: Sequence[Reminder]) -> None:
@@ -135,15 +135,16 @@ class SupabaseRepository:
         """Compare every assignment with the view of expected dates."""
         return [
             Disagreement(id_, date.fromisoformat(found), date.fromisoformat(expected))
-            for id_, found, expected in self._call("reminder_disagreements", {})
+            for id_, found, expected in self._call("reminder_disagreements")
         ]
 
     def mend(self) -> int:
         """Set what differs to what the view says."""
-        return int(self._call("reminder_mend", {}))
+        return int(self._call("reminder_mend"))
 
-    def _call(self, function: str, request: Mapping[str, object]) -> Any:
-        answer = self._request("POST", f"/rpc/{function}", json={"request": request})
+    def _call(self, function: str, request: Mapping[str, object] | None = None) -> Any:
+        body = {} if request is None else {"request": request}
+        answer = self._request("POST", f"/rpc/{function}", json=body)
         return answer.json() if answer.content else None
 
     def _request(self, method: str, path: str, **options: Any) -> httpx.Response:

@@ -197,7 +197,7 @@ alter table public.contact_corrections enable always trigger corrections_kept;
 
 -- {"latest", "remind_after"} → how many are neither sent nor reserved.
 create or replace function public.reminder_count_due(request jsonb) returns bigint
-language plpgsql set search_path = '' set statement_timeout = '60s'
+language plpgsql stable set search_path = '' set statement_timeout = '60s'
 as $$
 begin
     return (
@@ -292,8 +292,8 @@ begin
     return _reminders;
 end $$;
 
--- {} → [how many are reserved, seconds until the earliest of them expires]
-create or replace function public.reminder_reserved(request jsonb) returns jsonb
+-- → [how many are reserved, seconds until the earliest of them expires]
+create or replace function public.reminder_reserved() returns jsonb
 language plpgsql set search_path = ''
 as $$
 begin
@@ -335,9 +335,9 @@ begin
     order by id::bigint;
 end $$;
 
--- {} → [[assignment id, its date, the expected date], …]
-create or replace function public.reminder_disagreements(request jsonb) returns jsonb
-language plpgsql set search_path = '' set statement_timeout = '60s'
+-- → [[assignment id, its date, the expected date], …]
+create or replace function public.reminder_disagreements() returns jsonb
+language plpgsql stable set search_path = '' set statement_timeout = '60s'
 as $$
 begin
     return coalesce((
@@ -347,8 +347,8 @@ begin
     ), '[]');
 end $$;
 
--- {} → how many were put right.
-create or replace function public.reminder_mend(request jsonb) returns integer
+-- → how many were put right.
+create or replace function public.reminder_mend() returns integer
 language plpgsql set search_path = '' set statement_timeout = '60s'
 as $$
 declare
