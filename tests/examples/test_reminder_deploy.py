@@ -400,8 +400,14 @@ def test_github_workflow(shell, gateway):
     assert states(place) == {"sent": 3}
 
 
-def test_the_load_test_of_the_readme_is_a_command(shell):
-    """It runs as written, with a smaller number, which the command takes."""
+def test_the_load_test(place, shell):
+    """A small one: it is sent once each, and time, memory and slope are printed."""
     (text,) = parts("load-test")
-    said = shell(text.replace("load-test", "load-test --assignments 20"), cwd=readme.ROOT)
-    assert said.splitlines()[1].split()[0] == "20"
+    smaller = f"load-test --store {place.kind} --assignments 100 --assignments 400"
+    said = shell(text.replace("load-test", smaller), cwd=readme.ROOT, **place.environ)
+    head, *rows, slope = said.splitlines()
+    assert head.split() == ["assignments", "seconds", "a", "second", "memory,", "MB"]
+    assert [row.split()[0] for row in rows] == ["100", "400"]
+    few, many = (float(row.split()[3]) for row in rows)
+    assert many < few + 20
+    assert "to the power of" in slope

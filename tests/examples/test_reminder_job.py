@@ -10,6 +10,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from click.testing import CliRunner
 from support import reminder
 from support.hostile import answers, serve
 from support.reminder import (
@@ -25,6 +26,7 @@ from support.reminder import (
 )
 from support.terminal import Terminal
 
+from reminders.cli import main
 from reminders.dispatch import ReminderDispatchService
 from reminders.gateway import GatewayError, NotificationGateway
 from reminders.repository import RepositoryError, SetupError, open_repository
@@ -196,6 +198,7 @@ print(send(sys.argv[1], sys.argv[2], RULE, lease=timedelta(seconds=30)))
 """
 
 
+@pytest.mark.long
 def test_without_the_lock_still_none_twice(place, tmp_path):
     """Three instances with ``overlap="allow"`` share the work."""
     add(place, 900)
@@ -272,13 +275,21 @@ def test_an_alert_names_no_mentor(on_sqlite, tmp_path, gateway):
     assert [word for word in reminder.PRIVATE if word in shown] == []
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "nonsense", "http://[bad"])
-def test_a_gateway_that_is_none(on_sqlite, tmp_path, address):
-    """One line, exit code 1, and the failure is recorded."""
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("http://127.0.0.1:1", "does not take reminders (ConnectionRefusedError)"),
+        ("nonsense", "is no http:// or https:// URL"),
+        ("http://[bad", "is no http:// or https:// URL"),
+    ],
+)
+def test_a_gateway_that_is_none(on_sqlite, address, says):
+    """One line that says which, exit code 1, and the failure is recorded."""
     add(on_sqlite, 1)
     arguments = ["run", "--store", on_sqlite.store, "--gateway", address, "--today", str(NIGHT)]
-    done = end(reminder.start(on_sqlite, tmp_path, *arguments))
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    done = CliRunner(env=on_sqlite.environ).invoke(main, arguments)
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert says in done.stderr
     assert runs(on_sqlite)[0]["status"] == "failure"
 
 
@@ -335,19 +346,6 @@ def test_progress_on_a_terminal(on_sqlite, tmp_path, gateway):
     terminal.wait_for("100%")
     terminal.wait_for("250 reminders sent.")
     terminal.close()
-
-
-def test_the_load_test(place, tmp_path):
-    """A small one: it is sent once each, and time, memory and slope are printed."""
-    counts = ["--assignments", "100", "--assignments", "400"]
-    done = end(reminder.start(place, tmp_path, "load-test", "--store", place.kind, *counts))
-    assert (done.returncode, done.stderr) == (0, "")
-    head, *rows, slope = done.stdout.splitlines()
-    assert head.split() == ["assignments", "seconds", "a", "second", "memory,", "MB"]
-    assert [row.split()[0] for row in rows] == ["100", "400"]
-    few, many = (float(row.split()[3]) for row in rows)
-    assert many < few + 20
-    assert "to the power of" in slope
 
 
 def test_reminded_long_ago_is_not_counted(place):
