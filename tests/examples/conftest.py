@@ -41,5 +41,5 @@ def pytest_collection_modifyitems(items):
         if item.path.name.startswith("test_reminder_"):
             item.add_marker("one_python")
             on = getattr(getattr(item, "callspec", None), "params", {}).values()
-            if "supabase" in on or "on_supabase" in item.fixturenames:
+            if "supabase" in on or {"stack", "on_supabase"} & set(item.fixturenames):
                 item.add_marker("long")

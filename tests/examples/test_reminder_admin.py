@@ -391,9 +391,34 @@ def test_the_migration_may_run_again(stack):
                     " values ('x', 'y', '2026-01-01', '2026-01-01')"
                 )
                 db.execute("set local role service_role")
-                db.execute("select reminder_disagreements('{}')")
+                db.execute("select reminder_disagreements()")
         with database.admin() as db:
             allowed = "select has_table_privilege(%s, 'assignments', %s)"
             asked = [("service_role", "truncate"), ("anon", "select")]
             assert [db.execute(allowed, each).fetchone()[0] for each in asked] == [False, False]
         database.drop()
+
+
+def test_plpgsql_check_finds_nothing(stack):
+    """Every function of the migration, with every warning on; `supabase db lint` asks it too."""
+    database = stack.database("newer")
+    with database.connect() as db, db.transaction():
+        db.execute(reminder.MIGRATION.read_text())
+    with database.admin() as db:
+        reminder.load_plpgsql_check(db)
+        findings = db.execute(
+            """
+            select p.oid::regprocedure::text, found.message
+            from pg_proc p
+            join pg_language l on l.oid = p.prolang and l.lanname = 'plpgsql'
+            left join pg_trigger t on t.tgfoid = p.oid
+            left join lateral plpgsql_check_function_tb(
+                p.oid, coalesce(t.tgrelid, 0), fatal_errors => false, all_warnings => true
+            ) found on true
+            where p.pronamespace = 'public'::regnamespace
+                and (p.proname like 'reminder%' or p.proname = 'correct_last_contact')
+            """
+        ).fetchall()
+    database.drop()
+    assert len({name for name, _ in findings}) > 12
+    assert [f"{name}: {what}" for name, what in findings if what] == []

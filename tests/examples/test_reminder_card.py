@@ -81,7 +81,7 @@ def test_payload_structure_error_message_last_success_at_consecutive_failure_cou
     (call,) = cron.channel.received
     latest, _, success = runs(cron.place)
     assert call.json["error_message"] == latest["message"]
-    assert "503 Service Unavailable" in call.json["error_message"]
+    assert "HTTP 503" in call.json["error_message"]
     assert call.json["consecutive_failure_count"] == 2
     ((finished,),) = cron.place.rows(
         "select finished_at from cron_execution_logs where status = 'success'"

@@ -1,6 +1,7 @@
 """The reminder job on both databases: what is due, sent once, whatever happens meanwhile."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from click.testing import CliRunner
 from support import reminder
 from support.hostile import answers, serve
 from support.reminder import (
@@ -22,7 +24,9 @@ from support.reminder import (
     start_job,
     states,
 )
+from support.terminal import Terminal
 
+from reminders.cli import main
 from reminders.dispatch import ReminderDispatchService
 from reminders.gateway import GatewayError, NotificationGateway
 from reminders.repository import RepositoryError, SetupError, open_repository
@@ -158,17 +162,25 @@ def test_started_twice_one_is_skipped(place, tmp_path):
     assert len(gateway.delivered) == 20
 
 
+WAITS = r"are reserved by another run until \d\d:\d\d:\d\d; waiting"
+
+
 def test_killed_in_the_middle_the_rest_is_sent(place, tmp_path):
-    """SIGKILL while messages are on their way; the next start sends the rest, none twice."""
+    """SIGKILL while messages are on their way; the next start says that it waits for the dead one's
+    reservation, and sends the rest, none twice."""
     add(place, 300)
     with HeldGateway(takes=230) as gateway:
-        first = start_job(place, tmp_path, gateway, "--lease", "1.5")
+        first = start_job(place, tmp_path, gateway)
         assert gateway.holds.wait(reminder.ENOUGH)
         first.send_signal(signal.SIGKILL)
         assert end(first).returncode == -signal.SIGKILL
         gateway.go.set()
-        done = end(start_job(place, tmp_path, gateway, "--lease", "1.5"))
-    assert done.returncode == 0, done.stderr
+        second = start_job(place, tmp_path, gateway, "--quiet")
+        says = second.stderr.readline()
+        assert re.fullmatch(f"Reminders: 100 {WAITS}\n", says), says
+        place.expire()
+        done = end(second)
+    assert (done.returncode, done.stderr) == (0, "")
     assert [run["status"] for run in runs(place)] == ["success", "crashed"]
     assert len(gateway.delivered) == 300
     assert states(place) == {"sent": 300}
@@ -186,6 +198,7 @@ print(send(sys.argv[1], sys.argv[2], RULE, lease=timedelta(seconds=30)))
 """
 
 
+@pytest.mark.long
 def test_without_the_lock_still_none_twice(place, tmp_path):
     """Three instances with ``overlap="allow"`` share the work."""
     add(place, 900)
@@ -262,13 +275,21 @@ def test_an_alert_names_no_mentor(on_sqlite, tmp_path, gateway):
     assert [word for word in reminder.PRIVATE if word in shown] == []
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "nonsense", "http://[bad"])
-def test_a_gateway_that_is_none(on_sqlite, tmp_path, address):
-    """One line, exit code 1, and the failure is recorded."""
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("http://127.0.0.1:1", "does not take reminders (ConnectionRefusedError)"),
+        ("nonsense", "is no http:// or https:// URL"),
+        ("http://[bad", "is no http:// or https:// URL"),
+    ],
+)
+def test_a_gateway_that_is_none(on_sqlite, address, says):
+    """One line that says which, exit code 1, and the failure is recorded."""
     add(on_sqlite, 1)
     arguments = ["run", "--store", on_sqlite.store, "--gateway", address, "--today", str(NIGHT)]
-    done = end(reminder.start(on_sqlite, tmp_path, *arguments))
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    done = CliRunner(env=on_sqlite.environ).invoke(main, arguments)
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert says in done.stderr
     assert runs(on_sqlite)[0]["status"] == "failure"
 
 
@@ -310,31 +331,21 @@ def test_a_supabase_that_is_not_ready(stack, on_supabase):
 
 
 def test_progress_on_a_terminal(on_sqlite, tmp_path, gateway):
-    """A bar where a person looks; nothing of it where nobody does."""
-    from support.terminal import Terminal
-
+    """A bar where a person looks, which says what it waits for."""
     add(on_sqlite, 250)
+    with on_sqlite.open() as repository:
+        repository.reserve(RULE, "of a dead run", timedelta(minutes=10), 100)
     command = [sys.executable, str(reminder.EXAMPLE), "run", "--store", on_sqlite.store]
     command += ["--gateway", gateway.url, "--today", str(NIGHT)]
     environ = reminder.environment(tmp_path, **on_sqlite.environ, TERM="xterm")
     terminal = Terminal(command, environ, tmp_path)
     terminal.wait_for("Reminders")
+    terminal.wait_for("Reminders: 100 are reserved by another run until ")
+    terminal.wait_for(" 60%")
+    on_sqlite.expire()
     terminal.wait_for("100%")
     terminal.wait_for("250 reminders sent.")
     terminal.close()
-
-
-def test_the_load_test(place, tmp_path):
-    """A small one: it is sent once each, and time, memory and slope are printed."""
-    counts = ["--assignments", "100", "--assignments", "400"]
-    done = end(reminder.start(place, tmp_path, "load-test", "--store", place.kind, *counts))
-    assert (done.returncode, done.stderr) == (0, "")
-    head, *rows, slope = done.stdout.splitlines()
-    assert head.split() == ["assignments", "seconds", "a", "second", "memory,", "MB"]
-    assert [row.split()[0] for row in rows] == ["100", "400"]
-    few, many = (float(row.split()[3]) for row in rows)
-    assert many < few + 20
-    assert "to the power of" in slope
 
 
 def test_reminded_long_ago_is_not_counted(place):

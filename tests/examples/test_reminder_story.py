@@ -14,7 +14,7 @@ from support import readme, reminder
 from support.hostile import answers, serve
 from support.reminder import EXAMPLE
 
-from reminders.trial import people, screen
+from reminders.trial import commands, people, screen
 
 ENOUGH = 120
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -196,6 +196,39 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path):
     assert (process.returncode, err) == (130, "")
     assert "nothing is left behind" in out
     assert [str(p) for p in tmp_path.rglob("*")] == [], out
+
+
+def test_ctrl_c_while_a_command_is_being_started(monkeypatch):
+    """The signal comes when it runs and nobody can name it yet: it is ended all the same."""
+    born = []
+
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            born.append(self)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    usual = signal.getsignal(signal.SIGINT)
+    sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with pytest.raises(KeyboardInterrupt), commands.started(sleeper, {}) as process:
+        process.communicate()
+    assert [each.returncode for each in born] == [-signal.SIGKILL]
+    assert signal.getsignal(signal.SIGINT) is usual
+
+
+def test_ctrl_c_while_a_command_runs():
+    """It is gone before the interrupt is raised."""
+    sleeper = [sys.executable, "-c", "import time; print('here', flush=True); time.sleep(600)"]
+
+    def interrupted():
+        with commands.started(sleeper, {}, stdout=subprocess.PIPE) as process:
+            process.stdout.readline()
+            signal.raise_signal(signal.SIGINT)
+            assert process.wait(ENOUGH) == -signal.SIGKILL
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The assignment reminder of ``examples``: its modules, its commands, and projects to run it on."""
 
 import base64
+import fcntl
 import hashlib
 import hmac
 import json
@@ -9,13 +10,16 @@ import re
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import closing
 from datetime import date, timedelta
+from pathlib import Path
 
 import httpx
 from support import readme
+from support.stack import install
 from support.stack.client import Project
 from support.stack.gateway import JWT_SECRET
 
@@ -62,6 +66,10 @@ class OnSQLite:
         """What a query of cronguard's log finds."""
         with closing(sqlite3.connect(self.path.with_name("cronguard.db"), timeout=30)) as db:
             return db.execute(query).fetchall()
+
+    def expire(self):
+        """Let every reservation's time be over."""
+        self.rows("update reminders set reserved_until = 0 where state = 'reserved'")
 
     def break_date(self, assignment_id, on):
         """Set a date as nothing may: with the rule taken away and put back."""
@@ -118,6 +126,10 @@ class OnSupabase:
             return found.fetchall() if found.description else []
 
     log = rows
+
+    def expire(self):
+        """Let every reservation's time be over."""
+        self.rows("update reminders set reserved_until = now() where state = 'reserved'")
 
     def break_date(self, assignment_id, on):
         """Set a date as nothing may: with the rule taken away and put back."""
@@ -198,6 +210,45 @@ def runs(place):
     """The job's runs as cronguard's log has them, newest first."""
     names = ("status", "type", "code", "message", "location", "streak")
     return [dict(zip(names, row, strict=True)) for row in place.log(RUNS)]
+
+
+def load_plpgsql_check(db):
+    """Put the functions of plpgsql_check into a superuser's database.
+
+    Debian's package is unpacked into the stack's cache and not installed: that would start another
+    server. It must be of the server's major version.
+    """
+    package = f"postgresql-{db.info.server_version // 10_000}-plpgsql-check"
+    usual = os.umask(0o022)  # the server's user reads it
+    try:
+        cache = install.cache_folder()
+        cache.mkdir(parents=True, exist_ok=True)
+        with (cache / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (cache / package).exists():
+                _unpack(package, cache)
+    finally:
+        os.umask(usual)
+    (library,) = (cache / package).glob("usr/lib/postgresql/*/lib/plpgsql_check.so")
+    (script,) = (cache / package).glob("usr/share/postgresql/*/extension/plpgsql_check--*.sql")
+    db.execute("load 'plpgsql'")
+    functions = re.sub(r"^\\echo.*$", "", script.read_text(), flags=re.MULTILINE)
+    functions = functions.replace("MODULE_PATHNAME", str(library.with_suffix("")))
+    db.execute(functions.replace("@extschema@", "public"))
+
+
+def _unpack(package, cache):
+    """Unpack Debian's package, with lists of our own, as `install` does for the pooler."""
+    with tempfile.TemporaryDirectory(dir=cache) as building:
+        options = ["-q", "-o", "APT::Sandbox::User="]
+        for kind, inside in (("State::Lists", "partial"), ("Cache", "archives/partial")):
+            Path(building, kind, inside).mkdir(parents=True)
+            options += ["-o", f"Dir::{kind}={building}/{kind}"]
+        for command in ("update", f"download {package}"):
+            install._run(["apt-get", *command.split(), *options], cwd=building)
+        (found,) = Path(building).glob("*.deb")
+        install._run(["dpkg", "-x", str(found), "unpacked"], cwd=building)
+        Path(building, "unpacked").rename(cache / package)
 
 
 class HeldGateway(Gateway):

@@ -89,7 +89,7 @@ def run(store: str, gateway: str, today: datetime | None, lease: float, quiet: b
 
     Exit code 1 if not everything could be sent, 0 if another run is going on.
     """
-    from reminders.gateway import GatewayError
+    from reminders.gateway import AddressError, GatewayError
     from reminders.job import REMIND_AFTER, due_today, send_reminders
 
     if store == "supabase":
@@ -104,6 +104,18 @@ def run(store: str, gateway: str, today: datetime | None, lease: float, quiet: b
             bar.length = due
             bar.render_progress()
 
+        def wait(count: int, until: datetime) -> None:
+            line = f"{count:,} are reserved by another run until {until:%H:%M:%S}; waiting"
+            if shown is not sys.stderr:
+                click.echo(f"Reminders: {line}", err=True)
+                return
+            bar.label, bar.length, bar.finished = f"Reminders: {line}", bar.pos + count, False
+            bar.render_progress()
+
+        def proceed(count: int) -> None:
+            bar.label = "Reminders"
+            bar.update(count)
+
         try:
             sent = send_reminders(
                 store,
@@ -111,8 +123,11 @@ def run(store: str, gateway: str, today: datetime | None, lease: float, quiet: b
                 rule,
                 lease=timedelta(seconds=lease),
                 started=start,
-                progress=bar.update,
+                progress=proceed,
+                waiting=wait,
             )
+        except AddressError as error:
+            failure = str(error)
         except GatewayError as error:
             # cronguard has recorded it; a traceback would put a name into cron's mail.
             failure = f"the gateway does not take reminders ({_why(error)}); the rest stays due"
@@ -249,8 +264,10 @@ def load_test(store: str, counts: tuple[int, ...]) -> None:
 def _why(error: BaseException) -> str:
     """Return an error's cause in a word that holds no person's data."""
     cause = error.__cause__
-    response = getattr(cause, "response", None)
-    return f"HTTP {response.status_code}" if response is not None else type(cause).__name__
+    status = getattr(error, "status", None) or getattr(
+        getattr(cause, "response", None), "status_code", None
+    )
+    return f"HTTP {status}" if status else type(cause).__name__
 
 
 def _next_version(folder: Path) -> str:

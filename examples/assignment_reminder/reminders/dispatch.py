@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from reminders.gateway import CONNECTIONS, NotificationGateway
 from reminders.repository import DueRule, Reminder, Repository
@@ -35,8 +35,19 @@ class ReminderDispatchService:
         self._lease = lease
         self._holder = str(uuid.uuid4())
 
-    def send_due(self, rule: DueRule, *, progress: Callable[[int], None] | None = None) -> int:
+    def send_due(
+        self,
+        rule: DueRule,
+        *,
+        progress: Callable[[int], None] | None = None,
+        waiting: Callable[[int, datetime], None] | None = None,
+    ) -> int:
         """Send everything that is due, longest without contact first.
+
+        Args:
+            progress: Called with the number of reminders sent since the last call.
+            waiting: Called when nothing is left but what another run has reserved, which may have
+                died: how many, and when the first of them may be sent from here.
 
         Returns:
             How many reminders were sent.
@@ -45,7 +56,7 @@ class ReminderDispatchService:
             GatewayError: The first that was not taken. What is unsent is due again at once.
         """
         report = progress or (lambda _: None)
-        sent = 0
+        sent, waits = 0, False
         with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="reminders") as pool:
             batch = self._repository.reserve(rule, self._holder, self._lease, BATCH_SIZE)
             while batch.last:
@@ -53,12 +64,17 @@ class ReminderDispatchService:
                 batch = self._repository.reserve(
                     rule, self._holder, self._lease, BATCH_SIZE, after=batch.last
                 )
-            while (wait := self._repository.seconds_reserved()) is not None:
+            while reserved := self._repository.reserved():
                 left_over = self._repository.take_over(rule, self._holder, self._lease, BATCH_SIZE)
                 if left_over:
                     sent += self._send(pool, left_over, report)
-                else:
-                    time.sleep(min(max(wait, MIN_POLL_SECONDS), MAX_POLL_SECONDS))
+                    waits = False
+                    continue
+                if waiting and not waits and reserved.seconds:
+                    until = datetime.now().astimezone() + timedelta(seconds=reserved.seconds)
+                    waiting(reserved.reminders, until)
+                    waits = True
+                time.sleep(min(max(reserved.seconds, MIN_POLL_SECONDS), MAX_POLL_SECONDS))
         return sent
 
     def _send(

@@ -38,6 +38,7 @@ def send_reminders(
     lease: timedelta = LEASE,
     started: Callable[[int], None] | None = None,
     progress: Callable[[int], None] | None = None,
+    waiting: Callable[[int, datetime], None] | None = None,
 ) -> int:
     """Send every reminder that is due.
 
@@ -48,6 +49,8 @@ def send_reminders(
         lease: How long a batch stays reserved for a run that may have died.
         started: Called once with the number of reminders that are due.
         progress: Called with the number of reminders sent since the last call.
+        waiting: Called with how many reminders another run has reserved, and until when, where
+            nothing else is left to do.
 
     Returns:
         How many reminders the gateway took.
@@ -60,4 +63,4 @@ def send_reminders(
         if started:
             started(repository.count_due(rule))
         service = ReminderDispatchService(repository, gateway, lease=lease)
-        return service.send_due(rule, progress=progress)
+        return service.send_due(rule, progress=progress, waiting=waiting)

@@ -61,6 +61,14 @@ class Batch(NamedTuple):
     last: Cursor | None
 
 
+class Reserved(NamedTuple):
+    """What is reserved and not sent."""
+
+    reminders: int
+    seconds: float
+    """Until the earliest reservation expires; 0 if one has."""
+
+
 class Disagreement(NamedTuple):
     """An assignment whose date is not what its activities and corrections say."""
 
@@ -97,8 +105,8 @@ class Repository(AbstractContextManager["Repository"], Protocol):
         Expired ones that are no longer due, since there was a contact, are given up.
         """
 
-    def seconds_reserved(self) -> float | None:
-        """Return when the next reservation expires, 0 if one has; None if there are none."""
+    def reserved(self) -> Reserved | None:
+        """Return what is reserved, whoever holds it; None if nothing is."""
 
     def mark_sent(self, reminders: Sequence[Reminder]) -> None:
         """Note reminders as sent, whoever holds them."""

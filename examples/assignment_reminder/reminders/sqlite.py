@@ -20,6 +20,7 @@ from reminders.repository import (
     DueRule,
     Reminder,
     RepositoryError,
+    Reserved,
     SetupError,
 )
 
@@ -157,12 +158,12 @@ class SQLiteRepository:
             for id_, due_on, mentor, phone in rows
         ]
 
-    def seconds_reserved(self) -> float | None:
-        """Look at the earliest reservation."""
-        (until,) = self._db.execute(
-            "select min(reserved_until) from reminders where state = 'reserved'"
+    def reserved(self) -> Reserved | None:
+        """Count reservations, and look at the earliest."""
+        count, until = self._db.execute(
+            "select count(*), min(reserved_until) from reminders where state = 'reserved'"
         ).fetchone()
-        return None if until is None else max(0.0, until - time.time())
+        return Reserved(count, max(0.0, until - time.time())) if count else None
 
     def mark_sent(self, reminders: Sequence[Reminder]) -> None:
         """Note them as sent, in one transaction."""

@@ -19,6 +19,7 @@ from reminders.repository import (
     DueRule,
     Reminder,
     RepositoryError,
+    Reserved,
     SetupError,
 )
 
@@ -84,10 +85,10 @@ class SupabaseRepository:
         request = _rule(rule) | _hold(holder, lease, limit)
         return _reminders(self._call("reminder_take_over", request))
 
-    def seconds_reserved(self) -> float | None:
-        """Look at the earliest reservation."""
-        seconds: float | None = self._call("reminder_seconds_reserved")
-        return seconds
+    def reserved(self) -> Reserved | None:
+        """Count reservations, and look at the earliest."""
+        count, seconds = self._call("reminder_reserved")
+        return Reserved(count, seconds) if count else None
 
     def mark_sent(self, reminders: Sequence[Reminder]) -> None:
         """Note them as sent, in one request."""
@@ -134,12 +135,12 @@ class SupabaseRepository:
         """Compare every assignment with the view of expected dates."""
         return [
             Disagreement(id_, date.fromisoformat(found), date.fromisoformat(expected))
-            for id_, found, expected in self._call("reminder_disagreements", {})
+            for id_, found, expected in self._call("reminder_disagreements")
         ]
 
     def mend(self) -> int:
         """Set what differs to what the view says."""
-        return int(self._call("reminder_mend", {}))
+        return int(self._call("reminder_mend"))
 
     def _call(self, function: str, request: Mapping[str, object] | None = None) -> Any:
         body = {} if request is None else {"request": request}

@@ -197,7 +197,7 @@ alter table public.contact_corrections enable always trigger corrections_kept;
 
 -- {"latest", "remind_after"} → how many are neither sent nor reserved.
 create or replace function public.reminder_count_due(request jsonb) returns bigint
-language plpgsql set search_path = '' set statement_timeout = '60s'
+language plpgsql stable set search_path = '' set statement_timeout = '60s'
 as $$
 begin
     return (
@@ -292,14 +292,16 @@ begin
     return _reminders;
 end $$;
 
--- Seconds until the next reservation expires, null if there are none.
-create or replace function public.reminder_seconds_reserved() returns double precision
+-- → [how many are reserved, seconds until the earliest of them expires]
+create or replace function public.reminder_reserved() returns jsonb
 language plpgsql set search_path = ''
 as $$
 begin
     return (
-        select greatest(0, extract(epoch from reserved_until - clock_timestamp()))
-        from public.reminders where state = 'reserved' order by reserved_until limit 1
+        select jsonb_build_array(
+            count(*), greatest(0, extract(epoch from min(reserved_until) - clock_timestamp()))
+        )
+        from public.reminders where state = 'reserved'
     );
 end $$;
 
@@ -333,9 +335,9 @@ begin
     order by id::bigint;
 end $$;
 
--- {} → [[assignment id, its date, the expected date], …]
-create or replace function public.reminder_disagreements(request jsonb) returns jsonb
-language plpgsql set search_path = '' set statement_timeout = '60s'
+-- → [[assignment id, its date, the expected date], …]
+create or replace function public.reminder_disagreements() returns jsonb
+language plpgsql stable set search_path = '' set statement_timeout = '60s'
 as $$
 begin
     return coalesce((
@@ -345,8 +347,8 @@ begin
     ), '[]');
 end $$;
 
--- {} → how many were put right.
-create or replace function public.reminder_mend(request jsonb) returns integer
+-- → how many were put right.
+create or replace function public.reminder_mend() returns integer
 language plpgsql set search_path = '' set statement_timeout = '60s'
 as $$
 declare
@@ -415,7 +417,7 @@ grant select, insert, update, delete on table public.activities, public.reminder
 grant select on table public.contact_corrections, public.expected_dates to service_role;
 grant execute on function
     public.reminder_count_due, public.reminder_reserve, public.reminder_take_over,
-    public.reminder_seconds_reserved, public.reminder_mark_sent, public.reminder_release,
+    public.reminder_reserved, public.reminder_mark_sent, public.reminder_release,
     public.reminder_register, public.reminder_disagreements, public.reminder_mend
     to service_role;
 

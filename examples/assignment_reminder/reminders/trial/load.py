@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,6 +16,7 @@ from reminders.job import REMIND_AFTER
 from reminders.repository import SetupError, open_repository
 from reminders.sqlite import SQLiteRepository
 from reminders.trial import people
+from reminders.trial.commands import started
 from reminders.trial.gateway import Gateway
 
 EXAMPLE = Path(__file__).parents[2]
@@ -54,11 +54,11 @@ def measure(count: int, store: str | None) -> Measured:
         with Gateway() as gateway:
             command = [sys.executable, str(EXAMPLE), "run", "--quiet", "--store", store]
             command += ["--gateway", gateway.url, "--today", str(NIGHT + timedelta(days=1))]
-            started = time.monotonic()
-            process = subprocess.Popen(command, env=environment)  # noqa: S603  # our own job
-            _, status, usage = os.wait4(process.pid, 0)
-            seconds = time.monotonic() - started
-            process.returncode = os.waitstatus_to_exitcode(status)
+            begun = time.monotonic()
+            with started(command, environment) as process:
+                _, status, usage = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+            seconds = time.monotonic() - begun
             if process.returncode or len(gateway.delivered) != count or gateway.repeated:
                 raise SetupError(f"{len(gateway.delivered):,} of {count:,} reminders were sent")
     return Measured(count, seconds, usage.ru_maxrss * BYTES_OF_MAXRSS / 1e6)

@@ -23,6 +23,7 @@ from reminders.job import JOB, REMIND_AFTER
 from reminders.repository import DueRule, Repository, SetupError, open_repository
 from reminders.sqlite import SQLiteRepository
 from reminders.trial import people, screen
+from reminders.trial.commands import started
 from reminders.trial.gateway import Gateway
 
 EXAMPLE = Path(__file__).parents[2]
@@ -127,9 +128,9 @@ def _night(
 
     command = [sys.executable, str(EXAMPLE), "run", "--quiet", "--store", store]
     command += ["--gateway", gateway.url, "--today", str(rule.today)]
-    started = time.monotonic()
+    begun = time.monotonic()
     done = _run(command, environment, stderr=subprocess.PIPE)
-    seconds = time.monotonic() - started
+    seconds = time.monotonic() - begun
 
     try:
         run = _latest_run(environment)
@@ -177,17 +178,9 @@ def _cronguard(environment: Mapping[str, str], *arguments: str, shown: bool = Fa
 def _run(
     command: list[str], environment: Mapping[str, str], **streams: int | None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; after Ctrl-C, too, it is gone before the folder is.
-
-    `subprocess.run` kills it then, and does not wait for that to be done.
-    """
-    process = subprocess.Popen(command, env=environment, text=True, **streams)  # type: ignore[call-overload]  # noqa: S603  # our own
-    try:
+    """Run a command to its end."""
+    with started(command, environment, **streams) as process:
         out, err = process.communicate()
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
