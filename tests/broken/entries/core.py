@@ -18,7 +18,7 @@ ENTRIES = (
         ),
         (
             f"{CONTRACT}::TestMemoryStore::test_a_dead_process_is_counted_at_the_next_start",
-            "tests/stores/test_streak_model.py::TestStreakInMemory",
+            "tests/stores/test_histories.py::test_a_history_in_memory",
         ),
     ),
     Entry(
