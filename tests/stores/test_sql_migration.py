@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from support.schema import apply, catalog
+from support.schema import RELEASED, apply, catalog
 from support.stack.install import programs
 
 from cronguard.core.clock import new_id
@@ -21,6 +21,7 @@ from cronguard.stores.server.schema import (
     migration_file_name,
     migration_sql,
     takes_over_log,
+    with_legacy_job,
 )
 
 pytestmark = pytest.mark.one_python
@@ -218,6 +219,23 @@ def test_an_older_log_keeps_its_rows_and_its_streak(stack, kind):
     database.drop()
 
 
+@pytest.mark.parametrize("kind", LEGACY)
+def test_a_log_that_version_1_took_over_becomes_the_same(stack, kind):
+    """As one that is taken over today."""
+    found = []
+    for texts in (
+        (with_legacy_job(RELEASED[1], "reminder"), migration_sql(from_version=1)),
+        (migration_sql("reminder"),),
+    ):
+        database = stack.database("newer")
+        install_old(database, kind, old_rows(kind, "failure"))
+        for text in texts:
+            apply(database, text)
+        found.append(catalog(database))
+        database.drop()
+    assert found[0] == found[1]
+
+
 def test_a_log_with_nothing_but_counts_is_understood(stack):
     """No status, no end, no id: the counts alone tell failures from successes."""
     database = stack.database()
@@ -372,4 +390,18 @@ def test_db_push_applies_the_written_file(bare, tmp_path):
     assert pushed.returncode == 0, pushed.stdout + pushed.stderr
     store = PostgresStore(bare.url)
     assert fail(store, "reminder") == 2
+    store.close()
+
+
+@pytest.mark.long
+def test_db_push_applies_an_upgrade(bare, tmp_path):
+    """After the file of version 1, which it finds applied."""
+    folder = tmp_path / "supabase" / "migrations"
+    folder.mkdir(parents=True)
+    for day, text in enumerate((RELEASED[1], migration_sql(from_version=1)), 1):
+        (folder / migration_file_name(datetime(2026, 1, day, tzinfo=UTC))).write_text(text)
+        pushed = supabase("db", "push", f"--remote={bare.url}", "--yes", cwd=tmp_path)
+        assert pushed.returncode == 0, pushed.stdout + pushed.stderr
+    store = PostgresStore(bare.url)
+    assert store.schema_version() == SCHEMA_VERSION
     store.close()

@@ -1,4 +1,13 @@
-"""The migration: SQL text for a database without cronguard's schema, or with an earlier version."""
+"""The migration: SQL text for a database without cronguard's schema, or with an earlier version.
+
+To change the schema: a released version stays as it is, so the first change after a release begins
+the next one, N: `SCHEMA_VERSION` and a file ``000N_….sql`` in ``sql/postgres/versions``, whose
+statements may all be repeated (``add column if not exists``). A function is changed where it is, in
+``functions``, and has the line ``-- since version N`` above it. One that goes, or takes or returns
+something else, is dropped in the version's file first (``drop function if exists``). At a release
+the output of ``cronguard init postgres --print`` becomes ``tests/stores/released/version_N.sql``,
+and the tests hold every later change against it.
+"""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ begin
         raise exception 'this migration upgrades version % of cronguard''s schema, and this '
             'database has version %', _from, _found
             using errcode = 'CG011',
-            hint = 'Apply the migration before this one, or the whole: cronguard init --help';
+            hint = 'Apply the migrations before it first.';
     end if;
 end $$;
 

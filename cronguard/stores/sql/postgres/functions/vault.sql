@@ -145,11 +145,12 @@ begin
 end $$;
 
 -- Names and dates only.
+-- since version 2
 create or replace function public.cronguard_secrets(request jsonb) returns jsonb
 language plpgsql set search_path = ''
 as $$
 begin
-    perform public.cronguard_secret_name('{"name": "cronguard_any"}');
+    perform public.cronguard_secret_name(request || '{"name": "cronguard_any"}');
     return coalesce((
         select jsonb_agg(jsonb_build_object(
             'name', name,
