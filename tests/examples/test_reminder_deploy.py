@@ -404,6 +404,7 @@ def test_github_workflow(shell, gateway):
     assert states(place) == {"sent": 3}
 
 
+@pytest.mark.long
 def test_the_load_test(place, shell):
     """A small one: it is sent once each, and time, memory and slope are printed."""
     (text,) = parts("load-test")

@@ -224,6 +224,7 @@ def test_without_the_lock_still_none_twice(place, tmp_path):
 OVERRUN = UNLOCKED.replace('overlap="allow"', "max_runtime=timedelta(seconds=0.5)")
 
 
+@pytest.mark.long
 def test_an_overrun_is_told_while_it_runs(place, tmp_path):
     """A gateway so slow that the run passes its limit: the alert is there before the run ends."""
     add(place, 2)
