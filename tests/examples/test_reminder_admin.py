@@ -238,6 +238,7 @@ def test_no_log_of_the_web_app_names_anybody(over_sqlite, caplog, monkeypatch):
     assert seen == []
 
 
+@pytest.mark.long
 def test_the_real_server(on_sqlite, tmp_path):
     """The command, its token by reference, a correction over a socket, and what it printed."""
     add(on_sqlite, 1)

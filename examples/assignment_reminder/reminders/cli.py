@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
-from importlib.resources import files
 from pathlib import Path
 
 import click
@@ -152,6 +151,8 @@ def init(store: str) -> None:
             count = repository.count_assignments()
         click.echo(f"{database_path(store)} is ready; {count:,} assignments.")
         return
+    from importlib.resources import files  # slow to import, and the job needs it not
+
     folder = Path("supabase", "migrations")
     text = files("reminders").joinpath("sql/supabase.sql").read_text("utf-8")
     for path in sorted(folder.glob("*_assignment_reminder.sql")):

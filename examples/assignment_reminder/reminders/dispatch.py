@@ -15,7 +15,7 @@ from reminders.repository import DueRule, Reminder, Repository
 BATCH_SIZE = 200
 LEASE = timedelta(minutes=1)
 MIN_POLL_SECONDS = 0.05
-MAX_POLL_SECONDS = 1.0
+MAX_POLL_SECONDS = 0.5
 
 
 class ReminderDispatchService:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
-from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -87,6 +86,8 @@ class SQLiteRepository:
     @classmethod
     def create(cls, store: str) -> Self:
         """Open ``sqlite:///FILE``; make what is not there yet."""
+        from importlib.resources import files  # slow to import, and the job needs it not
+
         path = database_path(store)
         if not path.parent.is_dir():
             raise SetupError(f"there is no folder {path.parent}: create it first")
