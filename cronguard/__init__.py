@@ -59,9 +59,9 @@ Where a change goes:
                       ``cli/run/command.py`` (flag)
     who is alerted    ``core/alert_rule.py``, and the same rule in SQL for PostgreSQL and Supabase,
                       ``stores/sql/postgres/functions/outcomes.sql``; one model test holds the two
-    an expectation    ``Expectations`` in ``core/model.py``, its check and help as of an option of jobs,
-                      and a column of ``cronguard_jobs``; ``core/expectations.py`` and
-                      ``stores/sql/postgres/functions/common.sql`` say when it is kept
+    an expectation    the places of an option, ``Expectations`` in ``core/model.py``, a column of
+                      ``cronguard_jobs``; when it is kept: ``core/expectations.py``, and in SQL
+                      ``stores/sql/postgres/functions/common.sql``
     a column, a state ``core/model.py``, ``stores/sqlite/runs.py``, ``stores/sqlite/views.py``,
                       ``stores/server/values.py``, ``stores/spool/values.py`` and the tables:
                       a file more in ``stores/sql/sqlite`` and ``stores/sql/postgres/versions``,

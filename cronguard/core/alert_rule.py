@@ -7,21 +7,25 @@ outcome. PostgreSQL has the same rules in SQL, and one model test runs on both.
 # No `from __future__ import annotations` here: with it, a NamedTuple compiles each annotation from
 # text, which costs every cron process more than the rest of this module.
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple, TypeAlias
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from cronguard.core.clock import rfc3339
 from cronguard.core.model import (
     AlertKind,
     AlertRule,
+    ChannelRule,
     EndStatus,
+    Expectations,
     Failure,
     JobState,
     Missed,
     Outcome,
     Overrun,
     RunStatus,
+    Statement,
 )
 
 FinishAction: TypeAlias = Literal["commit", "insert", "revise", "fill", "ignore"]
@@ -198,6 +202,27 @@ def _failure_kind(rule: AlertRule, count: int, *, notified: bool) -> AlertKind |
     if rule.realert_every and over and over % rule.realert_every == 0:
         return "still_failing"
     return None
+
+
+@lru_cache(maxsize=64)
+def alert_rules(channels: tuple[ChannelRule, ...], expected: Expectations) -> tuple[AlertRule, ...]:
+    """Return the rule of each channel: what it overrides, and the job's own for the rest."""
+    return tuple(
+        AlertRule(
+            each.channel,
+            expected.threshold if each.threshold is None else each.threshold,
+            expected.realert_every if each.realert_every is None else each.realert_every or None,
+            expected.notify_recovery,
+        )
+        for each in channels
+    )
+
+
+def overlay(expected: Expectations, stated: Iterable[Statement]) -> Expectations:
+    """Return the expectations with what is stated put over them, where no store is there to ask."""
+    values = {each.name: each.value for each in stated if each.name in Expectations._fields}
+    changed: Any = values
+    return expected._replace(**changed)
 
 
 OVERRUN_STEPS = (1, 2, 4, 8)

@@ -1,7 +1,7 @@
-"""Which expectations hold for a job, and which alert rules they give its channels.
+"""Which expectations hold for a job once somebody has stated some.
 
-Pure functions. Every store calls them inside the transaction of a start or a declaration;
-PostgreSQL has `restate` and `redeclare` in SQL, and one table of histories holds the two together.
+Pure functions. Every store calls them inside the transaction of a start or a declaration.
+PostgreSQL has the same in SQL, and the same random histories run on both.
 """
 
 # No `from __future__ import annotations` here: with it, a NamedTuple compiles each annotation from
@@ -9,11 +9,10 @@ PostgreSQL has `restate` and `redeclare` in SQL, and one table of histories hold
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from cronguard.core.model import AlertRule, ChannelRule, Expectations, Origin, Source, Statement
+from cronguard.core.model import Expectations, Origin, Source, Statement
 
 _PLAN = ("schedule", "timezone", "grace")
 
@@ -86,29 +85,8 @@ def _apply(known: Known, stated: Iterable[Statement], now: datetime) -> Known:
     return Known(Expectations(**values), sources)
 
 
-def overlay(expected: Expectations, stated: Iterable[Statement]) -> Expectations:
-    """Return the expectations with what is stated put over them, where no store is there to ask."""
-    values = {each.name: each.value for each in stated if each.name in Expectations._fields}
-    changed: Any = values
-    return expected._replace(**changed)
-
-
 def statements(origin: Origin = "code", /, **values: Any) -> tuple[Statement, ...]:
     """Return statements of these values, all of one origin, in the order of `Expectations`."""
     return tuple(
         Statement(name, values[name], origin) for name in Expectations._fields if name in values
-    )
-
-
-@lru_cache(maxsize=64)
-def alert_rules(channels: tuple[ChannelRule, ...], expected: Expectations) -> tuple[AlertRule, ...]:
-    """Return the rule of each channel: what it overrides, and the job's own for the rest."""
-    return tuple(
-        AlertRule(
-            each.channel,
-            expected.threshold if each.threshold is None else each.threshold,
-            expected.realert_every if each.realert_every is None else each.realert_every or None,
-            expected.notify_recovery,
-        )
-        for each in channels
     )

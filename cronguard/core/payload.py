@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-from cronguard.core.alert_rule import Decision, DueAlert
+from cronguard.core.alert_rule import Decision, DueAlert, alert_rules, overlay
 from cronguard.core.clock import new_id, rfc3339, rfc3339_or_none
 from cronguard.core.errors import ChannelError
-from cronguard.core.expectations import alert_rules, overlay
 from cronguard.core.model import (
     Alert,
     Delivery,

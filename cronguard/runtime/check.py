@@ -7,10 +7,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from cronguard.core import schedule
-from cronguard.core.alert_rule import is_snoozed
+from cronguard.core.alert_rule import alert_rules, is_snoozed
 from cronguard.core.clock import readable
 from cronguard.core.errors import ConfigError
-from cronguard.core.expectations import alert_rules
 from cronguard.core.interfaces import Store
 from cronguard.core.model import AlertRule, ChannelRule, JobStatus, RunRecord, Watch
 from cronguard.core.rendering import duration

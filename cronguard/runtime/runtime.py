@@ -11,9 +11,8 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cronguard.core.alert_rule import OVERRUN_STEPS, overrun_step
+from cronguard.core.alert_rule import OVERRUN_STEPS, alert_rules, overlay, overrun_step
 from cronguard.core.errors import CronguardError, StoreConfigError, StoreError
-from cronguard.core.expectations import alert_rules, overlay
 from cronguard.core.interfaces import Channel, Redact, Store
 from cronguard.core.model import (
     HEARTBEAT_SECONDS,

@@ -2,12 +2,14 @@
 
 import json
 import sqlite3
+from datetime import datetime
 
 import pytest
 from support.cli import Cli, Here
 from support.processes import respect_modes
 
-from cronguard.core.model import ChannelRule, Settlement
+from cronguard.core.expectations import statements
+from cronguard.core.model import ChannelRule, Expectations, Settlement
 
 
 @pytest.fixture
@@ -44,14 +46,33 @@ def test_a_healthy_setup(here):
 
 
 def test_the_document(here):
-    """``cronguard.doctor/1``: ok, checks, settings; ok is what the exit code says."""
+    """``cronguard.doctor/2``: ok, checks, settings, what is expected; ok is what the exit code says."""
     document = here.json("doctor")
-    assert list(document) == ["schema", "ok", "checks", "settings"]
-    assert (document["schema"], document["ok"]) == ("cronguard.doctor/1", True)
+    assert list(document) == ["schema", "ok", "checks", "settings", "expected"]
+    assert (document["schema"], document["ok"]) == ("cronguard.doctor/2", True)
     assert {tuple(check) for check in document["checks"]} == {("check", "status", "message")}
     assert {tuple(value) for value in document["settings"]} == {("key", "value", "source")}
     here.setenv("CRONGUARD_STORE", "nonsense://x")
     assert here.json("doctor", code=1)["ok"] is False
+
+
+def test_who_stated_what_is_expected(here):
+    """What is not the default, or was not stated by code; with since when, and no heading for none."""
+    here.record("nightly", "success", stated=statements(**Expectations(grace=60.0)._asdict()))
+    assert "STATED BY" in here("doctor").stdout
+    here.record("nightly", "success", stated=statements("command", threshold=2, max_runtime=None))
+    expected = here.json("doctor")["expected"]
+    assert [(each["key"], each["value"], each["source"]) for each in expected] == [
+        ("grace", "1 min", "code"),
+        ("max_runtime", "off", "cronguard run"),
+        ("threshold", "2", "cronguard run"),
+    ]
+    assert {each["job"] for each in expected} == {"nightly"}
+    assert datetime.fromisoformat(expected[0]["since"]) < datetime.fromisoformat(
+        expected[1]["since"]
+    )
+    here.record("other", "success", stated=statements(**Expectations()._asdict()))
+    assert len(here.json("doctor")["expected"]) == 3
 
 
 def test_where_each_value_comes_from(here):

@@ -8,7 +8,8 @@ import pytest
 from support.cli import Here
 
 from cronguard.cli.output import lines, table
-from cronguard.core.model import ChannelRule, Failure, Schedule
+from cronguard.core.expectations import statements
+from cronguard.core.model import ChannelRule, Failure
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07\r\n\u202eback\x00[bold]markup[/bold]"
 
@@ -97,8 +98,8 @@ def test_status_tells_of_alerts_and_snoozing(here):
 
 def test_status_as_json(here):
     """``cronguard.status/1``: every key, times in RFC 3339 with Z, seconds as numbers."""
-    plan = Schedule("0 6 * * *", "Europe/Oslo", 600.0)
-    here.record("nightly", "success", "failure", schedule=plan)
+    plan = statements(schedule="0 6 * * *", timezone="Europe/Oslo", grace=600.0)
+    here.record("nightly", "success", "failure", stated=plan)
     document = here.json("status")
     assert list(document) == ["schema", "store", "jobs"]
     assert document["schema"] == "cronguard.status/1"

@@ -10,8 +10,9 @@ from support.alerts import NASTY
 from support.cli import Here
 from support.debian import program
 
+from cronguard.core.expectations import statements
 from cronguard.core.install import how_to_install
-from cronguard.core.model import ChannelRule, Failure, Schedule
+from cronguard.core.model import ChannelRule, Failure
 
 pytestmark = pytest.mark.one_python
 
@@ -52,9 +53,9 @@ def test_every_job_is_there(here):
     """Trouble first; streak, success, schedule, whom it tells, runs with their errors, alerts."""
     here.record("fine", "success")
     failure = Failure("app.GatewayError", "503", "no answer from ‹…›", "app/send.py:4 in send")
-    plan = Schedule("0 6 * * *", "Europe/Oslo", 300.0)
+    plan = statements(schedule="0 6 * * *", timezone="Europe/Oslo", grace=300.0)
     rules = (ChannelRule("slack", 2),)
-    here.record("broken", "failure", "failure", failure=failure, channels=rules, schedule=plan)
+    here.record("broken", "failure", "failure", failure=failure, channels=rules, stated=plan)
     here.record("going", "running")
     page = Page(written(here))
     assert "3 jobs, 1 failing, 1 running" in page.text

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cronguard.core.alert_rule import overlay
 from cronguard.core.errors import ConfigError
-from cronguard.core.expectations import overlay, statements
+from cronguard.core.expectations import statements
 from cronguard.core.model import Expectations, Statement
 from cronguard.settings import options
 from cronguard.settings.options import (

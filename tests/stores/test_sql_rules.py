@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
-from cronguard.core.alert_rule import decide
+from cronguard.core.alert_rule import alert_rules, decide
 from cronguard.core.clock import new_id
-from cronguard.core.expectations import alert_rules
 from cronguard.core.model import ChannelRule, Expectations, Failure, JobState, Outcome, Owner, Run
 from cronguard.core.payload import build, encode
 from cronguard.stores.server.values import outcome_json, run_json

@@ -155,7 +155,8 @@ def test_a_crash_and_an_overlap(store):
 def test_what_is_shown(store):
     """Jobs, history and housekeeping, read back as the model's values."""
     plan = Schedule("0 6 * * *", "Europe/Oslo", 60.0)
-    made = run(1, schedule=plan)
+    stated = statements(schedule=plan.cron, timezone=plan.timezone, grace=plan.grace)
+    made = run(1, stated=stated)
     store.start_run(made, is_dead=lambda _: False)
     finish(store, made, "success")
     (job,) = store.jobs()

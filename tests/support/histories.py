@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from support.reference import Reference
 
-from cronguard.core.expectations import alert_rules
+from cronguard.core.alert_rule import alert_rules
 from cronguard.core.model import (
     ChannelRule,
     Expectations,

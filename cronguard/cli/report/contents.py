@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 from cronguard.cli.output.facts import error_text, state
 from cronguard.cli.output.lines import plural
-from cronguard.core.alert_rule import is_snoozed
+from cronguard.core.alert_rule import alert_rules, is_snoozed
 from cronguard.core.clock import readable
-from cronguard.core.expectations import alert_rules
 from cronguard.core.interfaces import Store
 from cronguard.core.model import AlertRecord, JobStatus, RunRecord, Watch
 from cronguard.core.rendering import duration, plain

@@ -41,7 +41,10 @@ class _Number(click.ParamType[Any]):
     def convert(
         self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None
     ) -> Any:
-        return int(value) if str(value).isdecimal() else value
+        try:
+            return int(value)
+        except ValueError:
+            return value
 
 
 _DASHES = (

@@ -6,9 +6,15 @@ import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from cronguard.core.alert_rule import Decision, decide, is_snoozed, overrun_alerts
+from cronguard.core.alert_rule import (
+    Decision,
+    alert_rules,
+    decide,
+    is_snoozed,
+    overlay,
+    overrun_alerts,
+)
 from cronguard.core.clock import new_id
-from cronguard.core.expectations import alert_rules, overlay
 from cronguard.core.model import (
     AlertRule,
     Finished,

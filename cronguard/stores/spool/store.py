@@ -8,9 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from cronguard.core.alert_rule import crash
+from cronguard.core.alert_rule import crash, overlay
 from cronguard.core.errors import StoreConfigError, StoreError
-from cronguard.core.expectations import overlay
 from cronguard.core.interfaces import Store
 from cronguard.core.model import (
     AlertRecord,

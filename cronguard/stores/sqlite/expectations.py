@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -11,7 +10,6 @@ from typing import Any
 
 from cronguard.core.alert_rule import is_snoozed, later_step_keys, missed_alerts, overrun_alerts
 from cronguard.core.clock import moment, new_id, rfc3339, rfc3339_or_none
-from cronguard.core.expectations import Known, redeclare, restate
 from cronguard.core.model import (
     AlertRule,
     Expectations,
@@ -22,11 +20,11 @@ from cronguard.core.model import (
     Owner,
     Run,
     RunRecord,
-    Source,
     Statement,
     Watch,
 )
 from cronguard.core.payload import build_missed, build_overrun
+from cronguard.stores.sqlite import restating
 from cronguard.stores.sqlite import runs as rows
 from cronguard.stores.sqlite.outbox import enqueue, is_due
 from cronguard.stores.sqlite.views import records
@@ -35,11 +33,6 @@ _WATCH = f"""
     SELECT job, {rows.EXPECTED}, sources, channels, consecutive_failure_count, last_success_at,
            snoozed_until, judged_until, seen_until
     FROM cronguard_jobs"""  # noqa: S608  # constants of this package
-_KNOWN = f"SELECT {rows.EXPECTED}, sources, declared FROM cronguard_jobs WHERE job = ?"  # noqa: S608  # constants of this package
-_KEEP = f"""
-    UPDATE cronguard_jobs SET ({rows.EXPECTED}) = ({", ".join("?" * len(Expectations._fields))}),
-        sources = ?, stated = ?, channels = coalesce(?, channels), declared = coalesce(?, declared)
-    WHERE job = ?"""  # noqa: S608  # constants of this package
 
 
 def owners(db: sqlite3.Connection, space: str | None) -> set[Owner]:
@@ -69,72 +62,10 @@ def sweep(
     return [record for record in crashed if record is not None]
 
 
-def keep(
-    db: sqlite3.Connection,
-    job: str,
-    stated: Sequence[Statement],
-    now: datetime,
-    *,
-    channels: str,
-    text: str,
-) -> Expectations:
-    """Keep what a start states of a job, with its channels; return what holds from now on.
-
-    ``text`` is the same statement by which the next start that states it is recognized.
-    """
-    before, _ = _known(db, job)
-    after = restate(before, stated, now)
-    _save(db, job, before, after, now, text=text, channels=channels)
-    return after.expected
-
-
 def declare(db: sqlite3.Connection, job: str, stated: Sequence[Statement], now: datetime) -> None:
     """Do `cronguard.core.interfaces.Store.declare` inside a transaction."""
     rows.register(db, job, now)
-    before, declared = _known(db, job)
-    after = redeclare(before, declared, stated, now)
-    declaring = {each.name: each.value for each in stated}
-    if after != before or declaring != declared:
-        _save(db, job, before, after, now, declared=json.dumps(declaring))
-
-
-def _known(db: sqlite3.Connection, job: str) -> tuple[Known, dict[str, Any]]:
-    """What holds for a job, and what was declared of it last."""
-    *expected, sources, declared = db.execute(_KNOWN, (job,)).fetchone()
-    known = Known(rows.expected_of(expected), _sources_of(sources))
-    return known, json.loads(declared) if declared else {}
-
-
-def _save(
-    db: sqlite3.Connection,
-    job: str,
-    before: Known,
-    after: Known,
-    now: datetime,
-    *,
-    text: str | None = None,
-    channels: str | None = None,
-    declared: str | None = None,
-) -> None:
-    """Write what holds for a job from now on; a schedule that is another one counts from now on.
-
-    Without ``text`` the next start compares all that it states.
-    """
-    sources = {name: [each.origin, rfc3339(each.since)] for name, each in after.sources.items()}
-    db.execute(_KEEP, (*after.expected, json.dumps(sources), text, channels, declared, job))
-    if after.expected.plan != before.expected.plan:
-        db.execute(
-            "UPDATE cronguard_jobs SET judged_until = ?, seen_until = NULL WHERE job = ?",
-            (rfc3339(now), job),
-        )
-
-
-def _sources_of(text: str | None) -> dict[str, Source]:
-    found: dict[str, Any] = json.loads(text) if text else {}
-    return {
-        name: Source(origin, datetime.fromisoformat(since))
-        for name, (origin, since) in found.items()
-    }
+    restating.declare(db, job, stated, now)
 
 
 def watches(db: sqlite3.Connection) -> list[Watch]:
@@ -152,7 +83,7 @@ def _read(row: Sequence[Any]) -> Watch:
     return Watch(
         job=job,
         expected=rows.expected_of(expected),
-        sources=_sources_of(sources),
+        sources=restating.sources_of(sources),
         channels=rows.channels_of(channels),
         consecutive_failure_count=count,
         last_success_at=moment(succeeded),

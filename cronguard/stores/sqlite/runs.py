@@ -11,14 +11,15 @@ from typing import Any, Literal, NamedTuple
 
 from cronguard.core.alert_rule import (
     Decision,
+    alert_rules,
     crash,
     decide,
     finish_action,
     is_snoozed,
     mark_notified,
+    overlay,
 )
 from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
-from cronguard.core.expectations import alert_rules
 from cronguard.core.model import (
     LONGEST_LEASE,
     ChannelRule,
@@ -34,8 +35,7 @@ from cronguard.core.model import (
 )
 from cronguard.stores.sqlite.outbox import enqueue, is_due
 
-EXPECTED = """schedule, timezone, grace, max_runtime, threshold, realert_every, notify_recovery,
-    runbook"""
+EXPECTED = ", ".join(Expectations._fields)
 """The columns of `Expectations`, in its order."""
 _N_EXPECTED = len(Expectations._fields)
 # Constants of this module are put into queries, and nothing else.
@@ -73,9 +73,13 @@ _SAVE_STATE = """
     UPDATE cronguard_jobs SET consecutive_failure_count = ?, incident_id = ?, announced = ?,
         last_success_at = ?, last_counted_run = ?
     WHERE job = ?"""
-_REGISTER = """
-    INSERT INTO cronguard_jobs (job, timezone, grace, max_runtime, registered_at, judged_until)
-    VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (job) DO NOTHING"""
+_IS_RUNNING = """
+    SELECT 1 FROM cron_execution_logs INDEXED BY cron_execution_logs_running
+    WHERE job = ? AND status = 'running'"""
+_REGISTER = f"""
+    INSERT INTO cronguard_jobs (job, {EXPECTED}, sources, channels, stated, registered_at,
+        judged_until)
+    VALUES (?, {"?, " * _N_EXPECTED} ?, ?, ?, ?, ?) ON CONFLICT (job) DO NOTHING"""  # noqa: S608
 
 
 _NO_FAILURE = (None, None, None, None)
@@ -108,7 +112,12 @@ def owners(db: sqlite3.Connection, run: Run) -> set[Owner]:
 
 def start(db: sqlite3.Connection, run: Run, now: datetime, dead: AbstractSet[Owner]) -> Started:
     """Do `interfaces.Store.start_run` inside a transaction; ``dead`` are known to be."""
-    job = find_job(db, run.job, run.run_id) or _registered(db, run, now)
+    job = find_job(db, run.job, run.run_id)
+    states_anew = True
+    if job is None:
+        # A job that was forgotten while it ran: then this run may have to be skipped.
+        states_anew = db.execute(_IS_RUNNING, (run.job,)).fetchone() is not None
+        job = _registered(db, run, now, stated=not states_anew)
     swept = job._replace(channels=job.channels or run.channels)
     state, holder = sweep_job(db, run, swept, now, dead)
     skipped = job.run_status == "skipped" or (holder is not None and run.overlap == "skip")
@@ -118,7 +127,8 @@ def start(db: sqlite3.Connection, run: Run, now: datetime, dead: AbstractSet[Own
     else:
         _insert_running(db, run, now)
         holder = None
-        state, channels = _restate(db, run, state, channels, now)
+        if states_anew:
+            state, channels = _restate(db, run, state, channels, now)
     due = is_due(db, run.job, now)
     status: Literal["running", "skipped"] = "skipped" if skipped else "running"
     return Started(status, count, holder, due, None, state.expected, channels)
@@ -155,7 +165,7 @@ def finish(
     job = find_job(db, run.job, run.run_id)
     if job is None and started and not _is_there(db, run.run_id):
         return Finished(None)
-    job = job or _registered(db, run, now)
+    job = job or _registered(db, run, now, stated=True)
     state = job.state
     if not job.channels:
         state, _ = _restate(db, run, state, (), now)
@@ -245,14 +255,19 @@ def channels_of(text: str | None) -> tuple[ChannelRule, ...]:
     return tuple(found)
 
 
-def register(db: sqlite3.Connection, job: str, now: datetime) -> None:
-    """Make the job's row if there is none, with the default expectations."""
-    usual, at = Expectations(), rfc3339(now)
-    db.execute(_REGISTER, (job, usual.timezone, usual.grace, usual.max_runtime, at, at))
+def register(db: sqlite3.Connection, job: str, now: datetime, run: Run | None = None) -> None:
+    """Make the job's row if there is none, with what ``run`` states or nothing."""
+    stated, at = run.stated if run else (), rfc3339(now)
+    # No module for JSON is loaded for what nobody reads during a run.
+    sources = ", ".join(f'"{each.name}": ["{each.origin}", "{at}"]' for each in stated)
+    kept = channels_text(run.channels) if run else None
+    text = statement_text(run.channels, stated) if run else None
+    expected = overlay(Expectations(), stated)
+    db.execute(_REGISTER, (job, *expected, f"{{{sources}}}", kept, text, at, at))
 
 
-def _registered(db: sqlite3.Connection, run: Run, now: datetime) -> JobRow:
-    register(db, run.job, now)
+def _registered(db: sqlite3.Connection, run: Run, now: datetime, *, stated: bool) -> JobRow:
+    register(db, run.job, now, run if stated else None)
     job = find_job(db, run.job, run.run_id)
     assert job is not None  # noqa: S101  # for mypy
     return job
@@ -266,13 +281,15 @@ def _restate(
     now: datetime,
 ) -> tuple[JobState, tuple[ChannelRule, ...]]:
     """Keep what a start states; return the state and the channels that hold from now on."""
-    if not run.stated and channels:
+    if channels and not run.stated:
         return state, channels
-    from cronguard.stores.sqlite.expectations import keep  # most starts state what is known
+    from cronguard.stores.sqlite.restating import keep  # most starts state what is known
 
     text = statement_text(run.channels, run.stated)
-    expected = keep(db, run.job, run.stated, now, channels=channels_text(run.channels), text=text)
-    return state._replace(expected=expected), run.channels
+    keep(db, run.job, run.stated, now, channels=channels_text(run.channels), text=text)
+    job = find_job(db, run.job)
+    assert job is not None  # noqa: S101  # for mypy
+    return job.state, job.channels
 
 
 def _insert_running(db: sqlite3.Connection, run: Run, now: datetime) -> bool:

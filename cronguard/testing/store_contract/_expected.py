@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from cronguard.core.expectations import alert_rules, statements
+from cronguard.core.alert_rule import alert_rules
+from cronguard.core.expectations import statements
 from cronguard.core.model import AlertRule, ChannelRule, Expectations, Missed, Overrun, Run, Watch
 from cronguard.testing.store_contract._case import (
     HERE,

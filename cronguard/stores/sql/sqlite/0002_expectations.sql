@@ -10,9 +10,9 @@ CREATE TABLE jobs_of_version_2 (
     last_counted_run TEXT,
     snoozed_until TEXT,
     schedule TEXT,
-    timezone TEXT NOT NULL,
-    grace REAL NOT NULL,
-    max_runtime REAL,        -- null for no limit
+    timezone TEXT NOT NULL DEFAULT 'UTC',
+    grace REAL NOT NULL DEFAULT 300.0,
+    max_runtime REAL DEFAULT 1800.0, -- null for no limit
     threshold INTEGER NOT NULL DEFAULT 2,
     realert_every INTEGER,
     notify_recovery INTEGER NOT NULL DEFAULT 0,

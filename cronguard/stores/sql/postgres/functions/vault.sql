@@ -1,7 +1,7 @@
 -- Secrets in Supabase Vault: only names that begin with cronguard_, only for service_role and the
 -- owner. plpgsql looks at vault's objects when it runs, so this loads where Vault is absent.
 --
--- What these functions raise besides what every one of cronguard's may (CG001, 42501, 57014 …):
+-- What these functions raise besides what every one of cronguard's may (CG001, 42501, 57014, ...):
 --   CG004  there is no Vault in this database
 --   CG005  the name does not begin with cronguard_, or has characters that no such name has
 --   CG021  the secret cannot be decrypted: it is of another root key, or damaged
@@ -81,7 +81,7 @@ language plpgsql set search_path = ''
 as $$
 declare
     _ticket constant uuid := gen_random_uuid();
-    _length constant integer := request ->> 'length';
+    _length constant integer := (request ->> 'length')::integer;
     _pad text;
 begin
     perform public.cronguard_secret_name(request);
@@ -92,8 +92,8 @@ begin
     where starts_with(name, 'cronguard pad ') and created_at < now() - interval '1 hour';
     select left(string_agg(
         encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'hex'), ''
-    ), 2 * (request ->> 'length')::integer)
-    into _pad from generate_series(0, (request ->> 'length')::integer / 32);
+    ), 2 * _length)
+    into _pad from generate_series(0, _length / 32);
     perform public.cronguard_secret_put('cronguard pad ' || _ticket, 'on its way', _pad);
     return jsonb_build_object('ticket', _ticket, 'pad', _pad);
 end $$;
