@@ -46,7 +46,7 @@ def test_a_healthy_setup(here):
 
 
 def test_the_document(here):
-    """``cronguard.doctor/2``: ok, checks, settings, what is expected; ok is what the exit code says."""
+    """``cronguard.doctor/2``, all of it; ok is what the exit code says."""
     document = here.json("doctor")
     assert list(document) == ["schema", "ok", "checks", "settings", "expected"]
     assert (document["schema"], document["ok"]) == ("cronguard.doctor/2", True)
@@ -57,7 +57,7 @@ def test_the_document(here):
 
 
 def test_who_stated_what_is_expected(here):
-    """What is not the default, or was not stated by code; with since when, and no heading for none."""
+    """And since when: of what is not the default, or was not stated by code."""
     here.record("nightly", "success", stated=statements(**Expectations(grace=60.0)._asdict()))
     assert "STATED BY" in here("doctor").stdout
     here.record("nightly", "success", stated=statements("command", threshold=2, max_runtime=None))

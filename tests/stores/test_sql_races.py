@@ -109,6 +109,29 @@ def test_two_hosts_finding_the_same_dead_run(hosts):
     assert len(hosts[0].alerts(limit=1000)) == trials
 
 
+def test_two_hosts_stating_at_the_same_instant(hosts):
+    """Each knows other things of the job, new to the store or not: all of it is kept."""
+    trials = 50
+    known = ({"threshold": 5, "runbook": "https://example.org/r"}, {"max_runtime": 7.0})
+
+    def work(trial, number, store):
+        stated = statements("command", **known[number])
+        if number == 1 and trial % 2:
+            store.declare(f"job{trial}", statements("settings", schedule="0 6 * * *"))
+        run = run_of(f"job{trial}", f"host{number}", overlap="allow", stated=stated)
+        return store.start_run(run, is_dead=lambda _: False).status
+
+    together(hosts, work, trials)
+    for watch in hosts[0].watches():
+        expected = watch.expected
+        assert (expected.threshold, expected.max_runtime) == (5, 7.0)
+        assert expected.runbook == "https://example.org/r"
+        declared = int(watch.job.removeprefix("job")) % 2
+        assert expected.schedule == ("0 6 * * *" if declared else None)
+        assert len(watch.sources) == 3 + declared
+    assert len(hosts[0].watches()) == trials
+
+
 def test_two_hosts_claiming_at_the_same_instant(hosts):
     """Every alert is handed out once."""
     for trial in range(100):

@@ -4,6 +4,7 @@ import re
 import shutil
 import sqlite3
 import stat
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 from support.processes import Place
 
 import cronguard.stores
+from cronguard.core.alert_rule import alert_rules
 from cronguard.core.clock import new_id
 from cronguard.core.errors import StoreConfigError, StoreError
-from cronguard.core.model import Owner, Run
+from cronguard.core.expectations import statements
+from cronguard.core.model import AlertRule, Expectations, Owner, Run
 from cronguard.stores.spool.database import Spool
 from cronguard.stores.sql import sql_files
 from cronguard.stores.sqlite import file as sqlite_file
@@ -126,6 +129,49 @@ def test_the_spool_has_the_same_outbox(tmp_path):
             found.append(db.execute(query).fetchall())
         db.close()
     assert found[0] == found[1]
+
+
+def test_a_log_of_version_1_goes_on(tmp_path):
+    """Each job by the rules of its last start, streak and schedule as they were, until the next."""
+    path = tmp_path / "log.db"
+    first, *_ = sql_files("sqlite")
+    jobs = [
+        ("plain", 1, None, None, None, 60.0, "told:3::0", None, None),
+        ("both", 0, "0 6 * * *", "Europe/Oslo", 5.0, None, "told:2:4:1,pager:5::1", None, None),
+        ("declared", 0, "0 7 * * *", "UTC", 300.0, None, None, None, "0 7 * * *|UTC|300"),
+    ]
+    at = "2026-01-01T00:00:00.000000Z"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(first.read_text(encoding="utf-8"))
+        db.executemany(
+            "INSERT INTO cronguard_jobs (job, consecutive_failure_count, schedule, timezone, grace,"
+            " max_runtime, rules, runbook, declared, registered_at, judged_until)"
+            f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '{at}', '{at}')",
+            jobs,
+        )
+        db.execute("PRAGMA user_version = 1")
+        db.commit()
+    store = SQLiteStore(path)
+    both, declared, plain = store.watches()
+    assert both.expected == Expectations(
+        "0 6 * * *", "Europe/Oslo", 5.0, None, notify_recovery=True
+    )
+    assert alert_rules(both.channels, both.expected) == (
+        AlertRule("told", 2, 4, notify_recovery=True),
+        AlertRule("pager", 5, None, notify_recovery=True),
+    )
+    assert (plain.expected, plain.consecutive_failure_count) == (Expectations(max_runtime=60.0), 1)
+    assert alert_rules(plain.channels, plain.expected) == (AlertRule("told", 3),)
+    assert declared.expected.schedule == "0 7 * * *"
+    assert declared.sources["schedule"].origin == "settings"
+    assert declared.judged_until == datetime.fromisoformat(at)
+    code = statements(**Expectations()._asdict())
+    for name in ("both", "declared"):
+        run = Run(new_id(), name, datetime.now(UTC), Owner("host", 1), (), code)
+        store.start_run(run, is_dead=lambda _: False)
+    both, declared, _ = store.watches()
+    assert (both.expected, declared.expected.schedule) == (Expectations(), "0 7 * * *")
+    store.close()
 
 
 @pytest.mark.parametrize("folder", SCHEMA_VERSIONS)

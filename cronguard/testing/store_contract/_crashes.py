@@ -90,6 +90,15 @@ class Crashes(StoreCase):
         assert self.start(self.run()).alerts_due
         assert len(self.store.claim_alerts(channels=["told"])) == 1
 
+    def test_alerts_keep_the_order_in_which_they_were_decided(self) -> None:
+        """Whatever the clock said when."""
+        for job in (self.JOB, self.OTHER):
+            self.play("failure", "failure", job=job)
+            self.let_pass(-3600)
+        assert [alert.job for alert in self.store.alerts()] == [self.OTHER, self.JOB]
+        claimed = self.store.claim_alerts(channels=["told"], force=True)
+        assert [delivery.job for delivery in claimed] == [self.JOB, self.OTHER]
+
     def test_a_heartbeat_keeps_a_run_alive(self) -> None:
         """Renewed leases count from now."""
         far = self.run(owner=THERE)

@@ -278,6 +278,24 @@ class Expected(StoreCase):
         assert len(self.store.history(self.JOB)) == 2
         assert self.play("failure") == [1]
 
+    def test_a_job_forgotten_while_it_runs_is_still_held(self) -> None:
+        """By the run that goes on: a start is skipped, and states nothing."""
+        run = self.run()
+        self.start(run)
+        self.store.forget(self.JOB)
+        skipped = self.start(self.run(stated=statements(threshold=9)))
+        assert (skipped.status, skipped.held_by) == ("skipped", run.run_id)
+        assert self.watch().expected == Expectations()
+        assert self.finish(run, "failure").consecutive_failure_count == 1
+
+    def test_a_run_killed_and_forgotten_is_counted(self) -> None:
+        """On the job as its next start registers it, and told to that start's channels."""
+        self.start(self.run())
+        self.store.forget(self.JOB)
+        after = self.run(channels=(ChannelRule("told", 1),), stated=statements(threshold=3))
+        assert self.start(after, everybody_died).consecutive_failure_count == 1
+        assert (self.kinds(), self.watch().expected.threshold) == (["failing"], 3)
+
     def test_a_job_forgotten_while_it_runs_comes_back_with_its_end(self) -> None:
         """The run is not lost, and does not stay open for ever."""
         run = self.run()

@@ -4,10 +4,23 @@ A new promise belongs here with the test that holds it. `tests/system/test_broke
 old text is no longer there, or a test no longer exists.
 """
 
-from . import channels, cli, core, forks, guarding, house, privacy, runtime, settings, stores
+from . import (
+    channels,
+    cli,
+    core,
+    expectations,
+    forks,
+    guarding,
+    house,
+    privacy,
+    runtime,
+    settings,
+    stores,
+)
 
 ENTRIES = (
     *core.ENTRIES,
+    *expectations.ENTRIES,
     *forks.ENTRIES,
     *privacy.ENTRIES,
     *stores.ENTRIES,

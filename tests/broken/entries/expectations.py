@@ -1,0 +1,97 @@
+"""What is expected of a job, in Python and in SQL, held by random histories on every store."""
+
+from ..runner import Change, Entry
+
+RULES = "cronguard/core/expectations.py"
+RUNS = "cronguard/stores/sqlite/runs.py"
+OUTBOX = "cronguard/stores/sqlite/outbox.py"
+SQL = "cronguard/stores/sql/postgres/functions"
+HISTORY = "tests/stores/test_histories.py::test_a_history"
+IN_PYTHON = (f"{HISTORY}_in_memory", f"{HISTORY}_on_sqlite")
+ON_SERVER = (f"{HISTORY}_on_a_server",)
+
+
+def _python(name: str, old: str, new: str, file: str = RULES) -> Entry:
+    return Entry(f"in Python: {name}", (Change(file, old, new),), IN_PYTHON)
+
+
+def _sql(name: str, file: str, old: str, new: str) -> Entry:
+    return Entry(f"in SQL: {name}", (Change(f"{SQL}/{file}.sql", old, new),), ON_SERVER)
+
+
+ENTRIES = (
+    _python(
+        "code without a schedule takes back the one of settings",
+        '    if _gives_no_schedule(stated) and _origin(known, "schedule") == "settings":',
+        "    if False:",
+    ),
+    _python(
+        "a declaration goes before what a start states",
+        '            if _origin(known, each.name) in (None, "settings")',
+        "            if True",
+    ),
+    _python(
+        "a declaration that changed does not count",
+        "            or declared.get(each.name, each) != each.value\n",
+        "",
+    ),
+    _python(
+        "nobody knows since when",
+        "values[name] != value or before.origin != origin:",
+        "True:",
+    ),
+    _python(
+        "a start by hand sends the job's crashes to its own channels",
+        "    swept = job._replace(channels=job.channels or run.channels)\n",
+        "    swept = job._replace(channels=run.channels or job.channels)\n",
+        RUNS,
+    ),
+    _python(
+        "a start after forget runs beside the run that goes on",
+        "    if skipped:\n        _insert_skipped",
+        "    if skipped and states_anew:\n        _insert_skipped",
+        RUNS,
+    ),
+    _python(
+        "alerts in the order of the clock",
+        "ORDER BY rowid LIMIT ?",
+        "ORDER BY created_at, rowid LIMIT ?",
+        OUTBOX,
+    ),
+    _sql(
+        "code without a schedule takes back the one of settings",
+        "common",
+        "        and known.sources #>> '{schedule,origin}' = 'settings'\n",
+        "        and false\n",
+    ),
+    _sql(
+        "a skipped start states what is expected",
+        "runs",
+        "    if _status = 'running' then\n        _job := public.cronguard_restate",
+        "    if true then\n        _job := public.cronguard_restate",
+    ),
+    _sql(
+        "a declaration that changed does not count",
+        "expected",
+        "            or _before.declared -> key is distinct from value -> 'value'\n",
+        "",
+    ),
+    _sql(
+        "a schedule that changed is judged from where it was",
+        "common",
+        "        known.judged_until := _now;\n",
+        "",
+    ),
+    _sql(
+        "a crash is told to those of the start that finds it",
+        "outcomes",
+        "'channels', coalesce(_job.channels, request -> 'channels'),",
+        "'channels', coalesce(request -> 'channels', _job.channels),",
+    ),
+    _sql(
+        "a channel that is notified once is notified again",
+        "common",
+        "coalesce((each ->> 'realert_every')::integer, known.realert_every)",
+        "coalesce(nullif((each ->> 'realert_every')::integer, 0), known.realert_every)",
+    ),
+)
