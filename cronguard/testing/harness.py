@@ -70,7 +70,8 @@ class Harness:
     def fail(self, job: JobOrName, times: int = 1) -> None:
         """Record failed runs of a job, without calling anything.
 
-        A guarded function's own threshold and channels then count; a name has the usual ones.
+        A guarded function's own threshold and channels then count. A name goes by what is known of
+        the job: what its last run stated, else the defaults.
         """
         for _ in range(times):
             self._record(job, Failure("SimulatedFailure"))
@@ -97,7 +98,7 @@ def _name(job: JobOrName) -> str:
 
 def _guarded(job: JobOrName) -> Guarded:
     if isinstance(job, str):
-        return Guarded(check_options({"job": job}))
+        return Guarded(check_options({"job": job}), "command")  # states nothing
     guarded = getattr(job, "_self_guarded", None) or getattr(
         getattr(job, "_self_parent", None), "_self_guarded", None
     )

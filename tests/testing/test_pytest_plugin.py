@@ -3,6 +3,8 @@
 import pytest
 from support import readme
 
+from cronguard import cron_guarded
+
 pytest_plugins = "pytester"
 
 
@@ -183,3 +185,20 @@ def test_runs_are_recorded_without_calling_anything(cronguard):
     statuses = [run.status for run in cronguard.runs("nightly")]
     assert statuses == ["failure"] * 3 + ["success"]
     assert repr(cronguard) == "<cronguard in memory: 1 alerts>"
+
+
+def test_a_name_goes_by_what_its_job_has_stated(cronguard):
+    """A decorated job's threshold counts for its name too; an unknown one has the default."""
+
+    @cron_guarded(job="patient", threshold=3, runbook="https://example.org/r")
+    def nightly():
+        return 1
+
+    nightly()
+    cronguard.fail("patient", times=2)
+    assert cronguard.alerts == []
+    cronguard.fail("patient")
+    assert cronguard.alerts[0].threshold == 3
+    assert cronguard.alerts[0].runbook == "https://example.org/r"
+    cronguard.fail("unknown", times=2)
+    assert cronguard.alerts[1].threshold == 2
