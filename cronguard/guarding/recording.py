@@ -56,7 +56,7 @@ class Recording:
     def __init__(self, runtime: Runtime | None = None, job: Job | None = None) -> None:
         self._runtime = runtime
         self.job = job
-        self.expected = job.expected if job else Expectations()
+        self.expected = job.config.expected if job else Expectations()
         self.channels = job.channels if job else ()
         self.live = False
         self.skipped = False

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cronguard.core.alert_rule import OVERRUN_STEPS, alert_rules, overlay, overrun_step
+from cronguard.core.alert_rule import OVERRUN_STEPS, alert_rules, overrun_step
 from cronguard.core.errors import CronguardError, StoreConfigError, StoreError
 from cronguard.core.interfaces import Channel, Redact, Store
 from cronguard.core.model import (
@@ -70,8 +70,6 @@ class Job(NamedTuple):
 
     config: JobConfig
     channels: tuple[ChannelRule, ...]
-    expected: Expectations
-    """As far as this process knows, before a store has said what holds."""
 
 
 class Guarded:
@@ -149,8 +147,7 @@ class Runtime:
         name = guarded.options["job"]
         configured = self.settings.jobs.get(name, {})
         config = resolve_job(guarded.options, configured, guarded.origin)
-        channels = channel_rules(config, self._channels_of(config))
-        job = Job(config, channels, overlay(Expectations(), config.stated))
+        job = Job(config, channel_rules(config, self._channels_of(config)))
         guarded.resolved = (self, job)
         return job
 

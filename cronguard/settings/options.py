@@ -81,6 +81,8 @@ class JobConfig(NamedTuple):
     job: str
     stated: tuple[Statement, ...] = ()
     """What is expected of the job, as far as anybody here says so."""
+    expected: Expectations = Expectations()
+    """The same with the defaults for the rest: what holds until a store says more."""
     channels: tuple[str, ...] | None = None
     """None for the default channels of the settings."""
     overlap: Overlap = "skip"
@@ -157,7 +159,8 @@ def resolve_job(
         for name in Expectations._fields
         if name in merged
     )
-    return JobConfig(**merged, stated=stated)
+    values: Any = {name: value for name, value, _ in stated}
+    return JobConfig(**merged, stated=stated, expected=Expectations()._replace(**values))
 
 
 # --- one value each: (option's name, value as written) → value, or ConfigError --------------------

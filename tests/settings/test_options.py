@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cronguard.core.alert_rule import overlay
 from cronguard.core.errors import ConfigError
 from cronguard.core.expectations import statements
 from cronguard.core.model import Expectations, Statement
@@ -179,10 +178,6 @@ def test_options_are_normalised_and_only_given_ones_come_back():
     assert check_options({"schedule": "@daily"}) == {"schedule": "0 0 * * *"}
 
 
-def expected_of(job):
-    return overlay(Expectations(), job.stated)
-
-
 def test_none_means_not_given_but_for_max_runtime():
     """None leaves an option to the settings; max_runtime=None turns the overrun alert off."""
     absent = dict.fromkeys(["job", "realert_every", "channels", "schedule", "runbook"])
@@ -204,6 +199,7 @@ def test_defaults_are_the_documented_ones():
             notify_recovery=False,
             runbook=None,
         ),
+        expected=Expectations(),
         channels=None,
         overlap="skip",
         ignore=(),
@@ -232,7 +228,7 @@ def test_argument_beats_settings_beats_default():
     job = resolve_job(
         check_options({"job": "j", "threshold": 3, "realert_every": None}), configured
     )
-    assert expected_of(job) == Expectations(
+    assert job.expected == Expectations(
         threshold=3, realert_every=4, runbook="https://a.example/", max_runtime=5.0
     )
     assert {each.name: each.origin for each in job.stated} == {
@@ -241,15 +237,15 @@ def test_argument_beats_settings_beats_default():
     }
     for given_here, in_settings in ({"max_runtime": None}, configured), ({}, {"max_runtime": None}):
         job = resolve_job({"job": "j", **given_here}, in_settings)
-        assert expected_of(job).max_runtime is None
+        assert job.expected.max_runtime is None
 
 
 def test_schedule_is_put_together_from_both_places():
     """Cron line, time zone and grace may come from different places; alone they do nothing."""
     job = resolve_job({"job": "j", "schedule": "0 6 * * *"}, {"timezone": "Europe/Oslo"})
-    assert expected_of(job).plan == ("0 6 * * *", "Europe/Oslo", 300.0)
+    assert job.expected.plan == ("0 6 * * *", "Europe/Oslo", 300.0)
     job = resolve_job({"job": "j", "grace": 4.0}, {"timezone": "Europe/Oslo"})
-    assert expected_of(job).plan is None
+    assert job.expected.plan is None
 
 
 def test_resolved_options_pickle():
@@ -330,7 +326,7 @@ def test_every_public_keyword_is_checked():
     """JobOptions, the checks and JobConfig speak of the same options."""
     keywords = set(get_type_hints(JobOptions, vars(options)))
     assert keywords == set(CHECKS)
-    assert set(JobConfig._fields) - {"stated", "heartbeat_url"} == keywords - {
+    assert set(JobConfig._fields) - {"stated", "expected", "heartbeat_url"} == keywords - {
         *Expectations._fields
     }
 

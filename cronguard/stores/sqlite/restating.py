@@ -79,6 +79,7 @@ def _save(
 
 
 def sources_of(text: str | None) -> dict[str, Source]:
+    """Return the sources kept in a job's row; none for None."""
     found: dict[str, Any] = json.loads(text) if text else {}
     return {
         name: Source(origin, datetime.fromisoformat(since))

@@ -17,7 +17,6 @@ from cronguard.core.alert_rule import (
     finish_action,
     is_snoozed,
     mark_notified,
-    overlay,
 )
 from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
 from cronguard.core.model import (
@@ -257,12 +256,16 @@ def channels_of(text: str | None) -> tuple[ChannelRule, ...]:
 
 def register(db: sqlite3.Connection, job: str, now: datetime, run: Run | None = None) -> None:
     """Make the job's row if there is none, with what ``run`` states or nothing."""
-    stated, at = run.stated if run else (), rfc3339(now)
+    at = rfc3339(now)
+    stated = (
+        {each.name: each for each in run.stated if each.name in Expectations._fields} if run else {}
+    )
     # No module for JSON is loaded for what nobody reads during a run.
-    sources = ", ".join(f'"{each.name}": ["{each.origin}", "{at}"]' for each in stated)
+    sources = ", ".join(f'"{name}": ["{each.origin}", "{at}"]' for name, each in stated.items())
     kept = channels_text(run.channels) if run else None
-    text = statement_text(run.channels, stated) if run else None
-    expected = overlay(Expectations(), stated)
+    text = statement_text(run.channels, run.stated) if run else None
+    values: Any = {name: each.value for name, each in stated.items()}
+    expected = Expectations()._replace(**values)
     db.execute(_REGISTER, (job, *expected, f"{{{sources}}}", kept, text, at, at))
 
 
