@@ -52,15 +52,16 @@ $$;
 -- What is expected of a job; null for no schedule, no limit, one alert an incident, no runbook.
 -- since version 2
 create or replace function public.cronguard_expected(known public.cronguard_jobs) returns jsonb
-language sql immutable set search_path = ''
+language plpgsql immutable set search_path = ''
 as $$
-    select jsonb_build_object(
+begin -- not in language sql, which costs each run ten times as much
+    return jsonb_build_object(
         'schedule', known.schedule, 'timezone', known.timezone, 'grace', known.grace,
         'max_runtime', known.max_runtime, 'threshold', known.threshold,
         'realert_every', known.realert_every, 'notify_recovery', known.notify_recovery,
         'runbook', known.runbook
-    )
-$$;
+    );
+end $$;
 
 -- A job's schedule; JSON's null for none.
 create or replace function public.cronguard_plan(job public.cronguard_jobs) returns jsonb

@@ -44,18 +44,21 @@ end $$;
 -- What a host goes on with should this server be out of reach.
 -- since version 2
 create or replace function public.cronguard_job_state(job public.cronguard_jobs) returns jsonb
-language sql stable set search_path = ''
+language plpgsql stable set search_path = ''
 as $$
-    select jsonb_build_object(
+declare
+    _rfc3339 constant text := 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"';
+begin
+    return jsonb_build_object(
         'consecutive_failure_count', job.consecutive_failure_count,
         'incident_id', job.incident_id,
         'announced', job.announced,
-        'last_success_at', public.cronguard_rfc3339(job.last_success_at),
+        'last_success_at', to_char(job.last_success_at at time zone 'UTC', _rfc3339),
         'last_counted_run', job.last_counted_run,
-        'snoozed_until', public.cronguard_rfc3339(job.snoozed_until),
+        'snoozed_until', to_char(job.snoozed_until at time zone 'UTC', _rfc3339),
         'expected', public.cronguard_expected(job)
-    )
-$$;
+    );
+end $$;
 
 -- Write an outcome, the job's new state and the alerts that are due:
 -- cronguard.core.alert_rule.decide, in SQL. The job's row must be locked. "late": the success of a
@@ -71,9 +74,7 @@ declare
     _status constant text := outcome ->> 'status';
     _finished constant timestamptz := (outcome ->> 'finished_at')::timestamptz;
     _snoozed constant boolean := coalesce(before.snoozed_until > clock_timestamp(), false);
-    _rules constant jsonb := public.cronguard_rules(
-        before, coalesce(nullif(run -> 'channels', '[]'), before.channels, '[]')
-    );
+    _rules jsonb := '[]';
     _run constant jsonb := run || jsonb_build_object('runbook', before.runbook);
     _after public.cronguard_jobs := before;
     _count integer;
@@ -82,6 +83,14 @@ declare
     _rule jsonb;
     _facts jsonb;
 begin
+    -- Most runs go well, and there is nobody to notify.
+    if _status not in ('success', 'cancelled') or before.announced <> '{}'
+        or (run ->> 'test_mode')::boolean
+    then
+        _rules := public.cronguard_rules(
+            before, coalesce(nullif(run -> 'channels', '[]'), before.channels, '[]')
+        );
+    end if;
     if _status = 'cancelled' then
         _count := before.consecutive_failure_count;
     elsif _status = 'success' then
