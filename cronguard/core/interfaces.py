@@ -80,8 +80,8 @@ class Store(Protocol):
            written as ``skipped``, carrying the count unchanged.
         3. Otherwise it is written as ``running`` with a lease of ``run.lease`` seconds, and what
            ``run`` states is kept with the job, by `expectations.restate`: each expectation
-           by itself, and ``run.channels`` if anything is stated or no channels are kept yet. A
-           schedule that differs from the one before counts from now on.
+           by itself, and ``run.channels``, if there are any, where anything is stated or no
+           channels are kept yet. A schedule that differs from the one before counts from now on.
 
         Unknown jobs are registered. A crash is announced by the expectations and channels that are
         kept with the job before this start, and by the run's own where no channels are kept.

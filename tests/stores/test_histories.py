@@ -112,10 +112,13 @@ def play_on_server(kind, project, seed, *, look_every=5):
 
 
 @pytest.mark.one_python
-@pytest.mark.parametrize("kind", ["postgres", "pooler", "supabase"])
-def test_a_history_on_a_server(own_clock, kind):
+@pytest.mark.parametrize(
+    ("kind", "seed"),
+    [*(("postgres", seed) for seed in range(200, 210)), ("pooler", 210), ("supabase", 211)],
+)
+def test_a_history_on_a_server(own_clock, kind, seed):
     """The same; shown after every fifth step, since each look is a dozen requests."""
-    play_on_server(kind, own_clock, 200)
+    play_on_server(kind, own_clock, seed)
 
 
 @pytest.mark.one_python

@@ -69,7 +69,7 @@ class History:
             self.unlock: 1,
             self.forget: 1,
             self.snooze: 1,
-            self.declare: 1,
+            self.declare: 2,
             self.claim: 3,
             self.settle: 3,
             self.overrun: 2,
@@ -222,7 +222,11 @@ class History:
         self.same(self.store.snooze(name, until), self.reference.snooze(name, until))
 
     def declare(self):
-        name, stated = self.name(), self.stated(("settings",))
+        name = self.name()
+        job = self.reference.jobs_by_name.get(name)
+        stated = self.stated(("settings",))
+        if job is not None and job.declared and self.chance.random() < 0.5:  # once more
+            stated = tuple(Statement(key, job.declared[key], "settings") for key in job.declared)
         self.store.declare(name, stated)
         self.reference.declare(name, stated)
 

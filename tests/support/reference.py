@@ -193,7 +193,7 @@ class Reference:
                 each for each in statements if not (each.name in PLAN and each.origin == "code")
             ]
         self.state(job, statements)
-        job.channels = run.channels
+        job.channels = run.channels or job.channels
 
     def declare(self, name, statements):
         job = self.job(name)

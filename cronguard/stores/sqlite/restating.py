@@ -26,10 +26,10 @@ def keep(
     stated: Sequence[Statement],
     now: datetime,
     *,
-    channels: str,
+    channels: str | None,
     text: str,
 ) -> None:
-    """Keep what a start states of a job, with its channels.
+    """Keep what a start states of a job, with its channels; None for those that are kept.
 
     ``text`` is the same statement by which the next start that states it is recognized.
     """

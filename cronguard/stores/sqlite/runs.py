@@ -262,7 +262,7 @@ def register(db: sqlite3.Connection, job: str, now: datetime, run: Run | None = 
     )
     # No module for JSON is loaded for what nobody reads during a run.
     sources = ", ".join(f'"{name}": ["{each.origin}", "{at}"]' for name, each in stated.items())
-    kept = channels_text(run.channels) if run else None
+    kept = channels_text(run.channels) or None if run else None
     text = statement_text(run.channels, run.stated) if run else None
     values: Any = {name: each.value for name, each in stated.items()}
     expected = Expectations()._replace(**values)
@@ -289,7 +289,7 @@ def _restate(
     from cronguard.stores.sqlite.restating import keep  # most starts state what is known
 
     text = statement_text(run.channels, run.stated)
-    keep(db, run.job, run.stated, now, channels=channels_text(run.channels), text=text)
+    keep(db, run.job, run.stated, now, channels=channels_text(run.channels) or None, text=text)
     job = find_job(db, run.job)
     assert job is not None  # noqa: S101  # for mypy
     return job.state, job.channels

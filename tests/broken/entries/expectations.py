@@ -47,15 +47,9 @@ ENTRIES = (
         RUNS,
     ),
     _python(
-        "a start after forget runs beside the run that goes on",
-        "    if skipped:\n        _insert_skipped",
-        "    if skipped and states_anew:\n        _insert_skipped",
-        RUNS,
-    ),
-    _python(
         "alerts in the order of the clock",
-        "ORDER BY rowid LIMIT ?",
-        "ORDER BY created_at, rowid LIMIT ?",
+        "ORDER BY rowid DESC LIMIT ?",
+        "ORDER BY created_at DESC, rowid DESC LIMIT ?",
         OUTBOX,
     ),
     _sql(

@@ -187,7 +187,7 @@ begin
         where key not in ('schedule', 'timezone', 'grace') or value ->> 'origin' <> 'code';
     end if;
     known := public.cronguard_apply(known, _stated);
-    known.channels := coalesce(request -> 'channels', '[]');
+    known.channels := coalesce(nullif(request -> 'channels', '[]'), known.channels);
     known.stated := _statement;
     perform public.cronguard_save_expected(known);
     return known;

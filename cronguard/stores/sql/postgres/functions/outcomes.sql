@@ -74,7 +74,7 @@ declare
     _status constant text := outcome ->> 'status';
     _finished constant timestamptz := (outcome ->> 'finished_at')::timestamptz;
     _snoozed constant boolean := coalesce(before.snoozed_until > clock_timestamp(), false);
-    _rules jsonb := '[]';
+    _rules jsonb := '[]'::jsonb;
     _run constant jsonb := run || jsonb_build_object('runbook', before.runbook);
     _after public.cronguard_jobs := before;
     _count integer;
@@ -84,7 +84,7 @@ declare
     _facts jsonb;
 begin
     -- Most runs go well, and there is nobody to notify.
-    if _status not in ('success', 'cancelled') or before.announced <> '{}'
+    if _status not in ('success', 'cancelled') or cardinality(before.announced) > 0
         or (run ->> 'test_mode')::boolean
     then
         _rules := public.cronguard_rules(
