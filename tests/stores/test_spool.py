@@ -91,8 +91,8 @@ class Remote(MemoryStore):
         super().heartbeat(run_ids, lease=lease)
 
     def _state(self, job):
-        row = self._file.read(lambda db: db.execute(sqlite_runs.STATE, ("", job)).fetchone())
-        return row and sqlite_runs.state_of(row)
+        row = self._file.read(lambda db: sqlite_runs.find_job(db, job))
+        return row and row.state
 
     def up(self):
         self.trouble, self.answers_late = None, False
