@@ -5,7 +5,11 @@ import signal
 
 import hypothesis
 import pytest
-from support.selection import pytest_runtest_setup, pytest_xdist_auto_num_workers
+from support.selection import (
+    pytest_collection_modifyitems,
+    pytest_runtest_setup,
+    pytest_xdist_auto_num_workers,
+)
 from support.stack.fixtures import (
     _prepared,
     any_project,
@@ -78,6 +82,7 @@ __all__ = [
     "newer_project",
     "project",
     "project_of_regime",
+    "pytest_collection_modifyitems",
     "pytest_runtest_protocol",
     "pytest_runtest_setup",
     "pytest_xdist_auto_num_workers",

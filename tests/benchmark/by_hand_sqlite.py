@@ -24,7 +24,8 @@ UPDATE = (
 )
 STATE = (
     "INSERT INTO cronguard_jobs (job, consecutive_failure_count, last_success_at,"
-    " last_counted_run, registered_at, judged_until) VALUES (?, ?, ?, ?, ?, ?)"
+    " last_counted_run, timezone, grace, registered_at, judged_until)"
+    " VALUES (?, ?, ?, ?, 'UTC', 300, ?, ?)"
     " ON CONFLICT (job) DO UPDATE SET"
     " consecutive_failure_count = excluded.consecutive_failure_count,"
     " last_success_at = excluded.last_success_at, last_counted_run = excluded.last_counted_run"

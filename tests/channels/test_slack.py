@@ -93,7 +93,9 @@ def test_an_alert_without_an_error(kind, said):
 
 
 @pytest.mark.parametrize(
-    "examples", [50, pytest.param(400, marks=pytest.mark.long)], ids=["few", "many"]
+    "examples",
+    [50, pytest.param(400, marks=[pytest.mark.long, pytest.mark.one_python])],
+    ids=["few", "many"],
 )
 def test_hostile_text_cannot_break_out(examples):
     """No mention, no link, no formatting, no limit is within reach of what an alert holds."""

@@ -105,6 +105,7 @@ def test_channels_are_tried_side_by_side(here):
 
 
 @pytest.mark.long
+@pytest.mark.one_python
 @pytest.mark.alone
 def test_an_endpoint_that_never_answers_is_given_up(here):
     """After the deadline of a delivery, with the code timeout."""

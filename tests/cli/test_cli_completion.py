@@ -12,6 +12,8 @@ from support.terminal import Terminal
 
 from cronguard.cli import cli as root
 
+pytestmark = pytest.mark.one_python
+
 SHELLS = {
     "bash": (["--norc", "--noprofile"], "PS1='re''ady> '\n"),
     "zsh": (["-f"], "PS1='re''ady> '; autoload -Uz compinit; compinit -u\n"),

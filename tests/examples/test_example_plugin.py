@@ -98,6 +98,7 @@ def test_channels_shows_where_it_is_from_and_what_it_needs(fresh):
 
 
 @pytest.mark.long
+@pytest.mark.one_python
 def test_its_own_tests_pass(fresh):
     """As its README says, with the contract that cronguard ships."""
     arguments = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly")

@@ -21,6 +21,8 @@ from support.measure import kept, leaks
 from cronguard.privacy.error_code import error_code
 from cronguard.privacy.redaction import redact_error, redact_text
 
+pytestmark = pytest.mark.one_python
+
 RECALL = 0.999
 ADVERSARIAL_RECALL = 0.98
 KEPT = 0.70

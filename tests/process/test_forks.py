@@ -509,11 +509,15 @@ def test_a_fork_in_the_middle_of_a_fork(place, run_last):
 def test_a_run_in_the_middle_of_a_fork(place, run_last):
     """By a signal handler of the very thread that forks: it waits for nothing, and is kept."""
     code = """
+        import cronguard.process.forks, cronguard.stores.sqlite.forks
+
         def last():
             begun = time.monotonic()
             nightly()
-            print(time.monotonic() - begun < 1)
+            print(time.monotonic() - begun < 30)
 
+        cronguard.process.forks._OTHER_FORK_WAIT_SECONDS = 60
+        cronguard.stores.sqlite.forks._PATIENCE = 60
         nightly()
         fork()
         """
@@ -525,11 +529,14 @@ def test_a_run_in_the_middle_of_a_fork(place, run_last):
 def test_a_fork_inside_a_transaction(run_last):
     """By a signal handler or a finalizer: it does not wait for itself."""
     code = """
+        import cronguard.process.forks, cronguard.stores.sqlite.forks
         from cronguard.stores.sqlite.store import SQLiteStore
 
         store = SQLiteStore("made.db")
+        cronguard.process.forks._OTHER_FORK_WAIT_SECONDS = 60
+        cronguard.stores.sqlite.forks._PATIENCE = 60
         begun = time.monotonic()
-        print(store._file.write(lambda db: fork()), time.monotonic() - begun < 2)
+        print(store._file.write(lambda db: fork()), time.monotonic() - begun < 30)
         print(store._file.read(lambda db: db.execute("PRAGMA user_version").fetchone()[0] > 0))
         """
     done = run_last(code)
@@ -547,8 +554,9 @@ def test_a_child_that_comes_back_into_a_transaction(run_last):
         parent = os.getpid()
 
         def work(db):
-            db.execute("INSERT INTO cronguard_jobs (job, registered_at, judged_until)"
-                       " VALUES (?, '', '')", (str(os.fork()),))
+            db.execute("INSERT INTO cronguard_jobs"
+                       " (job, timezone, grace, registered_at, judged_until)"
+                       " VALUES (?, 'UTC', 0, '', '')", (str(os.fork()),))
 
         try:
             store._file.write(work)

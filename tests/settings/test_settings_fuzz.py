@@ -126,7 +126,9 @@ def check(loaded):
 
 
 few_and_many = pytest.mark.parametrize(
-    "examples", [50, pytest.param(300, marks=pytest.mark.long)], ids=["few", "many"]
+    "examples",
+    [50, pytest.param(300, marks=[pytest.mark.long, pytest.mark.one_python])],
+    ids=["few", "many"],
 )
 
 

@@ -8,6 +8,8 @@ from cronguard.stores.server.postgres import PostgresStore
 from cronguard.stores.server.supabase import SupabaseStore
 from cronguard.testing import StoreContract
 
+pytestmark = pytest.mark.one_python
+
 
 class ServersOwnClock(StoreContract):
     """Time passes on the server: what it wrote is put back."""

@@ -900,5 +900,6 @@ class TestAnyHistory(SpoolMachine.TestCase):
 
 
 @pytest.mark.long
+@pytest.mark.one_python
 class TestAnyLongHistory(SpoolMachine.TestCase):
     settings = settings(max_examples=60, stateful_step_count=25)

@@ -180,9 +180,10 @@ def test_two_hosts_checking_at_the_same_instant(hosts):
     ("way", "failures"),
     [
         ("postgres", 10),
-        pytest.param("postgres", 100, marks=pytest.mark.long),
-        pytest.param("pooler", 100, marks=pytest.mark.long),
-        pytest.param("supabase", 20, marks=pytest.mark.long),
+        pytest.param("pooler", 10, marks=pytest.mark.long),
+        pytest.param("supabase", 10, marks=pytest.mark.long),
+        pytest.param("postgres", 100, marks=pytest.mark.soak),
+        pytest.param("pooler", 100, marks=pytest.mark.soak),
         pytest.param("supabase", 100, marks=pytest.mark.soak),
     ],
 )

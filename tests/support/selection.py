@@ -5,6 +5,16 @@ from pathlib import Path
 
 import pytest
 
+COLLECTED = pytest.StashKey()
+"""Every test that was collected, those included that `-m` and `-k` left out."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config, items):
+    """Note what there is before anything is left out."""
+    config.stash[COLLECTED] = list(items)
+    return (yield)
+
 
 def pytest_runtest_setup(item):
     """Leave out what only root may do, and say what that is."""

@@ -31,6 +31,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from rich.console import Console
 from rich.traceback import Traceback, install
+from sentry_sdk.integrations import iter_default_integrations
 from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.integrations.modules import ModulesIntegration
 from sentry_sdk.scrubber import EventScrubber
@@ -172,6 +173,7 @@ def serve():
     for group in ("channels", "stores", "secrets"):
         for each in entry_points(group=f"cronguard.{group}"):
             each.load()  # here and not again in each process
+    list(iter_default_integrations(with_auto_enabling_integrations=True))  # likewise
     gc.freeze()
     say("ready")
     for line in sys.stdin:

@@ -26,6 +26,8 @@ from broken.runner import (
     read_outcome,
 )
 
+pytestmark = pytest.mark.one_python
+
 PATIENCE = 120
 TEST = "tests/test_rule.py::test_limit"
 TREE = {

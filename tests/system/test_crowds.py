@@ -223,7 +223,7 @@ def log(request, tmp_path):
     ("log", "seconds"),
     [
         ("sqlite", 1),
-        pytest.param("pooler", 1, marks=pytest.mark.long),
+        pytest.param("pooler", 1, marks=[pytest.mark.long, pytest.mark.one_python]),
         pytest.param("sqlite", 60, marks=pytest.mark.soak),
         pytest.param("postgres", 60, marks=pytest.mark.soak),
         pytest.param("pooler", 60, marks=pytest.mark.soak),

@@ -250,6 +250,7 @@ def test_a_process_waits_for_one_deadline_however_much_it_owes(place):
 
 
 @pytest.mark.long
+@pytest.mark.one_python
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measured by /proc")
 def test_hostile_endpoints_leave_nothing_behind(place):
     """Neither memory nor threads, all of them at once."""

@@ -27,8 +27,12 @@ def real(suite):
     "options",
     [
         pytest.param((), id="as it comes"),
-        pytest.param(("-n", "2"), id="xdist", marks=pytest.mark.long),
-        pytest.param(("-p", "no:randomly", "-p", "no:xdist"), id="alone", marks=pytest.mark.long),
+        pytest.param(("-n", "2"), id="xdist", marks=[pytest.mark.long, pytest.mark.one_python]),
+        pytest.param(
+            ("-p", "no:randomly", "-p", "no:xdist"),
+            id="alone",
+            marks=[pytest.mark.long, pytest.mark.one_python],
+        ),
     ],
 )
 def test_the_page_of_the_readme(suite, options):
@@ -82,6 +86,7 @@ def test_asynchronous_tests(suite, mark):
 
 
 @pytest.mark.long
+@pytest.mark.one_python
 def test_tests_that_do_not_ask_are_kept_apart_too(suite):
     """No store is written and nothing is sent, unless the suite says so."""
     suite.makepyfile(
@@ -99,6 +104,7 @@ def test_tests_that_do_not_ask_are_kept_apart_too(suite):
 
 
 @pytest.mark.long
+@pytest.mark.one_python
 def test_switched_off(suite):
     """With -p no:cronguard there is no fixture, and guarded jobs are as they are elsewhere."""
     suite.makepyfile(
@@ -117,6 +123,7 @@ def test_switched_off(suite):
 
 
 @pytest.mark.long
+@pytest.mark.one_python
 def test_time_stands_still(suite):
     """The clock moves when it is told to, for runs and for snoozes."""
     suite.makepyfile(
@@ -149,6 +156,7 @@ def test_time_stands_still(suite):
 
 
 @pytest.mark.long
+@pytest.mark.one_python
 def test_a_job_is_its_function_or_its_name(suite):
     """Wherever a job is asked for; what is neither is refused, not found empty."""
     suite.makepyfile(
