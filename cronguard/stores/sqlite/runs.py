@@ -222,7 +222,13 @@ def _state_of(row: Sequence[Any]) -> JobState:
 
 def expected_of(row: Sequence[Any]) -> Expectations:
     """Return the expectations in the columns `EXPECTED`."""
-    return Expectations(*row)._replace(notify_recovery=bool(row[6]))
+    return _expected(*row)
+
+
+@lru_cache(maxsize=64)
+def _expected(*columns: Any) -> Expectations:
+    expected = Expectations(*columns)
+    return expected._replace(notify_recovery=bool(expected.notify_recovery))
 
 
 @lru_cache(maxsize=64)

@@ -52,6 +52,14 @@ class Shown(StoreCase):
         assert len(self.store.alerts(state="pending")) == 1
         assert self.play("failure") == [4]
 
+    def test_prune_keeps_the_newest_beside_a_job_that_never_ran(self) -> None:
+        """Such a job has none to keep, which takes nothing from the others."""
+        self.play("failure", "success")
+        self.store.declare(self.OTHER, statements("settings", schedule="0 6 * * *"))
+        self.let_pass(200 * 86400)
+        assert self.store.prune(keep=timedelta(days=1)) == 1
+        assert [row.status for row in self.store.history(self.JOB)] == ["success"]
+
     def test_prune_forgets_alerts_that_were_sent_long_ago(self) -> None:
         """Whatever else has become of an alert, it stays to be seen."""
         for job in (self.JOB, self.OTHER, "third"):

@@ -94,6 +94,7 @@ begin
     for _job in select job from public.cronguard_jobs loop
         select run_id into _found from public.cron_execution_logs
             where job = _job order by seq desc limit 1;
+        continue when not found; -- declared, and never ran
         _kept := _kept || to_jsonb(_found);
         select run_id into _found from public.cron_execution_logs
             where job = _job and status = 'success' order by seq desc limit 1;
