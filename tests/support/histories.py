@@ -69,7 +69,7 @@ class History:
             self.unlock: 1,
             self.forget: 1,
             self.snooze: 1,
-            self.declare: 2,
+            self.declare: 3,
             self.claim: 3,
             self.settle: 3,
             self.overrun: 2,

@@ -11,12 +11,19 @@ IN_PYTHON = (f"{HISTORY}_in_memory", f"{HISTORY}_on_sqlite")
 ON_SERVER = (f"{HISTORY}_on_a_server",)
 
 
-def _python(name: str, old: str, new: str, file: str = RULES) -> Entry:
-    return Entry(f"in Python: {name}", (Change(file, old, new),), IN_PYTHON)
+CASES = "tests/stores/test_contract.py::TestSQLiteStore"
+CASES_ON_SERVER = "tests/stores/test_contract_sql.py::TestPostgresStore"
+STANDS = "test_a_declared_schedule_stands"
 
 
-def _sql(name: str, file: str, old: str, new: str) -> Entry:
-    return Entry(f"in SQL: {name}", (Change(f"{SQL}/{file}.sql", old, new),), ON_SERVER)
+def _python(
+    name: str, old: str, new: str, *, file: str = RULES, tests: tuple[str, ...] = IN_PYTHON
+) -> Entry:
+    return Entry(f"in Python: {name}", (Change(file, old, new),), tests)
+
+
+def _sql(name: str, file: str, old: str, new: str, *, tests: tuple[str, ...] = ON_SERVER) -> Entry:
+    return Entry(f"in SQL: {name}", (Change(f"{SQL}/{file}.sql", old, new),), tests)
 
 
 ENTRIES = (
@@ -24,11 +31,13 @@ ENTRIES = (
         "code without a schedule takes back the one of settings",
         '    if _gives_no_schedule(stated) and _origin(known, "schedule") == "settings":',
         "    if False:",
+        tests=(f"{CASES}::{STANDS}",),
     ),
     _python(
         "a declaration goes before what a start states",
         '            if _origin(known, each.name) in (None, "settings")',
         "            if True",
+        tests=(f"{CASES}::{STANDS}",),
     ),
     _python(
         "a declaration that changed does not count",
@@ -44,19 +53,20 @@ ENTRIES = (
         "a start by hand sends the job's crashes to its own channels",
         "    swept = job._replace(channels=job.channels or run.channels)\n",
         "    swept = job._replace(channels=run.channels or job.channels)\n",
-        RUNS,
+        file=RUNS,
     ),
     _python(
         "alerts in the order of the clock",
         "ORDER BY rowid DESC LIMIT ?",
         "ORDER BY created_at DESC, rowid DESC LIMIT ?",
-        OUTBOX,
+        file=OUTBOX,
     ),
     _sql(
         "code without a schedule takes back the one of settings",
         "common",
         "        and known.sources #>> '{schedule,origin}' = 'settings'\n",
         "        and false\n",
+        tests=(f"{CASES_ON_SERVER}::{STANDS}",),
     ),
     _sql(
         "a skipped start states what is expected",
@@ -87,5 +97,6 @@ ENTRIES = (
         "common",
         "coalesce((each ->> 'realert_every')::integer, known.realert_every)",
         "coalesce(nullif((each ->> 'realert_every')::integer, 0), known.realert_every)",
+        tests=(f"{CASES_ON_SERVER}::test_the_threshold_is_the_jobs",),
     ),
 )
