@@ -1,16 +1,6 @@
 -- What the functions below have in common. Each that a client calls takes one JSON object, so that a
 -- newer or older client can say more or less.
 
--- Stops a client that is newer than these functions: its request may say what they do not know.
-create or replace function public.cronguard_expect(request jsonb) returns void
-language plpgsql set search_path = ''
-as $$
-begin
-    if (request ->> 'schema')::integer > public.cronguard_schema_version() then
-        raise exception 'this client needs a newer schema' using errcode = 'CG001';
-    end if;
-end $$;
-
 -- Always UTC and always microseconds, as cronguard.core.clock.rfc3339 writes it.
 create or replace function public.cronguard_rfc3339(moment timestamptz) returns text
 language sql stable set search_path = ''
@@ -23,14 +13,15 @@ create or replace function public.cronguard_current(request jsonb) returns jsonb
 language sql immutable set search_path = ''
 as $$
     select case when not request ? 'rules' then request else request || jsonb_build_object(
-        'channels', coalesce((
-            select jsonb_agg(jsonb_build_object(
-                'channel', rule -> 'channel',
-                'threshold', rule -> 'threshold',
-                'realert_every', coalesce((rule ->> 'realert_every')::integer, 0)
-            ))
-            from jsonb_array_elements(request -> 'rules') as rule
-        ), '[]'),
+        'channels', case when jsonb_typeof(request -> 'rules') <> 'array' then request -> 'rules'
+            else coalesce((
+                select jsonb_agg(jsonb_build_object(
+                    'channel', rule -> 'channel',
+                    'threshold', rule -> 'threshold',
+                    'realert_every', coalesce(nullif(rule -> 'realert_every', 'null'), '0')
+                ))
+                from jsonb_array_elements(request -> 'rules') as rule
+            ), '[]') end,
         'stated', (
             select jsonb_object_agg(name, jsonb_build_object('value', value, 'origin', 'code'))
             from (
