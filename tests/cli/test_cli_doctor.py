@@ -44,10 +44,10 @@ def test_a_healthy_setup(here):
 
 
 def test_the_document(here):
-    """``cronguard.doctor/1``: ok, checks, settings; ok is what the exit code says."""
+    """``cronguard.doctor/2``: ok, checks, settings; ok is what the exit code says."""
     document = here.json("doctor")
-    assert list(document) == ["schema", "ok", "checks", "settings"]
-    assert (document["schema"], document["ok"]) == ("cronguard.doctor/1", True)
+    assert list(document) == ["schema", "ok", "checks", "settings", "expected"]
+    assert (document["schema"], document["ok"]) == ("cronguard.doctor/2", True)
     assert {tuple(check) for check in document["checks"]} == {("check", "status", "message")}
     assert {tuple(value) for value in document["settings"]} == {("key", "value", "source")}
     here.setenv("CRONGUARD_STORE", "nonsense://x")
@@ -283,3 +283,14 @@ def test_channels_with_wrong_settings(here):
     assert done.returncode == 2
     assert "did you mean 'slack'?" in done.stderr
     assert "console" in done.stdout
+
+
+def test_a_row_that_cannot_be(here):
+    """Is an error that names the job, and what is wrong with it."""
+    here.record("nightly", "success")
+    with sqlite3.connect(here.path) as db:
+        db.execute("UPDATE cronguard_jobs SET threshold = -1")
+    db.close()
+    (line,) = checks(here, "error", code=1)["rows"]
+    assert "cronguard_jobs has a row 'nightly'" in line
+    assert "threshold is below 1" in line

@@ -62,6 +62,20 @@ as $$
     ) end
 $$;
 
+-- Those of a job's channels that can be read: a row may have been written by hand.
+-- since version 2
+create or replace function public.cronguard_channels(channels jsonb) returns jsonb
+language sql immutable set search_path = ''
+as $$
+    select coalesce(jsonb_agg(each), '[]')
+    from jsonb_array_elements(
+        case when jsonb_typeof(channels) = 'array' then channels else '[]' end
+    ) as each
+    where jsonb_typeof(each -> 'channel') = 'string'
+        and coalesce(each ->> 'threshold', '1') ~ '^[0-9]{1,7}$'
+        and coalesce(each ->> 'realert_every', '0') ~ '^[0-9]{1,7}$'
+$$;
+
 -- The alert rule of each channel: what it overrides, and the job's own for the rest. In Python:
 -- cronguard.core.expectations.alert_rules.
 -- since version 2
@@ -75,7 +89,7 @@ as $$
         'realert_every', coalesce((each ->> 'realert_every')::integer, known.realert_every),
         'notify_recovery', known.notify_recovery
     )), '[]')
-    from jsonb_array_elements(channels) as each
+    from jsonb_array_elements(public.cronguard_channels(channels)) as each
 $$;
 
 -- The job's row, locked until the transaction ends; a job that is not known is registered.
@@ -109,6 +123,9 @@ declare
     _expected jsonb := public.cronguard_expected(known);
     _each record;
 begin
+    if jsonb_typeof(known.sources) is distinct from 'object' then
+        known.sources := '{}';
+    end if;
     for _each in
         select key as name, value -> 'value' as value, value -> 'origin' as origin
         from jsonb_each(stated)

@@ -32,7 +32,11 @@ begin
     loop
         select * into _job from public.cronguard_jobs where job = _name for update;
         continue when not found;
-        perform public.cronguard_sweep_job(_job, request || '{"channels": []}');
+        begin
+            perform public.cronguard_sweep_job(_job, request || '{"channels": []}');
+        exception when data_exception or integrity_constraint_violation then
+            null; -- a row that cannot be: the other jobs go on
+        end;
     end loop;
     select jsonb_agg(public.cronguard_run_shown(r) order by r.seq) into _crashed
     from public.cron_execution_logs r where run_id = any (_before) and status = 'crashed';

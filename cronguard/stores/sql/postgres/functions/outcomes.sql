@@ -47,9 +47,9 @@ create or replace function public.cronguard_job_state(job public.cronguard_jobs)
 language sql stable set search_path = ''
 as $$
     select jsonb_build_object(
-        'consecutive_failure_count', job.consecutive_failure_count,
+        'consecutive_failure_count', coalesce(job.consecutive_failure_count, 0),
         'incident_id', job.incident_id,
-        'announced', job.announced,
+        'announced', coalesce(job.announced, '{}'),
         'last_success_at', public.cronguard_rfc3339(job.last_success_at),
         'last_counted_run', job.last_counted_run,
         'snoozed_until', public.cronguard_rfc3339(job.snoozed_until),
@@ -77,11 +77,14 @@ declare
     _run constant jsonb := run || jsonb_build_object('runbook', before.runbook);
     _after public.cronguard_jobs := before;
     _count integer;
-    _over integer;
+    _over bigint;
     _notified boolean;
     _rule jsonb;
     _facts jsonb;
 begin
+    -- What only a row that was written by hand lacks.
+    before.announced := coalesce(before.announced, '{}');
+    before.consecutive_failure_count := coalesce(before.consecutive_failure_count, 0);
     if _status = 'cancelled' then
         _count := before.consecutive_failure_count;
     elsif _status = 'success' then
@@ -136,14 +139,14 @@ begin
                 and (_rule ->> 'channel') = any (before.announced)
             then
                 perform public.cronguard_enqueue(
-                    format('%s/%s/recovered/%s', before.job, before.incident_id,
-                        _rule ->> 'channel'),
+                    format('%s/%s/recovered/%s', before.job,
+                        coalesce(before.incident_id, _run_id), _rule ->> 'channel'),
                     'recovered', _rule ->> 'channel', _run, _facts
                 );
             end if;
             continue;
         end if;
-        _over := _count - (_rule ->> 'threshold')::integer;
+        _over := _count::bigint - (_rule ->> 'threshold')::integer;
         if _over >= 0 and not _notified then
             perform public.cronguard_enqueue(
                 format('%s/%s/failing/%s', before.job, _after.incident_id, _rule ->> 'channel'),

@@ -84,7 +84,7 @@ begin
         'held_by', case when _status = 'skipped' then _holder end,
         'alerts_due', public.cronguard_has_due(_job.job),
         'state', public.cronguard_job_state(_job),
-        'channels', coalesce(_job.channels, '[]')
+        'channels', public.cronguard_channels(_job.channels)
     );
 end $$;
 
