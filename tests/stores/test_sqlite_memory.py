@@ -268,8 +268,8 @@ def test_a_fork_waits_for_a_transaction_in_memory(forking):
         inside, forked = threading.Event(), []
 
         def work(db):
-            db.execute("INSERT INTO cronguard_jobs (job, registered_at, judged_until)"
-                       " VALUES ('slow', '', '')")
+            db.execute("INSERT INTO cronguard_jobs (job, timezone, grace,"
+                       " registered_at, judged_until) VALUES ('slow', 'UTC', 300, '', '')")
             inside.set()
             time.sleep(0.5)
             forked.append(False)

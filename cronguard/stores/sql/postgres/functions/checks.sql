@@ -155,7 +155,7 @@ declare
     _name text;
     _moment timestamptz;
 begin
-    with given (name, rule, value, kind, type) as (
+    with given (name, rule, value, kind, type) as materialized (
         select rule.key, rule.value, nullif(each.value -> rule.key, 'null'),
             _kinds -> (rule.value ->> 0), jsonb_typeof(each.value -> rule.key)
         from jsonb_array_elements(
