@@ -36,6 +36,23 @@ def spool_sentence(store: Store) -> str | None:
     return f"{runs} in {spooled.spool_path} to be recorded: the next run, check or deliver does it"
 
 
+def aside_sentence(store: Store) -> str | None:
+    """Where outcomes are kept that the store refused, and whose; None for none."""
+    spooled, _ = _spooled(store)
+    jobs: list[str] = []
+    if spooled is not None:
+        with suppress(StoreError):
+            jobs = spooled.aside()
+    if spooled is None or not jobs:
+        return None
+    return (
+        f"{plural(len(jobs), 'run')} of {', '.join(sorted(set(jobs)))} set aside in"
+        f" {spooled.spool_path}, since the store refused them: see that cronguard"
+        " is of one version on every host, and report it; the table spool there has them, with a"
+        " seq below 0"
+    )
+
+
 def replay(store: Store, *, quiet: bool = False) -> None:
     """Tell the store what this host has kept for it. Raises StoreError if it does not answer."""
     spooled, waiting = _spooled(store)

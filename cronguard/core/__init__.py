@@ -7,6 +7,7 @@ plugin's author reads is here; everything else of cronguard is built on it.
 __all__ = [
     "alert_rule",
     "clock",
+    "damage",
     "errors",
     "expectations",
     "install",

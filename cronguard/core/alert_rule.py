@@ -122,7 +122,7 @@ def decide(
             last = state.last_success_at or outcome.finished_at
             after = state._replace(last_success_at=max(last, outcome.finished_at))
         else:
-            due += _recovered_alerts(state, job, not_notified)
+            due += _recovered_alerts(state, job, run_id, not_notified)
             after = JobState(
                 last_success_at=outcome.finished_at,
                 last_counted_run=run_id,
@@ -150,14 +150,16 @@ def decide(
     return Decision(after, count, () if snoozed else tuple(due))
 
 
-def _recovered_alerts(before: JobState, job: str, rules: Sequence[AlertRule]) -> list[DueAlert]:
+def _recovered_alerts(
+    before: JobState, job: str, run_id: str, rules: Sequence[AlertRule]
+) -> list[DueAlert]:
     """Return the alerts due to the channels that were notified of the incident now ended."""
     return [
         DueAlert(
             "recovered",
             rule.channel,
             rule.threshold,
-            f"{job}/{before.incident_id}/recovered/{rule.channel}",
+            f"{job}/{before.incident_id or run_id}/recovered/{rule.channel}",
         )
         for rule in rules
         if rule.notify_recovery and rule.channel in before.announced

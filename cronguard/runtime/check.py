@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from cronguard.core import schedule
 from cronguard.core.alert_rule import alert_rules, is_snoozed
 from cronguard.core.clock import readable
+from cronguard.core.damage import watch_problem
 from cronguard.core.errors import ConfigError
 from cronguard.core.interfaces import Store
 from cronguard.core.model import AlertRule, ChannelRule, JobStatus, RunRecord, Watch
@@ -84,11 +85,15 @@ def check(
     for watch in watches:
         rules = alert_rules(watch.channels or channels_for(watch.job), watch.expected)
         status = statuses.get(watch.job)
+        if wrong := watch_problem(watch):
+            found.append(Problem("missed", watch.job, f"cannot be judged, since its {wrong}"))
+            continue
         found += _overruns(store, watch, rules, now)
         try:
             found += _missed(store, watch, rules, status, now)
-        except ConfigError as error:
-            found.append(Problem("missed", watch.job, str(error)))
+        except (ConfigError, ValueError, OverflowError) as error:
+            said = str(error) if isinstance(error, ConfigError) else "its times cannot be judged"
+            found.append(Problem("missed", watch.job, said))
         found += _failing(watch, rules)
     attempts = dispatcher.deliver_all(force=False, report=report)
     found += _undelivered(store, attempts, now)

@@ -304,3 +304,14 @@ def test_channels_with_wrong_settings(here):
     assert done.returncode == 2
     assert "did you mean 'slack'?" in done.stderr
     assert "console" in done.stdout
+
+
+def test_a_row_that_cannot_be(here):
+    """Is an error that names the job, and what is wrong with it."""
+    here.record("nightly", "success")
+    with sqlite3.connect(here.path) as db:
+        db.execute("UPDATE cronguard_jobs SET threshold = -1")
+    db.close()
+    (line,) = checks(here, "error", code=1)["rows"]
+    assert "cronguard_jobs has a row 'nightly'" in line
+    assert "threshold is below 1" in line

@@ -255,14 +255,14 @@ def test_what_cannot_be_a_request_changes_nothing(store):
             store._ask("cronguard_secret_get", name=name)
         assert caught.value.code == "secret_name"
     for length in (-1, None, 10**6, "x", 10**12):
-        with pytest.raises(StoreError, match="refuses a value") as caught:
+        with pytest.raises(StoreError, match="refuses a request") as caught:
             store._ask("cronguard_secret_pad", name=NAME, length=length)
-        assert caught.value.code[:2] == "22"
+        assert caught.value.code == "invalid_request"
     for masked in ("00", "00000000", "zz", None):
         begun = store._ask("cronguard_secret_pad", name=NAME, length=3)
-        with pytest.raises(StoreError, match="refuses a value") as caught:
+        with pytest.raises(StoreError, match="refuses a request") as caught:
             store._ask("cronguard_secret_set", name=NAME, ticket=begun["ticket"], masked=masked)
-        assert caught.value.code[:2] == "22"
+        assert caught.value.code == "invalid_request"
     assert store.get_secret(NAME) == SECRET
 
 

@@ -593,17 +593,20 @@ def test_a_job_is_forgotten_here_too(host, remote):
     assert started.consecutive_failure_count == 0
 
 
-def test_what_the_store_will_never_take_does_not_block(host, remote):
-    """A row that a healthy server refuses is left out, and said."""
+@pytest.mark.parametrize("code", ["22021", "invalid_request"])
+def test_what_the_store_will_never_take_does_not_block(host, remote, code):
+    """A row that a healthy server refuses is set aside, and said: it is kept in the spool."""
     remote.down()
     host.play("failure")
-    remote.trouble = StoreError("did not do what it was asked (22021)", code="22021")
+    remote.trouble = StoreError("did not do what it was asked", code=code)
     host.begin("other")
     remote.up()
     host.play("failure", job="other")
     assert history(remote) == []
     assert history(remote, "other") == [("failure", 1)]
-    assert any("refused and is left out" in each for each in host.said)
+    assert any("nightly was refused and is set aside in" in each for each in host.said)
+    assert host.store.aside() == ["nightly"]
+    assert host.store.waiting() == 0
 
 
 def test_a_store_that_does_not_answer_is_asked_once(host, remote):

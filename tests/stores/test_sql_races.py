@@ -98,7 +98,7 @@ def test_two_hosts_finding_the_same_dead_run(hosts):
     def work(trial, number, store):
         job = f"job{trial}"
         if number == 0:
-            gone = run_of(job, "gone", lease=0.0, channels=(ChannelRule("told", 1),))
+            gone = run_of(job, "gone", lease=1e-6, channels=(ChannelRule("told", 1),))
             store.start_run(gone, is_dead=lambda _: False)
         barrier.wait(60)
         run = run_of(job, f"host{number}", overlap="allow", channels=(ChannelRule("told", 1),))

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from cronguard.cli.backlog import spool_sentence
+from cronguard.cli.backlog import aside_sentence, spool_sentence
 from cronguard.cli.doctor.installed import explain_damage, explain_other, is_ours, others
 from cronguard.cli.opening import (
     describe_store,
@@ -153,6 +153,7 @@ def _store(loaded: Loaded, expected: list[Expected]) -> Iterator[Check]:
                 "store", "ok", f"{place} can be read and written: {plural(len(jobs), 'job')}"
             )
             expected += _expected(store)
+            yield from _damaged(store)
             yield from _alerts(store, settings)
             if path is not None:
                 yield _privacy(path)
@@ -160,9 +161,21 @@ def _store(loaded: Loaded, expected: list[Expected]) -> Iterator[Check]:
         yield Check("store", "error", str(error))
     if kept := spool_sentence(dependent):
         yield Check("spool", "warning", kept)
+    if refused := aside_sentence(dependent):
+        yield Check("spool", "error", refused)
     dependent.close()
     if settings.store is None and (name := ephemeral_place(os.environ)) is not None:
         yield Check("store", "warning", ephemeral_sentence(name))
+
+
+def _damaged(store: Store) -> Iterator[Check]:
+    for table, row, problem in store.damaged() if hasattr(store, "damaged") else ():
+        yield Check(
+            "rows",
+            "error",
+            f"{table} has a row {row} that is not as cronguard writes it: {problem}; the other jobs"
+            " go on without it: correct it, or delete it (cronguard forget, for a job)",
+        )
 
 
 _STATED_BY = {"code": "code", "command": "cronguard run", "settings": "settings"}

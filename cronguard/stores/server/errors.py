@@ -18,6 +18,9 @@ _KEY_REFUSED = (
     ),
 )
 
+INVALID_REQUEST = "invalid_request"
+"""`StoreError.code` of a request that the functions refuse: they will never take it as it is."""
+
 _LASTING = {
     "CG001": (
         "schema_older",
@@ -61,6 +64,14 @@ _LASTING = {
     "CG011": (
         "schema_older",
         "{where} has an older schema than the one to upgrade: run cronguard init {kind}",
+    ),
+    "CG020": (
+        INVALID_REQUEST,
+        (
+            "{where} refuses a request that is not as its functions ask for, and changed nothing:"
+            " see that cronguard is of one version on every host, run cronguard init {kind}, and"
+            " report it if that does not help"
+        ),
     ),
     "CG021": (
         UNDECRYPTABLE,

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, cast
 
 from cronguard.core.alert_rule import later_step_keys, missed_alerts, overrun_alerts
-from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
+from cronguard.core.clock import rfc3339, rfc3339_or_none
+from cronguard.core.damage import Damaged, damaged_rows, readable
 from cronguard.core.errors import StoreConfigError, StoreError
 from cronguard.core.model import (
     AlertRecord,
@@ -32,6 +34,7 @@ from cronguard.core.model import (
 )
 from cronguard.stores.server.schema import SCHEMA_VERSION
 from cronguard.stores.server.values import (
+    alert_of,
     channels_of,
     due_json,
     outcome_json,
@@ -121,13 +124,28 @@ class FunctionStore:
     def sweep(self, owner: Owner, *, is_dead: Callable[[Owner], bool]) -> list[RunRecord]:
         request = {"schema": SCHEMA_VERSION, "space": owner.space}
         answer = self._judging("cronguard_sweep", request, is_dead)
-        return [record_of(row) for row in answer["crashed"]]
+        return readable(answer["crashed"], record_of)
 
     def declare(self, job: str, stated: Sequence[Statement]) -> None:
         self._ask("cronguard_declare", job=job, stated=statements_json(stated))
 
     def watches(self) -> list[Watch]:
-        return [watch_of(row) for row in self._ask("cronguard_watches")]
+        return readable(self._ask("cronguard_watches"), watch_of)
+
+    def damaged(self) -> list[Damaged]:
+        """Return rows that cannot be what cronguard wrote; the other methods leave them out."""
+        jobs, alerts = self._ask("cronguard_watches"), self._ask("cronguard_alerts_list")
+        return damaged_rows(
+            [
+                *(("cronguard_jobs", row["job"], partial(watch_of, row)) for row in jobs),
+                *(
+                    ("cron_execution_logs", run["run_id"], partial(record_of, run))
+                    for row in jobs
+                    for run in row["running"]
+                ),
+                *(("cronguard_alerts", row["alert_id"], partial(alert_of, row)) for row in alerts),
+            ]
+        )
 
     def starts(self, job: str, *, after: datetime, limit: int = 10_000) -> list[datetime]:
         found = self._ask("cronguard_starts", job=job, after=rfc3339(after), limit=limit)
@@ -204,16 +222,15 @@ class FunctionStore:
         self, *, state: DeliveryState | None = None, job: str | None = None, limit: int = 100
     ) -> list[AlertRecord]:
         found = self._ask("cronguard_alerts_list", state=state, job=job, limit=limit)
-        times = ("created_at", "next_attempt_at", "settled_at")
-        return [AlertRecord(**{**row, **{key: moment(row[key]) for key in times}}) for row in found]
+        return readable(found, alert_of)
 
     # --- to be shown, and housekeeping ----------------------------------------------------------
 
     def jobs(self) -> list[JobStatus]:
-        return [status_of(row) for row in self._ask("cronguard_status")]
+        return readable(self._ask("cronguard_status"), status_of)
 
     def history(self, job: str, *, limit: int = 20) -> list[RunRecord]:
-        return [record_of(row) for row in self._ask("cronguard_history", job=job, limit=limit)]
+        return readable(self._ask("cronguard_history", job=job, limit=limit), record_of)
 
     def snooze(self, job: str, until: datetime | None) -> bool:
         return bool(self._ask("cronguard_snooze", job=job, until=rfc3339_or_none(until)))

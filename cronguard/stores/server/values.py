@@ -8,7 +8,9 @@ from typing import Any
 
 from cronguard.core.alert_rule import DueAlert
 from cronguard.core.clock import moment, rfc3339
+from cronguard.core.damage import UNREADABLE, known_status, readable
 from cronguard.core.model import (
+    AlertRecord,
     ChannelRule,
     Expectations,
     Failure,
@@ -70,8 +72,13 @@ def due_json(due: DueAlert) -> dict[str, Any]:
 
 def state_of(row: dict[str, Any] | None) -> JobState | None:
     """A job's state; None from functions that do not tell it."""
-    if row is None:
-        return None
+    try:
+        return None if row is None else _state(row)
+    except UNREADABLE:
+        return None  # of a row that was written by hand: what nobody needs while the store is there
+
+
+def _state(row: dict[str, Any]) -> JobState:
     return JobState(
         row["consecutive_failure_count"],
         row["incident_id"],
@@ -96,10 +103,17 @@ def watch_of(row: dict[str, Any]) -> Watch:
         consecutive_failure_count=row["consecutive_failure_count"],
         last_success_at=moment(row["last_success_at"]),
         snoozed_until=moment(row["snoozed_until"]),
-        judged_until=moment(row["judged_until"]),
+        judged_until=datetime.fromisoformat(row["judged_until"]),
         seen_until=moment(row["seen_until"]),
-        running=tuple(record_of(each) for each in row["running"]),
+        running=tuple(readable(row["running"], record_of)),
     )
+
+
+def alert_of(row: dict[str, Any]) -> AlertRecord:
+    """A row of the outbox."""
+    times = {key: moment(row[key]) for key in ("next_attempt_at", "settled_at")}
+    created_at = datetime.fromisoformat(row["created_at"])
+    return AlertRecord(**{**row, **times, "created_at": created_at})
 
 
 def outcome_json(outcome: Outcome) -> dict[str, Any]:
@@ -135,7 +149,7 @@ def record_of(row: dict[str, Any]) -> RunRecord:
     return RunRecord(
         run_id=row["run_id"],
         job=row["job"],
-        status=row["status"],
+        status=known_status(row["status"]),
         started_at=datetime.fromisoformat(row["started_at"]),
         finished_at=moment(row["finished_at"]),
         duration=row["duration"],
@@ -152,7 +166,7 @@ def status_of(row: dict[str, Any]) -> JobStatus:
     return JobStatus(
         job=row["job"],
         consecutive_failure_count=row["consecutive_failure_count"],
-        last_run=record_of(last) if last else None,
+        last_run=next(iter(readable([last] if last else [], record_of)), None),
         last_success_at=moment(row["last_success_at"]),
         running=row["running"],
         snoozed_until=moment(row["snoozed_until"]),

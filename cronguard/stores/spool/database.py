@@ -29,7 +29,7 @@ from cronguard.core.model import (
     Settlement,
 )
 from cronguard.stores.spool import decisions
-from cronguard.stores.spool.values import outcome_of, readable, run_of, run_text
+from cronguard.stores.spool.values import outcome_of, outcome_text, readable, run_of, run_text
 from cronguard.stores.sqlite import outbox
 from cronguard.stores.sqlite.file import SQLiteFile
 from cronguard.stores.sqlite.runs import has_expired
@@ -180,6 +180,26 @@ class Spool:
             self._file.write(lambda db: _set_aside(db, damaged))
             return entries or self.entries(after=after, limit=limit)
         return entries
+
+    def set_aside(self, run: Run, outcome: Outcome) -> None:
+        """The store refuses this run for good: it waits no more, and is kept for a look."""
+
+        def work(db: sqlite3.Connection) -> None:
+            first = "SELECT coalesce(max(abs(seq)), 0) + 1 FROM spool"
+            db.execute(
+                "INSERT INTO spool (run_id, seq, job, run, outcome, started)"  # noqa: S608  # constants
+                f" VALUES (?, ({first}), ?, ?, ?, 0) ON CONFLICT (run_id) DO UPDATE"
+                " SET outcome = excluded.outcome, seq = coalesce(spool.seq, excluded.seq)",
+                (run.run_id, run.job, run_text(run), outcome_text(outcome)),
+            )
+            _set_aside(db, [(run.run_id,)])
+
+        self._file.write(work)
+
+    def aside(self) -> list[str]:
+        """The jobs whose outcomes were set aside, one for each of these."""
+        query = "SELECT job FROM spool WHERE seq < 0 ORDER BY job"
+        return [job for (job,) in self._file.read(lambda db: db.execute(query).fetchall())]
 
     def drop(self, run_id: str) -> None:
         """The store has it now."""

@@ -65,7 +65,7 @@ def end(
     outbox.enqueue(db, now, _due_alerts(run, outcome, state, decision, is_known=before is not None))
     db.execute(
         """INSERT INTO spool (run_id, seq, job, run, outcome, started, told)
-           VALUES (?, (SELECT coalesce(max(seq), 0) + 1 FROM spool), ?, ?, ?, ?, ?)
+           VALUES (?, (SELECT coalesce(max(abs(seq)), 0) + 1 FROM spool), ?, ?, ?, ?, ?)
            ON CONFLICT (run_id) DO UPDATE SET seq = excluded.seq, run = excluded.run,
                outcome = excluded.outcome, told = excluded.told""",
         (

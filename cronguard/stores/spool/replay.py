@@ -9,14 +9,15 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 
 from cronguard.core.alert_rule import crash
-from cronguard.core.errors import StoreConfigError, StoreError
+from cronguard.core.errors import StoreError
 from cronguard.core.interfaces import Store
 from cronguard.core.model import Finished, Outcome, Run
 from cronguard.stores.spool.last_known import LastKnown
 from cronguard.stores.spool.on_demand import SpoolOnDemand
 
-_REFUSED = re.compile(r"2[23]\w{3}|PGRST1\d\d|54\w{3}")
-"""Codes of a server that is well and will never take this row: data exceptions, limits."""
+_REFUSED = re.compile(r"2[23]\w{3}|PGRST1\d\d|54\w{3}|invalid_request")
+"""Codes of a server that is well and will never take this row: data exceptions, limits, a request
+that its functions refuse."""
 
 
 class Replay:
@@ -106,18 +107,31 @@ class Replay:
     def tell(
         self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str]
     ) -> Finished | None:
-        """Tell of one outcome; None if the store refuses it for good, or was told before."""
+        """Tell of one outcome; None if the store refuses it for good, or was told before.
+
+        One that is refused is set aside in the spool, so that the others get their turn.
+        """
         if run.run_id in self._recorded:
             return None
         finished = None
         try:
             finished = self.finish(run, outcome, started=started, notified=notified)
         except StoreError as error:
-            if isinstance(error, StoreConfigError) or not _REFUSED.fullmatch(error.code):
+            if not _REFUSED.fullmatch(error.code):
                 raise
-            self._warn(f"a run of {run.job} was refused and is left out: {error}")
+            self._set_aside(run, outcome, error)
+            return None
         self.drop(run.run_id)
         return finished
+
+    def _set_aside(self, run: Run, outcome: Outcome, error: StoreError) -> None:
+        spool = self._spool.made
+        self._warn(f"a run of {run.job} was refused and is set aside in {spool.path}: {error}")
+        try:
+            spool.set_aside(run, outcome)
+        except StoreError as trouble:
+            self._recorded.add(run.run_id)
+            self._warn(f"the local spool cannot be written: {trouble}")
 
     def finish(
         self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str]

@@ -206,6 +206,11 @@ class SpooledStore:
         """How many outcomes are kept here that the store has yet to be told."""
         return self._replay.waiting()
 
+    def aside(self) -> list[str]:
+        """The jobs whose outcomes the store refused, or that could not be read: once for each."""
+        spool = self._spool.found
+        return spool.aside() if spool else []
+
     def has_alerts(self) -> bool:
         """Whether alerts that were decided here wait to be sent."""
         spool = self._spool.found

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from cronguard.core.alert_rule import is_snoozed, later_step_keys, missed_alerts, overrun_alerts
 from cronguard.core.clock import moment, new_id, rfc3339, rfc3339_or_none
+from cronguard.core.damage import UNREADABLE, Damaged, damaged_rows, readable
 from cronguard.core.model import (
     AlertRule,
     Expectations,
@@ -24,7 +27,7 @@ from cronguard.core.model import (
     Watch,
 )
 from cronguard.core.payload import build_missed, build_overrun
-from cronguard.stores.sqlite import restating
+from cronguard.stores.sqlite import restating, views
 from cronguard.stores.sqlite import runs as rows
 from cronguard.stores.sqlite.outbox import enqueue, is_due
 from cronguard.stores.sqlite.views import records
@@ -52,9 +55,10 @@ def sweep(
     """`cronguard.core.interfaces.Store.sweep`, inside a transaction; ``dead`` are known to be."""
     running = list(records(db, "status = 'running'", (), limit=-1))
     for job in sorted({record.job for record in running}):
-        known = rows.find_job(db, job)
-        if known is not None:
-            rows.sweep_job(db, Run("", job, now, owner), known, now, dead)
+        with suppress(*UNREADABLE):  # a row that cannot be: the other jobs go on
+            known = rows.find_job(db, job)
+            if known is not None:
+                rows.sweep_job(db, Run("", job, now, owner), known, now, dead)
     crashed = (
         next(records(db, "id = ? AND status = 'crashed'", (record.run_id,), limit=1), None)
         for record in reversed(running)
@@ -73,8 +77,20 @@ def watches(db: sqlite3.Connection) -> list[Watch]:
     running: dict[str, list[RunRecord]] = {}
     for record in records(db, "status = 'running'", (), limit=-1):
         running.setdefault(record.job, []).insert(0, record)
-    found = (_read(row) for row in db.execute(f"{_WATCH} ORDER BY job").fetchall())
+    found = readable(db.execute(f"{_WATCH} ORDER BY job").fetchall(), _read)
     return [watch._replace(running=tuple(running.get(watch.job, ()))) for watch in found]
+
+
+def damaged(db: sqlite3.Connection) -> list[Damaged]:
+    """Return rows that cannot be what cronguard wrote; the other functions leave them out."""
+    jobs = db.execute(f"{_WATCH} ORDER BY job").fetchall()
+    runs = views.rows(db, "status = 'running'", (), limit=-1)
+    return damaged_rows(
+        [
+            *(("cronguard_jobs", row[0], partial(_read, row)) for row in jobs),
+            *(("cron_execution_logs", row[0], partial(views.record_of, row)) for row in runs),
+        ]
+    )
 
 
 def _read(row: Sequence[Any]) -> Watch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cronguard.core.clock import moment, rfc3339
 from cronguard.core.model import (
@@ -124,21 +124,24 @@ def alerts(
            ORDER BY rowid DESC LIMIT ?""",
         (state, state, job, job, limit),
     )
-    return [
-        AlertRecord(
-            alert_id=row[0],
-            job=row[1],
-            channel=row[2],
-            kind=row[3],
-            state=row[4],
-            attempts=row[5],
-            created_at=datetime.fromisoformat(row[6]),
-            next_attempt_at=moment(row[7]) if row[4] == "pending" else None,
-            settled_at=moment(row[8]),
-            error_code=row[9],
-        )
-        for row in found
-    ]
+    from cronguard.core.damage import readable  # not on a run's path
+
+    return readable(found, _record_of)
+
+
+def _record_of(row: tuple[Any, ...]) -> AlertRecord:
+    return AlertRecord(
+        alert_id=row[0],
+        job=row[1],
+        channel=row[2],
+        kind=row[3],
+        state=row[4],
+        attempts=row[5],
+        created_at=datetime.fromisoformat(row[6]),
+        next_attempt_at=moment(row[7]) if row[4] == "pending" else None,
+        settled_at=moment(row[8]),
+        error_code=row[9],
+    )
 
 
 def prune(db: sqlite3.Connection, before: str) -> None:

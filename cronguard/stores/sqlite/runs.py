@@ -99,7 +99,7 @@ def start_unopposed(db: sqlite3.Connection, run: Run, now: datetime) -> Started 
     if not _insert_running(db, run, now):
         return None
     due = bool(pending) and is_due(db, run.job, now)
-    return Started("running", count, None, due, None, expected_of(known), channels_of(channels))
+    return Started("running", count, None, due, None, expected_of(known), _kept_channels(channels))
 
 
 def owners(db: sqlite3.Connection, run: Run) -> set[Owner]:
@@ -146,7 +146,9 @@ class JobRow(NamedTuple):
 def find_job(db: sqlite3.Connection, job: str, run_id: str | None = None) -> JobRow | None:
     """Return a job as it is now; None for an unknown one."""
     row = db.execute(_STATE, (run_id, job)).fetchone()
-    return None if row is None else JobRow(_state_of(row), channels_of(row[-3]), row[-2], row[-1])
+    return (
+        None if row is None else JobRow(_state_of(row), _kept_channels(row[-3]), row[-2], row[-1])
+    )
 
 
 def finish(
@@ -258,6 +260,14 @@ def channels_of(text: str | None) -> tuple[ChannelRule, ...]:
             )
         )
     return tuple(found)
+
+
+def _kept_channels(text: str | None) -> tuple[ChannelRule, ...]:
+    """Return the same; none for a text that nobody can read, so that the job goes on."""
+    try:
+        return channels_of(text)
+    except ValueError:
+        return ()
 
 
 def register(db: sqlite3.Connection, job: str, now: datetime, run: Run | None = None) -> None:

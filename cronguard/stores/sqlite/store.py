@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cronguard.core.clock import rfc3339, rfc3339_or_none
 from cronguard.core.errors import ConfigError
@@ -39,6 +40,9 @@ from cronguard.core.model import (
 from cronguard.stores.sqlite import outbox
 from cronguard.stores.sqlite import runs as rows
 from cronguard.stores.sqlite.file import SQLiteFile
+
+if TYPE_CHECKING:
+    from cronguard.core.damage import Damaged
 
 _utc_now: Callable[[], datetime] = partial(datetime.now, UTC)
 
@@ -147,6 +151,12 @@ class SQLiteStore:
         from cronguard.stores.sqlite.expectations import watches  # not on a run's path
 
         return self._file.read(watches)
+
+    def damaged(self) -> list[Damaged]:
+        """Return rows that cannot be what cronguard wrote; the other methods leave them out."""
+        from cronguard.stores.sqlite.expectations import damaged  # not on a run's path
+
+        return self._file.read(damaged)
 
     def starts(self, job: str, *, after: datetime, limit: int = 10_000) -> list[datetime]:
         from cronguard.stores.sqlite.expectations import starts  # not on a run's path

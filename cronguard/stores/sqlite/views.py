@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from cronguard.core.clock import moment
+from cronguard.core.damage import known_status, readable
 from cronguard.core.model import Failure, JobStatus, RunRecord, Schedule
 
 _RECORD = """id, job, status, started_at, finished_at, duration_ms, consecutive_failure_count,
@@ -27,8 +28,9 @@ def jobs(db: sqlite3.Connection) -> list[JobStatus]:
                    WHERE a.job = j.job AND a.state = 'dead')
            FROM cronguard_jobs j ORDER BY job"""
     ).fetchall()
-    return [
-        JobStatus(
+
+    def status_of(row: Sequence[Any]) -> JobStatus:
+        return JobStatus(
             job=row[0],
             consecutive_failure_count=row[1],
             last_run=next(records(db, "job = ? AND status <> 'skipped'", (row[0],), limit=1), None),
@@ -39,30 +41,42 @@ def jobs(db: sqlite3.Connection) -> list[JobStatus]:
             alerts_pending=row[8],
             alerts_dead=row[9],
         )
-        for row in found
-    ]
+
+    return readable(found, status_of)
 
 
 def records(
     db: sqlite3.Connection, where: str, values: tuple[Any, ...], *, limit: int
 ) -> Iterator[RunRecord]:
-    """Rows that match, newest first."""
-    for row in db.execute(
+    """Rows that match and can be read, newest first."""
+    for row in rows(db, where, values, limit=limit):
+        yield from readable([row], record_of)
+
+
+def rows(
+    db: sqlite3.Connection, where: str, values: tuple[Any, ...], *, limit: int
+) -> Iterator[tuple[Any, ...]]:
+    """Rows that match, newest first, for `record_of`."""
+    yield from db.execute(
         f"SELECT {_RECORD} FROM cron_execution_logs WHERE {where} ORDER BY rowid DESC LIMIT ?",  # noqa: S608  # constants of this package
         (*values, limit),
-    ):
-        yield RunRecord(
-            run_id=row[0],
-            job=row[1],
-            status=row[2],
-            started_at=datetime.fromisoformat(row[3]),
-            finished_at=moment(row[4]),
-            duration=None if row[5] is None else row[5] / 1000,
-            consecutive_failure_count=row[6],
-            failure=Failure(*row[7:11]) if row[7] else None,
-            host=row[11],
-            pid=row[12],
-        )
+    )
+
+
+def record_of(row: Sequence[Any]) -> RunRecord:
+    """A row of the log."""
+    return RunRecord(
+        run_id=row[0],
+        job=row[1],
+        status=known_status(row[2]),
+        started_at=datetime.fromisoformat(row[3]),
+        finished_at=moment(row[4]),
+        duration=None if row[5] is None else row[5] / 1000,
+        consecutive_failure_count=row[6],
+        failure=Failure(*row[7:11]) if row[7] else None,
+        host=row[11],
+        pid=row[12],
+    )
 
 
 def prune_plan(db: sqlite3.Connection) -> tuple[int, frozenset[int]]:

@@ -1,16 +1,6 @@
 -- What the functions below have in common. Each that a client calls takes one JSON object, so that a
 -- newer or older client can say more or less.
 
--- Stops a client that is newer than these functions: its request may say what they do not know.
-create or replace function public.cronguard_expect(request jsonb) returns void
-language plpgsql set search_path = ''
-as $$
-begin
-    if (request ->> 'schema')::integer > public.cronguard_schema_version() then
-        raise exception 'this client needs a newer schema' using errcode = 'CG001';
-    end if;
-end $$;
-
 -- Always UTC and always microseconds, as cronguard.core.clock.rfc3339 writes it.
 create or replace function public.cronguard_rfc3339(moment timestamptz) returns text
 language sql stable set search_path = ''
@@ -23,14 +13,15 @@ create or replace function public.cronguard_current(request jsonb) returns jsonb
 language sql immutable set search_path = ''
 as $$
     select case when not request ? 'rules' then request else request || jsonb_build_object(
-        'channels', coalesce((
-            select jsonb_agg(jsonb_build_object(
-                'channel', rule -> 'channel',
-                'threshold', rule -> 'threshold',
-                'realert_every', coalesce((rule ->> 'realert_every')::integer, 0)
-            ))
-            from jsonb_array_elements(request -> 'rules') as rule
-        ), '[]'),
+        'channels', case when jsonb_typeof(request -> 'rules') <> 'array' then request -> 'rules'
+            else coalesce((
+                select jsonb_agg(jsonb_build_object(
+                    'channel', rule -> 'channel',
+                    'threshold', rule -> 'threshold',
+                    'realert_every', coalesce(nullif(rule -> 'realert_every', 'null'), '0')
+                ))
+                from jsonb_array_elements(request -> 'rules') as rule
+            ), '[]') end,
         'stated', (
             select jsonb_object_agg(name, jsonb_build_object('value', value, 'origin', 'code'))
             from (
@@ -72,6 +63,20 @@ as $$
     ) end
 $$;
 
+-- Those of a job's channels that can be read: a row may have been written by hand.
+-- since version 2
+create or replace function public.cronguard_channels(channels jsonb) returns jsonb
+language sql immutable set search_path = ''
+as $$
+    select coalesce(jsonb_agg(each), '[]')
+    from jsonb_array_elements(
+        case when jsonb_typeof(channels) = 'array' then channels else '[]' end
+    ) as each
+    where jsonb_typeof(each -> 'channel') = 'string'
+        and coalesce(each ->> 'threshold', '1') ~ '^[0-9]{1,7}$'
+        and coalesce(each ->> 'realert_every', '0') ~ '^[0-9]{1,7}$'
+$$;
+
 -- The alert rule of each channel: what it overrides, and the job's own for the rest. In Python:
 -- cronguard.core.expectations.alert_rules.
 -- since version 2
@@ -85,7 +90,7 @@ as $$
         'realert_every', coalesce((each ->> 'realert_every')::integer, known.realert_every),
         'notify_recovery', known.notify_recovery
     )), '[]')
-    from jsonb_array_elements(channels) as each
+    from jsonb_array_elements(public.cronguard_channels(channels)) as each
 $$;
 
 -- The job's row, locked until the transaction ends; a job that is not known is registered.
@@ -119,6 +124,9 @@ declare
     _expected jsonb := public.cronguard_expected(known);
     _each record;
 begin
+    if jsonb_typeof(known.sources) is distinct from 'object' then
+        known.sources := '{}';
+    end if;
     for _each in
         select key as name, value -> 'value' as value, value -> 'origin' as origin
         from jsonb_each(stated)

@@ -13,11 +13,11 @@ declare
     _before uuid[];
     _crashed jsonb;
 begin
-    perform public.cronguard_expect(request);
+    request := public.cronguard_checked_request(request, '{"space": ["word", null], "dead": ["ids", null]}');
     select array_agg(r.run_id) into _before
     from public.cronguard_jobs j join public.cron_execution_logs r on r.job = j.job
     where r.status = 'running';
-    if not request ? 'dead' then
+    if request ->> 'dead' is null then
         select jsonb_agg(public.cronguard_suspect(r)) into _suspects
         from public.cron_execution_logs r
         where run_id = any (_before) and status = 'running'
@@ -32,7 +32,11 @@ begin
     loop
         select * into _job from public.cronguard_jobs where job = _name for update;
         continue when not found;
-        perform public.cronguard_sweep_job(_job, request || '{"channels": []}');
+        begin
+            perform public.cronguard_sweep_job(_job, request || '{"channels": []}');
+        exception when data_exception or integrity_constraint_violation then
+            null; -- a row that cannot be: the other jobs go on
+        end;
     end loop;
     select jsonb_agg(public.cronguard_run_shown(r) order by r.seq) into _crashed
     from public.cron_execution_logs r where run_id = any (_before) and status = 'crashed';
@@ -47,20 +51,13 @@ create or replace function public.cronguard_declare(request jsonb) returns boole
 language plpgsql set search_path = ''
 as $$
 declare
-    _stated jsonb := request -> 'stated';
+    _request constant jsonb := public.cronguard_checked_declaration(request);
+    _stated constant jsonb := _request -> 'stated';
     _job public.cronguard_jobs;
     _before public.cronguard_jobs;
     _no_schedule boolean;
 begin
-    perform public.cronguard_expect(request);
-    if request ? 'plan' then -- version 1
-        select jsonb_object_agg(
-            case key when 'cron' then 'schedule' else key end,
-            jsonb_build_object('value', value, 'origin', 'settings')
-        )
-        into _stated from jsonb_each(request -> 'plan');
-    end if;
-    _job := public.cronguard_lock_job(request);
+    _job := public.cronguard_lock_job(_request);
     _before := _job;
     _no_schedule := _job.schedule is null
         and coalesce(_job.sources #>> '{schedule,origin}' = 'code', false);
@@ -113,11 +110,14 @@ begin
 end $$;
 
 -- When the job's runs started that started after a moment, earliest first.
+-- since version 2
 create or replace function public.cronguard_starts(request jsonb) returns jsonb
 language plpgsql stable set search_path = ''
 as $$
 begin
-    perform public.cronguard_expect(request);
+    request := public.cronguard_checked_request(request, '{
+        "job": ["text"], "after": ["time"], "limit": ["limit", 10000]
+    }');
     return coalesce((
         select jsonb_agg(public.cronguard_rfc3339(started_at) order by started_at)
         from (
@@ -140,7 +140,9 @@ declare
     _job public.cronguard_jobs;
     _due jsonb;
 begin
-    perform public.cronguard_expect(request);
+    request := public.cronguard_checked_news(
+        request, '{"run_id": ["id"], "elapsed": ["elapsed", null]}'
+    );
     select j.* into _job
     from public.cronguard_jobs j join public.cron_execution_logs r on r.job = j.job
     where r.run_id = (request ->> 'run_id')::uuid
@@ -156,7 +158,9 @@ begin
     for _due in select * from jsonb_array_elements(request -> 'alerts') loop
         continue when exists (
             select 1 from public.cronguard_alerts where alert_key in
-                (select value from jsonb_array_elements_text(coalesce(_due -> 'later', _due -> 'louder')))
+                (select value from jsonb_array_elements_text(
+                    coalesce(nullif(_due -> 'later', 'null'), nullif(_due -> 'louder', 'null'))
+                ))
         );
         perform public.cronguard_enqueue(
             _due ->> 'key', 'overrun', _due ->> 'channel',
@@ -178,6 +182,7 @@ end $$;
 
 -- Note until when a job has been judged and enqueue its missed alerts; false if somebody else has
 -- judged it meanwhile, or it is snoozed.
+-- since version 2
 create or replace function public.cronguard_announce_missed(request jsonb) returns boolean
 language plpgsql set search_path = ''
 as $$
@@ -185,9 +190,12 @@ declare
     _job public.cronguard_jobs;
     _due jsonb;
 begin
-    perform public.cronguard_expect(request);
+    request := public.cronguard_checked_news(request, '{
+        "job": ["text"], "judged_from": ["time", null], "judged_until": ["time"],
+        "seen_until": ["time", null]
+    }');
     select * into _job from public.cronguard_jobs where job = request ->> 'job' for update;
-    if not found or _job.judged_until <> (request ->> 'judged_from')::timestamptz
+    if not found or _job.judged_until is distinct from (request ->> 'judged_from')::timestamptz
         or (request -> 'alerts' <> '[]' and coalesce(_job.snoozed_until > clock_timestamp(), false))
     then
         return false;
@@ -212,13 +220,14 @@ begin
 end $$;
 
 -- Remove a job, its streak, schedule and open alerts; its runs stay until they are pruned.
+-- since version 2
 create or replace function public.cronguard_forget(request jsonb) returns boolean
 language plpgsql set search_path = ''
 as $$
 declare
     _known boolean;
 begin
-    perform public.cronguard_expect(request);
+    request := public.cronguard_checked_request(request, '{"job": ["text"]}');
     delete from public.cronguard_jobs where job = request ->> 'job';
     _known := found;
     delete from public.cronguard_alerts where job = request ->> 'job' and state <> 'sent';

@@ -50,9 +50,9 @@ declare
     _rfc3339 constant text := 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"';
 begin
     return jsonb_build_object(
-        'consecutive_failure_count', job.consecutive_failure_count,
+        'consecutive_failure_count', coalesce(job.consecutive_failure_count, 0),
         'incident_id', job.incident_id,
-        'announced', job.announced,
+        'announced', coalesce(job.announced, '{}'),
         'last_success_at', to_char(job.last_success_at at time zone 'UTC', _rfc3339),
         'last_counted_run', job.last_counted_run,
         'snoozed_until', to_char(job.snoozed_until at time zone 'UTC', _rfc3339),
@@ -78,11 +78,14 @@ declare
     _run constant jsonb := run || jsonb_build_object('runbook', before.runbook);
     _after public.cronguard_jobs := before;
     _count integer;
-    _over integer;
+    _over bigint;
     _notified boolean;
     _rule jsonb;
     _facts jsonb;
 begin
+    -- What only a row that was written by hand lacks.
+    before.announced := coalesce(before.announced, '{}');
+    before.consecutive_failure_count := coalesce(before.consecutive_failure_count, 0);
     -- Most runs go well, and there is nobody to notify.
     if _status not in ('success', 'cancelled') or cardinality(before.announced) > 0
         or (run ->> 'test_mode')::boolean
@@ -145,14 +148,14 @@ begin
                 and (_rule ->> 'channel') = any (before.announced)
             then
                 perform public.cronguard_enqueue(
-                    format('%s/%s/recovered/%s', before.job, before.incident_id,
-                        _rule ->> 'channel'),
+                    format('%s/%s/recovered/%s', before.job,
+                        coalesce(before.incident_id, _run_id), _rule ->> 'channel'),
                     'recovered', _rule ->> 'channel', _run, _facts
                 );
             end if;
             continue;
         end if;
-        _over := _count - (_rule ->> 'threshold')::integer;
+        _over := _count::bigint - (_rule ->> 'threshold')::integer;
         if _over >= 0 and not _notified then
             perform public.cronguard_enqueue(
                 format('%s/%s/failing/%s', before.job, _after.incident_id, _rule ->> 'channel'),

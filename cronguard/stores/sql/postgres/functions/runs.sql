@@ -36,21 +36,21 @@ create or replace function public.cronguard_start_run(request jsonb) returns jso
 language plpgsql set search_path = ''
 as $$
 declare
-    _request constant jsonb := public.cronguard_current(request);
+    _request constant jsonb := public.cronguard_checked_run(request);
     _job public.cronguard_jobs;
-    _run_id constant uuid := (request ->> 'run_id')::uuid;
+    _run_id constant uuid := (_request ->> 'run_id')::uuid;
     _holder uuid;
     _suspects jsonb;
     _status text := 'running';
 begin
-    perform public.cronguard_expect(request);
-    _job := public.cronguard_lock_job(request);
+    _job := public.cronguard_lock_job(_request);
+    perform public.cronguard_check_statement(_job, _request);
 
-    if not request ? 'dead' then
+    if _request ->> 'dead' is null then
         select jsonb_agg(public.cronguard_suspect(r)) into _suspects
         from public.cron_execution_logs r
         where job = _job.job and status = 'running' and run_id <> _run_id
-            and process_space = request ->> 'space';
+            and process_space = _request ->> 'space';
         if _suspects is not null then
             return jsonb_build_object('suspects', _suspects);
         end if;
@@ -59,18 +59,18 @@ begin
     _holder := public.cronguard_sweep_job(_job, _request);
     select * into _job from public.cronguard_jobs where job = _job.job;
 
-    if _holder is not null and request ->> 'overlap' = 'skip' then
+    if _holder is not null and _request ->> 'overlap' = 'skip' then
         _status := 'skipped';
         insert into public.cron_execution_logs
             (run_id, job, status, started_at, finished_at, duration_ms,
                 consecutive_failure_count, host, pid)
         values (
-            _run_id, _job.job, 'skipped', (request ->> 'started_at')::timestamptz,
-            (request ->> 'started_at')::timestamptz, 0, _job.consecutive_failure_count,
-            request ->> 'host', (request ->> 'pid')::bigint
+            _run_id, _job.job, 'skipped', (_request ->> 'started_at')::timestamptz,
+            (_request ->> 'started_at')::timestamptz, 0, _job.consecutive_failure_count,
+            _request ->> 'host', (_request ->> 'pid')::bigint
         )
         on conflict (run_id) do nothing;
-    elsif not public.cronguard_insert_running(request) then
+    elsif not public.cronguard_insert_running(_request) then
         -- Answered before, though that was not heard: what was skipped stays so.
         select case status when 'skipped' then status else 'running' end into _status
         from public.cron_execution_logs where run_id = _run_id;
@@ -84,7 +84,7 @@ begin
         'held_by', case when _status = 'skipped' then _holder end,
         'alerts_due', public.cronguard_has_due(_job.job),
         'state', public.cronguard_job_state(_job),
-        'channels', coalesce(_job.channels, '[]')
+        'channels', public.cronguard_channels(_job.channels)
     );
 end $$;
 
@@ -95,33 +95,33 @@ create or replace function public.cronguard_finish_run(request jsonb) returns js
 language plpgsql set search_path = ''
 as $$
 declare
-    _request constant jsonb := public.cronguard_current(request);
+    _request constant jsonb := public.cronguard_checked_run(request);
     _job public.cronguard_jobs;
-    _run_id constant uuid := (request ->> 'run_id')::uuid;
-    _outcome constant jsonb := request -> 'outcome';
+    _run_id constant uuid := (_request ->> 'run_id')::uuid;
+    _outcome constant jsonb := public.cronguard_checked_outcome(_request -> 'outcome');
     _existing text;
     _count integer;
 begin
-    perform public.cronguard_expect(request);
-    select * into _job from public.cronguard_jobs where job = request ->> 'job' for update;
+    select * into _job from public.cronguard_jobs where job = _request ->> 'job' for update;
     if not found then
-        if (request ->> 'started')::boolean
+        if (_request ->> 'started')::boolean
             and not exists (select 1 from public.cron_execution_logs where run_id = _run_id)
         then
             return '{"consecutive_failure_count": null, "alerts_due": false}'::jsonb;
         end if;
-        _job := public.cronguard_lock_job(request);
+        _job := public.cronguard_lock_job(_request);
     end if;
+    perform public.cronguard_check_statement(_job, _request);
     if _job.channels is null then
         _job := public.cronguard_restate(_job, _request);
     end if;
     select status, consecutive_failure_count into _existing, _count
         from public.cron_execution_logs where run_id = _run_id;
 
-    if _existing is null and not (request ->> 'started')::boolean then
-        perform public.cronguard_insert_running(request);
+    if _existing is null and not (_request ->> 'started')::boolean then
+        perform public.cronguard_insert_running(_request);
         _existing := 'running';
-    elsif _existing = 'skipped' and not (request ->> 'started')::boolean then
+    elsif _existing = 'skipped' and not (_request ->> 'started')::boolean then
         _existing := 'running'; -- it never heard that it was to be skipped, and ran
     end if;
 
@@ -139,7 +139,7 @@ begin
             error_location = _outcome ->> 'error_location'
         where run_id = _run_id;
     end if;
-    if _request ? 'notified' then
+    if _request ->> 'notified' is not null then
         -- cronguard.core.alert_rule.mark_notified: an outcome that was committed already.
         if _existing <> 'running' and (_existing, _outcome ->> 'status') <> ('crashed', 'success')
         then
@@ -163,11 +163,14 @@ begin
 end $$;
 
 -- Let the leases of runs that are still going end so many seconds from now.
+-- since version 2
 create or replace function public.cronguard_heartbeat(request jsonb) returns void
 language plpgsql set search_path = ''
 as $$
 begin
-    perform public.cronguard_expect(request);
+    request := public.cronguard_checked_request(
+        request, '{"run_ids": ["ids"], "lease": ["lease", 90]}'
+    );
     with held as materialized ( -- in the order of a sweep
         select run_id from public.cron_execution_logs
         where status = 'running'
@@ -183,13 +186,14 @@ begin
 end $$;
 
 -- Take the lease from the job's running rows, so that it can start; how many there were.
+-- since version 2
 create or replace function public.cronguard_unlock(request jsonb) returns integer
 language plpgsql set search_path = ''
 as $$
 declare
     _freed integer;
 begin
-    perform public.cronguard_expect(request);
+    request := public.cronguard_checked_request(request, '{"job": ["text"]}');
     perform 1 from public.cronguard_jobs where job = request ->> 'job' for update;
     update public.cron_execution_logs set holds_lease = false
     where job = request ->> 'job' and status = 'running' and holds_lease;

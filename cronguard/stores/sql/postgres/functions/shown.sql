@@ -52,11 +52,12 @@ begin
 end $$;
 
 -- A job's newest runs, newest first.
+-- since version 2
 create or replace function public.cronguard_history(request jsonb) returns jsonb
 language plpgsql stable set search_path = ''
 as $$
 begin
-    perform public.cronguard_expect(request);
+    request := public.cronguard_checked_request(request, '{"job": ["text"], "limit": ["limit", 20]}');
     return coalesce((
         select jsonb_agg(public.cronguard_run_shown(r) order by r.seq desc)
         from (
@@ -69,11 +70,12 @@ begin
 end $$;
 
 -- Enqueue nothing for the job until then; null ends it. False for an unknown job.
+-- since version 2
 create or replace function public.cronguard_snooze(request jsonb) returns boolean
 language plpgsql set search_path = ''
 as $$
 begin
-    perform public.cronguard_expect(request);
+    request := public.cronguard_checked_request(request, '{"job": ["text"], "until": ["time", null]}');
     update public.cronguard_jobs set snoozed_until = (request ->> 'until')::timestamptz
     where job = request ->> 'job';
     return found;
@@ -110,36 +112,39 @@ end $$;
 
 -- One stretch of the log in the order of run ids: delete what ended before "before". "next" is
 -- where to go on, null at the end; then alerts that were sent before that go too.
+-- since version 2
 create or replace function public.cronguard_prune(request jsonb) returns jsonb
 language plpgsql set search_path = '' set statement_timeout = '60s'
 as $$
 declare
+    _request constant jsonb := public.cronguard_checked_request(request, '{
+        "keep": ["seconds"], "kept": ["ids", []], "after": ["id", null], "limit": ["limit", 2000]
+    }');
     _before constant timestamptz
-        := clock_timestamp() - make_interval(secs => (request ->> 'keep')::double precision);
+        := clock_timestamp() - make_interval(secs => (_request ->> 'keep')::double precision);
     _seen uuid[];
     _deleted integer;
 begin
-    perform public.cronguard_expect(request);
     select array_agg(run_id order by run_id) into _seen from (
         select run_id from public.cron_execution_logs
         where run_id > coalesce(
-            (request ->> 'after')::uuid, '00000000-0000-0000-0000-000000000000'
+            (_request ->> 'after')::uuid, '00000000-0000-0000-0000-000000000000'
         )
         order by run_id
-        limit (request ->> 'limit')::integer
+        limit (_request ->> 'limit')::integer
     ) stretch;
     delete from public.cron_execution_logs
     where run_id = any (_seen) and status <> 'running'
         and coalesce(finished_at, started_at) < _before
-        and not request -> 'kept' ? run_id::text;
+        and not _request -> 'kept' ? run_id::text;
     get diagnostics _deleted = row_count;
-    if coalesce(cardinality(_seen), 0) < (request ->> 'limit')::integer then
+    if coalesce(cardinality(_seen), 0) < (_request ->> 'limit')::integer then
         delete from public.cronguard_alerts where state = 'sent' and settled_at < _before;
     end if;
     return jsonb_build_object(
         'deleted', _deleted,
         'seen', coalesce(cardinality(_seen), 0),
-        'next', case when cardinality(_seen) = (request ->> 'limit')::integer
+        'next', case when cardinality(_seen) = (_request ->> 'limit')::integer
             then _seen[cardinality(_seen)] end
     );
 end $$;

@@ -1,15 +1,8 @@
 -- Secrets in Supabase Vault: only names that begin with cronguard_, only for service_role and the
 -- owner. plpgsql looks at vault's objects when it runs, so this loads where Vault is absent.
 --
--- What these functions raise besides what every one of cronguard's may (CG001, 42501, 57014, ...):
---   CG004  there is no Vault in this database
---   CG005  the name does not begin with cronguard_, or has characters that no such name has
---   CG021  the secret cannot be decrypted: it is of another root key, or damaged
---   CG022  the ticket is not there: it was used, or is older than an hour
---   CG023  Vault cannot encrypt: its server was given no root key
---   22xxx  a value of the request is of another type, length or encoding than asked for
--- Vault itself raises 22000 for CG021 and CG023, and 22021 or 22023 for a damaged row.
--- stores/server/errors.py has a sentence for each.
+-- What they raise is in checks.sql. Vault itself raises 22000 for what is CG021 and CG023 here, and
+-- 22021 or 22023 for a damaged row.
 
 -- The name in a request, if it may be reached and there is a Vault at all.
 -- since version 2
@@ -81,13 +74,12 @@ language plpgsql set search_path = ''
 as $$
 declare
     _ticket constant uuid := gen_random_uuid();
-    _length constant integer := (request ->> 'length')::integer;
+    _request constant jsonb
+        := public.cronguard_checked_request(request, '{"length": ["length"]}');
+    _length constant integer := (_request ->> 'length')::integer;
     _pad text;
 begin
     perform public.cronguard_secret_name(request);
-    if _length is null or _length not between 0 and 262144 then
-        raise exception 'no secret has this length' using errcode = '22023';
-    end if;
     delete from vault.secrets
     where starts_with(name, 'cronguard pad ') and created_at < now() - interval '1 hour';
     select left(string_agg(
@@ -105,10 +97,13 @@ language plpgsql set search_path = ''
 as $$
 declare
     _name constant text := public.cronguard_secret_name(request);
-    _ticket constant text := 'cronguard pad ' || (request ->> 'ticket');
-    _masked constant bytea := decode(request ->> 'masked', 'hex');
+    _request constant jsonb
+        := public.cronguard_checked_request(request, '{"ticket": ["id"], "masked": ["masked"]}');
+    _ticket constant text := 'cronguard pad ' || (_request ->> 'ticket');
+    _masked constant bytea := decode(_request ->> 'masked', 'hex');
     _pad bytea;
     _plain bytea;
+    _value text;
 begin
     begin
         select decode(decrypted_secret, 'hex') into _pad
@@ -119,16 +114,19 @@ begin
     if _pad is null then
         raise exception 'there is no such ticket' using errcode = 'CG022';
     elsif length(_masked) is distinct from length(_pad) then
-        raise exception 'what is sent is not of the length announced' using errcode = '22023';
+        perform public.cronguard_refuse('masked', 'of the length announced');
     end if;
     delete from vault.secrets where name = _ticket;
     select coalesce(string_agg(
         set_byte('\x00', 0, get_byte(_masked, place) # get_byte(_pad, place)), '' order by place
     ), '')
     into _plain from generate_series(0, length(_pad) - 1) as place;
-    perform public.cronguard_secret_put(
-        _name, 'a secret of cronguard''s', convert_from(_plain, 'UTF8')
-    );
+    begin
+        _value := convert_from(_plain, 'UTF8');
+    exception when character_not_in_repertoire then
+        perform public.cronguard_refuse('masked', 'a text in UTF-8');
+    end;
+    perform public.cronguard_secret_put(_name, 'a secret of cronguard''s', _value);
 end $$;
 
 -- False if there was none.
@@ -150,7 +148,8 @@ create or replace function public.cronguard_secrets(request jsonb) returns jsonb
 language plpgsql set search_path = ''
 as $$
 begin
-    perform public.cronguard_secret_name(request || '{"name": "cronguard_any"}');
+    perform public.cronguard_expect(request);
+    perform public.cronguard_secret_name('{"name": "cronguard_any"}');
     return coalesce((
         select jsonb_agg(jsonb_build_object(
             'name', name,

@@ -27,9 +27,11 @@ begin
                 select jsonb_agg(jsonb_build_object(
                     'channel', rule -> 'channel',
                     'threshold', rule -> 'threshold',
-                    'realert_every', coalesce((rule ->> 'realert_every')::integer, 0)
+                    'realert_every', coalesce(nullif(rule -> 'realert_every', 'null'), '0')
                 ))
-                from jsonb_array_elements(rules) as rule
+                from jsonb_array_elements(
+                    case when jsonb_typeof(rules) = 'array' then rules else '[]' end
+                ) as rule
             ),
             notify_recovery = coalesce(rules @> '[{"notify_recovery": true}]', false),
             sources = case when schedule is null or declared is null then '{}'

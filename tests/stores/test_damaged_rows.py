@@ -1,0 +1,112 @@
+"""Rows that cronguard did not write: nobody else's work stops, and `damaged` names them."""
+
+import sqlite3
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from cronguard.core.clock import new_id, rfc3339
+from cronguard.core.model import ChannelRule, Outcome, Owner, Run
+from cronguard.runtime.check import check
+from cronguard.stores.server.postgres import PostgresStore
+from cronguard.stores.sqlite.store import SQLiteStore
+
+pytestmark = pytest.mark.one_python
+
+BOTH = {
+    "schedule": "schedule = 'nonsense'",
+    "threshold": "threshold = -1",
+    "count": "consecutive_failure_count = -5",
+    "grace": "grace = -1",
+    "max_runtime": "max_runtime = 0",
+    "no incident": "consecutive_failure_count = 3, incident_id = null",
+}
+POSTGRES = {
+    "channels": "channels = '5'",
+    "channels null": "channels = 'null'",
+    "channel rules": 'channels = \'[7, {"channel": "a", "threshold": "x"}]\'',
+    "sources": "sources = '[1]'",
+    "declared": "declared = '7'",
+    "infinite": "judged_until = 'infinity', last_success_at = '-infinity'",
+    "far": "last_success_at = '20000-01-01'",
+    "NaN": "grace = 'NaN'",
+}
+SQLITE = {
+    "channels": "channels = 'a:b:c:d,e'",
+    "sources": "sources = '[1]'",
+    "declared": "declared = 'nonsense'",
+    "judged_until": "judged_until = 'yesterday'",
+    "text": "threshold = 'x'",
+}
+UNNAMED = {"no incident", "declared", "channels null"}
+"""What the next start puts right, or what harms nothing."""
+
+
+class NoDelivery:
+    def deliver_all(self, **_):
+        return []
+
+
+def run_of(job, age=0, lease=90.0):
+    started = datetime.now(UTC) - timedelta(seconds=age)
+    return Run(new_id(), job, started, Owner("h", 1), (ChannelRule("slack", 1),), lease=lease)
+
+
+def spoil(store, execute, change):
+    """A bad job between two good ones, each with a dead run; what happens is asserted."""
+    dead = {job: run_of(job, lease=1e-6) for job in ("a", "bad", "c")}
+    for run in dead.values():
+        store.start_run(run, is_dead=lambda _: False)
+    execute(f"update cronguard_jobs set {change} where job = 'bad'")
+    report = check(store, NoDelivery(), {}, channels_for=lambda _: (), now=datetime.now(UTC))
+    assert {"a", "c"} <= {each.job for each in report.problems if each.kind == "crashed"}
+    assert {"a", "c"} <= {watch.job for watch in store.watches()}
+    assert {"a", "c"} <= {status.job for status in store.jobs()}
+    assert len(store.claim_alerts(channels=["slack"], job="a")) == 1
+    for job in ("a", "c"):
+        run = run_of(job)
+        assert store.start_run(run, is_dead=lambda _: False).status == "running"
+        ended = store.finish_run(run, Outcome("success", datetime.now(UTC)), started=True)
+        assert ended.consecutive_failure_count == 0
+    store.alerts()
+    return [each.row for each in store.damaged()]
+
+
+@pytest.mark.parametrize("kind", BOTH | POSTGRES)
+def test_a_bad_job_in_postgresql(database, kind):
+    """Stops no other; it is named."""
+    store = PostgresStore(database.url)
+    with database.connect() as db:
+        named = spoil(store, db.execute, (BOTH | POSTGRES)[kind])
+    assert any("bad" in row for row in named) == (kind not in UNNAMED), named
+    store.close()
+
+
+@pytest.mark.parametrize("kind", BOTH | SQLITE)
+def test_a_bad_job_in_sqlite(tmp_path, kind):
+    """Stops no other; it is named."""
+    store = SQLiteStore(tmp_path / "runs.db")
+
+    def execute(text):
+        with sqlite3.connect(store.path) as db:
+            db.execute(text)
+        db.close()
+
+    named = spoil(store, execute, (BOTH | SQLITE)[kind])
+    assert any("bad" in row for row in named) == (kind not in UNNAMED), named
+    store.close()
+
+
+def test_a_bad_run_in_postgresql(database):
+    """Of no lease, of no time, of no status: the others are swept and shown."""
+    store = PostgresStore(database.url)
+    with database.admin() as db:
+        for job in ("a", "b", "c"):
+            store.start_run(run_of(job), is_dead=lambda _: False)
+        db.execute("update cron_execution_logs set lease_expires_at = null where job = 'a'")
+        db.execute("update cron_execution_logs set started_at = 'infinity' where job = 'b'")
+    assert [each.job for each in store.sweep(Owner("x", 1), is_dead=lambda _: False)] == ["a"]
+    assert [len(watch.running) for watch in store.watches()] == [0, 0, 1]
+    assert [each.table for each in store.damaged()] == ["cron_execution_logs"]
+    assert rfc3339(store.history("c")[0].started_at)
+    store.close()

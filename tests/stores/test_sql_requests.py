@@ -1,0 +1,308 @@
+"""What the SQL functions refuse: requests that cannot be, with a documented SQLSTATE each."""
+
+import copy
+import json
+import random
+import re
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from cronguard.core.clock import new_id
+from cronguard.core.expectations import statements
+from cronguard.core.model import ChannelRule, Expectations, Outcome, Owner, Run
+from cronguard.stores.server import errors
+from cronguard.stores.server.postgres import PostgresStore
+from cronguard.stores.server.schema import SCHEMA_VERSION, migration_sql
+from cronguard.stores.server.values import outcome_json, run_json
+from cronguard.stores.sql import sql_files
+
+pytestmark = pytest.mark.one_python
+
+ID = "0198e9a5-0000-7000-8000-000000000001"
+TIME = "2026-01-01T00:00:00.000000Z"
+RUN = run_json(
+    Run(
+        ID,
+        "a",
+        datetime(2026, 1, 1, tzinfo=UTC),
+        Owner("h", 1, "space", "1"),
+        (ChannelRule("slack"), ChannelRule("mail", 3, 0)),
+        statements(**Expectations("0 6 * * *", runbook="https://example.org/r")._asdict()),
+    )
+)
+END = outcome_json(Outcome("success", datetime(2026, 1, 1, tzinfo=UTC), 1.0))
+ALERT = {"key": "k", "channel": "slack", "threshold": 2, "later": ["l"]}
+VALID = {
+    "start_run": RUN | {"dead": [ID]},
+    "finish_run": RUN | {"started": True, "outcome": END, "notified": ["slack"]},
+    "heartbeat": {"run_ids": [ID], "lease": 90.0},
+    "unlock": {"job": "a"},
+    "sweep": {"space": "space", "dead": [ID]},
+    "declare": {"job": "a", "stated": RUN["stated"]},
+    "watches": {},
+    "status": {},
+    "starts": {"job": "a", "after": TIME, "limit": 5},
+    "history": {"job": "a", "limit": 5},
+    "announce_overrun": {"run_id": ID, "elapsed": 5.5, "message": "m", "alerts": [ALERT]},
+    "announce_missed": {
+        "job": "a",
+        "judged_from": TIME,
+        "judged_until": TIME,
+        "seen_until": TIME,
+        "message": "m",
+        "alerts": [ALERT],
+    },
+    "forget": {"job": "a"},
+    "snooze": {"job": "a", "until": TIME},
+    "claim_alerts": {
+        "channels": ["slack"],
+        "job": "a",
+        "force": False,
+        "state": "pending",
+        "limit": 5,
+        "claim_for": 10.0,
+    },
+    "settle_alert": {
+        "alert_id": ID,
+        "attempt": 1,
+        "state": "pending",
+        "error_code": "x",
+        "retry_in": 1.0,
+    },
+    "alerts_list": {"job": "a", "state": "dead", "limit": 5},
+    "prune_plan": {},
+    "prune": {"keep": 100.0, "kept": [ID], "after": ID, "limit": 5},
+    "secret_get": {"name": "cronguard_x"},
+    "secret_pad": {"name": "cronguard_x", "length": 3},
+    "secret_set": {"name": "cronguard_x", "ticket": ID, "masked": "00"},
+    "secret_unset": {"name": "cronguard_x"},
+    "secrets": {},
+}
+VERSION_1 = {
+    "start_run": {"rules": [{"channel": "slack", "threshold": 2, "realert_every": None}]},
+    "finish_run": {"rules": [{"channel": "slack"}], "told": ["slack"]},
+    "declare": {"plan": {"cron": "0 6 * * *", "timezone": "UTC", "grace": 5.0}},
+}
+DOCUMENTED = {"CG001", "CG004", "CG005", "CG020", "CG021", "CG022", "CG023"}
+ODD = [
+    *(None, True, False, 0, -1, 1, 2.0, 0.5, 1e308, -(10**30), 10**30, 2**31, 2**63, 1e-300),
+    *("", " ", "x", "null", "a" * 300, "a" * 20_000, "\u2028\U0001f600", "now", "infinity", "NaN"),
+    *("2026-02-31T00:00:00Z", "0000-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00", TIME[:-1]),
+    *("'; drop table cronguard_jobs; --", "-" * 36, ID.upper(), "https://u:p@example.org", "%s"),
+    *([], {}, [[]], [None], [1, "x"], {"a": {"b": [{}]}}, [{"channel": 5}], [ALERT, 7], [ID] * 999),
+    *({"value": None}, {"origin": "code"}, {"threshold": {"value": -1, "origin": "code"}}),
+    json.loads("[" * 200 + "]" * 200),
+]
+
+
+def ask(db, name, request):
+    """Return the answer of a function, its transaction undone or not as it would be."""
+    text = None if request is None else json.dumps(request)
+    return db.execute(f"select public.cronguard_{name}(%s::jsonb)", (text,)).fetchone()[0]
+
+
+def refusal(db, name, request):
+    """Return (SQLSTATE, message) of a refused request; None if it is answered."""
+    try:
+        ask(db, name, request)
+    except psycopg.Error as error:
+        return error.sqlstate, error.diag.message_primary
+    return None
+
+
+def places(value, path=()):
+    """Yield the path of every value in a request."""
+    yield path
+    if isinstance(value, dict | list):
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(each, (*path, key))
+
+
+def mutated(chance, request):
+    """Return a request with up to three changes."""
+    made = copy.deepcopy(request)
+    for _ in range(chance.choice((1, 1, 2, 3))):
+        *path, last = chance.choice([path for path in places(made) if path] or [("schema",)])
+        inside = made
+        for key in path:
+            inside = inside[key]
+        if chance.random() < 0.2:
+            del inside[last]
+        elif chance.random() < 0.1 and isinstance(inside, dict):
+            inside[chance.choice(("threshold", "channels", "job", "é", "x" * 99))] = chance.choice(
+                ODD
+            )
+        else:
+            inside[last] = copy.deepcopy(chance.choice(ODD))
+        if not made:
+            break
+    return made
+
+
+# --- the contract ---------------------------------------------------------------------------------
+
+
+def sql_text():
+    return "".join(
+        file.read_text() for folder in ("", "/functions") for file in sql_files(f"postgres{folder}")
+    )
+
+
+def test_every_sqlstate_is_documented():
+    """In the comment at the top of checks.sql, and with a sentence in Python."""
+    raised = set(re.findall(r"errcode = '(\w+)'", sql_text()))
+    (file,) = (each for each in sql_files("postgres/functions") if each.name == "checks.sql")
+    contract = file.read_text().split("create or replace")[0]
+    assert raised == set(re.findall(r"\bCG\d{3}\b", contract))
+    assert raised <= {*errors._LASTING, *errors._PASSING}
+    assert {code for code in raised if f"--   {code}  " in contract} == DOCUMENTED
+
+
+def test_every_function_for_clients_is_fuzzed():
+    """None that takes a request alone is left out, but for those that are parts of others."""
+    parts = {
+        "current",
+        "expect",
+        "checked_run",
+        "checked_declaration",
+        "insert_running",
+        "lock_job",
+    }
+    parts |= {"secret_name"}
+    alone = re.findall(r"function public\.cronguard_(\w+)\(request jsonb\)", migration_sql())
+    assert set(alone) - parts == set(VALID)
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_what_is_no_object_is_refused(database, name):
+    """Whatever else it is."""
+    with database.connect() as db:
+        for request in (None, 5, "x", [], [{}], True):
+            assert refusal(db, name, request)[0] == "CG020"
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("start_run", "job", "no name"),
+        ("start_run", "run_id", "x"),
+        ("start_run", "lease", 0),
+        ("start_run", "lease", 3601),
+        ("start_run", "overlap", "raise"),
+        ("start_run", "started_at", "2026-02-31T00:00:00Z"),
+        ("start_run", "host", "h" * 256),
+        ("start_run", "channels", [{"channel": "no name"}]),
+        ("start_run", "channels", [{"channel": "slack", "threshold": 0}]),
+        ("start_run", "channels", [{"channel": "slack", "realert_every": -1}]),
+        ("finish_run", "outcome", END | {"status": "running"}),
+        ("finish_run", "outcome", END | {"error_message": "secret " * 2000}),
+        ("history", "limit", -1),
+        ("prune", "keep", -1),
+        ("settle_alert", "state", "lost"),
+    ],
+)
+def test_a_wrong_field_is_named(database, name, field, value):
+    """The message says which, and what it must be; its value is not repeated; nothing changes."""
+    with database.connect() as db:
+        code, message = refusal(db, name, VALID[name] | {field: value})
+        assert code == "CG020"
+        assert message.startswith(f"invalid request: {field}")
+        assert " must be " in message
+        assert "secret" not in message
+        assert db.execute("select count(*) from cronguard_jobs").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("threshold", 0),
+        ("threshold", None),
+        ("realert_every", 0),
+        ("grace", -1),
+        ("max_runtime", 0),
+        ("schedule", "nonsense"),
+        ("schedule", "0 6 * * *; drop"),
+        ("timezone", "no zone"),
+        ("notify_recovery", "yes"),
+        ("runbook", "http://example.org"),
+        ("runbook", "https://user:password@example.org"),
+        ("runbook", "https://example.org/?access-token=x"),
+        ("runbook", "https://example.org/" + "x" * 2000),
+    ],
+)
+def test_a_wrong_statement_is_named(database, name, value):
+    """Of a start and of a declaration."""
+    stated = {name: {"value": value, "origin": "code"}}
+    with database.connect() as db:
+        for function in ("start_run", "declare"):
+            code, message = refusal(db, function, VALID[function] | {"stated": stated})
+            assert (code, f"stated.{name} must be" in message) == ("CG020", True)
+
+
+def test_what_is_left_out_has_pythons_defaults(database):
+    """Of a start that says no more than it must."""
+    least = {"run_id": ID, "job": "a", "started_at": "2026-01-01T01:00:00+01:00"}
+    with database.connect() as db:
+        assert ask(db, "start_run", least)["status"] == "running"
+        run = db.execute(
+            "select started_at, extract(epoch from lease_expires_at - clock_timestamp())"
+            " from cron_execution_logs"
+        ).fetchone()
+        assert run[0] == datetime(2026, 1, 1, tzinfo=UTC)
+        assert 80 < run[1] <= 90
+        assert ask(db, "start_run", least | {"run_id": new_id()})["status"] == "skipped"
+    store = PostgresStore(database.url)
+    (watch,) = store.watches()
+    assert (watch.expected, watch.channels) == (Expectations(), ())
+    store.close()
+
+
+def test_a_job_that_never_ran_costs_no_history(database):
+    """Pruning keeps each job's newest run although another has none."""
+    with database.connect() as db:
+        ask(db, "declare", VALID["declare"] | {"job": "never"})
+        ask(db, "start_run", VALID["start_run"])
+        assert ask(db, "prune_plan", {})["kept"] == [ID]
+
+
+# --- the fuzzer -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seed", "requests"),
+    [(1, 400), pytest.param(2, 10_000, marks=pytest.mark.long)],
+    ids=["few", "many"],
+)
+def test_whatever_is_asked(database, seed, requests):
+    """Is answered or refused as documented; then everything works for the others, and this job."""
+    chance = random.Random(seed)
+    with database.connect() as db:
+        for _ in range(requests):
+            name = chance.choice(list(VALID))
+            valid = {"schema": SCHEMA_VERSION} | VALID[name]
+            if "run_id" in valid and chance.random() < 0.7:
+                valid["run_id"] = new_id()
+            if chance.random() < 0.2 and name in VERSION_1:
+                valid = {k: v for k, v in valid.items() if k not in ("channels", "stated")}
+                valid |= {"schema": 1} | VERSION_1[name]
+            request = mutated(chance, valid) if chance.random() < 0.95 else valid
+            found = refusal(db, name, request)
+            assert found is None or found[0] in DOCUMENTED, (name, request, found)
+    store = PostgresStore(database.url)
+    works(store, "a")
+    works(store, "other")
+    store.close()
+
+
+def works(store, job):
+    """A start and a finish of the job, a sweep, and everything that is looked at."""
+    run = Run(new_id(), job, datetime.now(UTC), Owner("x", 1), overlap="allow")
+    assert store.start_run(run, is_dead=lambda _: False).status == "running"
+    store.sweep(run.owner, is_dead=lambda _: False)
+    assert store.finish_run(run, Outcome("success", datetime.now(UTC)), started=True)
+    assert job in {watch.job for watch in store.watches()}
+    assert job in {status.job for status in store.jobs()}
+    assert store.history(job)[0].run_id == run.run_id
+    store.alerts()
