@@ -84,7 +84,8 @@ begin
         'held_by', case when _status = 'skipped' then _holder end,
         'alerts_due', public.cronguard_has_due(_job.job),
         'state', public.cronguard_job_state(_job),
-        'channels', public.cronguard_channels(_job.channels)
+        'channels', case when _job.channels = _request -> 'channels' then _job.channels
+            else public.cronguard_channels(_job.channels) end
     );
 end $$;
 
