@@ -10,11 +10,14 @@ PostgreSQL has the same in SQL, and the same random histories run on both.
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from cronguard.core.model import Expectations, Origin, Source, Statement
+from cronguard.core.model import Expectations, Origin, Run, Source, Statement
 
 _PLAN = ("schedule", "timezone", "grace")
+MAX_DECLARING_HOSTS = 20
+Declared: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Host → name → value, as the host's settings declared it last; whose changed last at the end."""
 
 
 class Known(NamedTuple):
@@ -29,32 +32,77 @@ def restate(known: Known, stated: Sequence[Statement], now: datetime) -> Known:
     """Return what holds after a start that states this.
 
     Each statement replaces what was kept, with one exception: code that gives no schedule leaves
-    the schedule alone that settings declare, with its time zone and grace.
+    the schedule alone that settings declare, and its time zone and grace where settings do.
     """
     if _gives_no_schedule(stated) and _origin(known, "schedule") == "settings":
-        stated = [each for each in stated if each.name not in _PLAN or each.origin != "code"]
+        stated = [
+            each
+            for each in stated
+            if each.origin != "code"
+            or each.name not in _PLAN
+            or (each.name != "schedule" and _origin(known, each.name) != "settings")
+        ]
     return _apply(known, stated, now)
 
 
-def redeclare(
-    known: Known, declared: Mapping[str, object], stated: Sequence[Statement], now: datetime
-) -> Known:
-    """Return what holds after settings declare this of a job ahead of its runs.
+def restate_late(known: Known, run: Run, now: datetime) -> Known:
+    """Return what holds after the end of a run whose start was never stored.
 
-    What a start has stated goes before, until the declaration changes: ``declared`` is what was
-    declared the last time. Code that gave no schedule did not state one.
+    What anybody has stated since the run started stands.
     """
+    stated = [
+        each
+        for each in run.stated
+        if each.name not in known.sources or known.sources[each.name].since < run.started_at
+    ]
+    return restate(known, stated, now)
+
+
+def redeclare(
+    known: Known, declared: Declared, stated: Sequence[Statement], host: str, now: datetime
+) -> Known:
+    """Return what holds after a host's settings declare this of a job ahead of its runs.
+
+    What is news replaces what was kept: what the host declared otherwise the last time, or, from a
+    host that declares for the first time, what no host declares. All else stands as starts have
+    stated it since, so two hosts whose settings differ do not take turns; but code that gave no
+    schedule did not state one.
+
+    Args:
+        known: What holds.
+        declared: What each host declared the last time.
+        stated: What the host's settings say now.
+        host: The host.
+        now: The current time.
+    """
+    before = declared.get(host)
+    told = {(name, value) for each in declared.values() for name, value in each.items()}
+
+    def is_news(each: Statement) -> bool:
+        if before is None:
+            return (each.name, each.value) not in told
+        return each.name not in before or before[each.name] != each.value
+
     return _apply(
         known,
         [
             each
             for each in stated
-            if _origin(known, each.name) in (None, "settings")
-            or declared.get(each.name, each) != each.value
+            if each.name not in known.sources
+            or is_news(each)
             or (each.name in _PLAN and _is_without_schedule(known))
         ],
         now,
     )
+
+
+def declare(declared: Declared, stated: Sequence[Statement], host: str) -> Declared:
+    """Return what each host declared the last time, whose changed last at the end."""
+    values = {each.name: each.value for each in stated}
+    if declared.get(host) == values:
+        return declared
+    others = {name: values for name, values in declared.items() if name != host}
+    return {**dict(list(others.items())[1 - MAX_DECLARING_HOSTS :]), host: values}
 
 
 def _is_without_schedule(known: Known) -> bool:

@@ -80,8 +80,9 @@ class Store(Protocol):
            written as ``skipped``, carrying the count unchanged.
         3. Otherwise it is written as ``running`` with a lease of ``run.lease`` seconds, and what
            ``run`` states is kept with the job, by `expectations.restate`: each expectation
-           by itself, and ``run.channels``, if there are any, where anything is stated or no
-           channels are kept yet. A schedule that differs from the one before counts from now on.
+           by itself. So are ``run.channels``, if there are any; but those of a start that states
+           anything are kept until another one does. A schedule that differs from the one before
+           counts from now on.
 
         Unknown jobs are registered. A crash is announced by the expectations and channels that are
         kept with the job before this start, and by the run's own where no channels are kept.
@@ -95,7 +96,8 @@ class Store(Protocol):
 
         The rules are `alert_rule.finish_action` and `alert_rule.decide`, on the alert rules that
         ``run.channels`` have by the job's expectations. A job that is not known (any more) is
-        registered, with what ``run`` states.
+        registered, with what ``run`` states. A row that is inserted brings what its start would
+        have stated, by `expectations.restate_late`.
 
         Args:
             run: The run that ended.
@@ -119,11 +121,11 @@ class Store(Protocol):
         """
         ...
 
-    def declare(self, job: str, stated: Sequence[Statement]) -> None:
-        """Register what settings expect of a job, before it runs, by `expectations.redeclare`.
+    def declare(self, job: str, stated: Sequence[Statement], *, host: str = "") -> None:
+        """Register what a host's settings expect of a job, before it runs.
 
-        The same declaration again changes nothing. A schedule that differs from the one before
-        counts from now on.
+        The rule is `expectations.redeclare`: the same declaration again changes nothing. A schedule
+        that differs from the one before counts from now on.
         """
         ...
 

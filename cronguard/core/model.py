@@ -300,7 +300,8 @@ class Watch(NamedTuple):
     sources: Mapping[str, Source] = MappingProxyType({})
     """Where the expectations come from that somebody has stated, by name."""
     channels: tuple[ChannelRule, ...] = ()
-    """Of the last start that stated anything; empty if the job never ran."""
+    """Those of the last start that stated anything, else of the last start; empty if the job never
+    ran."""
     consecutive_failure_count: int = 0
     last_success_at: datetime | None = None
     snoozed_until: datetime | None = None

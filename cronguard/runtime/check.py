@@ -107,7 +107,7 @@ def declare(store: Store, configured: Mapping[str, Mapping[str, Any]]) -> None:
     for name, options in configured.items():
         stated = resolve_job({"job": name}, options, "settings").stated
         if any(each.name == "schedule" for each in stated):
-            store.declare(name, stated)
+            store.declare(name, stated, host=current_owner().host)
 
 
 def _crashed(record: RunRecord) -> Problem:

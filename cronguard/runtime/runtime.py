@@ -146,7 +146,8 @@ class Runtime:
             return resolved[1]
         name = guarded.options["job"]
         configured = self.settings.jobs.get(name, {})
-        config = resolve_job(guarded.options, configured, guarded.origin)
+        unclear = self.settings.unclear.get(name, frozenset())
+        config = resolve_job(guarded.options, configured, guarded.origin, unclear=unclear)
         job = Job(config, channel_rules(config, self._channels_of(config)))
         guarded.resolved = (self, job)
         return job

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from cronguard.core.errors import ConfigError
 from cronguard.core.interfaces import Redact, Store
-from cronguard.core.model import ChannelRule, SecretRef
+from cronguard.core.model import ChannelRule, Expectations, SecretRef
 from cronguard.core.text import show, suggest
 from cronguard.settings.channels import ChannelLoader
 from cronguard.settings.file import read_settings_file
@@ -100,7 +100,7 @@ def _load(
     def store_of(layer: Layer, value: object) -> str | SecretRef | Store:
         return check_store(layer, value, file.parent if layer.is_file and file else cwd)
 
-    jobs = _jobs(notes, tables)
+    jobs, unclear = _jobs(notes, tables)
     store = strongest("store", store_of, None)
     listed = strongest("channels", check_channels, None)
     loader = ChannelLoader(notes, tables, environ)
@@ -110,6 +110,7 @@ def _load(
         store=store,
         channels=channels,
         jobs=jobs,
+        unclear=unclear,
         store_timeout=strongest("store_timeout", check_store_timeout, DEFAULT_STORE_TIMEOUT),
         redact=strongest("redact", redact_of, default_redact),
         redact_keep=strongest("redact_keep", check_redact_keep, ()),
@@ -225,10 +226,15 @@ def _check_keys(notes: Notes, layer: Layer) -> None:
             notes.problem(f"{layer.label}: unknown key {show(key)}{hint}")
 
 
-def _jobs(notes: Notes, layers: Sequence[Layer]) -> dict[str, dict[str, Any]]:
-    """Return the checked options of every job in the settings; stronger layers override weaker."""
+def _jobs(
+    notes: Notes, layers: Sequence[Layer]
+) -> tuple[dict[str, dict[str, Any]], dict[str, frozenset[str]]]:
+    """Return the checked options of every job in the settings, and those that are wrong.
+
+    Stronger layers override weaker ones.
+    """
     jobs: dict[str, dict[str, Any]] = {}
-    without_timezone: set[str] = set()
+    unclear: dict[str, frozenset[str]] = {}
     for layer in reversed(layers):
         section = layer.table.get("job", {})
         if not isinstance(section, Mapping):
@@ -247,13 +253,15 @@ def _jobs(notes: Notes, layers: Sequence[Layer]) -> dict[str, dict[str, Any]]:
                     options[key] = _job_option(key, value, is_file=layer.is_file)
                 except ConfigError as error:
                     notes.problem(f"{where}: {error}")
-                    if key == "timezone":  # in UTC the schedule would mean other times
-                        without_timezone.add(name)
+                    if key in Expectations._fields:  # else it may hold anything
+                        unclear[name] = unclear.get(name, frozenset()) | {key}
                 else:
                     notes.sources[f"job.{name}.{key}"] = layer.label
-    for name in without_timezone:
-        jobs[name].pop("schedule", None)
-    return jobs
+    for name, wrong in unclear.items():
+        if "timezone" in wrong:  # in UTC the schedule would mean other times
+            jobs[name].pop("schedule", None)
+            unclear[name] = wrong | {"schedule"}
+    return jobs, unclear
 
 
 def _keep_known_channels(jobs: Mapping[str, dict[str, Any]], known: set[str]) -> None:

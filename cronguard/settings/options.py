@@ -4,7 +4,7 @@
 # text, which costs every cron process more than the rest of this module.
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypedDict, cast
 
@@ -98,16 +98,15 @@ def check_option(key: str, value: object, *, from_file: bool = False) -> object:
         known = JobOptions.__annotations__
         meant = suggest(key, known) or f": use one of {', '.join(known)}"
         raise ConfigError(f"unknown option {show(key)}{meant}")
+    if key in Expectations._fields and value in (DEFAULT, NONE):
+        takes_none = value == NONE and key in _TAKES_NONE
+        return None if takes_none else Expectations._field_defaults[key]
     if from_file:
         if key == "ignore":
             raise ConfigError(
                 "ignore lists exception classes, which a settings file cannot name: "
                 "pass ignore=(...) to @cron_guarded"
             )
-        if value == DEFAULT and key in Expectations._fields:
-            return Expectations._field_defaults[key]
-        if value == NONE and key in _TAKES_NONE:
-            return None
         if key in _DURATIONS and isinstance(value, str) and value != OFF:
             value = parse_duration(value, key)
     return CHECKS[key](key, value)
@@ -135,7 +134,11 @@ def check_options(given: Mapping[str, object], *, from_file: bool = False) -> di
 
 
 def resolve_job(
-    given: Mapping[str, Any], configured: Mapping[str, Any], origin: Origin = "code"
+    given: Mapping[str, Any],
+    configured: Mapping[str, Any],
+    origin: Origin = "code",
+    *,
+    unclear: Collection[str] = (),
 ) -> JobConfig:
     """Return the options of a job: those ``given``, else those ``configured``, else the defaults.
 
@@ -147,8 +150,11 @@ def resolve_job(
         configured: The options in settings, likewise. One of the two must hold ``job``.
         origin: Who gives the options: ``code`` or ``command``; ``settings`` if nothing but the
             settings speaks.
+        unclear: Options that settings give a wrong value: no default is stated for them.
     """
-    usual = Expectations._field_defaults if origin == "code" else {}
+    usual = dict(Expectations._field_defaults) if origin == "code" else {}
+    for name in unclear:
+        usual.pop(name, None)
     merged: dict[str, Any] = {**usual, **configured, **given}
     stated = tuple(
         Statement(

@@ -83,10 +83,19 @@ class Harness:
 
     def _record(self, job: JobOrName, failure: Failure | None) -> None:
         with self.installed():
-            recording = prepare(_guarded(job))
+            recording = prepare(self._guarded(job))
             recording.start()
             assert recording.live, f"{job} is still running, so no other run of it can be recorded"
             recording.end_as("failure" if failure else "success", failure)
+
+    def _guarded(self, job: JobOrName) -> Guarded:
+        """Return what to record a run of; a name has the channels that are kept with its job."""
+        if not isinstance(job, str):
+            return _guarded(job)
+        kept = [watch.channels for watch in self.store.watches() if watch.job == job]
+        names = [each.channel for each in kept[0]] if kept else []
+        given = {"job": job, "channels": names} if names else {"job": job}
+        return Guarded(check_options(given), "command")  # states nothing
 
     def __repr__(self) -> str:
         return f"<cronguard in memory: {len(self.alerts)} alerts>"
@@ -98,7 +107,7 @@ def _name(job: JobOrName) -> str:
 
 def _guarded(job: JobOrName) -> Guarded:
     if isinstance(job, str):
-        return Guarded(check_options({"job": job}), "command")  # states nothing
+        return Guarded(check_options({"job": job}))
     guarded = getattr(job, "_self_guarded", None) or getattr(
         getattr(job, "_self_parent", None), "_self_guarded", None
     )

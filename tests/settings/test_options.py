@@ -216,8 +216,20 @@ def test_a_command_states_what_it_is_given():
     )
     assert resolve_job({"job": "j"}, {}, "command").stated == ()
     given = check_options({"schedule": "none", "threshold": "default"}, from_file=True)
+    for text in ("none", "default"):
+        usual = Expectations._field_defaults
+        given_all = check_options(dict.fromkeys(usual, text))
+        none = {"max_runtime"} if text == "none" else set()
+        assert given_all == {k: None if k in none else v for k, v in usual.items()}
     taken_back = resolve_job({"job": "j", **given}, {"schedule": "0 6 * * *"}, "command")
     assert taken_back.stated == statements("command", schedule=None, threshold=2)
+
+
+def test_nothing_is_stated_for_what_is_wrong():
+    """Not even the default: what is kept with the job stays."""
+    job = resolve_job({"job": "j"}, {"threshold": 4}, unclear={"timezone", "schedule"})
+    assert {each.name for each in job.stated} == {*Expectations._fields} - {"timezone", "schedule"}
+    assert job.expected == Expectations(threshold=4)
 
 
 def test_argument_beats_settings_beats_default():

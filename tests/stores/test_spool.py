@@ -13,10 +13,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from cronguard.core.alert_rule import alert_rules, overlay
 from cronguard.core.clock import new_id
 from cronguard.core.errors import StoreConfigError, StoreError
 from cronguard.core.expectations import statements
 from cronguard.core.model import (
+    AlertRule,
     ChannelRule,
     Expectations,
     Failure,
@@ -779,6 +781,29 @@ def test_values_survive_the_disk():
         JobState(3, "id", frozenset({"b", "a"}), now, "run", now, Expectations(grace=5.0)),
     ):
         assert state_of(state_text(state)) == state
+
+
+def test_version_1_reads_what_is_kept():
+    """It shares the file until it is upgraded too; and what it kept is read here."""
+    stated = statements(schedule="0 6 * * *", max_runtime=60.0, threshold=3)
+    run = Run(new_id(), "nightly", datetime.now(UTC), HERE, (TOLD, ChannelRule("p", 5, 2)), stated)
+    facts = json.loads(run_text(run))
+    assert facts["rules"][1] == {
+        "channel": "p",
+        "threshold": 5,
+        "realert_every": 2,
+        "notify_recovery": False,
+    }
+    assert facts["schedule"] == {"cron": "0 6 * * *", "timezone": "UTC", "grace": 300.0}
+    assert (facts["max_runtime"], facts["runbook"]) == (60.0, None)
+    del facts["channels"], facts["stated"]
+    read = run_of(json.dumps(facts))
+    expected = overlay(Expectations(), read.stated)
+    assert (expected.plan, expected.max_runtime) == (("0 6 * * *", "UTC", 300.0), 60.0)
+    assert alert_rules(read.channels, expected) == (
+        AlertRule("slack", 3),
+        AlertRule("p", 5, 2),
+    )
 
 
 def test_what_a_later_version_kept_can_be_read():

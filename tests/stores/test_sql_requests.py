@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from cronguard.core.clock import new_id
 from cronguard.core.expectations import statements
@@ -168,6 +169,7 @@ def test_every_function_for_clients_is_fuzzed():
         "checked_run",
         "checked_declaration",
         "insert_running",
+        "is_usual_run",
         "lock_job",
     }
     parts |= {"secret_name"}
@@ -294,6 +296,39 @@ def test_whatever_is_asked(database, seed, requests):
     works(store, "a")
     works(store, "other")
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("seed", "requests"),
+    [(1, 400), pytest.param(2, 4_000, marks=pytest.mark.long)],
+    ids=["few", "many"],
+)
+def test_what_is_usual_is_what_the_rules_accept(database, seed, requests):
+    """As it stands: nothing would be refused, and nothing filled in or written otherwise."""
+    chance = random.Random(seed)
+    usual = {"run": 0, "outcome": 0}
+    started = {"schema": SCHEMA_VERSION} | RUN | {"started": True}
+    with database.connect() as db:
+        for _ in range(requests):
+            run, end = mutated(chance, started), mutated(chance, END)
+            if isinstance(run, dict):
+                run["schema"] = SCHEMA_VERSION  # which is looked at before
+            if ask_plain(db, "is_usual_run(%s)", run):
+                usual["run"] += 1
+                checked = ask_plain(db, "checked_run(%s)", run | {"dead": None})
+                assert {k: checked[k] for k in run} == run
+            if ask_plain(db, "is_usual_outcome(%s)", end):
+                usual["outcome"] += 1
+                checked = ask_plain(db, "checked_outcome(%s)", end | {"error_type": None})
+                assert {k: checked[k] for k in end} == end
+        for run in (RUN, started):
+            assert ask_plain(db, "is_usual_run(%s)", run)
+        assert ask_plain(db, "is_usual_outcome(%s)", END)
+    assert min(usual.values()) > requests / 20
+
+
+def ask_plain(db, call, request):
+    return db.execute(f"select public.cronguard_{call}", (Jsonb(request),)).fetchone()[0]
 
 
 def works(store, job):

@@ -139,6 +139,7 @@ def test_a_log_of_version_1_goes_on(tmp_path):
         ("plain", 1, None, None, None, 60.0, "told:3::0", None, None),
         ("both", 0, "0 6 * * *", "Europe/Oslo", 5.0, None, "told:2:4:1,pager:5::1", None, None),
         ("declared", 0, "0 7 * * *", "UTC", 300.0, None, None, None, "0 7 * * *|UTC|300"),
+        ("overruled", 0, "0 7 * * 1", "UTC", 300.0, 60.0, "told:2::0", None, "0 6 * * *|UTC|300"),
     ]
     at = "2026-01-01T00:00:00.000000Z"
     with closing(sqlite3.connect(path)) as db:
@@ -152,7 +153,13 @@ def test_a_log_of_version_1_goes_on(tmp_path):
         db.execute("PRAGMA user_version = 1")
         db.commit()
     store = SQLiteStore(path)
-    both, declared, plain = store.watches()
+    for name in ("declared", "overruled"):  # the same once more, by this version
+        cron = {"declared": "0 7 * * *", "overruled": "0 6 * * *"}[name]
+        again = statements("settings", schedule=cron, timezone="UTC", grace=300.0)
+        store.declare(name, again, host="host")
+    both, declared, overruled, plain = store.watches()
+    assert overruled.expected.schedule == "0 7 * * 1"
+    assert declared.expected.max_runtime == 1800.0
     assert both.expected == Expectations(
         "0 6 * * *", "Europe/Oslo", 5.0, None, notify_recovery=True
     )
@@ -169,7 +176,7 @@ def test_a_log_of_version_1_goes_on(tmp_path):
     for name in ("both", "declared"):
         run = Run(new_id(), name, datetime.now(UTC), Owner("host", 1), (), code)
         store.start_run(run, is_dead=lambda _: False)
-    both, declared, _ = store.watches()
+    both, declared, *_ = store.watches()
     assert (both.expected, declared.expected.schedule) == (Expectations(), "0 7 * * *")
     store.close()
 

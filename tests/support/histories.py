@@ -222,13 +222,14 @@ class History:
         self.same(self.store.snooze(name, until), self.reference.snooze(name, until))
 
     def declare(self):
-        name = self.name()
+        name, host = self.name(), self.chance.choice(("one", "two"))
         job = self.reference.jobs_by_name.get(name)
         stated = self.stated(("settings",))
-        if job is not None and job.declared and self.chance.random() < 0.5:  # once more
-            stated = tuple(Statement(key, job.declared[key], "settings") for key in job.declared)
-        self.store.declare(name, stated)
-        self.reference.declare(name, stated)
+        if job is not None and host in job.declared and self.chance.random() < 0.5:  # once more
+            before = job.declared[host]
+            stated = tuple(Statement(key, value, "settings") for key, value in before.items())
+        self.store.declare(name, stated, host=host)
+        self.reference.declare(name, stated, host)
 
     def claim(self):
         wanted = {

@@ -66,6 +66,7 @@ class Job:
     expected: dict = field(default_factory=lambda: Expectations()._asdict())
     sources: dict = field(default_factory=dict)
     channels: tuple = ()
+    channels_stated: bool = False
     declared: dict = field(default_factory=dict)
     snoozed_until: datetime | None = None
     seen_until: datetime | None = None
@@ -183,20 +184,30 @@ class Reference:
         if plan != ([job.expected[name] for name in PLAN] if job.expected["schedule"] else None):
             job.judged_until, job.seen_until = self.now, None
 
-    def restate(self, job, run):
-        if job.channels and not run.stated:
-            return
+    def restate(self, job, run, *, late=False):
+        """Keep what a start states; ``late`` if only the run's end has told it."""
         statements = list(run.stated)
+        if late:
+            since = {name: source.since for name, source in job.sources.items()}
+            statements = [
+                e for e in statements if e.name not in since or since[e.name] < run.started_at
+            ]
         declared = "schedule" in job.sources and job.sources["schedule"].origin == "settings"
         if declared and ("schedule", None, "code") in statements:
-            statements = [
-                each for each in statements if not (each.name in PLAN and each.origin == "code")
-            ]
+            theirs = {
+                name
+                for name in PLAN
+                if name in job.sources and job.sources[name].origin == "settings"
+            }
+            statements = [e for e in statements if e.name not in theirs or e.origin != "code"]
         self.state(job, statements)
-        job.channels = run.channels or job.channels
+        if run.channels and (run.stated or not job.channels_stated):
+            job.channels, job.channels_stated = run.channels, bool(run.stated)
 
-    def declare(self, name, statements):
+    def declare(self, name, statements, host):
         job = self.job(name)
+        last = job.declared.get(host)
+        everybodys = [(n, v) for values in job.declared.values() for n, v in values.items()]
         code_gave_none = (
             job.expected["schedule"] is None
             and "schedule" in job.sources
@@ -204,17 +215,17 @@ class Reference:
         )
         chosen = []
         for each in statements:
-            known = job.sources.get(each.name)
-            news = each.name not in job.declared or job.declared[each.name] != each.value
-            if (
-                known is None
-                or known.origin == "settings"
-                or news
-                or (code_gave_none and each.name in PLAN)
-            ):
+            if last is None:
+                news = (each.name, each.value) not in everybodys
+            else:
+                news = (each.name, each.value) not in last.items()
+            free = each.name not in job.sources or (code_gave_none and each.name in PLAN)
+            if news or free:
                 chosen.append(each)
         self.state(job, chosen)
-        job.declared = {each.name: each.value for each in statements}
+        if last != {each.name: each.value for each in statements}:
+            job.declared.pop(host, None)
+            job.declared[host] = {each.name: each.value for each in statements}
 
     # --- runs -----------------------------------------------------------------------------------
 
@@ -276,8 +287,9 @@ class Reference:
                 and out.state == "pending"
             ):
                 out.state, out.settled_at = "sent", self.now
+        is_new = run.job not in self.jobs_by_name
         job = self.job(run.job)
-        if not job.channels:
+        if is_new:
             self.restate(job, run)
         ran = row is not None and (
             row.status == "running" or (row.status == "skipped" and not started)
@@ -287,6 +299,8 @@ class Reference:
                 run, "running", lease_until=self.now + timedelta(seconds=run.lease), holds=True
             )
             ran = True
+            if not is_new:
+                self.restate(job, run, late=True)
         was_crashed = row is not None and row.status == "crashed"
         if ran or (was_crashed and outcome.status == "success"):
             channels = run.channels or job.channels

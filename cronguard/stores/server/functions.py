@@ -126,8 +126,8 @@ class FunctionStore:
         answer = self._judging("cronguard_sweep", request, is_dead)
         return readable(answer["crashed"], record_of)
 
-    def declare(self, job: str, stated: Sequence[Statement]) -> None:
-        self._ask("cronguard_declare", job=job, stated=statements_json(stated))
+    def declare(self, job: str, stated: Sequence[Statement], *, host: str = "") -> None:
+        self._ask("cronguard_declare", job=job, stated=statements_json(stated), host=host)
 
     def watches(self) -> list[Watch]:
         return readable(self._ask("cronguard_watches"), watch_of)

@@ -54,7 +54,11 @@ def statements_json(stated: Sequence[Statement]) -> dict[str, Any]:
 
 def expected_of(row: Mapping[str, Any]) -> Expectations:
     """What holds for a job; what a later version has added is passed over."""
-    return Expectations(**{name: row[name] for name in Expectations._fields if name in row})
+    facts = {name: row[name] for name in Expectations._fields if name in row}
+    for name in ("grace", "max_runtime"):  # JSON has no 300.0
+        if facts.get(name) is not None:
+            facts[name] = float(facts[name])
+    return Expectations(**facts)
 
 
 def channels_of(rows: Sequence[Mapping[str, Any]] | None) -> tuple[ChannelRule, ...]:

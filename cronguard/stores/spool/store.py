@@ -299,8 +299,8 @@ class SpooledStore:
 
     # --- what this host has no part in ----------------------------------------------------------
 
-    def declare(self, job: str, stated: Sequence[Statement]) -> None:
-        self.remote.declare(job, stated)
+    def declare(self, job: str, stated: Sequence[Statement], *, host: str = "") -> None:
+        self.remote.declare(job, stated, host=host)
 
     def watches(self) -> list[Watch]:
         return self.remote.watches()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
+from cronguard.core.alert_rule import alert_rules, overlay
 from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
 from cronguard.core.model import (
     ChannelRule,
@@ -29,13 +30,13 @@ def run_text(run: Run) -> str:
         "channels": [each._asdict() for each in run.channels],
         "stated": [each._asdict() for each in run.stated],
     }
-    return json.dumps(facts)
+    return json.dumps(facts | _for_version_1(run))
 
 
 def run_of(text: str) -> Run:
     """The inverse of `run_text`; what a later version has added is passed over."""
     facts = json.loads(text)
-    if "rules" in facts:
+    if "channels" not in facts:
         facts |= _of_version_1(facts)
     return Run(
         **_known(Run, facts)
@@ -46,6 +47,17 @@ def run_of(text: str) -> Run:
             "stated": tuple(Statement(**_known(Statement, e)) for e in facts["stated"]),
         }
     )
+
+
+def _for_version_1(run: Run) -> dict[str, Any]:
+    """Return what a process of version 1 reads, which shares the file until it is upgraded too."""
+    expected = overlay(Expectations(), run.stated)
+    return {
+        "rules": [rule._asdict() for rule in alert_rules(run.channels, expected)],
+        "schedule": expected.plan._asdict() if expected.plan else None,
+        "max_runtime": expected.max_runtime,
+        "runbook": expected.runbook,
+    }
 
 
 def _of_version_1(facts: dict[str, Any]) -> dict[str, Any]:

@@ -66,10 +66,12 @@ def sweep(
     return [record for record in crashed if record is not None]
 
 
-def declare(db: sqlite3.Connection, job: str, stated: Sequence[Statement], now: datetime) -> None:
+def declare(
+    db: sqlite3.Connection, job: str, stated: Sequence[Statement], host: str, now: datetime
+) -> None:
     """Do `cronguard.core.interfaces.Store.declare` inside a transaction."""
     rows.register(db, job, now)
-    restating.declare(db, job, stated, now)
+    restating.declare(db, job, stated, host, now)
 
 
 def watches(db: sqlite3.Connection) -> list[Watch]:
@@ -87,10 +89,15 @@ def damaged(db: sqlite3.Connection) -> list[Damaged]:
     runs = views.rows(db, "status = 'running'", (), limit=-1)
     return damaged_rows(
         [
-            *(("cronguard_jobs", row[0], partial(_read, row)) for row in jobs),
+            *(("cronguard_jobs", row[0], partial(_read_strictly, row)) for row in jobs),
             *(("cron_execution_logs", row[0], partial(views.record_of, row)) for row in runs),
         ]
     )
+
+
+def _read_strictly(row: Sequence[Any]) -> Watch:
+    restating.read_sources(row[1 + len(Expectations._fields)])
+    return _read(row)
 
 
 def _read(row: Sequence[Any]) -> Watch:

@@ -5,53 +5,74 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from cronguard.core import expectations as rules
 from cronguard.core.clock import rfc3339
-from cronguard.core.expectations import Known, redeclare, restate
-from cronguard.core.model import Expectations, Source, Statement
+from cronguard.core.expectations import Declared, Known, redeclare, restate, restate_late
+from cronguard.core.model import Expectations, Run, Source, Statement
 
 _COLUMNS = ", ".join(Expectations._fields)
 _KNOWN = f"SELECT {_COLUMNS}, sources, declared FROM cronguard_jobs WHERE job = ?"  # noqa: S608  # constants of this package
 _KEEP = f"""
     UPDATE cronguard_jobs SET ({_COLUMNS}) = ({", ".join("?" * len(Expectations._fields))}),
-        sources = ?, stated = ?, channels = coalesce(?, channels), declared = coalesce(?, declared)
+        sources = ?, stated = ?
     WHERE job = ?"""  # noqa: S608  # constants of this package
 
 
 def keep(
     db: sqlite3.Connection,
-    job: str,
-    stated: Sequence[Statement],
+    run: Run,
     now: datetime,
     *,
     channels: str | None,
     text: str,
+    late: bool,
 ) -> None:
-    """Keep what a start states of a job, with its channels; None for those that are kept.
+    """Keep what a start states of its job, and its channels.
 
-    ``text`` is the same statement by which the next start that states it is recognized.
+    Args:
+        db: Inside a transaction.
+        run: The run that states it.
+        now: The store's time.
+        channels: As text; None for those that are kept.
+        text: The same statement, by which the next start that states it is recognized.
+        late: Whether the run's end tells it, since the start was not stored.
     """
-    before, _ = _known(db, job)
-    after = restate(before, stated, now)
-    _save(db, job, before, after, now, text=text, channels=channels)
+    before, _ = _known(db, run.job)
+    after = restate_late(before, run, now) if late else restate(before, run.stated, now)
+    _save(db, run.job, before, after, now, text=text)
+    if channels is not None:
+        db.execute(
+            "UPDATE cronguard_jobs SET channels = ?, channels_stated = ? WHERE job = ?",
+            (channels, bool(run.stated), run.job),
+        )
 
 
-def declare(db: sqlite3.Connection, job: str, stated: Sequence[Statement], now: datetime) -> None:
-    """Keep what settings declare of a job that is registered."""
+def declare(
+    db: sqlite3.Connection, job: str, stated: Sequence[Statement], host: str, now: datetime
+) -> None:
+    """Keep what a host's settings declare of a job that is registered."""
     before, declared = _known(db, job)
-    after = redeclare(before, declared, stated, now)
-    declaring = {each.name: each.value for each in stated}
-    if after != before or declaring != declared:
-        _save(db, job, before, after, now, declared=json.dumps(declaring))
+    after = redeclare(before, declared, stated, host, now)
+    declaring = rules.declare(declared, stated, host)
+    if after != before:
+        _save(db, job, before, after, now, text=None)
+    if declaring != declared:
+        db.execute(
+            "UPDATE cronguard_jobs SET declared = ? WHERE job = ?", (json.dumps(declaring), job)
+        )
 
 
-def _known(db: sqlite3.Connection, job: str) -> tuple[Known, dict[str, Any]]:
-    """What holds for a job, and what was declared of it last."""
+def _known(db: sqlite3.Connection, job: str) -> tuple[Known, Declared]:
+    """Return what holds for a job, and what each host declared of it last."""
     *expected, sources, declared = db.execute(_KNOWN, (job,)).fetchone()
-    known = Known(_expected_of(expected), sources_of(sources))
-    return known, json.loads(declared) if declared else {}
+    hosts = _object(declared)
+    return Known(_expected_of(expected), sources_of(sources)), {
+        host: values for host, values in hosts.items() if isinstance(values, dict)
+    }
 
 
 def _save(
@@ -61,16 +82,14 @@ def _save(
     after: Known,
     now: datetime,
     *,
-    text: str | None = None,
-    channels: str | None = None,
-    declared: str | None = None,
+    text: str | None,
 ) -> None:
     """Write what holds for a job from now on; a schedule that is another one counts from now on.
 
     Without ``text`` the next start compares all that it states.
     """
     sources = {name: [each.origin, rfc3339(each.since)] for name, each in after.sources.items()}
-    db.execute(_KEEP, (*after.expected, json.dumps(sources), text, channels, declared, job))
+    db.execute(_KEEP, (*after.expected, json.dumps(sources), text, job))
     if after.expected.plan != before.expected.plan:
         db.execute(
             "UPDATE cronguard_jobs SET judged_until = ?, seen_until = NULL WHERE job = ?",
@@ -79,12 +98,27 @@ def _save(
 
 
 def sources_of(text: str | None) -> dict[str, Source]:
-    """Return the sources kept in a job's row; none for None."""
-    found: dict[str, Any] = json.loads(text) if text else {}
+    """Return the sources kept in a job's row; none of a text that cannot be read."""
+    with suppress(ValueError, TypeError, AttributeError):
+        return read_sources(text)
+    return {}
+
+
+def read_sources(text: str | None) -> dict[str, Source]:
+    """Return the same; raises ValueError, TypeError or AttributeError."""
     return {
         name: Source(origin, datetime.fromisoformat(since))
-        for name, (origin, since) in found.items()
+        for name, (origin, since) in json.loads(text or "{}").items()
     }
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    """Return a JSON object; empty for what is none, since a row may have been written by hand."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _expected_of(row: Sequence[Any]) -> Expectations:

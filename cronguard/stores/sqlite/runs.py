@@ -40,12 +40,12 @@ _N_EXPECTED = len(Expectations._fields)
 # Constants of this module are put into queries, and nothing else.
 _STATE = f"""
     SELECT consecutive_failure_count, incident_id, announced, last_success_at, last_counted_run,
-           snoozed_until, {EXPECTED}, channels,
+           snoozed_until, {EXPECTED}, channels, channels_stated,
            (SELECT r.status FROM cron_execution_logs r WHERE r.id = ?),
            EXISTS (SELECT 1 FROM cronguard_alerts a WHERE a.job = j.job AND a.state = 'pending')
     FROM cronguard_jobs j WHERE job = ?"""  # noqa: S608
 _EXPECTED = f"""
-    SELECT consecutive_failure_count, {EXPECTED}, channels, stated,
+    SELECT consecutive_failure_count, {EXPECTED}, channels, channels_stated, stated,
            EXISTS (SELECT 1 FROM cronguard_alerts a WHERE a.job = j.job AND a.state = 'pending'),
            EXISTS (SELECT 1 FROM cron_execution_logs r INDEXED BY cron_execution_logs_running
                    WHERE r.job = j.job AND r.status = 'running')
@@ -76,9 +76,9 @@ _IS_RUNNING = """
     SELECT 1 FROM cron_execution_logs INDEXED BY cron_execution_logs_running
     WHERE job = ? AND status = 'running'"""
 _REGISTER = f"""
-    INSERT INTO cronguard_jobs (job, {EXPECTED}, sources, channels, stated, registered_at,
-        judged_until)
-    VALUES (?, {"?, " * _N_EXPECTED} ?, ?, ?, ?, ?) ON CONFLICT (job) DO NOTHING"""  # noqa: S608
+    INSERT INTO cronguard_jobs (job, {EXPECTED}, sources, channels, channels_stated, stated,
+        registered_at, judged_until)
+    VALUES (?, {"?, " * _N_EXPECTED} ?, ?, ?, ?, ?, ?) ON CONFLICT (job) DO NOTHING"""  # noqa: S608
 
 
 _NO_FAILURE = (None, None, None, None)
@@ -93,8 +93,9 @@ def start_unopposed(db: sqlite3.Connection, run: Run, now: datetime) -> Started 
     row = db.execute(_EXPECTED, (run.job,)).fetchone()
     if row is None or row[-1]:
         return None
-    count, *known, channels, stated, pending, _ = row
-    if stated != statement_text(run.channels, run.stated) and (run.stated or not channels):
+    count, *known, channels, from_statement, stated, pending, _ = row
+    says_nothing = not run.stated and (from_statement or not run.channels)
+    if not says_nothing and stated != statement_text(run.channels, run.stated):
         return None
     if not _insert_running(db, run, now):
         return None
@@ -120,17 +121,17 @@ def start(db: sqlite3.Connection, run: Run, now: datetime, dead: AbstractSet[Own
     swept = job._replace(channels=job.channels or run.channels)
     state, holder = sweep_job(db, run, swept, now, dead)
     skipped = job.run_status == "skipped" or (holder is not None and run.overlap == "skip")
-    count, channels = state.consecutive_failure_count, job.channels
+    count = state.consecutive_failure_count
     if skipped:
         _insert_skipped(db, run, count)
     else:
         _insert_running(db, run, now)
         holder = None
         if states_anew:
-            state, channels = _restate(db, run, state, channels, now)
+            job = _restated(db, run, job, now)
     due = is_due(db, run.job, now)
     status: Literal["running", "skipped"] = "skipped" if skipped else "running"
-    return Started(status, count, holder, due, None, state.expected, channels)
+    return Started(status, count, holder, due, None, job.state.expected, job.channels)
 
 
 class JobRow(NamedTuple):
@@ -138,6 +139,7 @@ class JobRow(NamedTuple):
 
     state: JobState
     channels: tuple[ChannelRule, ...]
+    channels_stated: bool
     run_status: RunStatus | None
     """The status of the run's row; None if there is none."""
     has_pending: bool
@@ -147,7 +149,9 @@ def find_job(db: sqlite3.Connection, job: str, run_id: str | None = None) -> Job
     """Return a job as it is now; None for an unknown one."""
     row = db.execute(_STATE, (run_id, job)).fetchone()
     return (
-        None if row is None else JobRow(_state_of(row), _kept_channels(row[-3]), row[-2], row[-1])
+        None
+        if row is None
+        else JobRow(_state_of(row), _kept_channels(row[-4]), bool(row[-3]), row[-2], row[-1])
     )
 
 
@@ -166,15 +170,12 @@ def finish(
     job = find_job(db, run.job, run.run_id)
     if job is None and started and not _is_there(db, run.run_id):
         return Finished(None)
-    job = job or _registered(db, run, now, stated=True)
-    state = job.state
-    if not job.channels:
-        state, _ = _restate(db, run, state, (), now)
+    known, job = job is not None, job or _registered(db, run, now, stated=True)
     due = job.has_pending and is_due(db, run.job, now)
     action = finish_action(job.run_status, outcome.status, started=started)
     if action in _UNCOUNTED:
         if notified:
-            after = mark_notified(state, run.run_id, notified)
+            after = mark_notified(job.state, run.run_id, notified)
             db.execute(
                 "UPDATE cronguard_jobs SET announced = ? WHERE job = ?",
                 (",".join(sorted(after.announced)) or None, run.job),
@@ -183,7 +184,9 @@ def finish(
         return Finished(count, due)
     if action == "insert":
         _insert_running(db, run, now)
-    job = job._replace(state=state, channels=run.channels or job.channels)
+        if known:
+            job = _restated(db, run, job, now, late=True)
+    job = job._replace(channels=run.channels or job.channels)
     decision = _commit(db, run, outcome, job, now, late=action == "revise", notified=notified)
     due = due or (bool(decision.alerts) and is_due(db, run.job, now))
     return Finished(decision.consecutive_failure_count, due)
@@ -282,7 +285,9 @@ def register(db: sqlite3.Connection, job: str, now: datetime, run: Run | None = 
     text = statement_text(run.channels, run.stated) if run else None
     values: Any = {name: each.value for name, each in stated.items()}
     expected = Expectations()._replace(**values)
-    db.execute(_REGISTER, (job, *expected, f"{{{sources}}}", kept, text, at, at))
+    db.execute(
+        _REGISTER, (job, *expected, f"{{{sources}}}", kept, bool(stated and kept), text, at, at)
+    )
 
 
 def _registered(db: sqlite3.Connection, run: Run, now: datetime, *, stated: bool) -> JobRow:
@@ -292,23 +297,18 @@ def _registered(db: sqlite3.Connection, run: Run, now: datetime, *, stated: bool
     return job
 
 
-def _restate(
-    db: sqlite3.Connection,
-    run: Run,
-    state: JobState,
-    channels: tuple[ChannelRule, ...],
-    now: datetime,
-) -> tuple[JobState, tuple[ChannelRule, ...]]:
-    """Keep what a start states; return the state and the channels that hold from now on."""
-    if channels and not run.stated:
-        return state, channels
+def _restated(
+    db: sqlite3.Connection, run: Run, job: JobRow, now: datetime, *, late: bool = False
+) -> JobRow:
+    """Keep what a start states; return the job as it is then. ``late``: told by the run's end."""
+    channels = run.channels if run.stated or not job.channels_stated else ()
+    if not run.stated and (not channels or channels == job.channels):
+        return job
     from cronguard.stores.sqlite.restating import keep  # most starts state what is known
 
     text = statement_text(run.channels, run.stated)
-    keep(db, run.job, run.stated, now, channels=channels_text(run.channels) or None, text=text)
-    job = find_job(db, run.job)
-    assert job is not None  # noqa: S101  # for mypy
-    return job.state, job.channels
+    keep(db, run, now, channels=channels_text(channels) or None, text=text, late=late)
+    return find_job(db, run.job, run.run_id) or job
 
 
 def _insert_running(db: sqlite3.Connection, run: Run, now: datetime) -> bool:

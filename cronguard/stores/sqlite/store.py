@@ -142,10 +142,10 @@ class SQLiteStore:
         dead = {each for each in found if is_dead(each)}
         return self._file.write(lambda db: expected.sweep(db, owner, self._clock(), dead))
 
-    def declare(self, job: str, stated: Sequence[Statement]) -> None:
+    def declare(self, job: str, stated: Sequence[Statement], *, host: str = "") -> None:
         from cronguard.stores.sqlite.expectations import declare  # not on a run's path
 
-        self._file.write(lambda db: declare(db, job, stated, self._clock()))
+        self._file.write(lambda db: declare(db, job, stated, host, self._clock()))
 
     def watches(self) -> list[Watch]:
         from cronguard.stores.sqlite.expectations import watches  # not on a run's path

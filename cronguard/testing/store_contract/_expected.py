@@ -28,9 +28,9 @@ class Expected(StoreCase):
         (found,) = [watch for watch in self.store.watches() if watch.job == (job or self.JOB)]
         return found
 
-    def declare(self, **stated: Any) -> None:
-        """Let settings declare this of the job."""
-        self.store.declare(self.JOB, statements("settings", **stated))
+    def declare(self, host: str = "host-a", **stated: Any) -> None:
+        """Let a host's settings declare this of the job."""
+        self.store.declare(self.JOB, statements("settings", **stated), host=host)
 
     def test_a_start_states_what_is_expected(self) -> None:
         """Everything is kept with the job, with who said it and since when, and its channels."""
@@ -113,7 +113,8 @@ class Expected(StoreCase):
 
     def test_a_job_is_declared_before_it_runs(self) -> None:
         """It is there, nobody is told of it yet, and repeating the declaration changes nothing."""
-        plan = {"schedule": "0 6 * * *", "timezone": "Europe/Oslo", "threshold": 4}
+        plan: dict[str, Any] = {"schedule": "0 6 * * *", "timezone": "Europe/Oslo"}
+        plan["threshold"] = 4
         self.declare(**plan)
         watch = self.watch()
         assert watch.expected == Expectations("0 6 * * *", "Europe/Oslo", threshold=4)
@@ -127,7 +128,7 @@ class Expected(StoreCase):
 
     def test_a_declared_schedule_stands(self) -> None:
         """Beside code that gives none, and starts that state nothing; not beside one of code's."""
-        code = Expectations()._asdict()
+        code: dict[str, Any] = Expectations()._asdict()
         self.declare(schedule="0 6 * * *", timezone="Europe/Oslo", threshold=5)
         self.play("success")
         self.play("success", stated=statements(**code))
@@ -147,6 +148,64 @@ class Expected(StoreCase):
             assert self.watch().expected == Expectations("0 6 * * *", grace=60.0)
             self.play("success", stated=statements(**Expectations()._asdict()))
             assert self.watch().expected == Expectations("0 6 * * *", grace=60.0)
+
+    def test_hosts_whose_settings_differ_do_not_take_turns(self) -> None:
+        """Each is heard once, and again when it changes its mind, back to what it was included."""
+        for host, cron in (("host-a", "0 6 * * *"), ("host-b", "0 7 * * *")):
+            self.declare(host, schedule=cron, threshold=4)
+        judged = self.watch().judged_until
+        for host, cron in (("host-a", "0 6 * * *"), ("host-b", "0 7 * * *")) * 2:
+            self.let_pass(60)
+            self.declare(host, schedule=cron, threshold=4)
+        self.declare("host-c", schedule="0 6 * * *")
+        assert self.watch().expected.schedule == "0 7 * * *"
+        assert self.watch().judged_until == judged
+        self.declare("host-a", schedule="0 8 * * *")
+        self.declare("host-a", schedule="0 6 * * *")
+        assert self.watch().expected.schedule == "0 6 * * *"
+
+    def test_what_a_start_stated_under_settings_stands(self) -> None:
+        """Until a declaration changes."""
+        self.declare(schedule="0 6 * * *")
+        self.play("success", stated=statements("settings", schedule="0 8 * * *"))
+        self.declare(schedule="0 6 * * *")
+        assert self.watch().expected.schedule == "0 8 * * *"
+
+    def test_codes_time_zone_goes_with_the_schedule_of_settings(self) -> None:
+        """Where those name none; whichever of the two was first."""
+        code = statements(**Expectations(timezone="Europe/Oslo")._asdict())
+        wanted = Expectations("0 6 * * *", "Europe/Oslo")
+        self.declare(schedule="0 6 * * *")
+        self.play("success", stated=code)
+        assert self.watch().expected == wanted
+        self.play("success", stated=code, job=self.OTHER)
+        self.store.declare(self.OTHER, statements("settings", schedule="0 6 * * *"), host="host-a")
+        assert self.watch(self.OTHER).expected == wanted
+
+    def test_channels_follow_starts_that_state_nothing(self) -> None:
+        """Unless a start that stated something has named them."""
+        other, third = ChannelRule("other"), ChannelRule("third")
+        self.play("success")
+        self.play("success", channels=(other,))
+        assert self.watch().channels == (other,)
+        self.play("success", channels=(RULE,), stated=statements(threshold=3))
+        self.play("success", channels=(third,))
+        assert self.watch().channels == (RULE,)
+        self.play("success", channels=(), stated=statements(threshold=4))
+        assert self.watch().channels == (RULE,)
+
+    def test_what_an_unstored_start_stated_is_kept_at_its_end(self) -> None:
+        """But not over what was stated since it started."""
+        self.play("success", stated=statements(threshold=3))
+        day = timedelta(days=1)
+        for started, wanted in ((self.clock() - day, (3, 7.0)), (self.clock() + day, (5, 7.0))):
+            stated = statements("command", threshold=5, max_runtime=7.0)
+            self.finish(self.run(started_at=started, stated=stated), "success", started=False)
+            expected = self.watch().expected
+            assert (expected.threshold, expected.max_runtime) == wanted
+        pruned = self.run(stated=statements(threshold=9))
+        self.finish(pruned, "success")
+        assert self.watch().expected == expected
 
     def test_a_crash_is_told_to_those_who_are_kept_with_the_job(self) -> None:
         """Not to those of a start by hand that finds it."""

@@ -35,13 +35,13 @@ ENTRIES = (
     ),
     _python(
         "a declaration goes before what a start states",
-        '            if _origin(known, each.name) in (None, "settings")',
-        "            if True",
+        "            if each.name not in known.sources\n",
+        "            if True\n",
         tests=(f"{CASES}::{STANDS}",),
     ),
     _python(
         "a declaration that changed does not count",
-        "            or declared.get(each.name, each) != each.value\n",
+        "            or is_news(each)\n",
         "",
     ),
     _python(
@@ -77,8 +77,8 @@ ENTRIES = (
     _sql(
         "a declaration that changed does not count",
         "expected",
-        "            or _before.declared -> key is distinct from value -> 'value'\n",
-        "",
+        "                then _last -> said.key is distinct from said.value -> 'value'\n",
+        "                then false\n",
     ),
     _sql(
         "a schedule that changed is judged from where it was",

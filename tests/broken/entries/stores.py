@@ -189,7 +189,13 @@ MIGRATING = (
     ),
     Entry(
         "a function has changed and does not say since when",
-        (Change(f"{SQL}/functions/shown.sql", "-- since version 2\n", ""),),
+        (
+            Change(
+                f"{SQL}/functions/shown.sql",
+                "-- since version 2\ncreate or replace function public.cronguard_snooze",
+                "create or replace function public.cronguard_snooze",
+            ),
+        ),
         (f"{UPGRADE}::test_a_changed_function_says_since_when",),
     ),
     Entry(
@@ -293,8 +299,8 @@ ON_A_SERVER = (
             Change(
                 f"{SQL}/functions/runs.sql",
                 "select * into _job from public.cronguard_jobs"
-                " where job = request ->> 'job' for update;",
-                "select * into _job from public.cronguard_jobs where job = request ->> 'job';",
+                " where job = _request ->> 'job' for update;",
+                "select * into _job from public.cronguard_jobs where job = _request ->> 'job';",
             ),
         ),
         ("tests/stores/test_sql_races.py::test_two_hosts_failing_at_the_same_instant",),

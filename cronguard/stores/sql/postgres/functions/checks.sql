@@ -13,7 +13,7 @@
 --   heartbeat             run_ids; lease. Nothing
 --   unlock                job. How many rows lost their lease
 --   sweep                 space, dead. {"crashed": [runs]}, or {"suspects"} as start_run
---   declare               job; stated. Whether that changed anything
+--   declare               job; stated, host. Whether that changed anything
 --   watches, status       nothing. A list of jobs
 --   starts                job, after; limit. A list of times
 --   history               job; limit. A list of runs
@@ -369,7 +369,9 @@ begin
             from jsonb_each(request -> 'plan')
         ));
     end if;
-    request := public.cronguard_checked(request, '{"job": ["job"], "stated": ["any", {}]}');
+    request := public.cronguard_checked(
+        request, '{"job": ["job"], "stated": ["any", {}], "host": ["word", null]}'
+    );
     perform public.cronguard_check_stated(request -> 'stated');
     return request;
 end $$;

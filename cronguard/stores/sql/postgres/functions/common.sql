@@ -78,7 +78,7 @@ as $$
 $$;
 
 -- The alert rule of each channel: what it overrides, and the job's own for the rest. In Python:
--- cronguard.core.expectations.alert_rules.
+-- cronguard.core.alert_rule.alert_rules.
 -- since version 2
 create or replace function public.cronguard_rules(known public.cronguard_jobs, channels jsonb)
 returns jsonb
@@ -166,25 +166,42 @@ as $$
         max_runtime = known.max_runtime, threshold = known.threshold,
         realert_every = known.realert_every, notify_recovery = known.notify_recovery,
         runbook = known.runbook, sources = known.sources, declared = known.declared,
-        channels = known.channels, stated = known.stated,
+        channels = known.channels, channels_stated = known.channels_stated,
+        stated = known.stated,
         judged_until = known.judged_until, seen_until = known.seen_until
     where job = known.job
 $$;
 
--- Keep what a start states of its job, and its channels; the job as it is then. A start that states
--- nothing leaves both alone. In Python: cronguard.core.expectations.restate.
+-- Keep what a start states of its job, and its channels; the job as it is then. Channels that came
+-- with a statement are left alone by a start that states nothing. "late": told by the run's end, since
+-- its start was not stored; what was stated since it started stands. In Python:
+-- cronguard.core.expectations.restate and restate_late.
 -- since version 2
-create or replace function public.cronguard_restate(known public.cronguard_jobs, request jsonb)
-returns public.cronguard_jobs
+create or replace function public.cronguard_restate(
+    known public.cronguard_jobs, request jsonb, late boolean
+) returns public.cronguard_jobs
 language plpgsql set search_path = ''
 as $$
 declare
     _stated jsonb := coalesce(request -> 'stated', '{}');
     _statement constant jsonb
         := jsonb_build_object('channels', request -> 'channels', 'stated', request -> 'stated');
+    _states constant boolean := _stated <> '{}';
+    _channels constant jsonb := case when _states or not known.channels_stated
+        then nullif(request -> 'channels', '[]') end;
 begin
-    if known.channels is not null and (_stated = '{}' or known.stated = _statement) then
+    if known.stated = _statement and not late
+        or not _states and (_channels is null or _channels = known.channels)
+    then
         return known;
+    end if;
+    if late then
+        select coalesce(jsonb_object_agg(key, value), '{}') into _stated
+        from jsonb_each(_stated)
+        where not coalesce(
+            public.cronguard_moment(known.sources #>> array[key, 'since'])
+            >= (request ->> 'started_at')::timestamptz, false
+        );
     end if;
     -- Code that gives no schedule leaves the one alone that settings declare.
     if _stated -> 'schedule' = '{"value": null, "origin": "code"}'
@@ -192,10 +209,14 @@ begin
     then
         select coalesce(jsonb_object_agg(key, value), '{}') into _stated
         from jsonb_each(_stated)
-        where key not in ('schedule', 'timezone', 'grace') or value ->> 'origin' <> 'code';
+        where value ->> 'origin' <> 'code' or key not in ('schedule', 'timezone', 'grace')
+            or coalesce(known.sources #>> array[key, 'origin'] <> 'settings', true);
     end if;
     known := public.cronguard_apply(known, _stated);
-    known.channels := coalesce(nullif(request -> 'channels', '[]'), known.channels);
+    if _channels is not null then
+        known.channels := _channels;
+        known.channels_stated := _states;
+    end if;
     known.stated := _statement;
     perform public.cronguard_save_expected(known);
     return known;

@@ -43,9 +43,10 @@ begin
     return jsonb_build_object('crashed', coalesce(_crashed, '[]'));
 end $$;
 
--- Register what settings expect of a job before it runs; true if that changed anything. What a start
--- has stated goes before, until the declaration changes; code that gave no schedule stated none. In
--- Python: cronguard.core.expectations.redeclare.
+-- Register what a host's settings expect of a job before it runs; true if that changed anything. What
+-- is news replaces what was kept: what the host declared otherwise the last time, or, from a host that
+-- declares for the first time, what no host declares. Code that gave no schedule stated none. In
+-- Python: cronguard.core.expectations.redeclare and declare.
 -- since version 2
 create or replace function public.cronguard_declare(request jsonb) returns boolean
 language plpgsql set search_path = ''
@@ -53,22 +54,45 @@ as $$
 declare
     _request constant jsonb := public.cronguard_checked_declaration(request);
     _stated constant jsonb := _request -> 'stated';
+    _host constant text := coalesce(_request ->> 'host', '');
     _job public.cronguard_jobs;
     _before public.cronguard_jobs;
     _no_schedule boolean;
+    _last jsonb; -- what this host declared the last time
+    _values jsonb;
 begin
     _job := public.cronguard_lock_job(_request);
+    if jsonb_typeof(_job.declared) is distinct from 'array' then
+        _job.declared := '[]';
+    end if;
     _before := _job;
     _no_schedule := _job.schedule is null
         and coalesce(_job.sources #>> '{schedule,origin}' = 'code', false);
+    select each -> 'values' into _last
+        from jsonb_array_elements(_job.declared) as each where each ->> 'host' = _host;
     _job := public.cronguard_apply(_job, coalesce((
-        select jsonb_object_agg(key, value) from jsonb_each(_stated)
-        where coalesce(_before.sources #>> array[key, 'origin'], 'settings') = 'settings'
-            or _before.declared -> key is distinct from value -> 'value'
-            or _no_schedule and key in ('schedule', 'timezone', 'grace')
+        select jsonb_object_agg(said.key, said.value) from jsonb_each(_stated) as said
+        where not coalesce(_before.sources ? said.key, false)
+            or case when _last is not null
+                then _last -> said.key is distinct from said.value -> 'value'
+                else not exists (
+                    select 1 from jsonb_array_elements(_before.declared) as told
+                    where told.value -> 'values' -> said.key = said.value -> 'value'
+                ) end
+            or _no_schedule and said.key in ('schedule', 'timezone', 'grace')
     ), '{}'));
-    select coalesce(jsonb_object_agg(key, value -> 'value'), '{}') into _job.declared
+    select coalesce(jsonb_object_agg(key, value -> 'value'), '{}') into _values
         from jsonb_each(_stated);
+    if _last is distinct from _values then
+        select coalesce(jsonb_agg(each order by place), '[]') into _job.declared from (
+            select each, place
+            from jsonb_array_elements(_before.declared) with ordinality as d (each, place)
+            where each ->> 'host' <> _host
+            order by place desc limit 19 -- cronguard.core.expectations.MAX_DECLARING_HOSTS
+        ) others;
+        _job.declared := _job.declared
+            || jsonb_build_array(jsonb_build_object('host', _host, 'values', _values));
+    end if;
     if _job is not distinct from _before then
         return false;
     end if;

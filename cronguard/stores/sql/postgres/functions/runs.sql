@@ -76,7 +76,7 @@ begin
         from public.cron_execution_logs where run_id = _run_id;
     end if;
     if _status = 'running' then
-        _job := public.cronguard_restate(_job, _request);
+        _job := public.cronguard_restate(_job, _request, false);
     end if;
     return jsonb_build_object(
         'status', _status,
@@ -100,6 +100,8 @@ declare
     _job public.cronguard_jobs;
     _run_id constant uuid := (_request ->> 'run_id')::uuid;
     _outcome constant jsonb := public.cronguard_checked_outcome(_request -> 'outcome');
+    _is_new boolean := false;
+    _states boolean := false; -- its start was never stored
     _existing text;
     _count integer;
 begin
@@ -111,19 +113,22 @@ begin
             return '{"consecutive_failure_count": null, "alerts_due": false}'::jsonb;
         end if;
         _job := public.cronguard_lock_job(_request);
+        _is_new := true;
     end if;
     perform public.cronguard_check_statement(_job, _request);
-    if _job.channels is null then
-        _job := public.cronguard_restate(_job, _request);
-    end if;
     select status, consecutive_failure_count into _existing, _count
         from public.cron_execution_logs where run_id = _run_id;
 
     if _existing is null and not (_request ->> 'started')::boolean then
         perform public.cronguard_insert_running(_request);
         _existing := 'running';
+        _states := true;
     elsif _existing = 'skipped' and not (_request ->> 'started')::boolean then
         _existing := 'running'; -- it never heard that it was to be skipped, and ran
+    end if;
+
+    if _is_new or _states then
+        _job := public.cronguard_restate(_job, _request, not _is_new);
     end if;
 
     if _existing = 'running' then
