@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from cronguard.core.model import ChannelRule, Finished, Outcome, Run
 from cronguard.testing.store_contract._case import FAILURE, RULE, StoreCase
 
@@ -52,6 +54,20 @@ class Notified(StoreCase):
         self.ended(run, notified=("told",))
         self.fail(1)
         assert self.kinds() == ["failing"]
+
+    def test_who_was_told_of_a_pruned_run_is_not_told_of_its_incident_again(self) -> None:
+        """Its row is gone, and what the job remembers of it is not."""
+        first, second = self.run(), self.run()
+        self.ended(first)
+        self.ended(second)
+        self.let_pass(200 * 86400)
+        self.store.prune(keep=timedelta(days=1))
+        outcome = Outcome("failure", first.started_at, 0.0, FAILURE)
+        notified = ("told", "pager")
+        assert self.shown(first) is None
+        self.store.finish_run(first, outcome, started=True, notified=notified)
+        self.play("failure", channels=(RULE, ChannelRule("pager")))
+        assert [alert.channel for alert in self.store.alerts()] == ["told"]
 
     def test_who_was_told_of_how_an_incident_began_is_not_told_of_it_again(self) -> None:
         """However many failures have been counted since."""

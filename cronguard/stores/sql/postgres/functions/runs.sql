@@ -147,7 +147,8 @@ begin
     end if;
     if _request ->> 'notified' is not null then
         -- cronguard.core.alert_rule.mark_notified: an outcome that was committed already.
-        if _existing <> 'running' and (_existing, _outcome ->> 'status') <> ('crashed', 'success')
+        if _existing is distinct from 'running'
+            and (_existing, _outcome ->> 'status') is distinct from ('crashed', 'success')
         then
             update public.cronguard_jobs j set announced = j.announced || array(
                 select value from jsonb_array_elements_text(_request -> 'notified')
