@@ -89,7 +89,7 @@ class Out:
 
 
 def text_of(moment):
-    return f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}" if moment else None
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}" if moment else None
 
 
 def counted(events):
