@@ -611,6 +611,25 @@ def test_what_the_store_will_never_take_does_not_block(host, remote, code):
     assert host.store.waiting() == 0
 
 
+def test_what_is_refused_and_cannot_be_set_aside_is_kept(host, remote, monkeypatch):
+    """It holds nobody up meanwhile, and the next process sets it aside."""
+    remote.down()
+    host.play("failure")
+    remote.trouble = StoreError("did not do what it was asked", code="invalid_request")
+    with monkeypatch.context() as patched:
+
+        def full(*_args):
+            raise StoreError("the disk is full", code="disk_full")
+
+        patched.setattr(Spool, "set_aside", full)
+        host.begin("other")
+        assert host.store.waiting() == 0
+        host.restart()
+    assert host.store.waiting() == 1
+    host.begin("other")
+    assert host.store.aside() == ["nightly"]
+
+
 def test_a_store_that_does_not_answer_is_asked_once(host, remote):
     """Its time-out is paid at the start; the finish goes straight to the spool."""
     remote.down("timeout")

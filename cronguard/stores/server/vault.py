@@ -1,6 +1,6 @@
 """What is true of secrets in Supabase Vault, for stores, settings and the command alike.
 
-The SQL side is ``stores/sql/postgres/0009_vault.sql``; its pattern of names is held against
+The SQL side is ``stores/sql/postgres/functions/vault.sql``; its pattern of names is held against
 `is_secret_name` by a test.
 """
 

@@ -37,11 +37,13 @@ class Replay:
         self._going_on = threading.Lock()
         self._recorded: set[str] = set()
         """Runs that the store has been told of and that could not be taken out of the spool."""
+        self._refused: set[str] = set()
+        """Runs that the store refuses and that could not be set aside; they stay in the spool."""
 
     def waiting(self) -> int:
         """How many outcomes the store has yet to be told."""
         spool = self._spool.found
-        return spool.waiting(besides=self._recorded) if spool else 0
+        return spool.waiting(besides=self._recorded | self._refused) if spool else 0
 
     def all(self, progress: Callable[[int, int], None] | None = None) -> int:
         """Tell everything that waits; how many outcomes. Raises StoreError."""
@@ -62,7 +64,7 @@ class Replay:
         if spool is None:
             return True
         try:
-            waiting = spool.waits(besides=self._recorded)
+            waiting = spool.waits(besides=self._recorded | self._refused)
             gone = dead()
         except StoreError as error:
             self._warn(f"the local spool cannot be read: {error}")
@@ -83,7 +85,7 @@ class Replay:
     def _tell_until(self, deadline: float, gone: Sequence[Run]) -> bool:
         """As `within`, in our turn."""
         self._tell_waiting(deadline, lambda _done: None)
-        if self._spool.made.waits(besides=self._recorded):
+        if self._spool.made.waits(besides=self._recorded | self._refused):
             return False
         for run in gone:
             if time.monotonic() >= deadline:
@@ -111,7 +113,7 @@ class Replay:
 
         One that is refused is set aside in the spool, so that the others get their turn.
         """
-        if run.run_id in self._recorded:
+        if run.run_id in self._recorded or run.run_id in self._refused:
             return None
         finished = None
         try:
@@ -129,9 +131,9 @@ class Replay:
         self._warn(f"a run of {run.job} was refused and is set aside in {spool.path}: {error}")
         try:
             spool.set_aside(run, outcome)
-        except StoreError as trouble:
-            self._recorded.add(run.run_id)
-            self._warn(f"the local spool cannot be written: {trouble}")
+        except StoreError as caught:
+            self._refused.add(run.run_id)
+            self._warn(f"the local spool cannot be written: {caught}")
 
     def finish(
         self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str]
