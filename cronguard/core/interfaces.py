@@ -67,7 +67,9 @@ class Store(Protocol):
     handshake) is then done in a thread, with ``run_in_thread(work, seconds)``; what that raises
     must be let through."""
 
-    def start_run(self, run: Run, *, is_dead: Callable[[Owner], bool]) -> Started:
+    def start_run(
+        self, run: Run, *, is_dead: Callable[[Owner], bool], ended: Collection[str] = ()
+    ) -> Started:
         """Record that a run begins, or that it was skipped.
 
         In one transaction under the job's lock:
@@ -75,7 +77,8 @@ class Store(Protocol):
         1. Every ``running`` row of the job whose owner ``is_dead``, or whose owner is in another
            process space (``owner.space`` differs or is None) and whose lease has run out on the
            store's clock, ends as ``crashed`` and counts as a failure, alerts included. ``is_dead``
-           is called only for owners in ``run.owner.space``.
+           is called only for owners in ``run.owner.space``. Rows of ``ended`` are left out: they
+           give up the lease first.
         2. If a row is still running, holds its lease, and ``run.overlap`` is ``"skip"``: the run is
            written as ``skipped``, carrying the count unchanged.
         3. Otherwise it is written as ``running`` with a lease of ``run.lease`` seconds, and what
@@ -86,6 +89,15 @@ class Store(Protocol):
 
         Unknown jobs are registered. A crash is announced by the expectations and channels that are
         kept with the job before this start, and by the run's own where no channels are kept.
+
+        Args:
+            run: The run that begins.
+            is_dead: Whether a process of this process space is gone.
+            ended: The ids of this process's runs that have ended and whose outcomes the store has
+                not taken yet. The job's rows among them that are still ``running`` hold no lease
+                any more, so that its next run can start; they are not counted as crashed as long as
+                their process lives or, seen from another process space, renews them: here by
+                ``run.lease`` seconds. Any other id is ignored.
         """
         ...
 
@@ -110,14 +122,23 @@ class Store(Protocol):
         """
         ...
 
-    def heartbeat(self, run_ids: Sequence[str], *, lease: float) -> None:
-        """Renew the leases of the runs still ``running``, to end ``lease`` seconds from now."""
+    def heartbeat(
+        self, run_ids: Sequence[str], *, lease: float, ended: Collection[str] = ()
+    ) -> None:
+        """Renew the runs still ``running``, until ``lease`` seconds from now.
+
+        Those of ``ended`` are renewed too, and hold no lease any more, as in `start_run`; here
+        whatever their job.
+        """
         ...
 
-    def sweep(self, owner: Owner, *, is_dead: Callable[[Owner], bool]) -> list[RunRecord]:
+    def sweep(
+        self, owner: Owner, *, is_dead: Callable[[Owner], bool], ended: Collection[str] = ()
+    ) -> list[RunRecord]:
         """End the dead ``running`` rows of every job as ``crashed``, oldest first; return them.
 
-        This is step 1 of `start_run` for ``owner``'s process space.
+        This is step 1 of `start_run` for ``owner``'s process space. Rows of ``ended`` are renewed
+        by `LEASE_SECONDS`.
         """
         ...
 

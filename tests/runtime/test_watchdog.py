@@ -28,13 +28,13 @@ class Remote(MemoryStore):
         self.overruns = []
         self.down = False
 
-    def heartbeat(self, run_ids, *, lease):
+    def heartbeat(self, run_ids, *, lease, ended=()):
         self.renewed.append((tuple(run_ids), lease))
         self._reach()
 
-    def start_run(self, run, *, is_dead):
+    def start_run(self, run, *, is_dead, ended=()):
         self._reach()
-        return super().start_run(run, is_dead=is_dead)
+        return super().start_run(run, is_dead=is_dead, ended=ended)
 
     def announce_overrun(self, overrun, rules):
         self._reach()

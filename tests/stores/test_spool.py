@@ -68,9 +68,9 @@ class Remote(MemoryStore):
         if self.answers_late:
             raise self.trouble
 
-    def start_run(self, run, *, is_dead):
+    def start_run(self, run, *, is_dead, ended=()):
         self._reach()
-        started = super().start_run(run, is_dead=is_dead)
+        started = super().start_run(run, is_dead=is_dead, ended=ended)
         self._too_late()
         return started._replace(state=self._state(run.job))
 
@@ -88,9 +88,9 @@ class Remote(MemoryStore):
         self._reach()
         return super().announce_overrun(overrun, rules)
 
-    def heartbeat(self, run_ids, *, lease):
+    def heartbeat(self, run_ids, *, lease, ended=()):
         self._reach()
-        super().heartbeat(run_ids, lease=lease)
+        super().heartbeat(run_ids, lease=lease, ended=ended)
 
     def _state(self, job):
         row = self._file.read(lambda db: sqlite_runs.find_job(db, job))

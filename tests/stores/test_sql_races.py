@@ -17,6 +17,8 @@ from cronguard.stores.server.supabase import SupabaseStore
 pytestmark = pytest.mark.one_python
 
 FAILED = Failure("ValueError")
+WAITING = """select exists (select 1 from pg_stat_activity
+    where datname = current_database() and wait_event_type = 'Lock')"""
 
 
 def run_of(job, host, **changes):
@@ -107,6 +109,29 @@ def test_two_hosts_finding_the_same_dead_run(hosts):
     barrier = threading.Barrier(2)
     assert together(hosts, work, trials) == [[1, 1]] * trials
     assert len(hosts[0].alerts(limit=1000)) == trials
+
+
+def test_a_heartbeat_locks_in_the_order_of_a_sweep(database):
+    """Job by job, whichever started first: held up at one row it holds none that a sweep comes to
+    later, so that neither waits for the other."""
+    store = PostgresStore(database.url, timeout=30)
+    later, sooner = (run_of(job, "a") for job in ("b.later", "a.sooner"))
+    for run in (later, sooner):
+        store.start_run(run, is_dead=lambda _: False)
+    ids = [later.run_id, sooner.run_id]
+    lock = "select 1 from cron_execution_logs where run_id = %s for update nowait"
+    beat = threading.Thread(target=lambda: store.heartbeat(ids[:1], lease=90.0, ended=ids))
+    with database.connect() as sweep, database.connect() as watch:
+        with sweep.transaction():
+            sweep.execute(lock, (sooner.run_id,))
+            beat.start()
+            while not watch.execute(WAITING).fetchone()[0]:
+                assert beat.is_alive()
+            sweep.execute(lock, (later.run_id,))
+        beat.join(30)
+        held = watch.execute("select count(*) from cron_execution_logs where holds_lease")
+        assert held.fetchone() == (0,)
+    store.close()
 
 
 def test_two_hosts_stating_at_the_same_instant(hosts):

@@ -36,11 +36,11 @@ RUN = run_json(
 END = outcome_json(Outcome("success", datetime(2026, 1, 1, tzinfo=UTC), 1.0))
 ALERT = {"key": "k", "channel": "slack", "threshold": 2, "later": ["l"]}
 VALID = {
-    "start_run": RUN | {"dead": [ID]},
+    "start_run": RUN | {"dead": [ID], "ended": [ID]},
     "finish_run": RUN | {"started": True, "outcome": END, "notified": ["slack"]},
-    "heartbeat": {"run_ids": [ID], "lease": 90.0},
+    "heartbeat": {"run_ids": [ID], "lease": 90.0, "ended": [ID]},
     "unlock": {"job": "a"},
-    "sweep": {"space": "space", "dead": [ID]},
+    "sweep": {"space": "space", "dead": [ID], "ended": [ID], "lease": 90.0},
     "declare": {"job": "a", "stated": RUN["stated"]},
     "watches": {},
     "status": {},
@@ -132,9 +132,8 @@ def mutated(chance, request):
         if chance.random() < 0.2:
             del inside[last]
         elif chance.random() < 0.1 and isinstance(inside, dict):
-            inside[chance.choice(("threshold", "channels", "job", "é", "x" * 99))] = chance.choice(
-                ODD
-            )
+            name = chance.choice(("threshold", "channels", "job", "ended", "é", "x" * 99))
+            inside[name] = chance.choice(ODD)
         else:
             inside[last] = copy.deepcopy(chance.choice(ODD))
         if not made:
@@ -198,6 +197,10 @@ def test_what_is_no_object_is_refused(database, name):
         ("start_run", "channels", [{"channel": "no name"}]),
         ("start_run", "channels", [{"channel": "slack", "threshold": 0}]),
         ("start_run", "channels", [{"channel": "slack", "realert_every": -1}]),
+        ("start_run", "ended", ["x"]),
+        ("heartbeat", "ended", 5),
+        ("sweep", "ended", {"a": ID}),
+        ("sweep", "lease", 0),
         ("finish_run", "outcome", END | {"status": "running"}),
         ("finish_run", "outcome", END | {"error_message": "secret " * 2000}),
         ("history", "limit", -1),
@@ -259,6 +262,28 @@ def test_what_is_left_out_has_pythons_defaults(database):
     (watch,) = store.watches()
     assert (watch.expected, watch.channels) == (Expectations(), ())
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "request_"),
+    [
+        ("start_run", RUN | {"run_id": new_id()}),
+        ("heartbeat", {"run_ids": []}),
+        ("sweep", {"space": "space"}),
+    ],
+)
+def test_a_run_that_has_ended_may_be_named_in_capitals(database, name, request_):
+    """As any UUID; a sweep and a heartbeat that say no lease have Python's."""
+    with database.connect() as db:
+        ask(db, "start_run", RUN)
+        db.execute("update cron_execution_logs set lease_expires_at = clock_timestamp()")
+        ask(db, name, request_ | {"ended": [ID.upper()]})
+        (found,) = db.execute(
+            "select status, holds_lease, lease_expires_at - clock_timestamp() > '80s'"
+            " from cron_execution_logs where run_id = %s",
+            (ID,),
+        ).fetchall()
+    assert found == ("running", False, True)
 
 
 def test_a_job_that_never_ran_costs_no_history(database):

@@ -37,6 +37,7 @@ VALUES = {
     "notify_recovery": (False, True),
     "runbook": (None, "https://example.org/r"),
 }
+NEVER_STORED = "0198e9a5-0000-7000-8000-000000000000"
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -134,7 +135,17 @@ class History:
         )
 
     def dead(self):
-        return {owner for owner in OWNERS if self.chance.random() < 0.25}
+        """Some processes; drawn at once, so that a history can be shortened."""
+        drawn = self.chance.getrandbits(2 * len(OWNERS))
+        return {owner for place, owner in enumerate(OWNERS) if drawn >> 2 * place & 3 == 3}
+
+    def ended(self):
+        """Runs that have ended, unknown to the store; most calls have none to name. Others are
+        drawn too: of any job and owner, ended in the log, or never stored."""
+        if self.chance.random() < 0.7:
+            return ()
+        known = [run.run_id for run in self.runs[-5:]]
+        return self.chance.sample([*known, NEVER_STORED], self.chance.randint(1, len(known) + 1))
 
     def outcome(self, run):
         status = self.chance.choice(("success", "failure", "failure", "failure", "cancelled"))
@@ -168,9 +179,12 @@ class History:
                 self._start(run)
 
     def _start(self, run):
-        dead = self.dead() - {run.owner}
-        found = self.store.start_run(run, is_dead=dead.__contains__)
-        self.same(found._replace(state=None), self.reference.start_run(run, dead))
+        dead, ended = self.dead() - {run.owner}, self.ended()
+        asked = set()
+        judged = self.judged([run.job], run.owner, {run.run_id, *ended})
+        found = self.store.start_run(run, is_dead=judge(dead, asked), ended=ended)
+        assert asked <= judged, f"{self.done[-12:]}\n  asked {asked}\n may be {judged}"
+        self.same(found._replace(state=None), self.reference.start_run(run, dead, ended))
 
     def finish(self):
         if run := self.some_run():
@@ -193,9 +207,21 @@ class History:
             self.same(found._replace(state=None), wanted)
 
     def sweep(self):
-        owner, dead = self.chance.choice(OWNERS), self.dead()
-        found = self.store.sweep(owner, is_dead=dead.__contains__)
-        self.same(found, self.reference.sweep(owner, dead))
+        owner, dead, ended = self.chance.choice(OWNERS), self.dead(), self.ended()
+        asked = set()
+        judged = self.judged(JOBS, owner, ended)
+        found = self.store.sweep(owner, is_dead=judge(dead, asked), ended=ended)
+        assert asked <= judged, f"{self.done[-12:]}\n  asked {asked}\n may be {judged}"
+        self.same(found, self.reference.sweep(owner, dead, ended))
+
+    def judged(self, jobs, owner, besides):
+        """Return the processes that the caller may be asked about: they run something else."""
+        return {
+            row.run.owner
+            for job in jobs
+            for row in self.reference.open_rows(job)
+            if row.run.owner.space == owner.space is not None and row.run.run_id not in besides
+        }
 
     def pass_time(self):
         seconds = self.chance.choice((1, 10, 31, 95, 700, 4000, 90_000, -5, -4000, -100_000))
@@ -204,9 +230,9 @@ class History:
 
     def heartbeat(self):
         lease = self.chance.choice((90.0, 600.0))
-        run_ids = [run.run_id for run in self.runs[-3:]]
-        self.store.heartbeat(run_ids, lease=lease)
-        self.reference.heartbeat(run_ids, lease)
+        run_ids, ended = [run.run_id for run in self.runs[-3:]], self.ended()
+        self.store.heartbeat(run_ids, lease=lease, ended=ended)
+        self.reference.heartbeat(run_ids, lease, ended)
 
     def unlock(self):
         name = self.name()
@@ -306,6 +332,16 @@ class History:
             self.same(self.store.history(name, limit=10_000), self.reference.history(name))
             after = self.reference.now - timedelta(seconds=5000)
             self.same(self.store.starts(name, after=after), self.reference.starts(name, after))
+
+
+def judge(dead, asked):
+    """Return an ``is_dead`` that notes whom it is asked about."""
+
+    def is_dead(owner):
+        asked.add(owner)
+        return owner in dead
+
+    return is_dead
 
 
 def _told(delivery):

@@ -78,10 +78,10 @@ class StoreOf(MemoryStore):
         self.at = at
         self.bounded = bounded
 
-    def start_run(self, run, *, is_dead):
+    def start_run(self, run, *, is_dead, ended=()):
         if "start" in self.at:
             self.before()
-        return super().start_run(run, is_dead=is_dead)
+        return super().start_run(run, is_dead=is_dead, ended=ended)
 
     def finish_run(self, run, outcome, *, started, notified=()):
         if "finish" in self.at:

@@ -240,16 +240,25 @@ class Reference:
             return owner in dead
         return not (self.now < row.lease_until <= self.now + HOUR)
 
-    def bury(self, name, owner, dead, channels, besides=None):
+    def give_up(self, rows, ended, lease):
+        """Runs that have ended, as their process says, hold nothing and are renewed."""
+        for row in rows:
+            if row.run.run_id in ended:
+                row.holds, row.lease_until = False, self.now + timedelta(seconds=lease)
+
+    def bury(self, name, owner, dead, channels, besides=()):
         for row in self.open_rows(name):
-            if row.run.run_id != besides and self.is_gone(row, owner.space, dead):
+            if row.run.run_id not in besides and self.is_gone(row, owner.space, dead):
                 gone = row.run._replace(test_mode=False)
                 self.commit(row, gone, Outcome("crashed", self.now, None, CRASHED), channels)
 
-    def start_run(self, run, dead):
+    def start_run(self, run, dead, ended=()):
         job = self.job(run.job)
         known = self.rows.get(run.run_id)
-        self.bury(run.job, run.owner, dead, job.channels or run.channels, besides=run.run_id)
+        others = [row for row in self.open_rows(run.job) if row is not known]
+        self.give_up(others, ended, run.lease)
+        besides = {run.run_id, *ended}
+        self.bury(run.job, run.owner, dead, job.channels or run.channels, besides)
         holders = [
             row.run.run_id
             for row in self.open_rows(run.job)
@@ -348,10 +357,12 @@ class Reference:
                 failure=outcome.failure,
             )
 
-    def heartbeat(self, run_ids, lease):
-        for run_id in run_ids:
-            if run_id in self.rows and self.rows[run_id].status == "running":
-                self.rows[run_id].lease_until = self.now + timedelta(seconds=lease)
+    def heartbeat(self, run_ids, lease, ended=()):
+        running = [row for row in self.rows.values() if row.status == "running"]
+        for row in running:
+            if row.run.run_id in run_ids:
+                row.lease_until = self.now + timedelta(seconds=lease)
+        self.give_up(running, ended, lease)
 
     def unlock(self, name):
         held = [row for row in self.open_rows(name) if row.holds]
@@ -359,10 +370,11 @@ class Reference:
             row.holds = False
         return len(held)
 
-    def sweep(self, owner, dead):
+    def sweep(self, owner, dead, ended=()):
         before = [row for row in self.rows.values() if row.status == "running"]
         for name in sorted({row.run.job for row in before} & self.jobs_by_name.keys()):
-            self.bury(name, owner, dead, self.jobs_by_name[name].channels)
+            self.give_up(self.open_rows(name), ended, 90)
+            self.bury(name, owner, dead, self.jobs_by_name[name].channels, ended)
         return [self.record(row) for row in before if row.status == "crashed"]
 
     def forget(self, name):

@@ -146,7 +146,7 @@ def test_a_store_that_answers_nonsense(answer):
     """A plugin may have any bug."""
 
     class Nonsense(MemoryStore):
-        def start_run(self, run, *, is_dead):
+        def start_run(self, run, *, is_dead, ended=()):
             return answer
 
         def finish_run(self, run, outcome, *, started, notified=()):

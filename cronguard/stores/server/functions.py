@@ -71,8 +71,11 @@ class FunctionStore:
 
     # --- runs -----------------------------------------------------------------------------------
 
-    def start_run(self, run: Run, *, is_dead: Callable[[Owner], bool]) -> Started:
-        answer = self._judging("cronguard_start_run", run_json(run), is_dead)
+    def start_run(
+        self, run: Run, *, is_dead: Callable[[Owner], bool], ended: Collection[str] = ()
+    ) -> Started:
+        request = run_json(run) | _ended_json(ended)
+        answer = self._judging("cronguard_start_run", request, is_dead)
         return Started(
             answer["status"],
             answer["consecutive_failure_count"],
@@ -113,16 +116,21 @@ class FunctionStore:
             answer["consecutive_failure_count"], answer["alerts_due"], state_of(answer.get("state"))
         )
 
-    def heartbeat(self, run_ids: Sequence[str], *, lease: float) -> None:
-        self._ask("cronguard_heartbeat", run_ids=list(run_ids), lease=lease)
+    def heartbeat(
+        self, run_ids: Sequence[str], *, lease: float, ended: Collection[str] = ()
+    ) -> None:
+        said = _ended_json(ended)
+        self._ask("cronguard_heartbeat", run_ids=list(run_ids), lease=lease, **said)
 
     def unlock(self, job: str) -> int:
         return int(self._ask("cronguard_unlock", job=job))
 
     # --- what is expected -----------------------------------------------------------------------
 
-    def sweep(self, owner: Owner, *, is_dead: Callable[[Owner], bool]) -> list[RunRecord]:
-        request = {"schema": SCHEMA_VERSION, "space": owner.space}
+    def sweep(
+        self, owner: Owner, *, is_dead: Callable[[Owner], bool], ended: Collection[str] = ()
+    ) -> list[RunRecord]:
+        request = {"schema": SCHEMA_VERSION, "space": owner.space, **_ended_json(ended)}
         answer = self._judging("cronguard_sweep", request, is_dead)
         return readable(answer["crashed"], record_of)
 
@@ -302,3 +310,8 @@ class FunctionStore:
             )
             for row in self._ask("cronguard_secrets")
         ]
+
+
+def _ended_json(ended: Collection[str]) -> dict[str, Any]:
+    """The runs that have ended; nothing where there are none, as most often."""
+    return {"ended": sorted(ended)} if ended else {}

@@ -86,12 +86,14 @@ class SpooledStore:
 
     # --- runs -----------------------------------------------------------------------------------
 
-    def start_run(self, run: Run, *, is_dead: Callable[[Owner], bool]) -> Started:
+    def start_run(
+        self, run: Run, *, is_dead: Callable[[Owner], bool], ended: Collection[str] = ()
+    ) -> Started:
         self._sweeper = (run.owner, is_dead)
 
         def there() -> Started:
             self._catch_up()
-            started = self.remote.start_run(run, is_dead=is_dead)
+            started = self.remote.start_run(run, is_dead=is_dead, **_only(ended))
             self._last_known.note(run.job, started.state, keep=False)
             return started._replace(alerts_due=started.alerts_due or self._is_due(run.job))
 
@@ -155,9 +157,11 @@ class SpooledStore:
         known = self._last_known.get(run.job)
         return self._spool.made.end(run, outcome, started=started, known=known, notified=notified)
 
-    def heartbeat(self, run_ids: Sequence[str], *, lease: float) -> None:
+    def heartbeat(
+        self, run_ids: Sequence[str], *, lease: float, ended: Collection[str] = ()
+    ) -> None:
         try:
-            self.remote.heartbeat(run_ids, lease=lease)
+            self.remote.heartbeat(run_ids, lease=lease, **_only(ended))
         finally:
             if spool := self._spool.found:
                 spool.renew(run_ids, lease=lease)
@@ -181,7 +185,9 @@ class SpooledStore:
 
     # --- what is expected -----------------------------------------------------------------------
 
-    def sweep(self, owner: Owner, *, is_dead: Callable[[Owner], bool]) -> list[RunRecord]:
+    def sweep(
+        self, owner: Owner, *, is_dead: Callable[[Owner], bool], ended: Collection[str] = ()
+    ) -> list[RunRecord]:
         """As `Store.sweep`; of those that began here unseen by the store, too."""
         self.replay()
         found = []
@@ -191,7 +197,7 @@ class SpooledStore:
             finished = self._replay.tell(run, gone, started=False, notified=frozenset())
             if finished is not None:
                 found.append(_record(run, gone, finished))
-        return found + self.remote.sweep(owner, is_dead=is_dead)
+        return found + self.remote.sweep(owner, is_dead=is_dead, **_only(ended))
 
     def starts(self, job: str, *, after: datetime, limit: int = 10_000) -> list[datetime]:
         """As `Store.starts`; also of runs that the store has not heard of yet."""
@@ -373,3 +379,8 @@ def _record(run: Run, outcome: Outcome, finished: Finished) -> RunRecord:
         host=run.owner.host,
         pid=run.owner.pid,
     )
+
+
+def _only(ended: Collection[str]) -> dict[str, Collection[str]]:
+    """``ended`` as a keyword, where there are any: a store of somebody's may not take it."""
+    return {"ended": ended} if ended else {}

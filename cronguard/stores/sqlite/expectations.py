@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from datetime import datetime
@@ -38,19 +38,23 @@ _WATCH = f"""
     FROM cronguard_jobs"""  # noqa: S608  # constants of this package
 
 
-def owners(db: sqlite3.Connection, space: str | None) -> set[Owner]:
+def owners(db: sqlite3.Connection, space: str | None, ended: Collection[str]) -> set[Owner]:
     """Who runs anything in a process space, so that they can be judged."""
     found = db.execute(
-        "SELECT DISTINCT host, pid, process_space, process_started"
+        "SELECT id, host, pid, process_space, process_started"
         " FROM cron_execution_logs INDEXED BY cron_execution_logs_running"
         " WHERE status = 'running' AND process_space = ?",
         (space,),
     )
-    return {Owner(*row) for row in found.fetchall()}
+    return {Owner(*row) for run_id, *row in found.fetchall() if run_id not in ended}
 
 
 def sweep(
-    db: sqlite3.Connection, owner: Owner, now: datetime, dead: AbstractSet[Owner]
+    db: sqlite3.Connection,
+    owner: Owner,
+    now: datetime,
+    dead: AbstractSet[Owner],
+    ended: Collection[str],
 ) -> list[RunRecord]:
     """`cronguard.core.interfaces.Store.sweep`, inside a transaction; ``dead`` are known to be."""
     running = list(records(db, "status = 'running'", (), limit=-1))
@@ -58,7 +62,7 @@ def sweep(
         with suppress(*UNREADABLE):  # a row that cannot be: the other jobs go on
             known = rows.find_job(db, job)
             if known is not None:
-                rows.sweep_job(db, Run("", job, now, owner), known, now, dead)
+                rows.sweep_job(db, Run("", job, now, owner), known, now, dead, ended=ended)
     crashed = (
         next(records(db, "id = ? AND status = 'crashed'", (record.run_id,), limit=1), None)
         for record in reversed(running)

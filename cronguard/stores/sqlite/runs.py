@@ -59,6 +59,10 @@ _INSERT_RUNNING = """
         process_started, lease_expires_at, holds_lease)
     VALUES (?, ?, 'running', ?, ?, ?, ?, ?, ?, 1)
     ON CONFLICT (id) DO NOTHING"""
+RELEASE = """
+    UPDATE cron_execution_logs SET holds_lease = 0, lease_expires_at = ?
+    WHERE id = ? AND status = 'running'"""
+"""A run that has ended and whose outcome is not here yet: its process goes on renewing it."""
 _END_RUN = """
     UPDATE cron_execution_logs SET status = ?, finished_at = ?, duration_ms = ?,
         consecutive_failure_count = ?, error_type = ?, error_code = ?, error_message = ?,
@@ -103,14 +107,25 @@ def start_unopposed(db: sqlite3.Connection, run: Run, now: datetime) -> Started 
     return Started("running", count, None, due, None, expected_of(known), _kept_channels(channels))
 
 
-def owners(db: sqlite3.Connection, run: Run) -> set[Owner]:
+def owners(db: sqlite3.Connection, run: Run, ended: Collection[str]) -> set[Owner]:
     """Who runs the job in the run's own process space, so that they can be judged."""
     found = db.execute(_RUNNING, (run.job,)).fetchall()
     space = run.owner.space
-    return {Owner(*row[2:6]) for row in found if space is not None and row[4] == space}
+    return {
+        Owner(*row[2:6])
+        for row in found
+        if space is not None and row[4] == space
+        if row[0] != run.run_id and row[0] not in ended
+    }
 
 
-def start(db: sqlite3.Connection, run: Run, now: datetime, dead: AbstractSet[Owner]) -> Started:
+def start(
+    db: sqlite3.Connection,
+    run: Run,
+    now: datetime,
+    dead: AbstractSet[Owner],
+    ended: Collection[str],
+) -> Started:
     """Do `interfaces.Store.start_run` inside a transaction; ``dead`` are known to be."""
     job = find_job(db, run.job, run.run_id)
     states_anew = True
@@ -119,7 +134,7 @@ def start(db: sqlite3.Connection, run: Run, now: datetime, dead: AbstractSet[Own
         states_anew = db.execute(_IS_RUNNING, (run.job,)).fetchone() is not None
         job = _registered(db, run, now, stated=not states_anew)
     swept = job._replace(channels=job.channels or run.channels)
-    state, holder = sweep_job(db, run, swept, now, dead)
+    state, holder = sweep_job(db, run, swept, now, dead, ended=ended)
     skipped = job.run_status == "skipped" or (holder is not None and run.overlap == "skip")
     count = state.consecutive_failure_count
     if skipped:
@@ -336,13 +351,21 @@ def sweep_job(
     job: JobRow,
     now: datetime,
     dead: AbstractSet[Owner],
+    *,
+    ended: Collection[str],
 ) -> tuple[JobState, str | None]:
-    """Count the job's dead runs: (the state after them, the run that still holds the job)."""
+    """Count the job's dead runs: (the state after them, the run that still holds the job).
+
+    Those of ``ended`` are neither; they give up the lease.
+    """
     holder: str | None = None
     for run_id, started_at, host, pid, space, process, holds, expires in db.execute(
         _RUNNING, (run.job,)
     ).fetchall():
         if run_id == run.run_id:
+            continue
+        if run_id in ended:
+            db.execute(RELEASE, (rfc3339(now + timedelta(seconds=run.lease)), run_id))
             continue
         owner = Owner(host, pid, space, process)
         if space is not None and space == run.owner.space:

@@ -85,18 +85,20 @@ class SQLiteStore:
 
     # --- runs -----------------------------------------------------------------------------------
 
-    def start_run(self, run: Run, *, is_dead: Callable[[Owner], bool]) -> Started:
+    def start_run(
+        self, run: Run, *, is_dead: Callable[[Owner], bool], ended: Collection[str] = ()
+    ) -> Started:
         started = self._file.write(lambda db: rows.start_unopposed(db, run, self._clock()))
         if started is not None:
             return started
         # Processes are judged before the file is locked; who appears meanwhile has just started.
         dead: set[Owner] = set()
         if run.overlap == "skip" or self._time_to_sweep(run.job):
-            owners = self._file.read(lambda db: rows.owners(db, run))
+            owners = self._file.read(lambda db: rows.owners(db, run, ended))
             dead = {owner for owner in owners if is_dead(owner)}
             if owners and not dead:
                 self._swept[run.job] = time.monotonic()
-        return self._file.write(lambda db: rows.start(db, run, self._clock(), dead))
+        return self._file.write(lambda db: rows.start(db, run, self._clock(), dead, ended))
 
     def _time_to_sweep(self, job: str) -> bool:
         """Where all were alive within the last second, none need be judged again unless the start
@@ -112,7 +114,9 @@ class SQLiteStore:
             )
         )
 
-    def heartbeat(self, run_ids: Sequence[str], *, lease: float) -> None:
+    def heartbeat(
+        self, run_ids: Sequence[str], *, lease: float, ended: Collection[str] = ()
+    ) -> None:
         def work(db: sqlite3.Connection) -> None:
             until = rfc3339(self._clock() + timedelta(seconds=lease))
             db.executemany(
@@ -120,6 +124,7 @@ class SQLiteStore:
                 " WHERE id = ? AND status = 'running'",
                 [(until, run_id) for run_id in run_ids],
             )
+            db.executemany(rows.RELEASE, [(until, run_id) for run_id in ended])
 
         self._file.write(work)
 
@@ -135,12 +140,14 @@ class SQLiteStore:
 
     # --- what is expected -----------------------------------------------------------------------
 
-    def sweep(self, owner: Owner, *, is_dead: Callable[[Owner], bool]) -> list[RunRecord]:
+    def sweep(
+        self, owner: Owner, *, is_dead: Callable[[Owner], bool], ended: Collection[str] = ()
+    ) -> list[RunRecord]:
         from cronguard.stores.sqlite import expectations as expected  # not on a run's path
 
-        found = self._file.read(lambda db: expected.owners(db, owner.space))
+        found = self._file.read(lambda db: expected.owners(db, owner.space, ended))
         dead = {each for each in found if is_dead(each)}
-        return self._file.write(lambda db: expected.sweep(db, owner, self._clock(), dead))
+        return self._file.write(lambda db: expected.sweep(db, owner, self._clock(), dead, ended))
 
     def declare(self, job: str, stated: Sequence[Statement], *, host: str = "") -> None:
         from cronguard.stores.sqlite.expectations import declare  # not on a run's path

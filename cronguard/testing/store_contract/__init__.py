@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from cronguard.testing.store_contract._alerts import Alerts
 from cronguard.testing.store_contract._crashes import Crashes
+from cronguard.testing.store_contract._ended import Ended
 from cronguard.testing.store_contract._expected import Expected
 from cronguard.testing.store_contract._notified import Notified
 from cronguard.testing.store_contract._outbox import Outbox
@@ -16,7 +17,9 @@ from cronguard.testing.store_contract._shown import Shown
 from cronguard.testing.store_contract._streak import Streak
 
 
-class StoreContract(Streak, Alerts, Repeats, Overlaps, Crashes, Expected, Notified, Outbox, Shown):
+class StoreContract(
+    Streak, Alerts, Repeats, Overlaps, Crashes, Ended, Expected, Notified, Outbox, Shown
+):
     """Subclass it, return your store from `make_store`; give `JOB` a prefix if tests share it."""
 
 

@@ -5,14 +5,14 @@
 --
 --   every request         "schema": the version of this schema that the client knows
 --   start_run             run_id, job, started_at; host, pid, space, process_started, overlap, lease,
---                         channels, stated, test_mode, dead. {"status", "held_by", ...}, or
+--                         channels, stated, test_mode, dead, ended. {"status", "held_by", ...}, or
 --                         {"suspects"}: asked again with "dead", those of them that are dead
 --   finish_run            as start_run, and "outcome": {"status", "finished_at"; "duration",
 --                         "error_type", "error_code", "error_message", "error_location"}; started,
 --                         notified. {"consecutive_failure_count", "alerts_due", "state"}
---   heartbeat             run_ids; lease. Nothing
+--   heartbeat             run_ids; lease, ended. Nothing
 --   unlock                job. How many rows lost their lease
---   sweep                 space, dead. {"crashed": [runs]}, or {"suspects"} as start_run
+--   sweep                 space, dead, ended, lease. {"crashed": [runs]}, or {"suspects"} as start_run
 --   declare               job; stated, host. Whether that changed anything
 --   watches, status       nothing. A list of jobs
 --   starts                job, after; limit. A list of times
@@ -30,6 +30,10 @@
 --   secret_get, _unset    name. {"value"}; whether there was one
 --   secret_pad, _set      name, length; name, ticket, masked. See vault.sql
 --   secrets               nothing. A list of names and dates
+--
+-- "ended" are runs of the caller's process that have ended and whose outcomes could not be stored yet.
+-- Such a row gives up the job's lease at once. Until finish_run is asked the process goes on naming it:
+-- it is renewed each time by "lease", and a call that names it does not count it as crashed.
 --
 -- The functions below say of each field what it may hold and what it is if it is left out. All other
 -- functions are parts of these, and not for clients. What a refused request raises, having changed
@@ -267,7 +271,7 @@ end $$;
 -- Whether a run, and an outcome, is as cronguard's own clients write it most of the time. Each is one
 -- expression, which costs a run a twentieth of what it costs to look at the fields one by one. The
 -- rules are below, and what passes here passes there unchanged: a test sees to that.
--- since version 2
+-- since version 3
 create or replace function public.cronguard_is_usual_run(request jsonb) returns boolean
 language plpgsql immutable set search_path = ''
 as $$
@@ -292,7 +296,7 @@ begin
         and jsonb_typeof(request -> 'channels') = 'array'
         and jsonb_typeof(request -> 'stated') = 'object'
         and (jsonb_typeof(request -> 'started') = 'boolean' or not request ?| '{started,outcome}')
-        and not request ?| '{dead,notified,rules,told}',
+        and not request ?| '{dead,ended,notified,rules,told}',
         false
     );
 end $$;
@@ -316,7 +320,7 @@ begin
 end $$;
 
 -- A start or a finish, in the words of this version; cronguard_check_statement looks at the rest.
--- since version 2
+-- since version 3
 create or replace function public.cronguard_checked_run(request jsonb) returns jsonb
 language plpgsql stable set search_path = ''
 as $$
@@ -331,7 +335,8 @@ begin
         "space": ["word", null], "process_started": ["word", null],
         "overlap": ["overlap", "skip"], "lease": ["lease", 90], "test_mode": ["flag", false],
         "channels": ["any", []], "stated": ["any", {}],
-        "dead": ["ids", null], "started": ["flag", false], "notified": ["names", null]
+        "dead": ["ids", null], "ended": ["ids", null],
+        "started": ["flag", false], "notified": ["names", null]
     }');
 end $$;
 

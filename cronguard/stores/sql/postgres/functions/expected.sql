@@ -1,8 +1,9 @@
 -- What is expected of jobs: dead runs of all of them, schedules, runs that go on too long.
 
 -- End the dead runs of every job; the rows that were ended. As in cronguard_start_run, the answer is
--- {"suspects": [...]} first where only the caller can tell who is alive.
--- since version 2
+-- {"suspects": [...]} first where only the caller can tell who is alive, and runs that have "ended"
+-- give up their lease.
+-- since version 3
 create or replace function public.cronguard_sweep(request jsonb) returns jsonb
 language plpgsql set search_path = '' set statement_timeout = '60s'
 as $$
@@ -13,7 +14,9 @@ declare
     _before uuid[];
     _crashed jsonb;
 begin
-    request := public.cronguard_checked_request(request, '{"space": ["word", null], "dead": ["ids", null]}');
+    request := public.cronguard_checked_request(request, '{
+        "space": ["word", null], "dead": ["ids", null], "ended": ["ids", []], "lease": ["lease", 90]
+    }');
     select array_agg(r.run_id) into _before
     from public.cronguard_jobs j join public.cron_execution_logs r on r.job = j.job
     where r.status = 'running';
@@ -21,7 +24,8 @@ begin
         select jsonb_agg(public.cronguard_suspect(r)) into _suspects
         from public.cron_execution_logs r
         where run_id = any (_before) and status = 'running'
-            and process_space = request ->> 'space';
+            and process_space = request ->> 'space'
+            and not lower(request ->> 'ended')::jsonb ? run_id::text;
         if _suspects is not null then
             return jsonb_build_object('suspects', _suspects);
         end if;

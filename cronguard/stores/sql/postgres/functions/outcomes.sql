@@ -193,8 +193,9 @@ begin
 end $$;
 
 -- Count the job's dead runs; the run that still holds the job, null if none does. The job's row must
--- be locked. "dead" in the request are those of the caller's own process space.
--- since version 2
+-- be locked. "dead" in the request are those of the caller's own process space; those that have
+-- "ended" are renewed, and give up the lease.
+-- since version 3
 create or replace function public.cronguard_sweep_job(held public.cronguard_jobs, request jsonb)
 returns uuid
 language plpgsql set search_path = ''
@@ -202,6 +203,7 @@ as $$
 declare
     _job public.cronguard_jobs := held;
     _run_id constant uuid := (request ->> 'run_id')::uuid;
+    _ended constant jsonb := lower(request ->> 'ended')::jsonb;
     _now constant timestamptz := clock_timestamp();
     _row record;
     _dead boolean;
@@ -213,6 +215,14 @@ begin
         where job = _job.job and status = 'running' and run_id is distinct from _run_id
         order by seq
     loop
+        if _ended ? _row.run_id::text then
+            update public.cron_execution_logs set
+                holds_lease = false,
+                lease_expires_at
+                    = _now + make_interval(secs => (request ->> 'lease')::double precision)
+            where run_id = _row.run_id;
+            continue;
+        end if;
         if _row.process_space = request ->> 'space' then
             _dead := request -> 'dead' ? _row.run_id::text;
         else

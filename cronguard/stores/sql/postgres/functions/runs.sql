@@ -30,8 +30,9 @@ $$;
 
 -- Record that a run begins, or that it was skipped. Where runs of the job are open in the caller's
 -- own process space, it alone can tell whether they are alive: then nothing is written, the answer
--- is {"suspects": [...]}, and the caller comes back with "dead": [run ids].
--- since version 2
+-- is {"suspects": [...]}, and the caller comes back with "dead": [run ids]. "ended": runs of the
+-- caller's that have ended, and whose outcomes are not here yet.
+-- since version 3
 create or replace function public.cronguard_start_run(request jsonb) returns jsonb
 language plpgsql set search_path = ''
 as $$
@@ -39,6 +40,7 @@ declare
     _request constant jsonb := public.cronguard_checked_run(request);
     _job public.cronguard_jobs;
     _run_id constant uuid := (_request ->> 'run_id')::uuid;
+    _ended constant jsonb := lower(_request ->> 'ended')::jsonb;
     _holder uuid;
     _suspects jsonb;
     _status text := 'running';
@@ -50,7 +52,8 @@ begin
         select jsonb_agg(public.cronguard_suspect(r)) into _suspects
         from public.cron_execution_logs r
         where job = _job.job and status = 'running' and run_id <> _run_id
-            and process_space = _request ->> 'space';
+            and process_space = _request ->> 'space'
+            and (_ended ? run_id::text) is not true;
         if _suspects is not null then
             return jsonb_build_object('suspects', _suspects);
         end if;
@@ -169,23 +172,28 @@ begin
     );
 end $$;
 
--- Let the leases of runs that are still going end so many seconds from now.
--- since version 2
+-- Let the leases of runs that are still going end so many seconds from now. Those that have "ended"
+-- are renewed too, and hold no lease any more.
+-- since version 3
 create or replace function public.cronguard_heartbeat(request jsonb) returns void
 language plpgsql set search_path = ''
 as $$
 begin
     request := public.cronguard_checked_request(
-        request, '{"run_ids": ["ids"], "lease": ["lease", 90]}'
+        request, '{"run_ids": ["ids"], "lease": ["lease", 90], "ended": ["ids", []]}'
     );
     with held as materialized ( -- in the order of a sweep
         select run_id from public.cron_execution_logs
-        where status = 'running'
-            and run_id in (select value::uuid from jsonb_array_elements_text(request -> 'run_ids'))
-        order by seq
+        where status = 'running' and run_id in (
+            select value::uuid
+            from jsonb_array_elements_text((request -> 'run_ids') || (request -> 'ended'))
+        )
+        order by job, seq
         for update
     )
     update public.cron_execution_logs r set
+        holds_lease = r.holds_lease
+            and not lower(request ->> 'ended')::jsonb ? r.run_id::text,
         lease_expires_at = clock_timestamp()
             + make_interval(secs => (request ->> 'lease')::double precision)
     from held

@@ -1,0 +1,2 @@
+-- Version 3: starts, heartbeats and sweeps name runs that have ended and whose outcomes are not here
+-- yet. Only functions have changed.
