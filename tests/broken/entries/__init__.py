@@ -8,6 +8,7 @@ from . import (
     channels,
     cli,
     core,
+    ended,
     expectations,
     forks,
     guarding,
@@ -20,6 +21,7 @@ from . import (
 
 ENTRIES = (
     *core.ENTRIES,
+    *ended.ENTRIES,
     *expectations.ENTRIES,
     *forks.ENTRIES,
     *privacy.ENTRIES,
