@@ -12,12 +12,12 @@ from cronguard.core.errors import StoreError
 if TYPE_CHECKING:
     from cronguard.core.interfaces import Store
     from cronguard.runtime.runtime import Runtime
-    from cronguard.stores.spool.store import SpooledStore
+    from cronguard.stores.spooled import SpooledStore
 
 
 def _spooled(store: Store) -> tuple[SpooledStore | None, int]:
     """The store, if it has a spool before it, and how many outcomes wait there."""
-    from cronguard.stores.spool.store import SpooledStore
+    from cronguard.stores.spooled import SpooledStore
 
     if not isinstance(store, SpooledStore):
         return None, 0
@@ -36,19 +36,27 @@ def spool_sentence(store: Store) -> str | None:
     return f"{runs} in {spooled.spool_path} to be recorded: the next run, check or deliver does it"
 
 
-def aside_sentence(store: Store) -> str | None:
-    """Where outcomes are kept that the store refused, and whose; None for none."""
+def refused_sentence(store: Store) -> str | None:
+    """Whose outcomes wait since the store refused them, and what to do; None for nobody's."""
     spooled, _ = _spooled(store)
-    jobs: list[str] = []
-    if spooled is not None:
-        with suppress(StoreError):
-            jobs = spooled.aside()
-    if spooled is None or not jobs:
+    if spooled is None or not (queues := spooled.refused()):
+        return None
+    jobs = ", ".join(f"{queue.job} ({queue.refused})" for queue in queues)
+    return (
+        f"the store refuses outcomes of {jobs}: they wait in {spooled.spool_path}, with all that"
+        " came after them, and are tried again; see that no rule of the database's own refuses the"
+        " row, and that cronguard is of one version on every host"
+    )
+
+
+def unreadable_sentence(store: Store) -> str | None:
+    """Where outcomes are kept that cannot be read any more, and whose; None for none."""
+    spooled, _ = _spooled(store)
+    if spooled is None or not (jobs := spooled.unreadable()):
         return None
     return (
-        f"{plural(len(jobs), 'run')} of {', '.join(sorted(set(jobs)))} set aside in"
-        f" {spooled.spool_path}, since the store refused them: see that cronguard"
-        " is of one version on every host, and report it; the table spool there has them, with a"
+        f"{plural(len(jobs), 'run')} of {', '.join(sorted(set(jobs)))} in {spooled.spool_path}"
+        " cannot be read any more, and cannot be recorded: the table waiting there has them, with a"
         " seq below 0"
     )
 

@@ -75,8 +75,10 @@ def finish_action(
         incoming: How the run ended.
         started: Whether `Store.start_run` is known to have been stored.
     """
-    if existing == "running" or (existing == "skipped" and not started):
+    if existing == "skipped" and not started and incoming != "skipped":
         return "commit"  # the answer "skipped" never reached the process, so it ran
+    if existing == "running":
+        return "commit"
     if existing is None:
         return "ignore" if started else "insert"
     if existing == "crashed" and incoming == "success":
@@ -114,7 +116,7 @@ def decide(
     """
     not_notified = [rule for rule in rules if rule.channel not in notified] if notified else rules
     due: list[DueAlert] = []
-    if outcome.status == "cancelled":
+    if outcome.status in ("cancelled", "skipped"):
         after, count = state, state.consecutive_failure_count
     elif outcome.status == "success":
         count = 0
@@ -142,7 +144,7 @@ def decide(
         if not snoozed:
             due += _failing_alerts(after, job, not_notified)
             after = after._replace(announced=after.announced.union(each.channel for each in due))
-    if test_mode:
+    if test_mode and outcome.status != "skipped":
         due += [
             DueAlert("test", rule.channel, rule.threshold, f"{job}/{run_id}/test/{rule.channel}")
             for rule in not_notified

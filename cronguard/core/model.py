@@ -16,7 +16,8 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeAlias
 
 RunStatus: TypeAlias = Literal["running", "success", "failure", "crashed", "cancelled", "skipped"]
-EndStatus: TypeAlias = Literal["success", "failure", "crashed", "cancelled"]
+EndStatus: TypeAlias = Literal["success", "failure", "crashed", "cancelled", "skipped"]
+"""``skipped`` is for a run that was skipped while the store could not be told of it."""
 AlertKind: TypeAlias = Literal["failing", "still_failing", "recovered", "overrun", "missed", "test"]
 DeliveryState: TypeAlias = Literal["pending", "sent", "dead"]
 Overlap: TypeAlias = Literal["skip", "allow"]
@@ -189,8 +190,8 @@ class Started(NamedTuple):
     alerts_due: bool = False
     """Whether alerts of this job wait to be sent."""
     state: JobState | None = None
-    """The job as last committed, for this host to use while the store is out of reach; None from
-    a store that is always within reach."""
+    """The job as last committed, for this host to use while the store is out of reach; None from a
+    store that does not tell at a start."""
     expected: Expectations | None = None
     """What holds for the job now; None from a store that does not tell."""
     channels: tuple[ChannelRule, ...] = ()

@@ -1,7 +1,7 @@
 """One run, from its start to its committed outcome: one `Recording` per run, no shared state.
 
-No error inside cronguard reaches the guarded program. What the store does not take is kept and
-written before the process's next run.
+No error inside cronguard reaches the guarded program. What the store does not take waits, see
+`cronguard.stores.spooled`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cronguard.core.clock import new_id
-from cronguard.core.errors import CronguardError, StoreConfigError, StoreError
+from cronguard.core.errors import CronguardError, StoreError
 from cronguard.core.model import EndStatus, Expectations, Failure, Outcome, Run, Started
 from cronguard.process import log
 from cronguard.process.identity import current_owner, is_dead
 from cronguard.process.signals import interrupted_by_ctrl_c, raised_by_handler
 from cronguard.runtime.composition import current
-from cronguard.runtime.runtime import Guarded, Job, Runtime, Unwritten
+from cronguard.runtime.runtime import Guarded, Job, Runtime
 
 _open_runs: ContextVar[tuple[Recording, ...]] = ContextVar("cronguard_open_runs", default=())
 _CELERY_CONTROL_FLOW = frozenset({"Retry", "Ignore", "Reject"})
@@ -87,16 +87,14 @@ class Recording:
         if runtime is None or run is None:
             return
         self.live = True
-        runtime.opened(self)
-        if not runtime.replay():
-            return  # the store would time out again, or take this run before earlier ones
+        runtime.open_runs.add(self)
         started = runtime.store.start_run(run, is_dead=is_dead)
         self.started = True
         if started.expected is not None:
             self._learn(started)
         if started.status == "skipped":
             self.live, self.skipped, self.held_by = False, True, started.held_by
-            runtime.closed(self)
+            runtime.open_runs.remove(self)
         if started.alerts_due:
             runtime.dispatcher.dispatch(run.job)
         if self.skipped:
@@ -113,7 +111,7 @@ class Recording:
         self.expected = started.expected or self.expected
         self.channels = started.channels or self.channels
         if self.expected.max_runtime != limit and self._runtime is not None:
-            self._runtime.opened(self)
+            self._runtime.open_runs.add(self)
 
     def enter(self) -> None:
         """Mark the run as open in this context: its job entered again inside is not recorded."""
@@ -192,25 +190,27 @@ class Recording:
         runtime, run = self._runtime, self.run
         if runtime is None or run is None or sys.is_finalizing():  # see `prepare`
             return
-        unwritten = Unwritten(run, outcome, self.started, set())
         problem: StoreError | None = None
         alerts_due = False
+        store, started = runtime.store, self.started
+        notified: set[str] = set()
         try:
             self.live = False
-            runtime.closed(self)
+            runtime.open_runs.remove(self)
             if run.owner.pid == current_owner().pid:  # else a fork of the run came out here
-                alerts_due = runtime.write(unwritten)
-        except StoreConfigError as error:
-            problem = error
+                finished = store.finish_run(run, outcome, started=started, notified=notified)
+                alerts_due = finished.alerts_due
+                runtime.recorded(run.job)
         except BaseException as error:  # after Ctrl-C or a time limit it may not be written
-            runtime.keep(unwritten)
-            runtime.closed(self)
+            store.keep(run, outcome, started=started, notified=notified)
+            runtime.open_runs.remove(self)
             if not isinstance(error, StoreError):
                 raise
             problem = error
         if problem is not None:
+            runtime.open_runs.tell_soon()
             self._report("end", problem)
-            _notify_directly(runtime, unwritten)
+            runtime.notify_directly(run, outcome, notified)
         elif alerts_due:
             runtime.dispatcher.dispatch(run.job)
         if self.job is None or self.job.config.heartbeat_url is None:
@@ -234,25 +234,11 @@ class Recording:
             raise interruption
         name = self.job.config.job if self.job else "a job"
         if isinstance(error, StoreError) and self._runtime is not None:
-            kept = what == "end" and not isinstance(error, StoreConfigError)
-            fate = "is kept until the store answers" if kept else "was not recorded"
+            kept = what == "end"
+            fate = "waits in this process until the store answers" if kept else "was not recorded"
             self._runtime.warn_once(error, f"the {what} of {name} {fate}")
         else:
             log.error("cronguard could not record the %s of %s: %s", what, name, _safe_text(error))
-
-
-def _notify_directly(runtime: Runtime, unwritten: Unwritten) -> None:
-    """Send alerts for a failure that cannot be recorded, with the streak unknown.
-
-    This is done once, until the job can be recorded again.
-    """
-    run, outcome, _, notified = unwritten
-    if outcome.status != "failure" or run.job in runtime.notified_directly:
-        return
-    runtime.notified_directly.add(run.job)
-    from cronguard.core.payload import degraded  # rare path
-
-    runtime.dispatcher.dispatch_directly(degraded(run, outcome), notified)
 
 
 def end_status(

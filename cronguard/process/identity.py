@@ -88,5 +88,7 @@ def _start_time(pid: int) -> tuple[str | None, bool]:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123  # on every run's path
             fields = file.read().rpartition(b")")[2].split()
         return fields[19].decode("ascii"), fields[0] in (b"Z", b"X")
-    except (OSError, IndexError, ValueError):
+    except (OSError, IndexError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is None:
+            raise  # the system gives a number: a signal handler of the program raised this one
         return None, False

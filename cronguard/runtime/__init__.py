@@ -1,8 +1,9 @@
 """What the guarded runs of a process share.
 
 `composition` is the one place where settings become a store, channels, delivery and a watchdog;
-`runtime` is what it builds. `delivery` sends what is in the outbox; `check` finds failures that no
-process saw.
+`runtime` is what it builds. `watchdog` sees to the runs that are open, `preparation` loads what a
+failure would need, `delivery` sends what is in the outbox; `check` finds failures that no process
+saw.
 """
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "delivery",
     "delivery_codes",
     "heartbeat_ping",
+    "preparation",
     "runtime",
     "store_factory",
     "watchdog",

@@ -175,7 +175,7 @@ def _at_exit() -> None:
 def _pause_watchdog() -> None:
     """End the watchdog's thread: since 3.12 Python warns a program that forks with threads."""
     global _paused_runtime  # noqa: PLW0603  # until the fork is done
-    if _current is not None and _current.watchdog.pause():
+    if _current is not None and _current.open_runs.watchdog.pause():
         _paused_runtime = _current
 
 
@@ -183,7 +183,7 @@ def _resume_watchdog() -> None:
     global _paused_runtime  # the fork is done
     paused, _paused_runtime = _paused_runtime, None
     if paused is not None:
-        after_the_fork(paused.watchdog.ensure)
+        after_the_fork(paused.open_runs.watchdog.ensure)
 
 
 def _forget_runtime() -> None:

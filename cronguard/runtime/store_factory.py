@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import cast
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from cronguard.core.errors import ConfigError
-from cronguard.core.interfaces import Store
 from cronguard.core.model import SecretRef
 from cronguard.process import log
 from cronguard.settings.loading import Settings
 from cronguard.settings.store_url import default_store_path, store_target
+
+if TYPE_CHECKING:
+    from cronguard.core.interfaces import Store
+    from cronguard.stores.spooled import SpooledStore
+
+_LARGE_PRIME = 2**61 - 1
+"""What is left of a path divided by it names the path's spool."""
 
 
 def open_store(settings: Settings) -> Store:
@@ -36,40 +43,52 @@ def open_store(settings: Settings) -> Store:
     return cast("Store", kind.from_url(target.location, timeout=settings.store_timeout))  # type: ignore[attr-defined]  # a store class's duty
 
 
-def with_timeouts_and_spool(store: Store, settings: Settings) -> Store:
+def with_timeouts_and_spool(store: Store, settings: Settings) -> SpooledStore:
     """Return the store for a process's runs: with a timeout per call and a local spool.
 
-    A store that is ``bounded`` already, such as SQLite, is returned as it is. The spool is in the
-    user's state folder, one for each store; without such a folder there is none.
+    A store that is ``bounded`` already, such as SQLite, gets no timeout. The spool is in the user's
+    state folder, one for each store; without such a folder it is in memory.
     """
-    if getattr(store, "bounded", False):
+    from cronguard.stores.spooled import SpooledStore
+
+    if isinstance(store, SpooledStore):
         return store
-    import hashlib
+    remote = not getattr(store, "bounded", False)
+    path = _spool_path(store, settings, remote=remote)
+    if remote:
+        from cronguard.stores.timeouts import with_timeouts  # few stores need it
 
-    from cronguard.stores.spool.store import SpooledStore
-    from cronguard.stores.timeouts import with_timeouts  # few stores need it
+        store = with_timeouts(store, settings.store_timeout)
+    return SpooledStore(
+        store, path, remote=remote, warn=lambda sentence: log.warning_once("%s", sentence)
+    )
 
-    bounded = with_timeouts(store, settings.store_timeout)
+
+def _spool_path(store: Store, settings: Settings, *, remote: bool) -> Path | None:
     try:
         folder = default_store_path(os.environ).parent
     except (ConfigError, OSError) as error:
-        log.debug("no local spool: %s", error)  # then failures are notified directly
-        return bounded
+        log.debug("the local spool is in memory: %s", error)
+        return None
+    if not remote:
+        place = getattr(store, "path", None)
+        if place is None or str(place) == ":memory:":
+            return None  # it ends with the process as well
+        number = int.from_bytes(os.fsencode(Path(place).absolute()), "big")
+        return folder / f"spool-file-{number % _LARGE_PRIME:x}.db"
+    import hashlib  # not for a SQLite file: it takes longer than the run
+
     where = getattr(store, "where", None) or _address_without_credentials(settings)
     name = f"{type(store).__module__}.{type(store).__qualname__} {where}"
     digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:12]
-    return SpooledStore(
-        bounded,
-        folder / f"spool-{digest}.db",
-        warn=lambda sentence: log.warning_once("%s", sentence),
-    )
+    return folder / f"spool-{digest}.db"
 
 
 def without_spool(store: Store) -> Store:
     """Return the remote store below the spool of `with_timeouts_and_spool`, else ``store``."""
-    from cronguard.stores.spool.store import SpooledStore
+    from cronguard.stores.spooled import SpooledStore
 
-    return store.remote if isinstance(store, SpooledStore) else store
+    return store.store if isinstance(store, SpooledStore) else store
 
 
 def _address_without_credentials(settings: Settings) -> str:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cronguard.core.errors import ConfigError
-from cronguard.core.interfaces import Redact, Store
 from cronguard.core.model import ChannelRule, Expectations, SecretRef
 from cronguard.core.text import show, suggest
 from cronguard.settings.channels import ChannelLoader
@@ -37,6 +36,9 @@ from cronguard.settings.values import (
     check_store_timeout,
     check_test_mode,
 )
+
+if TYPE_CHECKING:
+    from cronguard.core.interfaces import Redact, Store
 
 _ENVIRONMENT_KEYS = ("store", "channels", "store_timeout", "test_mode", "redact")
 _SUPABASE_VARIABLES = ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY")

@@ -7,14 +7,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
-from cronguard.core.interfaces import Redact, Store
 from cronguard.core.model import SecretRef
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    from cronguard.core.interfaces import Channel
+    from cronguard.core.interfaces import Channel, Redact, Store
 
 
 CHANNEL_RULES = ("threshold", "realert_every")
@@ -77,7 +76,7 @@ class ChannelSettings(NamedTuple):
 class Settings(NamedTuple):
     """All settings, resolved."""
 
-    store: str | SecretRef | Store | None = None
+    store: "str | SecretRef | Store | None" = None
     """None for the SQLite file at `default_store_path`. A `SecretRef` names the environment
     variable with the address; see `store_target`."""
     channels: tuple[ChannelSettings, ...] = ()
@@ -88,7 +87,7 @@ class Settings(NamedTuple):
     """Options of jobs that are wrong: nothing is stated for them, not even the default."""
     store_timeout: float = DEFAULT_STORE_TIMEOUT
     """The seconds that one call to the store may take."""
-    redact: Redact = DEFAULT_REDACT
+    redact: "Redact" = DEFAULT_REDACT
     redact_keep: tuple[str, ...] = ()
     """Words that are never masked, besides cronguard's own vocabulary."""
     test_mode: bool = False

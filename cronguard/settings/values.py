@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from cronguard.core.errors import ConfigError
-from cronguard.core.interfaces import Redact, Store
 from cronguard.core.model import Option, SecretRef
 from cronguard.core.text import may_be_secret, show, suggest
 from cronguard.settings.options import (
@@ -24,6 +23,9 @@ from cronguard.settings.options import (
 )
 from cronguard.settings.store_url import BUILTIN_SCHEMES, StoreTarget, absolute_store, parse_store
 from cronguard.settings.types import SCHEMES, Layer, parse_reference
+
+if TYPE_CHECKING:
+    from cronguard.core.interfaces import Redact, Store
 
 KEYS = (
     *("store", "channels", "channel", "job"),

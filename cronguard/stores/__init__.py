@@ -1,7 +1,8 @@
 """Where runs, streaks and the outbox are kept.
 
 ``sqlite`` is the embedded default, ``server`` the two that share SQL functions (PostgreSQL and
-Supabase), ``spool`` what a host keeps while one of those is out of reach. Tables are in ``sql``.
+Supabase). `spooled` stands before each of them and is what runs talk to; ``spool`` is what it
+keeps on the host when a store does not take it. Tables are in ``sql``.
 """
 
-__all__ = ["server", "spool", "sql", "sqlite", "timeouts"]
+__all__ = ["server", "spool", "spooled", "sql", "sqlite", "timeouts"]

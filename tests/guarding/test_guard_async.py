@@ -326,7 +326,7 @@ def test_a_coroutine_closed_while_the_store_is_slow_leaves_no_run_open():
     with recording(store=StoreOf(gate.wait)) as record:
         asyncio.run(main())
         assert record.statuses("nightly") == ["failure"]
-        assert not record.runtime._open
+        assert not record.runtime.open_runs._open
 
 
 def test_a_coroutine_closed_while_its_end_is_written_waits_for_that():

@@ -177,7 +177,7 @@ def test_cancelled_at_the_start_the_function_is_not_called(how):
     with place as record:
         asyncio.run(main(gate))
         assert record.statuses("nightly") == ["failure"]
-        assert not record.runtime._open
+        assert not record.runtime.open_runs._open
 
 
 def test_a_timeout_at_the_start_is_a_timeout():

@@ -10,7 +10,7 @@ from cronguard.core.model import SecretRef
 from cronguard.runtime.channel_factory import resolve_secret
 from cronguard.runtime.store_factory import with_timeouts_and_spool
 from cronguard.settings.loading import Settings
-from cronguard.stores.spool.store import SpooledStore
+from cronguard.stores.spooled import SpooledStore
 from cronguard.stores.sqlite.store import SQLiteStore
 from cronguard.testing import MemoryStore, StoreContract
 

@@ -29,10 +29,9 @@ from cronguard.core.model import (
     Run,
     Settlement,
 )
-from cronguard.stores.spool import database, store
-from cronguard.stores.spool.database import Spool
-from cronguard.stores.spool.last_known import LastKnown
-from cronguard.stores.spool.store import SpooledStore
+from cronguard.stores.spool import local
+from cronguard.stores.spool.known import Known, LastKnown
+from cronguard.stores.spool.local import LocalStore
 from cronguard.stores.spool.values import (
     outcome_of,
     outcome_text,
@@ -41,6 +40,7 @@ from cronguard.stores.spool.values import (
     state_of,
     state_text,
 )
+from cronguard.stores.spooled import SpooledStore
 from cronguard.stores.sqlite import runs as sqlite_runs
 from cronguard.testing import MemoryStore, StoreContract
 
@@ -56,6 +56,10 @@ class Remote(MemoryStore):
     def __init__(self, **options):
         super().__init__(**options)
         self.trouble = None
+        self.refuses = {}
+        """Job → the code with which its outcomes are refused."""
+        self.takes = None
+        """A function (error message) → whether the store takes it."""
         self.asked = 0
         self.answers_late = False
 
@@ -76,6 +80,11 @@ class Remote(MemoryStore):
 
     def finish_run(self, run, outcome, *, started, notified=()):
         self._reach()
+        if run.job in self.refuses:
+            raise StoreError("did not do what it was asked", code=self.refuses[run.job])
+        text = outcome.failure and outcome.failure.error_message
+        if self.takes and text and not self.takes(text):
+            raise StoreError("did not do what it was asked", code="22P05")
         finished = super().finish_run(run, outcome, started=started, notified=notified)
         self._too_late()
         return finished._replace(state=self._state(run.job))
@@ -108,7 +117,7 @@ class Host:
 
     def __init__(self, remote, folder, name="a"):
         self.remote = remote
-        self.path = Path(folder) / f"spool-{name}.db"
+        self.path = folder and Path(folder) / f"spool-{name}.db"
         self.said = []
         self.store = self._process()
         self.sent = []
@@ -128,7 +137,11 @@ class Host:
     def end(self, run, status, *, started=True):
         failure = Failure("ValueError") if status == "failure" else None
         outcome = Outcome(status, datetime.now(UTC), 0.5, failure)
-        return self.store.finish_run(run, outcome, started=started)
+        try:
+            return self.store.finish_run(run, outcome, started=started)
+        except StoreError:  # as a recording does
+            self.store.keep(run, outcome, started=started, notified=set())
+            raise
 
     def play(self, *statuses, **changes):
         for status in statuses:
@@ -322,13 +335,10 @@ def test_a_run_killed_meanwhile_is_counted_by_the_store_if_it_is_back(host, remo
 def test_a_run_of_another_space_is_left_while_its_lease_lasts(host, remote):
     """A container that shares the folder: its processes cannot be judged from here."""
     remote.down()
-    elsewhere, _ = host.begin(owner=THERE, lease=0.0)
-    living, _ = host.begin(owner=THERE)
+    elsewhere, _ = host.begin(owner=THERE, lease=0.0, overlap="allow")
+    living, _ = host.begin(owner=THERE, overlap="allow")
     host.restart()
-    host.begin("other")
-    assert host.store.waiting() == 1
     remote.up()
-    host.restart()
     host.begin("other")
     assert history(remote) == [("crashed", 1)]
     assert host.end(living, "success").consecutive_failure_count == 0
@@ -397,7 +407,7 @@ def test_a_spool_that_cannot_be_emptied_holds_up_nothing(host, remote, monkeypat
     remote.up()
     full = StoreError("the disk is full", code="disk_full")
     with monkeypatch.context() as patch:
-        patch.setattr(Spool, "drop", raising(full))
+        patch.setattr(LocalStore, "drop", raising(full))
         host.play("failure", "failure")
         assert history(remote) == [("failure", 1), ("failure", 2), ("failure", 3)]
         assert len([said for said in host.said if "disk is full" in said]) == 1
@@ -467,21 +477,21 @@ def test_a_heartbeat_reaches_what_began_here(host, remote):
     far, _ = host.begin(owner=THERE, lease=0.0)
     with pytest.raises(StoreError):
         host.store.heartbeat([far.run_id], lease=90.0)
-    host.begin()
-    assert host.store.waiting() == 0
+    _, started = host.begin()
+    assert (started.status, started.held_by) == ("skipped", far.run_id)
 
 
 def test_the_living_are_not_judged_by_every_start(host, remote, monkeypatch):
     """Hundreds may run at once while the store is away; each would judge all the others."""
-    monkeypatch.setattr(store, "_ALIVE_SECONDS", 3600.0)
+    monkeypatch.setattr(local, "_ALIVE_SECONDS", 3600.0)
     judged = []
     remote.down()
     host.begin()
     host.restart()
     for _ in range(20):
-        run = Run(new_id(), "nightly", datetime.now(UTC), HERE, (TOLD,))
+        run = Run(new_id(), "nightly", datetime.now(UTC), HERE, (TOLD,), overlap="allow")
         host.store.start_run(run, is_dead=judged.append)
-    assert len(judged) == 1
+    assert len(judged) <= 2
 
 
 def raising(error):
@@ -595,39 +605,72 @@ def test_a_job_is_forgotten_here_too(host, remote):
     assert started.consecutive_failure_count == 0
 
 
-@pytest.mark.parametrize("code", ["22021", "invalid_request"])
-def test_what_the_store_will_never_take_does_not_block(host, remote, code):
-    """A row that a healthy server refuses is set aside, and said: it is kept in the spool."""
-    remote.down()
+REFUSED = ["22021", "23514", "invalid_request"]
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_refused_outcome_waits(host, remote, code):
+    """What the store refuses holds up no other job, is said, and is recorded once it is taken."""
+    remote.refuses = {"nightly": code}
     host.play("failure")
-    remote.trouble = StoreError("did not do what it was asked", code=code)
-    host.begin("other")
-    remote.up()
     host.play("failure", job="other")
-    assert history(remote) == []
+    assert history(remote) == [("running", None)]
     assert history(remote, "other") == [("failure", 1)]
-    assert any("nightly was refused and is set aside in" in each for each in host.said)
-    assert host.store.aside() == ["nightly"]
+    assert any("refuses an outcome of nightly" in each for each in host.said)
+    assert [queue.job for queue in host.store.refused()] == ["nightly"]
+    remote.refuses = {}
+    host.restart()
+    host.play("success")
+    assert history(remote) == [("failure", 1), ("success", 0)]
     assert host.store.waiting() == 0
+    assert host.store.refused() == []
 
 
-def test_what_is_refused_and_cannot_be_set_aside_is_kept(host, remote, monkeypatch):
-    """It holds nobody up meanwhile, and the next process sets it aside."""
-    remote.down()
+def test_refused_outcome_later_ones_queue(host, remote):
+    """The order of a job is kept; its next runs start, since the ended one gives up its lease."""
+    remote.refuses = {"nightly": "23514"}
     host.play("failure")
-    remote.trouble = StoreError("did not do what it was asked", code="invalid_request")
-    with monkeypatch.context() as patched:
+    remote.refuses = {"nightly": "23514"}
+    run, started = host.begin()
+    assert started.status == "running"
+    host.end(run, "success")
+    assert [status for status, _ in history(remote)] == ["running", "running"]
+    assert host.store.waiting() == 2
+    remote.refuses = {}
+    assert host.store.replay() == 2
+    assert history(remote) == [("failure", 1), ("success", 0)]
 
-        def full(*_args):
-            raise StoreError("the disk is full", code="disk_full")
 
-        patched.setattr(Spool, "set_aside", full)
-        host.begin("other")
-        assert host.store.waiting() == 0
-        host.restart()
-    assert host.store.waiting() == 1
-    host.begin("other")
-    assert host.store.aside() == ["nightly"]
+def test_refused_outcome_decides_here(host, remote):
+    """Streak and alerts go on, degraded, and nobody is told again once the store takes it all."""
+    host.play("success")
+    remote.refuses = {"nightly": "23514"}
+    host.play("failure", "failure", "failure")
+    (alert,) = host.deliver()
+    assert (alert["kind"], alert["degraded"]) == ("failing", True)
+    assert alert["consecutive_failure_count"] == 2
+    remote.refuses = {}
+    host.play("failure")
+    assert history(remote)[-1] == ("failure", 4)
+    assert len(host.deliver()) == 1
+
+
+@pytest.mark.parametrize(
+    ("takes", "message"),
+    [(str.isascii, "\\xf8 is missing"), (lambda text: not text, None)],
+    ids=["ascii", "none"],
+)
+def test_refused_text_is_left_out(host, remote, takes, message):
+    """In a database of another encoding, or with a rule on the text: the outcome counts."""
+    remote.takes = takes
+    run, _ = host.begin()
+    failure = Failure("ValueError", "E1", "ø is missing", "a.py:1 in f")
+    host.store.finish_run(run, Outcome("failure", datetime.now(UTC), 0.5, failure), started=True)
+    assert history(remote) == [("failure", 1)]
+    (record,) = MemoryStore.history(remote, "nightly")
+    assert record.failure.error_message == message
+    assert (record.failure.error_type, record.failure.error_code) == ("ValueError", "E1")
+    assert host.store.waiting() == 0
 
 
 def test_a_store_that_does_not_answer_is_asked_once(host, remote):
@@ -638,16 +681,47 @@ def test_a_store_that_does_not_answer_is_asked_once(host, remote):
     assert host.store.waiting() == 1
 
 
-def test_with_no_place_for_a_spool_the_stores_own_error_is_raised(remote, tmp_path):
-    """The recorder then keeps the outcome in memory, and tells at once."""
+def test_no_place_for_a_spool_keeps_in_memory(remote, tmp_path):
+    """This process goes on as it would with one: streak, alerts, and what it has yet to tell."""
     (tmp_path / "file").touch()
     host = Host(remote, tmp_path / "file")
+    host.play("success", "failure")
     remote.down()
-    with pytest.raises(StoreError, match="out of reach"):
-        host.begin()
-    run = Run(new_id(), "nightly", datetime.now(UTC), HERE, (TOLD,))
-    with pytest.raises(StoreError, match="out of reach"):
-        host.end(run, "failure")
+    host.play("failure")
+    (alert,) = host.deliver()
+    assert (alert["consecutive_failure_count"], alert["degraded"]) == (2, True)
+    assert host.store.waiting() == 1
+    remote.up()
+    host.play("failure")
+    assert history(remote) == [("success", 0), ("failure", 1), ("failure", 2), ("failure", 3)]
+    assert any("wait in the memory of this process" in each for each in host.said)
+
+
+def test_no_place_for_a_spool_says_what_is_lost(remote, tmp_path):
+    """A process that ends takes with it what only it knows: not in silence."""
+    host = Host(remote, None)
+    remote.down()
+    host.play("failure", "failure")
+    host.store.close()
+    assert any("2 outcomes are lost with this process" in each for each in host.said)
+
+
+def test_outcome_that_nothing_can_keep_waits(host, remote, monkeypatch):
+    """Neither file nor memory takes it, as with no memory left: then this process remembers."""
+    host.play("failure")
+    remote.down()
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalStore, "end", raising(MemoryError()))
+        patched.setattr(LocalStore, "begin", raising(MemoryError()))
+        with pytest.raises(StoreError, match="out of reach"):
+            host.begin()
+        run = Run(new_id(), "nightly", datetime.now(UTC), HERE, (TOLD,))
+        with pytest.raises(StoreError, match="out of reach"):
+            host.end(run, "failure", started=False)
+    assert host.store.waiting() == 1
+    remote.up()
+    host.play("failure")
+    assert history(remote) == [("failure", 1), ("failure", 2), ("failure", 3)]
 
 
 def test_a_damaged_spool_is_left_alone(host, remote):
@@ -671,25 +745,25 @@ def test_a_row_that_cannot_be_read_is_set_aside(host, remote):
     host.play("failure", "failure", "failure")
     host.store.close()
     with closing(sqlite3.connect(host.path)) as db, db:
-        db.execute("UPDATE spool SET outcome = '{' WHERE seq = 2")
+        db.execute("UPDATE waiting SET outcome = '{' WHERE seq = 2")
     remote.up()
     host.restart()
     host.play("failure")
     assert history(remote) == [("failure", n) for n in (1, 2, 3)]
     assert host.store.waiting() == 0
     with closing(sqlite3.connect(host.path)) as db:
-        assert db.execute("SELECT outcome FROM spool").fetchall() == [("{",)]
-        assert db.execute("SELECT * FROM spool_jobs").fetchall() == []
+        assert db.execute("SELECT outcome FROM waiting").fetchall() == [("{",)]
+        assert db.execute("SELECT * FROM cronguard_jobs").fetchall() == []
+    assert host.store.unreadable() == ["nightly"]
 
 
 def test_a_running_row_that_cannot_be_read_is_passed_over(host, remote):
     """And a state that cannot be read is none: jobs are recorded all the same."""
     remote.down()
-    host.begin()
-    host.play("failure", "failure")
+    host.begin(overlap="allow", owner=THERE, lease=0.0)
+    host.play("failure", "failure", overlap="allow")
     with closing(sqlite3.connect(host.path)) as db, db:
-        db.execute("UPDATE spool SET run = '{' WHERE seq IS NULL")
-        db.execute("UPDATE spool_jobs SET state = '[]'")
+        db.execute("UPDATE begun SET run = '{'")
     host.restart()
     host.play("failure")
     remote.up()
@@ -702,7 +776,7 @@ def test_a_long_queue_does_not_delay_a_job(host, remote, monkeypatch):
     remote.down()
     host.play(*["failure"] * 20)
     remote.up()
-    monkeypatch.setattr("cronguard.stores.spool.store.REPLAY_SECONDS", 0.0)
+    monkeypatch.setattr("cronguard.stores.spool.backlog.REPLAY_SECONDS", 0.0)
     run, _ = host.begin()
     assert host.store.waiting() == 20
     host.end(run, "failure")
@@ -723,7 +797,7 @@ def test_a_long_queue_is_not_read_by_every_run(host, remote, monkeypatch):
         read.append(text)
         return run_of(text)
 
-    monkeypatch.setattr(database, "run_of", reads)
+    monkeypatch.setattr(local, "run_of", reads)
     host.play("success")
     assert len(read) <= 3
 
@@ -734,7 +808,7 @@ def test_a_slow_store_is_not_asked_twice_by_one_start(host, remote, monkeypatch)
     for _ in range(3):
         host.begin(owner=KILLED)
     remote.up()
-    monkeypatch.setattr("cronguard.stores.spool.store.REPLAY_SECONDS", 0.05)
+    monkeypatch.setattr("cronguard.stores.spool.backlog.REPLAY_SECONDS", 0.05)
     tell = Remote.finish_run
 
     def slowly(*args, **keywords):
@@ -744,11 +818,11 @@ def test_a_slow_store_is_not_asked_twice_by_one_start(host, remote, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(remote, "finish_run", slowly)
         asked = remote.asked
-        host.begin()
-        run, _ = host.begin()
+        host.begin(overlap="allow")
+        run, _ = host.begin(overlap="allow")
         assert remote.asked == asked + 2
     assert history(remote) == [("crashed", 1), ("crashed", 2)]
-    monkeypatch.setattr("cronguard.stores.spool.store.REPLAY_SECONDS", 60.0)
+    monkeypatch.setattr("cronguard.stores.spool.backlog.REPLAY_SECONDS", 60.0)
     host.end(run, "failure")
     assert history(remote) == [("crashed", 1), ("crashed", 2), ("crashed", 3), ("failure", 4)]
 
@@ -843,12 +917,12 @@ def test_what_was_known_survives_and_garbage_is_nothing(tmp_path):
     state = JobState(2, "incident", frozenset({"slack"}))
     LastKnown(tmp_path / "known").note("a:b.c", state, keep=True)
     again = LastKnown(tmp_path / "known")
-    assert again.get("a:b.c") == state
-    assert again.get("other") is None
+    assert again.get("a:b.c") == Known(state)
+    assert again.get("other") == Known()
     (file,) = (tmp_path / "known").iterdir()
     for garbage in ("", "{", "[]", '{"consecutive_failure_count": "x"}'):
         file.write_text(garbage)
-        assert LastKnown(tmp_path / "known").get("a:b.c") is None
+        assert LastKnown(tmp_path / "known").get("a:b.c") == Known()
 
 
 # --- any history ----------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from cronguard.core.clock import new_id
 from cronguard.core.errors import StoreConfigError, StoreError
 from cronguard.core.expectations import statements
 from cronguard.core.model import AlertRule, Expectations, Owner, Run
-from cronguard.stores.spool.database import Spool
+from cronguard.stores.spool.local import LocalStore
 from cronguard.stores.sql import sql_files
 from cronguard.stores.sqlite import file as sqlite_file
 from cronguard.stores.sqlite.file import SCHEMA_VERSIONS, SQLiteFile
@@ -115,7 +115,7 @@ def test_no_statement_needs_more_than_sqlite_3_34():
 
 def test_the_spool_has_the_same_outbox(tmp_path):
     """The same code works on both files: what is changed in one is changed in the other."""
-    store, spool = SQLiteStore(tmp_path / "log.db"), Spool(tmp_path / "spool.db")
+    store, spool = SQLiteStore(tmp_path / "log.db"), LocalStore(tmp_path / "spool.db")
     start(store)
     assert spool.alerts(None, None, 1) == []
     store.close()

@@ -148,7 +148,8 @@ class History:
         return self.chance.sample([*known, NEVER_STORED], self.chance.randint(1, len(known) + 1))
 
     def outcome(self, run):
-        status = self.chance.choice(("success", "failure", "failure", "failure", "cancelled"))
+        ends = ("success", "success", "failure", "failure", "failure", "cancelled", "skipped")
+        status = self.chance.choice(ends)
         failure = Failure("ValueError", "E42", "bad ‹…›", "jobs/a.py:3 in work")
         if status != "failure" or self.chance.random() < 0.1:
             failure = None

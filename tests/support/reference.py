@@ -127,7 +127,7 @@ def history_of(job):
                     decided.append(("failing", rule, f"{opened}/failing"))
                 elif rule["realert_every"] and over > 0 and over % rule["realert_every"] == 0:
                     decided.append(("still_failing", rule, f"{opened}/{streak}"))
-        if event.run.test_mode:
+        if event.run.test_mode and event.status != "skipped":
             decided += [("test", rule, f"{event.run.run_id}/test") for rule in reached]
         for at, run_id, channels in job.also_notified:
             if at == number and streak and run_id in (counted(job.events[:at])[-1], incident):
@@ -298,17 +298,18 @@ class Reference:
                 out.state, out.settled_at = "sent", self.now
         is_new = run.job not in self.jobs_by_name
         job = self.job(run.job)
-        if is_new:
+        skipped = outcome.status == "skipped"
+        if is_new and not skipped:
             self.restate(job, run)
         ran = row is not None and (
-            row.status == "running" or (row.status == "skipped" and not started)
+            row.status == "running" or (row.status == "skipped" and not started and not skipped)
         )
         if row is None and not started:
             row = self.rows[run.run_id] = Row(
                 run, "running", lease_until=self.now + timedelta(seconds=run.lease), holds=True
             )
             ran = True
-            if not is_new:
+            if not is_new and not skipped:
                 self.restate(job, run, late=True)
         was_crashed = row is not None and row.status == "crashed"
         if ran or (was_crashed and outcome.status == "success"):

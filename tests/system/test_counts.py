@@ -110,7 +110,7 @@ def test_a_run_that_goes_well_loads_little(run):
     """Neither what reads an error nor what tells anybody, and of the base install only wrapt."""
     third_parties = {"anyio", "certifi", "click", "cronsim", "httpcore", "httpx", "platformdirs"}
     assert not third_parties.intersection(run["modules"])
-    unwanted = ("privacy", "channels", "cli", "testing", "stores.server", "stores.spool")
+    unwanted = ("privacy", "channels", "cli", "testing", "stores.server", "stores.spool.")
     unwanted += ("core.schedule", "core.rendering", "core.payload", "process.workers")
     unwanted += ("runtime.delivery", "runtime.channel", "settings.plugins", "settings.secret")
     ours = [name for name in run["modules"] if name.partition(".")[0] == "cronguard"]

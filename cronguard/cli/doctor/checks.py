@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from cronguard.cli.backlog import aside_sentence, spool_sentence
+from cronguard.cli.backlog import refused_sentence, spool_sentence, unreadable_sentence
 from cronguard.cli.doctor.installed import explain_damage, explain_other, is_ours, others
 from cronguard.cli.opening import (
     describe_store,
@@ -161,8 +161,9 @@ def _store(loaded: Loaded, expected: list[Expected]) -> Iterator[Check]:
         yield Check("store", "error", str(error))
     if kept := spool_sentence(dependent):
         yield Check("spool", "warning", kept)
-    if refused := aside_sentence(dependent):
-        yield Check("spool", "error", refused)
+    for sentence in (refused_sentence(dependent), unreadable_sentence(dependent)):
+        if sentence:
+            yield Check("spool", "error", sentence)
     dependent.close()
     if settings.store is None and (name := ephemeral_place(os.environ)) is not None:
         yield Check("store", "warning", ephemeral_sentence(name))

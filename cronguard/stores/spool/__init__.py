@@ -1,7 +1,8 @@
-"""What a host records and decides by itself while its remote store is out of reach.
+"""What a host records and decides by itself while its store does not take it.
 
-`store` stands before the remote one and is what runs talk to; `database` keeps what waits, `replay`
-tells it to the remote store in its order, `last_known` remembers what that said last.
+`backlog` is all that waits, and tells it to the store in each job's order; `local` is the database
+that it waits in, a SQLite store with a queue; `degraded` is what is decided differently without the
+store; `known` remembers what a remote one said last, `values` are runs and outcomes as text.
 """
 
-__all__ = ["database", "decisions", "last_known", "on_demand", "replay", "store", "values"]
+__all__ = ["backlog", "degraded", "known", "local", "values"]

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from cronguard.core.alert_rule import (
     Decision,
@@ -21,10 +21,12 @@ from cronguard.core.alert_rule import (
 from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
 from cronguard.core.model import (
     LONGEST_LEASE,
+    AlertRule,
     ChannelRule,
     Expectations,
     Finished,
     JobState,
+    NewAlert,
     Outcome,
     Owner,
     Run,
@@ -33,6 +35,21 @@ from cronguard.core.model import (
     Statement,
 )
 from cronguard.stores.sqlite.outbox import enqueue, is_due
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Outage(Protocol):
+        """What a host takes into account that decides without its store."""
+
+        def rules(self, rules: Sequence[AlertRule]) -> Sequence[AlertRule]:
+            """Return the rules to decide by."""
+
+        def alerts(
+            self, decision: Decision, *, run: Run, outcome: Outcome, before: JobState
+        ) -> list[NewAlert]:
+            """Return the alerts of the decision."""
+
 
 EXPECTED = ", ".join(Expectations._fields)
 """The columns of `Expectations`, in its order."""
@@ -101,7 +118,7 @@ def start_unopposed(db: sqlite3.Connection, run: Run, now: datetime) -> Started 
     says_nothing = not run.stated and (from_statement or not run.channels)
     if not says_nothing and stated != statement_text(run.channels, run.stated):
         return None
-    if not _insert_running(db, run, now):
+    if not insert_running(db, run, now):
         return None
     due = bool(pending) and is_due(db, run.job, now)
     return Started("running", count, None, due, None, expected_of(known), _kept_channels(channels))
@@ -140,7 +157,7 @@ def start(
     if skipped:
         _insert_skipped(db, run, count)
     else:
-        _insert_running(db, run, now)
+        insert_running(db, run, now)
         holder = None
         if states_anew:
             job = _restated(db, run, job, now)
@@ -178,14 +195,16 @@ def finish(
     *,
     started: bool,
     notified: Collection[str] = (),
+    outage: Outage | None = None,
 ) -> Finished:
-    """`cronguard.core.interfaces.Store.finish_run`, inside a transaction."""
+    """Do `interfaces.Store.finish_run` inside a transaction; ``outage`` if not for a store."""
     if notified:
         settle_notified(db, run.run_id, notified, now)
     job = find_job(db, run.job, run.run_id)
     if job is None and started and not _is_there(db, run.run_id):
         return Finished(None)
-    known, job = job is not None, job or _registered(db, run, now, stated=True)
+    states = outcome.status != "skipped"
+    known, job = job is not None, job or _registered(db, run, now, stated=states)
     due = job.has_pending and is_due(db, run.job, now)
     action = finish_action(job.run_status, outcome.status, started=started)
     if action in _UNCOUNTED:
@@ -198,13 +217,14 @@ def finish(
         count = _count(db, run) if action == "ignore" else _fill(db, run, outcome)
         return Finished(count, due)
     if action == "insert":
-        _insert_running(db, run, now)
-        if known:
+        insert_running(db, run, now)
+        if known and states:
             job = _restated(db, run, job, now, late=True)
     job = job._replace(channels=run.channels or job.channels)
-    decision = _commit(db, run, outcome, job, now, late=action == "revise", notified=notified)
+    late = action == "revise"
+    decision = _commit(db, run, outcome, job, now, late=late, notified=notified, outage=outage)
     due = due or (bool(decision.alerts) and is_due(db, run.job, now))
-    return Finished(decision.consecutive_failure_count, due)
+    return Finished(decision.consecutive_failure_count, due, decision.state)
 
 
 def _count(db: sqlite3.Connection, run: Run) -> int | None:
@@ -326,7 +346,7 @@ def _restated(
     return find_job(db, run.job, run.run_id) or job
 
 
-def _insert_running(db: sqlite3.Connection, run: Run, now: datetime) -> bool:
+def insert_running(db: sqlite3.Connection, run: Run, now: datetime) -> bool:
     """False if the run is there already."""
     until = rfc3339(now + timedelta(seconds=run.lease))
     inserted = db.execute(
@@ -397,15 +417,17 @@ def _commit(
     *,
     late: bool = False,
     notified: Collection[str] = (),
+    outage: Outage | None = None,
 ) -> Decision:
     """Write an outcome, the job's state and the alerts that are due."""
     before = job.state
+    rules: Sequence[AlertRule] = alert_rules(job.channels, before.expected)
     decision = decide(
         before,
         outcome,
         job=run.job,
         run_id=run.run_id,
-        rules=alert_rules(job.channels, before.expected),
+        rules=rules if outage is None else outage.rules(rules),
         snoozed=is_snoozed(before.snoozed_until, now),
         late=late,
         test_mode=run.test_mode,
@@ -420,24 +442,34 @@ def _commit(
         db.execute(_END_RUN, (*ended, *(outcome.failure or _NO_FAILURE), run.run_id))
     after = decision.state
     if after is not before:
-        db.execute(
-            _SAVE_STATE,
-            (
-                after.consecutive_failure_count,
-                after.incident_id,
-                ",".join(sorted(after.announced)) if after.announced else None,
-                finished_at
-                if after.last_success_at is outcome.finished_at
-                else rfc3339_or_none(after.last_success_at),
-                after.last_counted_run,
-                run.job,
-            ),
-        )
+        same = after.last_success_at is outcome.finished_at
+        succeeded_at = finished_at if same else rfc3339_or_none(after.last_success_at)
+        _save_state(db, run.job, after, succeeded_at)
     if decision.alerts:
         from cronguard.core.payload import build_due  # only when somebody is told
 
-        enqueue(db, now, build_due(decision, run=run, outcome=outcome, before=before))
+        build = build_due if outage is None else outage.alerts
+        enqueue(db, now, build(decision, run=run, outcome=outcome, before=before))
     return decision
+
+
+def _save_state(
+    db: sqlite3.Connection, job: str, state: JobState, succeeded_at: str | None
+) -> None:
+    count, incident, announced = state[:3]
+    channels = ",".join(sorted(announced)) if announced else None
+    last = state.last_counted_run
+    db.execute(_SAVE_STATE, (count, incident, channels, succeeded_at, last, job))
+
+
+def seed(db: sqlite3.Connection, job: str, state: JobState) -> None:
+    """Write what another store said of a job into the row that it has here."""
+    _save_state(db, job, state, rfc3339_or_none(state.last_success_at))
+    columns = ", ".join(f"{name} = ?" for name in Expectations._fields)
+    db.execute(
+        f"UPDATE cronguard_jobs SET snoozed_until = ?, {columns} WHERE job = ?",  # noqa: S608  # names of this module
+        (rfc3339_or_none(state.snoozed_until), *state.expected, job),
+    )
 
 
 def _fill(db: sqlite3.Connection, run: Run, outcome: Outcome) -> int | None:

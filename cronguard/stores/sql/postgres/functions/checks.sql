@@ -101,7 +101,7 @@ end $$;
 -- of objects likewise, in which nothing is filled in. "fields": name -> [kind], or [kind, default]
 -- for one that may be left out. "within": what they are fields of, for the message.
 -- In Python: cronguard.settings.options, whose limits these are.
--- since version 2
+-- since version 3
 create or replace function public.cronguard_checked(
     request jsonb, fields jsonb, within text default null
 ) returns jsonb
@@ -133,8 +133,8 @@ declare
         "lease": ["number", null, 1e-6, 3600, "seconds, more than 0 and at most 3,600"],
         "pause": ["number", null, 1e-6, 93600, "seconds, more than 0 and at most 93,600"],
         "overlap": ["string", "^(skip|allow)$", 0, 9, "skip or allow"],
-        "end": ["string", "^(success|failure|crashed|cancelled)$", 0, 9,
-            "success, failure, crashed or cancelled"],
+        "end": ["string", "^(success|failure|crashed|cancelled|skipped)$", 0, 9,
+            "success, failure, crashed, cancelled or skipped"],
         "delivery": ["string", "^(pending|sent|dead)$", 0, 9, "pending, sent or dead"],
         "origin": ["string", "^(code|command|settings)$", 0, 9, "code, command or settings"],
         "schedule": ["string", "^[0-9A-Za-z*,/#?-]+( [0-9A-Za-z*,/#?-]+){4,5}$", 0, 100,

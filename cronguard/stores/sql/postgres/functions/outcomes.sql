@@ -63,7 +63,7 @@ end $$;
 -- Write an outcome, the job's new state and the alerts that are due:
 -- cronguard.core.alert_rule.decide, in SQL. The job's row must be locked. "late": the success of a
 -- run that had been counted as crashed.
--- since version 2
+-- since version 3
 create or replace function public.cronguard_commit(
     before public.cronguard_jobs, run jsonb, outcome jsonb, late boolean
 ) returns integer
@@ -87,14 +87,14 @@ begin
     before.announced := coalesce(before.announced, '{}');
     before.consecutive_failure_count := coalesce(before.consecutive_failure_count, 0);
     -- Most runs go well, and there is nobody to notify.
-    if _status not in ('success', 'cancelled') or cardinality(before.announced) > 0
+    if _status not in ('success', 'cancelled', 'skipped') or cardinality(before.announced) > 0
         or (run ->> 'test_mode')::boolean
     then
         _rules := public.cronguard_rules(
             before, coalesce(nullif(run -> 'channels', '[]'), before.channels, '[]')
         );
     end if;
-    if _status = 'cancelled' then
+    if _status in ('cancelled', 'skipped') then
         _count := before.consecutive_failure_count;
     elsif _status = 'success' then
         _count := 0;
@@ -138,7 +138,7 @@ begin
             else public.cronguard_rfc3339(before.last_success_at) end
     );
     for _rule in select * from jsonb_array_elements(_rules) loop
-        continue when _snoozed or _status = 'cancelled'
+        continue when _snoozed or _status in ('cancelled', 'skipped')
             or run -> 'notified' ? (_rule ->> 'channel');
         _facts := jsonb_set(_facts, '{threshold}', _rule -> 'threshold');
         _notified := (_rule ->> 'channel') = any (_after.announced);
@@ -169,7 +169,7 @@ begin
             );
         end if;
     end loop;
-    if (run ->> 'test_mode')::boolean and not _snoozed then
+    if (run ->> 'test_mode')::boolean and not _snoozed and _status <> 'skipped' then
         for _rule in select * from jsonb_array_elements(_rules) loop
             continue when run -> 'notified' ? (_rule ->> 'channel');
             perform public.cronguard_enqueue(

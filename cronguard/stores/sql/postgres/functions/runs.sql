@@ -94,7 +94,7 @@ end $$;
 
 -- Commit how a run ended, the job's streak and the alerts due: one transaction, one job at a time.
 -- "started": the start is known to have been stored, so a missing row was pruned.
--- since version 2
+-- since version 3
 create or replace function public.cronguard_finish_run(request jsonb) returns jsonb
 language plpgsql set search_path = ''
 as $$
@@ -125,12 +125,14 @@ begin
     if _existing is null and not (_request ->> 'started')::boolean then
         perform public.cronguard_insert_running(_request);
         _existing := 'running';
-        _states := true;
-    elsif _existing = 'skipped' and not (_request ->> 'started')::boolean then
+        _states := _outcome ->> 'status' <> 'skipped';
+    elsif _existing = 'skipped' and _outcome ->> 'status' <> 'skipped'
+        and not (_request ->> 'started')::boolean
+    then
         _existing := 'running'; -- it never heard that it was to be skipped, and ran
     end if;
 
-    if _is_new or _states then
+    if (_is_new or _states) and _outcome ->> 'status' <> 'skipped' then
         _job := public.cronguard_restate(_job, _request, not _is_new);
     end if;
 

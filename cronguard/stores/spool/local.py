@@ -1,0 +1,485 @@
+"""The host's own database: what it records and decides while its store does not take it.
+
+The tables, rules and transactions of the SQLite store, on a job that is seeded with what the store
+said last of it, and a queue of what the store has yet to be told.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from cronguard.core.alert_rule import crash, finish_action, later_step_keys, overrun_alerts
+from cronguard.core.clock import moment, rfc3339
+from cronguard.core.model import (
+    AlertRecord,
+    AlertRule,
+    Delivery,
+    DeliveryState,
+    Finished,
+    JobState,
+    Outcome,
+    Overrun,
+    Owner,
+    Run,
+    Settlement,
+    Started,
+)
+from cronguard.stores.spool import degraded
+from cronguard.stores.spool.known import Known
+from cronguard.stores.spool.values import outcome_of, outcome_text, readable, run_of, run_text
+from cronguard.stores.sqlite import outbox
+from cronguard.stores.sqlite import runs as rows
+from cronguard.stores.sqlite.file import SQLiteFile
+from cronguard.stores.sqlite.memory import MemoryFile
+
+_KEPT = timedelta(days=30)
+PAGE = 100
+_ALIVE_SECONDS = 1.0
+"""Where many runs of a job go on side by side, not each start judges them all."""
+_MAX_ENDED = 1000
+
+
+class Entry(NamedTuple):
+    """An outcome that the store has yet to be told. ``seq`` is its place in the queue."""
+
+    seq: int
+    run: Run
+    outcome: Outcome
+    started: bool
+    notified: Collection[str]
+
+
+class Queue(NamedTuple):
+    """A job of which outcomes wait."""
+
+    job: str
+    refused: str | None
+    """The store's code, where it refused the first of them; else None."""
+
+
+class LocalStore:
+    """The database of one store on this host; every method raises `StoreError`, and nothing else.
+
+    ``path`` is its file; None keeps it in memory. ``timeout`` bounds every call in seconds.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        timeout: float = 1.0,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.path = path
+        self._clock = clock
+        self._judged: dict[str, float] = {}
+        if path is None:
+            self._file: SQLiteFile = MemoryFile(timeout, schema="spool")
+        else:
+            self._file = SQLiteFile(path, timeout, schema="spool")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    # --- runs -----------------------------------------------------------------------------------
+
+    def begin(self, run: Run, known: Known, is_dead: Callable[[Owner], bool]) -> Started:
+        """Record that a run begins, or that it is skipped since another run of this host goes on.
+
+        What is skipped waits in the queue, as outcomes do.
+        """
+        now = time.monotonic()
+        if run.overlap == "skip" or now - self._judged.get(run.job, -math.inf) >= _ALIVE_SECONDS:
+            self.count_dead(run.job, run.owner, is_dead, known)
+            self._judged[run.job] = now
+        holder = known.holder
+        if holder is not None and not self._is_alive(holder, run.owner, is_dead):
+            holder = None
+
+        def work(db: sqlite3.Connection) -> Started:
+            now = self._clock()
+            _seed(db, run.job, known.state, now)
+            if holder is not None and holder.run_id != run.run_id:
+                rows.insert_running(db, holder, now)
+            started = rows.start(db, run, now, frozenset(), frozenset())
+            if started.status == "skipped":
+                skipped = Outcome("skipped", run.started_at, 0.0)
+                _enqueue(db, run, skipped, started=False, notified=())
+            else:
+                db.execute(
+                    "INSERT INTO begun (run_id, job, run) VALUES (?, ?, ?)"
+                    " ON CONFLICT (run_id) DO NOTHING",
+                    (run.run_id, run.job, run_text(run)),
+                )
+            return started
+
+        return self._file.write(work)
+
+    def end(
+        self,
+        run: Run,
+        outcome: Outcome,
+        known: Known,
+        *,
+        started: bool,
+        notified: Collection[str] = (),
+    ) -> Finished:
+        """Keep an outcome, and decide on it by what is known of the job here.
+
+        With no known state, any failure is announced at once.
+        """
+        return self._file.write(
+            lambda db: _end(
+                db, run, outcome, self._clock(), known=known, started=started, notified=notified
+            )
+        )
+
+    def renew(self, run_ids: Sequence[str], *, lease: float) -> None:
+        """Let the leases of runs that are going on here end so many seconds from now."""
+        until = rfc3339(self._clock() + timedelta(seconds=lease))
+
+        def work(db: sqlite3.Connection) -> None:
+            db.executemany(
+                "UPDATE cron_execution_logs SET lease_expires_at = ?"
+                " WHERE id = ? AND status = 'running'",
+                [(until, run_id) for run_id in run_ids],
+            )
+
+        self._file.write(work)
+
+    def dead(self, job: str | None, owner: Owner, is_dead: Callable[[Owner], bool]) -> list[Run]:
+        """Return runs that began here and whose process is gone, judged as `Store.start_run` does.
+
+        ``job`` None looks at every job.
+        """
+        query = """
+            SELECT b.run, r.lease_expires_at FROM begun b
+            LEFT JOIN cron_execution_logs r ON r.id = b.run_id
+            WHERE ? IS NULL OR b.job = ? ORDER BY r.rowid"""
+        found = self._file.read(lambda db: db.execute(query, (job, job)).fetchall())
+        now, gone = self._clock(), []
+        for text, until in found:
+            run = readable(run_of, text)
+            if run is None:
+                continue
+            if _is_here(run.owner, owner):
+                is_gone = is_dead(run.owner)
+            else:
+                is_gone = rows.has_expired(moment(until), now)
+            if is_gone:
+                gone.append(run._replace(test_mode=False))
+        return gone
+
+    def count_dead(
+        self, job: str, owner: Owner, is_dead: Callable[[Owner], bool], known: Known
+    ) -> None:
+        """Count what `dead` finds of a job as crashed, and forget noted holders that are gone."""
+        for run in self.dead(job, owner, is_dead):
+            self.end(run, crash(self._clock()), known, started=False)
+        query = """
+            SELECT id, host, pid, process_space, process_started, lease_expires_at
+            FROM cron_execution_logs WHERE job = ? AND status = 'running'
+                AND id NOT IN (SELECT run_id FROM begun)"""
+        noted = self._file.read(lambda db: db.execute(query, (job,)).fetchall())
+        now, over = self._clock(), []
+        for run_id, *process, until in noted:
+            holder = Owner(*process)
+            here = _is_here(holder, owner)
+            if is_dead(holder) if here else rows.has_expired(moment(until), now):
+                over.append((run_id,))
+        if over:
+            self._file.write(
+                lambda db: db.executemany("DELETE FROM cron_execution_logs WHERE id = ?", over)
+            )
+
+    def _is_alive(self, holder: Run, owner: Owner, is_dead: Callable[[Owner], bool]) -> bool:
+        if _is_here(holder.owner, owner):
+            return not is_dead(holder.owner)
+        until = holder.started_at + timedelta(seconds=holder.lease)
+        return not rows.has_expired(until, self._clock())
+
+    def holds(self, job: str) -> bool:
+        """Tell whether a run of the job that began here goes on, whose start the store misses."""
+        query = "SELECT 1 FROM begun WHERE job = ? LIMIT 1"
+        return self._file.read(lambda db: db.execute(query, (job,)).fetchone()) is not None
+
+    def has_begun(self, run_id: str) -> bool:
+        """Tell whether a run goes on whose start the store has not taken."""
+        query = "SELECT 1 FROM begun WHERE run_id = ?"
+        return self._file.read(lambda db: db.execute(query, (run_id,)).fetchone()) is not None
+
+    def starts(self, job: str, after: datetime) -> list[datetime]:
+        """Return when runs of the job started, later than ``after``, that the store may miss."""
+        query = (
+            "SELECT run FROM begun WHERE job = ? UNION ALL SELECT run FROM waiting WHERE job = ?"
+        )
+        found = self._file.read(lambda db: db.execute(query, (job, job)).fetchall())
+        runs = [readable(run_of, text) for (text,) in found]
+        return [run.started_at for run in runs if run is not None and run.started_at > after]
+
+    # --- the queue ------------------------------------------------------------------------------
+
+    def waiting(self, *, besides: Collection[int] = ()) -> int:
+        """Return how many outcomes the store has yet to be told, ``besides`` these places."""
+        query = "SELECT seq FROM waiting WHERE seq > 0"
+        found = self._file.read(lambda db: db.execute(query).fetchall())
+        return sum(seq not in besides for (seq,) in found)
+
+    def waits(self, job: str, *, besides: Collection[int] = ()) -> bool:
+        """Tell whether outcomes of the job wait; costs the same however many do."""
+        query = "SELECT seq FROM waiting WHERE job = ? AND seq > 0 ORDER BY seq LIMIT ?"
+        parameters = (job, len(besides) + 1)
+        found = self._file.read(lambda db: db.execute(query, parameters).fetchall())
+        return any(seq not in besides for (seq,) in found)
+
+    def jobs(self) -> list[str]:
+        """Return the jobs of which something may wait."""
+        query = "SELECT job FROM queues ORDER BY job"
+        return [job for (job,) in self._file.read(lambda db: db.execute(query).fetchall())]
+
+    def ended(self, job: str | None = None) -> list[str]:
+        """Return runs, of one job or all, whose outcomes wait and whose starts the store took."""
+        query = """
+            SELECT DISTINCT run_id FROM waiting
+            WHERE started AND seq > 0 AND (? IS NULL OR job = ?) LIMIT ?"""
+        found = self._file.read(lambda db: db.execute(query, (job, job, _MAX_ENDED)).fetchall())
+        return [run_id for (run_id,) in found]
+
+    def queues(self, first: str | None = None) -> list[Queue]:
+        """Return the jobs whose outcomes wait and may be told now, ``first`` in front.
+
+        One whose outcome was refused is left alone for a while, unless it is ``first``.
+        """
+        now = rfc3339(self._clock())
+        far = rfc3339(self._clock() + timedelta(seconds=degraded.LONGEST_PAUSE))
+        query = """
+            SELECT job, refused FROM queues
+            WHERE job IS ? OR retry_at IS NULL OR NOT retry_at BETWEEN ? AND ?
+            ORDER BY job IS NOT ?, retry_at IS NOT NULL, retry_at"""
+        parameters = (first, now, far, first)
+        found = self._file.read(lambda db: db.execute(query, parameters).fetchall())
+        return [Queue(*row) for row in found]
+
+    def refused(self) -> list[Queue]:
+        """Return the jobs whose outcomes wait since the store refused the first of them."""
+        query = "SELECT job, refused FROM queues WHERE refused IS NOT NULL ORDER BY job"
+        return [Queue(*row) for row in self._file.read(lambda db: db.execute(query).fetchall())]
+
+    def unreadable(self) -> list[str]:
+        """Return the jobs of outcomes that cannot be read any more, one for each."""
+        query = "SELECT job FROM waiting WHERE seq < 0 ORDER BY job"
+        return [job for (job,) in self._file.read(lambda db: db.execute(query).fetchall())]
+
+    def entries(self, job: str, *, after: int = 0, limit: int = PAGE) -> list[Entry]:
+        """Return the first outcomes of a job after a place, in the order in which to tell them.
+
+        One that cannot be read any more is set aside, so that the others get their turn.
+        """
+        query = """
+            SELECT seq, run, outcome, started, notified FROM waiting
+            WHERE job = ? AND seq > ? ORDER BY seq LIMIT ?"""
+        parameters = (job, after, limit)
+        found = self._file.read(lambda db: db.execute(query, parameters).fetchall())
+        entries, damaged = [], []
+        for seq, begun, ended, started, notified in found:
+            run, outcome = readable(run_of, begun), readable(outcome_of, ended)
+            if run is None or outcome is None:
+                damaged.append((seq,))
+                continue
+            channels = frozenset(notified.split(",") if notified else ())
+            entries.append(Entry(seq, run, outcome, bool(started), channels))
+        if damaged:
+
+            def work(db: sqlite3.Connection) -> None:
+                db.executemany("UPDATE waiting SET seq = -seq WHERE seq = ?", damaged)
+                _forget_if_empty(db, job)
+
+            self._file.write(work)
+            return entries or self.entries(job, after=after, limit=limit)
+        return entries
+
+    def refuse(self, job: str, code: str) -> None:
+        """Note that the store refused a job's first outcome: it waits, longer each time."""
+
+        def work(db: sqlite3.Connection) -> None:
+            row = db.execute("SELECT tries FROM queues WHERE job = ?", (job,)).fetchone()
+            tries = row[0] if row else 0
+            retry_at = self._clock() + timedelta(seconds=degraded.pause(tries))
+            db.execute(
+                "UPDATE queues SET refused = ?, tries = ?, retry_at = ? WHERE job = ?",
+                (code, tries + 1, rfc3339(retry_at), job),
+            )
+
+        self._file.write(work)
+
+    def drop(self, entry: Entry) -> None:
+        """Take out an outcome that the store has been told of."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM waiting WHERE seq = ?", (entry.seq,))
+            db.execute(
+                "UPDATE queues SET refused = NULL, tries = 0, retry_at = NULL WHERE job = ?",
+                (entry.run.job,),
+            )
+            _forget_if_empty(db, entry.run.job)
+            outbox.prune(db, rfc3339(self._clock() - _KEPT))
+
+        self._file.write(work)
+
+    def drop_begun(self, run: Run) -> None:
+        """Forget that a run goes on here: the store knows of it, or has its outcome."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM begun WHERE run_id = ?", (run.run_id,))
+            db.execute(
+                "DELETE FROM cron_execution_logs WHERE id = ? AND status = 'running'",
+                (run.run_id,),
+            )
+            _forget_if_empty(db, run.job)
+
+        self._file.write(work)
+
+    def forget(self, job: str) -> None:
+        """Drop the job's streak and its alerts that have not gone out."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM cronguard_jobs WHERE job = ?", (job,))
+            db.execute("DELETE FROM cronguard_alerts WHERE job = ? AND state <> 'sent'", (job,))
+
+        self._file.write(work)
+
+    # --- alerts ---------------------------------------------------------------------------------
+
+    def announce_overrun(
+        self, overrun: Overrun, rules: Sequence[AlertRule], known: Known, host: str
+    ) -> bool:
+        """Do `Store.announce_overrun` without asking the store."""
+
+        def work(db: sqlite3.Connection) -> bool:
+            now = self._clock()
+            job = rows.find_job(db, overrun.job)
+            state = job.state if job else known.state or JobState()
+            outbox.enqueue(db, now, degraded.overrun_alerts(overrun, rules, state, now, host))
+            return outbox.is_due(db, overrun.job, now)
+
+        return self._file.write(work)
+
+    def not_notified(self, overrun: Overrun, rules: Sequence[AlertRule]) -> list[AlertRule]:
+        """Return the rules whose channels were not told of it, nor of a later step, from here."""
+        query = "SELECT alert_key FROM cronguard_alerts WHERE run_id = ? AND kind = 'overrun'"
+        found = self._file.read(lambda db: db.execute(query, (overrun.run_id,)).fetchall())
+        known = {key for (key,) in found}
+        return [
+            rule
+            for rule, due in zip(rules, overrun_alerts(overrun, rules), strict=True)
+            if known.isdisjoint([due.key, *later_step_keys(overrun, rule.channel)])
+        ]
+
+    def is_due(self, job: str) -> bool:
+        """Tell whether an alert of the job waits here."""
+        return self._file.read(lambda db: outbox.is_due(db, job, self._clock()))
+
+    def claim(self, wanted: outbox.Wanted) -> list[Delivery]:
+        """Do `Store.claim_alerts`."""
+        return self._file.write(lambda db: outbox.claim(db, wanted, self._clock()))
+
+    def settle(self, delivery: Delivery, settlement: Settlement) -> bool:
+        """Do `Store.settle_alert`."""
+        return self._file.write(lambda db: outbox.settle(db, delivery, settlement, self._clock()))
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return how many alerts there are of each job in each state."""
+        query = "SELECT job, state, count(*) FROM cronguard_alerts GROUP BY job, state"
+        found = self._file.read(lambda db: db.execute(query).fetchall())
+        return {(job, state): number for job, state, number in found}
+
+    def alerts(self, state: DeliveryState | None, job: str | None, limit: int) -> list[AlertRecord]:
+        """Do `Store.alerts`."""
+        return self._file.read(lambda db: outbox.alerts(db, state, job, limit))
+
+
+# --- inside a transaction ---------------------------------------------------------------------
+
+
+def _end(
+    db: sqlite3.Connection,
+    run: Run,
+    outcome: Outcome,
+    now: datetime,
+    *,
+    known: Known,
+    started: bool,
+    notified: Collection[str],
+) -> Finished:
+    is_known = _seed(db, run.job, known.state, now)
+    row = db.execute(
+        "SELECT status, consecutive_failure_count FROM cron_execution_logs WHERE id = ?",
+        (run.run_id,),
+    ).fetchone()
+    if row and finish_action(row[0], outcome.status, started=False) == "ignore":
+        return Finished(row[1], outbox.is_due(db, run.job, now))
+    if db.execute("SELECT 1 FROM begun WHERE run_id = ?", (run.run_id,)).fetchone():
+        started = False  # only this host knows of the start
+    outage = degraded.Outage(is_known=is_known)
+    finished = rows.finish(db, run, outcome, now, started=False, notified=notified, outage=outage)
+    _enqueue(db, run, outcome, started=started, notified={*notified, *outage.notified})
+    if outcome.status not in ("cancelled", "skipped"):  # of which nothing can be learned
+        db.execute("UPDATE queues SET is_known = 1 WHERE job = ?", (run.job,))
+    return finished
+
+
+def _seed(db: sqlite3.Connection, job: str, state: JobState | None, now: datetime) -> bool:
+    """Make the job's row of what is known of it, unless there is one.
+
+    Returns:
+        Whether its count is known, and not a guess.
+    """
+    if rows.find_job(db, job) is None:
+        rows.register(db, job, now)
+        if state is not None:
+            rows.seed(db, job, state)
+        db.execute(
+            "INSERT INTO queues (job, is_known) VALUES (?, ?)"
+            " ON CONFLICT (job) DO UPDATE SET is_known = excluded.is_known",
+            (job, state is not None),
+        )
+    row = db.execute("SELECT is_known FROM queues WHERE job = ?", (job,)).fetchone()
+    return bool(row and row[0])
+
+
+def _enqueue(
+    db: sqlite3.Connection, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str]
+) -> None:
+    db.execute(
+        "INSERT INTO waiting (job, run_id, run, outcome, started, notified)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            *(run.job, run.run_id, run_text(run._replace(test_mode=False)), outcome_text(outcome)),
+            *(started, ",".join(sorted(notified)) or None),
+        ),
+    )
+    db.execute("DELETE FROM begun WHERE run_id = ?", (run.run_id,))
+
+
+def _forget_if_empty(db: sqlite3.Connection, job: str) -> None:
+    """Let the store's word count again, once nothing of the job waits here."""
+    query = "SELECT 1 FROM waiting WHERE job = ? AND seq > 0 LIMIT 1"
+    if db.execute(query, (job,)).fetchone() is None:
+        db.execute("DELETE FROM cronguard_jobs WHERE job = ?", (job,))
+        db.execute("DELETE FROM queues WHERE job = ?", (job,))
+        db.execute("DELETE FROM cron_execution_logs WHERE job = ? AND status <> 'running'", (job,))
+
+
+def _is_here(owner: Owner, mine: Owner) -> bool:
+    """Tell whether a process is in a process space where it can be judged directly."""
+    return owner.space is not None and owner.space == mine.space
+
+
+__all__ = ["PAGE", "Entry", "LocalStore", "Queue"]

@@ -1,0 +1,553 @@
+"""A store that may fail in any way, with this host to go on meanwhile.
+
+What the store does not take is kept (`cronguard.stores.spool`), decided on by what it said last,
+and told to it in order, exactly once. So it is where somebody has to change something first
+(`StoreConfigError`), such as to apply a migration, and where the fault is cronguard's own: a
+module that a deploy has removed, no memory, no descriptor.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from cronguard.core.errors import StoreConfigError, StoreError
+from cronguard.core.model import (
+    LEASE_SECONDS,
+    AlertRecord,
+    AlertRule,
+    Delivery,
+    DeliveryState,
+    Finished,
+    JobState,
+    JobStatus,
+    Missed,
+    Outcome,
+    Overrun,
+    Owner,
+    Run,
+    RunRecord,
+    Settlement,
+    Started,
+    Statement,
+    Watch,
+)
+from cronguard.process.signals import raised_by_handler
+
+if TYPE_CHECKING:
+    from cronguard.core.interfaces import Store
+    from cronguard.stores.spool.backlog import Backlog
+    from cronguard.stores.spool.known import Known, LastKnown
+    from cronguard.stores.spool.local import LocalStore, Queue
+
+T = TypeVar("T")
+
+_QUIET_SECONDS = 5.0
+"""A store that did not answer is not asked again for so long, so that a job waits for it once."""
+_MAX_UNKEPT = 10_000
+
+
+class Unkept(NamedTuple):
+    """An outcome that could be kept nowhere but in this process."""
+
+    run: Run
+    outcome: Outcome
+    started: bool
+    notified: Collection[str]
+    """Channels that have been notified of it; those that are notified later are added."""
+
+
+class SpooledStore:
+    """A `cronguard.core.interfaces.Store` over another one, which need not take anything.
+
+    ``path`` is where this host keeps what the store does not take, made when it is needed; None
+    for in memory. A ``remote`` store's word on each job is kept beside it, for other processes.
+    ``warn`` is told what a person should know.
+
+    Starts and outcomes raise StoreError only where nothing could decide on them here either; then
+    it is for the caller to `keep` an outcome.
+    """
+
+    bounded = True
+
+    def __init__(
+        self,
+        store: Store,
+        path: Path | None,
+        *,
+        remote: bool = True,
+        warn: Callable[[str], None] = lambda _sentence: None,
+    ) -> None:
+        self.store = store
+        self.spool_path = path
+        self._remote = remote
+        self._warn = warn
+        self._backlog: Backlog | None = None
+        self._last_known: LastKnown | None = None
+        self._states: dict[str, JobState] = {}
+        """What the store said last of each job, where that is not kept for other processes."""
+        self._open: dict[str, Run] = {}
+        """Runs of this process that the store knows to go on."""
+        self._unkept: dict[str, Unkept] = {}
+        self._lost = 0
+        self._quiet_until = 0.0
+        self._claimed_here: dict[str, LocalStore] = {}
+        self._judge: tuple[Owner, Callable[[Owner], bool]] | None = None
+
+    def __repr__(self) -> str:
+        return repr(self.store)
+
+    # --- runs -----------------------------------------------------------------------------------
+
+    def start_run(
+        self, run: Run, *, is_dead: Callable[[Owner], bool], ended: Collection[str] = ()
+    ) -> Started:
+        self._judge = run.owner, is_dead
+        try:
+            self._ask_again()
+            if self._is_idle():
+                started = self._start_now(run, is_dead, ended)
+            else:
+                started = self._start_behind(run, is_dead, ended)
+        except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
+            caught = error
+        else:
+            if self._remote:
+                self._note(run.job, started.state)
+                self._open[run.run_id] = run
+            return started
+        problem = self._as_store_error(caught)
+        started = self._here(problem, lambda backlog: backlog.begin(run, is_dead))
+        self._say(problem)
+        return started
+
+    def _start_now(
+        self, run: Run, is_dead: Callable[[Owner], bool], ended: Collection[str]
+    ) -> Started:
+        if ended:
+            return self.store.start_run(run, is_dead=is_dead, ended=ended)
+        return self.store.start_run(run, is_dead=is_dead)
+
+    def _start_behind(
+        self, run: Run, is_dead: Callable[[Owner], bool], ended: Collection[str]
+    ) -> Started:
+        """Start a run where something waits on this host."""
+        backlog = self._made_backlog()
+        backlog.judge_by(run.owner, is_dead)
+        self._hand_over_unkept()
+        if not backlog.catch_up(run.job):
+            raise StoreError("earlier runs still wait to be recorded", code="behind")
+        if backlog.holds(run.job) and run.overlap == "skip":
+            raise StoreError("a run of this host goes on that the store misses", code="behind")
+        over = {*ended, *backlog.ended(run.job), *self._unkept_of(run.job)}
+        started = self._start_now(run, is_dead, over)
+        due = started.alerts_due or self._is_due(run.job)
+        return started._replace(alerts_due=due)
+
+    def finish_run(
+        self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str] = ()
+    ) -> Finished:
+        try:
+            self._ask_again()
+            if self._is_idle():
+                return self._finish_now(run, outcome, started=started, notified=notified)
+            return self._finish_behind(run, outcome, started=started, notified=notified)
+        except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
+            caught = error
+        finally:
+            self._release(run)
+        problem = self._as_store_error(caught)
+        finished = self._here(
+            problem,
+            lambda backlog: backlog.end(run, outcome, started=started, notified=notified),
+        )
+        self._say(problem)
+        return finished
+
+    def keep(self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str]) -> None:
+        """Keep an outcome of which `finish_run` raised anything: it may not have been taken."""
+        self._unkept[run.run_id] = Unkept(run, outcome, started, notified)
+        while len(self._unkept) > _MAX_UNKEPT:
+            self._unkept.pop(next(iter(self._unkept)), None)
+            self._lost += 1
+            if self._lost & (self._lost - 1) == 0:  # at 1, 2, 4, 8 ...
+                self._warn(f"{self._lost:,} outcomes could be kept nowhere and are lost")
+
+    def _finish_now(
+        self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str]
+    ) -> Finished:
+        """End a run where nothing waits on this host."""
+        try:
+            finished = self.store.finish_run(run, outcome, started=started, notified=notified)
+        except StoreError as error:
+            backlog = self._made_backlog()
+            if not backlog.is_refusal(error):
+                raise
+            return backlog.tell(run, outcome, started=started, notified=notified)
+        self._note(run.job, finished.state, ended=True)
+        return finished
+
+    def _finish_behind(
+        self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str]
+    ) -> Finished:
+        """End a run where something waits on this host."""
+        backlog = self._made_backlog()
+        self._hand_over_unkept()
+        if not backlog.catch_up(run.job) or backlog.waits(run.job) or self._unkept_of(run.job):
+            raise StoreError("earlier runs still wait to be recorded", code="behind")
+        begun_here = backlog.has_begun(run.run_id)
+        stored = started and not begun_here
+        finished = backlog.tell(run, outcome, started=stored, notified=notified)
+        backlog.forget_run(run)
+        return finished._replace(alerts_due=finished.alerts_due or self._is_due(run.job))
+
+    def heartbeat(
+        self, run_ids: Sequence[str], *, lease: float, ended: Collection[str] = ()
+    ) -> None:
+        self.note_open(run_ids, lease=lease)
+        backlog = None if self._is_idle() else self._made_backlog()
+        over = {*ended, *self._unkept_of(None), *(backlog.ended() if backlog else ())}
+        try:
+            if over:
+                self.store.heartbeat(run_ids, lease=lease, ended=over)
+            elif run_ids:
+                self.store.heartbeat(run_ids, lease=lease)
+        finally:
+            if backlog is not None:
+                backlog.renew(run_ids, lease=lease)
+        if backlog is not None:
+            self._hand_over_unkept()
+            backlog.catch_up(None, lease / 3)
+
+    def note_open(self, run_ids: Sequence[str], *, lease: float = LEASE_SECONDS) -> None:
+        """Note for other processes of this host that runs go on, should the store go away."""
+        for run_id in run_ids:
+            if run := self._open.get(run_id):
+                self._made_last_known().hold(run, lease=lease)
+
+    def announce_overrun(self, overrun: Overrun, rules: Sequence[AlertRule]) -> bool:
+        try:
+            self._ask_again()
+            if self._is_idle():
+                return self.store.announce_overrun(overrun, rules)
+            backlog = self._made_backlog()
+            if backlog.has_begun(overrun.run_id):
+                raise StoreError("the run is only known here", code="behind")  # noqa: TRY301  # as the store's own
+            return self.store.announce_overrun(overrun, backlog.not_notified(overrun, rules))
+        except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
+            caught = error
+        problem = self._as_store_error(caught)
+        host = self._judge[0].host if self._judge else ""
+        return self._here(problem, lambda backlog: backlog.announce_overrun(overrun, rules, host))
+
+    def _unkept_of(self, job: str | None) -> list[str]:
+        """Return the runs whose outcomes are only in this process, of one job or all."""
+        if not self._unkept:
+            return []
+        return [
+            each.run.run_id for each in list(self._unkept.values()) if job in (None, each.run.job)
+        ]
+
+    def _hand_over_unkept(self) -> None:
+        """Keep what only this process knows with the rest of what waits, to be told in its turn."""
+        if not self._unkept:
+            return
+        backlog = self._made_backlog()
+        for each in list(self._unkept.values()):
+            backlog.end(each.run, each.outcome, started=each.started, notified=each.notified)
+            self._unkept.pop(each.run.run_id, None)
+
+    # --- helpers --------------------------------------------------------------------------------
+
+    def _is_idle(self) -> bool:
+        """Tell whether nothing waits here, as on most hosts at most times."""
+        if self._unkept or (self._backlog is not None and self._backlog.in_memory):
+            return False
+        return self.spool_path is None or not os.access(self.spool_path, os.F_OK)
+
+    def _made_backlog(self) -> Backlog:
+        if self._backlog is None:
+            from cronguard.stores.spool.backlog import Backlog  # most hosts never need it
+
+            self._backlog = Backlog(
+                self._tell, self.spool_path, self._known, self._heard, self._warn
+            )
+            if self._judge is not None:
+                self._backlog.judge_by(*self._judge)
+        return self._backlog
+
+    def _made_last_known(self) -> LastKnown:
+        if self._last_known is None:
+            from cronguard.stores.spool.known import LastKnown  # for stores that are remote
+
+            folder = self.spool_path and self.spool_path.with_suffix(".known")
+            self._last_known = LastKnown(folder)
+        return self._last_known
+
+    def _here(self, problem: StoreError, work: Callable[[Backlog], T]) -> T:
+        """Return what this host makes of it without the store.
+
+        Raises:
+            StoreError: The store's ``problem``: nothing can be kept here either.
+        """
+        caught: Exception | None = None
+        try:
+            return work(self._made_backlog())
+        except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
+            caught = error
+        interruption = raised_by_handler(caught)
+        raise interruption or problem from None
+
+    def _as_store_error(self, caught: Exception) -> StoreError:
+        """Return any fault as one of the store; raise what a signal handler raised."""
+        interruption = raised_by_handler(caught)
+        if interruption is not None:
+            raise interruption
+        if not isinstance(caught, StoreError):
+            code = "unencodable" if isinstance(caught, UnicodeError) else "internal"
+            return StoreError(f"the store failed with {type(caught).__name__}", code=code)
+        if caught.code == "timeout":
+            self._quiet_until = time.monotonic() + _QUIET_SECONDS
+        return caught
+
+    def _ask_again(self) -> None:
+        """Raises StoreError while a store that did not answer is left alone."""
+        if self._quiet_until and time.monotonic() < self._quiet_until:
+            raise StoreError("the store did not answer a moment ago", code="quiet")
+
+    def _say(self, caught: StoreError) -> None:
+        if caught.code in ("quiet", "behind"):
+            return
+        lasting = isinstance(caught, StoreConfigError)
+        until = "somebody corrects this" if lasting else "the store answers"
+        in_memory = self._backlog is None or self._backlog.in_memory
+        where = "in the memory of this process" if in_memory else f"in {self.spool_path}"
+        self._warn(f"runs are kept {where} until {until}: {caught}")
+
+    def _note(self, job: str, state: JobState | None, *, ended: bool = False) -> None:
+        if state is None:
+            return
+        if self._remote:
+            self._made_last_known().note(job, state, keep=ended)
+        else:
+            self._states[job] = state
+
+    def _release(self, run: Run) -> None:
+        self._open.pop(run.run_id, None)
+        if self._last_known is not None:
+            self._last_known.release(run)
+
+    def _tell(
+        self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str]
+    ) -> Finished:
+        """Do `Store.finish_run`; every fault is one of the store."""
+        try:
+            return self.store.finish_run(run, outcome, started=started, notified=notified)
+        except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
+            caught = error
+        raise self._as_store_error(caught) from None
+
+    def _heard(self, job: str, finished: Finished) -> None:
+        self._note(job, finished.state, ended=True)
+
+    def _known(self, job: str) -> Known:
+        from cronguard.stores.spool.known import Known
+
+        if self._remote:
+            return self._made_last_known().get(job)
+        return Known(self._states.get(job))
+
+    def _is_due(self, job: str) -> bool:
+        return not self._is_idle() and self._made_backlog().is_due(job)
+
+    # --- what waits -----------------------------------------------------------------------------
+
+    def waiting(self) -> int:
+        """Return how many outcomes the store has yet to be told."""
+        return len(self._unkept) + (0 if self._is_idle() else self._made_backlog().waiting())
+
+    def refused(self) -> list[Queue]:
+        """Return the jobs whose outcomes wait since the store refused the first of them."""
+        return [] if self._is_idle() else self._made_backlog().refused()
+
+    def unreadable(self) -> list[str]:
+        """Return the jobs of outcomes that cannot be read any more, one for each."""
+        return [] if self._is_idle() else self._made_backlog().unreadable()
+
+    def has_alerts(self) -> bool:
+        """Tell whether alerts that were decided here wait to be sent."""
+        return not self._is_idle() and bool(self._made_backlog().alerts("pending", None, 1))
+
+    def replay(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Tell the store everything that waits, and return how many outcomes.
+
+        Raises:
+            StoreError: It does not answer.
+        """
+        if self._is_idle():
+            return 0
+        self._hand_over_unkept()
+        return self._made_backlog().all(progress)
+
+    def close(self) -> None:
+        """Close the store; what only this process knows is handed over, or said to be lost."""
+        try:
+            self._hand_over_memory()
+        finally:
+            self.store.close()
+            if self._backlog is not None:
+                self._backlog.close()
+
+    def _hand_over_memory(self) -> None:
+        if not self._unkept and (self._backlog is None or not self._backlog.in_memory):
+            return
+        caught: Exception | None = None
+        try:
+            self.replay()
+        except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
+            caught = error
+        lost = len(self._unkept) + (self._backlog.waiting_in_memory() if self._backlog else 0)
+        if lost:
+            reason = self._as_store_error(caught) if caught is not None else "refused"
+            outcomes = "1 outcome is" if lost == 1 else f"{lost:,} outcomes are"
+            self._warn(
+                f"{outcomes} lost with this process, which could keep them nowhere: {reason}"
+            )
+
+    # --- what is expected -----------------------------------------------------------------------
+
+    def sweep(
+        self, owner: Owner, *, is_dead: Callable[[Owner], bool], ended: Collection[str] = ()
+    ) -> list[RunRecord]:
+        """Do `Store.sweep`; also for runs that began here unseen by the store."""
+        self._judge = owner, is_dead
+        if self._is_idle():
+            return self._sweep_now(owner, is_dead, ended)
+        backlog = self._made_backlog()
+        backlog.judge_by(owner, is_dead)
+        self.replay()
+        found = backlog.count_dead()
+        over = {*ended, *backlog.ended(), *self._unkept_of(None)}
+        return found + self._sweep_now(owner, is_dead, over)
+
+    def _sweep_now(
+        self, owner: Owner, is_dead: Callable[[Owner], bool], ended: Collection[str]
+    ) -> list[RunRecord]:
+        if ended:
+            return self.store.sweep(owner, is_dead=is_dead, ended=ended)
+        return self.store.sweep(owner, is_dead=is_dead)
+
+    def starts(self, job: str, *, after: datetime, limit: int = 10_000) -> list[datetime]:
+        """Do `Store.starts`; also for runs that the store has not heard of yet."""
+        found = set(self.store.starts(job, after=after, limit=limit))
+        if not self._is_idle():
+            found |= self._made_backlog().starts(job, after)
+        return sorted(found)[:limit]
+
+    def forget(self, job: str) -> bool:
+        """Do `Store.forget`; what waits is told before, or it would bring the job back."""
+        self.replay()
+        was_known = self.store.forget(job)
+        self._states.pop(job, None)
+        if self._remote:
+            self._made_last_known().forget(job)
+        if not self._is_idle():
+            self._made_backlog().forget(job)
+        return was_known
+
+    def jobs(self) -> list[JobStatus]:
+        """Do `Store.jobs`; alerts that wait here, or were given up, are counted too."""
+        found = list(self.store.jobs())
+        here = {} if self._is_idle() else self._made_backlog().counts()
+        return [
+            status._replace(
+                alerts_pending=status.alerts_pending + here.get((status.job, "pending"), 0),
+                alerts_dead=status.alerts_dead + here.get((status.job, "dead"), 0),
+            )
+            for status in found
+        ]
+
+    # --- the outboxes ---------------------------------------------------------------------------
+
+    def claim_alerts(
+        self,
+        *,
+        channels: Sequence[str],
+        job: str | None = None,
+        force: bool = False,
+        state: DeliveryState = "pending",
+        limit: int = 100,
+        claim_for: float = 10.0,
+    ) -> list[Delivery]:
+        here: list[Delivery] = []
+        if channels and not self._is_idle():
+            from cronguard.stores.sqlite.outbox import Wanted  # as the backlog itself
+
+            wanted = Wanted(tuple(channels), job, force, state, limit, claim_for)
+            for delivery, local in self._made_backlog().claim(wanted):
+                self._claimed_here[delivery.alert_id] = local
+                here.append(delivery)
+        if here and time.monotonic() < self._quiet_until:
+            return here
+        try:
+            there = self.store.claim_alerts(
+                channels=channels,
+                job=job,
+                force=force,
+                state=state,
+                limit=limit,
+                claim_for=claim_for,
+            )
+        except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
+            caught = error
+        else:
+            return here + there
+        problem = self._as_store_error(caught)
+        if not here:
+            raise problem
+        return here
+
+    def settle_alert(self, delivery: Delivery, settlement: Settlement) -> bool:
+        local = self._claimed_here.get(delivery.alert_id)
+        if local is not None:
+            return local.settle(delivery, settlement)
+        return self.store.settle_alert(delivery, settlement)
+
+    def alerts(
+        self, *, state: DeliveryState | None = None, job: str | None = None, limit: int = 100
+    ) -> list[AlertRecord]:
+        found = list(self.store.alerts(state=state, job=job, limit=limit))
+        if not self._is_idle():
+            found += self._made_backlog().alerts(state, job, limit)
+            found.sort(key=lambda alert: alert.created_at, reverse=True)
+        return found[:limit]
+
+    # --- what this host has no part in ----------------------------------------------------------
+
+    def declare(self, job: str, stated: Sequence[Statement], *, host: str = "") -> None:
+        self.store.declare(job, stated, host=host)
+
+    def watches(self) -> list[Watch]:
+        return self.store.watches()
+
+    def announce_missed(self, missed: Missed, rules: Sequence[AlertRule]) -> bool:
+        return self.store.announce_missed(missed, rules)
+
+    def history(self, job: str, *, limit: int = 20) -> list[RunRecord]:
+        return self.store.history(job, limit=limit)
+
+    def snooze(self, job: str, until: datetime | None) -> bool:
+        return self.store.snooze(job, until)
+
+    def unlock(self, job: str) -> int:
+        return self.store.unlock(job)
+
+    def prune(self, *, keep: timedelta, progress: Callable[[int, int], None] | None = None) -> int:
+        return self.store.prune(keep=keep, progress=progress)
+
+
+__all__ = ["SpooledStore"]
