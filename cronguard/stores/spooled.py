@@ -92,6 +92,8 @@ class SpooledStore:
         """What the store said last of each job, where that is not kept for other processes."""
         self._open: dict[str, Run] = {}
         """Runs of this process that the store knows to go on."""
+        self._begun: dict[str, Run] = {}
+        """Runs of this process that go on and that the store has not heard of."""
         self._unkept: dict[str, Unkept] = {}
         self._lost = 0
         self._quiet_until = 0.0
@@ -123,6 +125,8 @@ class SpooledStore:
         problem = self._as_store_error(caught)
         started = self._here(problem, lambda backlog: backlog.begin(run, is_dead))
         self._say(problem)
+        if started.status == "running":
+            self._begun[run.run_id] = run
         return started
 
     def _start_now(
@@ -136,9 +140,10 @@ class SpooledStore:
         self, run: Run, is_dead: Callable[[Owner], bool], ended: Collection[str]
     ) -> Started:
         """Start a run where something waits on this host."""
-        backlog = self._made_backlog()
+        backlog = self._caught_up_backlog()
+        if backlog is None:
+            return self._start_now(run, is_dead, {*ended, *self._unkept_of(run.job)})
         backlog.judge_by(run.owner, is_dead)
-        self._hand_over_unkept()
         if not backlog.catch_up(run.job):
             raise StoreError("earlier runs still wait to be recorded", code="behind")
         if backlog.holds(run.job) and run.overlap == "skip":
@@ -195,8 +200,9 @@ class SpooledStore:
         self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str]
     ) -> Finished:
         """End a run where something waits on this host."""
-        backlog = self._made_backlog()
-        self._hand_over_unkept()
+        backlog = self._caught_up_backlog()
+        if backlog is None:
+            return self._tell(run, outcome, started=started, notified=notified)
         if not backlog.catch_up(run.job) or backlog.waits(run.job) or self._unkept_of(run.job):
             raise StoreError("earlier runs still wait to be recorded", code="behind")
         begun_here = backlog.has_begun(run.run_id)
@@ -220,8 +226,20 @@ class SpooledStore:
             if backlog is not None:
                 backlog.renew(run_ids, lease=lease)
         if backlog is not None:
-            self._hand_over_unkept()
-            backlog.catch_up(None, lease / 3)
+            backlog = self._caught_up_backlog()
+        if backlog is not None and backlog.catch_up(None, lease / 3):
+            self._tell_begun(backlog, run_ids)
+
+    def _tell_begun(self, backlog: Backlog, run_ids: Sequence[str]) -> None:
+        """Tell the store of runs of this process that began without it and are going on."""
+        for run_id in run_ids:
+            run = self._begun.get(run_id)
+            if run is None or self._judge is None or backlog.waits(run.job):
+                continue
+            self.store.start_run(run._replace(overlap="allow"), is_dead=self._judge[1])
+            self._begun.pop(run_id, None)
+            self._open[run_id] = run
+            backlog.forget_run(run)
 
     def note_open(self, run_ids: Sequence[str], *, lease: float = LEASE_SECONDS) -> None:
         """Note for other processes of this host that runs go on, should the store go away."""
@@ -232,7 +250,7 @@ class SpooledStore:
     def announce_overrun(self, overrun: Overrun, rules: Sequence[AlertRule]) -> bool:
         try:
             self._ask_again()
-            if self._is_idle():
+            if not self._has_spool():
                 return self.store.announce_overrun(overrun, rules)
             backlog = self._made_backlog()
             if backlog.has_begun(overrun.run_id):
@@ -252,11 +270,26 @@ class SpooledStore:
             each.run.run_id for each in list(self._unkept.values()) if job in (None, each.run.job)
         ]
 
-    def _hand_over_unkept(self) -> None:
+    def _caught_up_backlog(self) -> Backlog | None:
+        """Return the backlog, with what only this process knew; None if there can be none now.
+
+        Then what this process knows has been told to the store.
+        """
+        try:
+            backlog = self._made_backlog()
+            self._hand_over_unkept(backlog)
+        except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
+            caught = error
+        else:
+            return backlog
+        self._as_store_error(caught)
+        for each in list(self._unkept.values()):
+            self._tell(each.run, each.outcome, started=each.started, notified=each.notified)
+            self._unkept.pop(each.run.run_id, None)
+        return None
+
+    def _hand_over_unkept(self, backlog: Backlog) -> None:
         """Keep what only this process knows with the rest of what waits, to be told in its turn."""
-        if not self._unkept:
-            return
-        backlog = self._made_backlog()
         for each in list(self._unkept.values()):
             backlog.end(each.run, each.outcome, started=each.started, notified=each.notified)
             self._unkept.pop(each.run.run_id, None)
@@ -264,10 +297,16 @@ class SpooledStore:
     # --- helpers --------------------------------------------------------------------------------
 
     def _is_idle(self) -> bool:
-        """Tell whether nothing waits here, as on most hosts at most times."""
-        if self._unkept or (self._backlog is not None and self._backlog.in_memory):
+        """Tell whether nothing waits here and no run goes on that the store misses."""
+        if self._unkept:
             return False
-        return self.spool_path is None or not os.access(self.spool_path, os.F_OK)
+        return not self._has_spool() or self._made_backlog().is_empty()
+
+    def _has_spool(self) -> bool:
+        """Tell whether this host has kept anything, ever; most have not."""
+        if self._backlog is not None and self._backlog.in_memory:
+            return True
+        return self.spool_path is not None and os.access(self.spool_path, os.F_OK)
 
     def _made_backlog(self) -> Backlog:
         if self._backlog is None:
@@ -338,6 +377,7 @@ class SpooledStore:
 
     def _release(self, run: Run) -> None:
         self._open.pop(run.run_id, None)
+        self._begun.pop(run.run_id, None)
         if self._last_known is not None:
             self._last_known.release(run)
 
@@ -368,19 +408,19 @@ class SpooledStore:
 
     def waiting(self) -> int:
         """Return how many outcomes the store has yet to be told."""
-        return len(self._unkept) + (0 if self._is_idle() else self._made_backlog().waiting())
+        return len(self._unkept) + (self._made_backlog().waiting() if self._has_spool() else 0)
 
     def refused(self) -> list[Queue]:
         """Return the jobs whose outcomes wait since the store refused the first of them."""
-        return [] if self._is_idle() else self._made_backlog().refused()
+        return self._made_backlog().refused() if self._has_spool() else []
 
     def unreadable(self) -> list[str]:
         """Return the jobs of outcomes that cannot be read any more, one for each."""
-        return [] if self._is_idle() else self._made_backlog().unreadable()
+        return self._made_backlog().unreadable() if self._has_spool() else []
 
     def has_alerts(self) -> bool:
         """Tell whether alerts that were decided here wait to be sent."""
-        return not self._is_idle() and bool(self._made_backlog().alerts("pending", None, 1))
+        return self._has_spool() and bool(self._made_backlog().alerts("pending", None, 1))
 
     def replay(self, progress: Callable[[int, int], None] | None = None) -> int:
         """Tell the store everything that waits, and return how many outcomes.
@@ -390,8 +430,9 @@ class SpooledStore:
         """
         if self._is_idle():
             return 0
-        self._hand_over_unkept()
-        return self._made_backlog().all(progress)
+        backlog = self._made_backlog()
+        self._hand_over_unkept(backlog)
+        return backlog.all(progress)
 
     def close(self) -> None:
         """Close the store; what only this process knows is handed over, or said to be lost."""
@@ -407,6 +448,7 @@ class SpooledStore:
             return
         caught: Exception | None = None
         try:
+            self._ask_again()
             self.replay()
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
             caught = error
@@ -455,14 +497,14 @@ class SpooledStore:
         self._states.pop(job, None)
         if self._remote:
             self._made_last_known().forget(job)
-        if not self._is_idle():
+        if self._has_spool():
             self._made_backlog().forget(job)
         return was_known
 
     def jobs(self) -> list[JobStatus]:
         """Do `Store.jobs`; alerts that wait here, or were given up, are counted too."""
         found = list(self.store.jobs())
-        here = {} if self._is_idle() else self._made_backlog().counts()
+        here = self._made_backlog().counts() if self._has_spool() else {}
         return [
             status._replace(
                 alerts_pending=status.alerts_pending + here.get((status.job, "pending"), 0),
@@ -521,7 +563,7 @@ class SpooledStore:
         self, *, state: DeliveryState | None = None, job: str | None = None, limit: int = 100
     ) -> list[AlertRecord]:
         found = list(self.store.alerts(state=state, job=job, limit=limit))
-        if not self._is_idle():
+        if self._has_spool():
             found += self._made_backlog().alerts(state, job, limit)
             found.sort(key=lambda alert: alert.created_at, reverse=True)
         return found[:limit]

@@ -215,6 +215,10 @@ class Backlog:
         """Return how many outcomes the store has yet to be told."""
         return sum(self._ask(lambda local: local.waiting(besides=self._told_of(local))))
 
+    def is_empty(self) -> bool:
+        """Tell whether nothing waits: no outcome, no run that goes on, no alert."""
+        return not self._told and all(self._ask(LocalStore.is_empty))
+
     def waiting_in_memory(self) -> int:
         """Return how many of them end with this process."""
         return self._memory.waiting() if self._memory is not None else 0

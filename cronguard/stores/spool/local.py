@@ -226,6 +226,14 @@ class LocalStore:
 
     # --- the queue ------------------------------------------------------------------------------
 
+    def is_empty(self) -> bool:
+        """Tell whether nothing is kept here that is of use: no job, no run, no alert to send."""
+        query = """
+            SELECT EXISTS (SELECT 1 FROM queues) OR EXISTS (SELECT 1 FROM begun)
+                OR EXISTS (SELECT 1 FROM cronguard_alerts WHERE state = 'pending')
+                OR EXISTS (SELECT 1 FROM cron_execution_logs)"""
+        return not self._file.read(lambda db: db.execute(query).fetchone())[0]
+
     def waiting(self, *, besides: Collection[int] = ()) -> int:
         """Return how many outcomes the store has yet to be told, ``besides`` these places."""
         query = "SELECT seq FROM waiting WHERE seq > 0"
