@@ -1,5 +1,6 @@
 """``cronguard run``: the command is as it would be without us, and recorded."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 from support.cli import PATIENCE, Cli, kill, read_until
 from support.hostile import serve
 
-from cronguard.cli.run import child
+from cronguard.cli.run.forwarding import wait_for_signal
 from cronguard.cli.run.guarded_command import _not_started
 
 CAPTURED = {"CRONGUARD_REDACT": "scrub"}
@@ -359,9 +360,23 @@ def test_those_left_behind_do_not_hold_up_the_end(cli):
         left_behind = int(read_until(process.stdout, b"\n"))
         try:
             assert process.wait(PATIENCE) == 3
-            assert process.stderr.read() == b""
+            assert cli.last("nightly") == ("failure", "3")
         finally:
             kill(left_behind)
+        assert process.stderr.read() == b""  # which ends when nobody is left who may write
+
+
+def test_what_those_left_behind_write_is_not_lost(cli, how):
+    """It goes where standard error goes, after the end of the run too, and needs no program."""
+    cli.environ["PATH"] = str(cli.folder)
+    os.mkfifo(cli.folder / "go")
+    leave = "(read line < go; echo late >&2) & echo early >&2; exit 3"
+    with cli.start("run", *how, "nightly", "--", "/bin/sh", "-c", leave) as process:
+        assert process.wait(PATIENCE) == 3
+        read_until(process.stderr, b"early\n")
+        with (cli.folder / "go").open("w") as go:
+            go.write("now\n")
+        assert process.stderr.read() == b"late\n"
 
 
 def test_those_left_behind_may_go_on_writing(cli):
@@ -382,14 +397,13 @@ def test_those_left_behind_may_go_on_writing(cli):
 
 
 def test_where_signals_do_not_tell_who_sent_them(monkeypatch):
-    """As on macOS: what the keyboard can send counts as sent by it only in the foreground."""
+    """As on macOS: they are waited for all the same, and for a limited time."""
     monkeypatch.delattr(signal, "sigtimedwait")
-    monkeypatch.setattr(child, "_in_foreground", lambda: True)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGUSR1})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        for number, from_terminal in (signal.SIGINT, True), (signal.SIGUSR1, False):
-            signal.pthread_kill(threading.get_ident(), number)
-            assert child._next_signal({number}) == (number, from_terminal)
+        assert wait_for_signal({signal.SIGINT}, 0) is None
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        assert wait_for_signal({signal.SIGINT}, PATIENCE) == (signal.SIGINT, None, False)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -445,30 +459,102 @@ def test_options_rule_the_run(cli):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["nightly", "--threshold", "0", "--", "touch", "ran"], "threshold is 0"),
-        (["a b", "--", "touch", "ran"], "job name 'a b'"),
-        (["x" * 200, "--", "touch", "ran"], "too long"),
-        (["nightly", "--realert-every", "-1", "--", "touch", "ran"], "realert_every is -1"),
-        (["nightly", "--treshold", "2", "--", "touch", "ran"], "--threshold"),
-        (["nightly", "--overlap", "skp", "--", "touch", "ran"], "skip"),
-        (
-            ["nightly", "--max-runtime", "soon", "--", "touch", "ran"],
-            "max_runtime is 'soon', which",
-        ),
         (["nightly", "touch", "ran"], "two dashes"),
         (["nightly", "sh", "-c", "touch ran"], "two dashes"),
+        (["nightly", "--treshold", "2", "touch", "ran"], "two dashes"),
         (["nightly", "--"], "no command"),
-        (["--", "touch", "ran"], "JOB"),
+        (["nightly", "--max-runtime", "soon", "--"], "no command"),
     ],
 )
 def test_wrong_usage_runs_nothing(cli, args, said):
-    """One line that says what and what to do instead, exit 2."""
+    """Where it cannot be told what to run: one line that says what to do instead, exit 2."""
     done = cli("run", *args)
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.startswith("cronguard: ")
     assert done.stderr.count("\n") == 1
     assert not (cli.folder / "ran").exists()
+
+
+WRONG = {
+    "--threshold": "0",
+    "--realert-every": "-1",
+    "--overlap": "skp",
+    "--max-runtime": "soon",
+    "--schedule": "@nightly",
+    "--timezone": "Oslo",
+    "--grace": "later",
+    "--channel": "no such",
+    "--runbook": "http://wiki.example.org",
+}
+
+
+@pytest.mark.parametrize("option", WRONG)
+def test_a_wrong_value_leaves_what_is_stored(cli, option):
+    """The command runs, the fault is one line, and the job keeps what it had of it."""
+    right = ["--threshold", "7", "--schedule", "0 6 * * *", "--timezone", "Europe/Oslo"]
+    right += ["--grace", "9m", "--max-runtime", "2h", "--realert-every", "3"]
+    cli("run", "nightly", *right, "--runbook", "https://wiki.example.org", "--", "true")
+    (before,) = json.loads(cli("status", "--json").stdout)["jobs"]
+    done = cli("run", "nightly", option, WRONG[option], "--", "sh", "-c", "echo ran; exit 3")
+    assert (done.returncode, done.stdout) == (3, "ran\n")
+    assert option in done.stderr
+    assert done.stderr.count("\n") == 1
+    (after,) = json.loads(cli("status", "--json").stdout)["jobs"]
+    expected = ("threshold", "realert_every", "schedule", "timezone", "grace_seconds", "runbook")
+    assert [after.get(name) for name in expected] == [before.get(name) for name in expected]
+    assert cli.last("nightly") == ("failure", "3")
+
+
+@pytest.mark.parametrize(
+    ("before", "job", "said"),
+    [
+        (["--thresold", "2", "nightly"], "nightly", ["'--threshold'"]),
+        (["nightly", "--thresold", "2"], "nightly", ["'--threshold'"]),
+        (["nightly", "--thresold=2"], "nightly", ["'--threshold'"]),
+        (["nightly", "--realert-evry", "-1"], "nightly", ["'--realert-every'"]),
+        (["--verbose", "nightly"], "nightly", ["--verbose"]),
+        (["-v", "nightly"], "nightly", ["-v"]),
+        (["--verbose", "--grace", "5m", "nightly"], "nightly", ["--verbose"]),
+        (["nightly", "--max-runtime"], "nightly", ["--max-runtime needs a value"]),
+        (["--max-runtime", "--notify-recovery", "nightly"], "nightly", ["--max-runtime needs a value"]),
+        (["nightly", "--no-output=yes"], "nightly", ["--no-output takes no value"]),
+        (["nightly", "extra"], "nightly", ["'extra' has no place"]),
+        (["--bogus", "1", "--grace", "x", "nightly"], "nightly", ["--bogus", "--grace"]),
+        ([], None, ["not recorded"]),
+        (["--bogus"], None, ["--bogus", "not recorded"]),
+        (["--threshold", "3"], None, ["not recorded"]),
+        (["a b"], None, ["job name 'a b'"]),
+        (["x" * 200], None, ["too long"]),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_what_is_wrong_before_the_dashes_is_left_out(cli, before, job, said):
+    """The command runs and passes its code through; each fault is one line, in order."""
+    done = cli("run", *before, "--", "sh", "-c", "echo ran; exit 3", "--treshold")
+    assert (done.returncode, done.stdout) == (3, "ran\n")
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(said), done.stderr
+    assert all(word in line for word, line in zip(said, lines, strict=True)), done.stderr
+    if job is None:
+        assert not cli.path.exists() or cli.runs("nightly") == []
+    else:
+        assert cli.last(job) == ("failure", "3")
+
+
+def test_what_is_wrong_before_run_is_left_out(cli):
+    """An option of the whole command that there is not keeps no job from running either."""
+    done = cli("--verbose", "run", "nightly", "--", "sh", "-c", "exit 3")
+    assert done.returncode == 3
+    assert "'--verbose'" in done.stderr
+    assert cli.last("nightly") == ("failure", "3")
+    assert cli("--verbose", "status").returncode == 2
+
+
+def test_right_options_beside_wrong_ones_rule_the_run(cli):
+    """Recorded with what is valid."""
+    done = cli("run", "nightly", "--grace", "soon", "--threshold", "1", "--bogus", "--", "false")
+    assert "nightly is failing: 1 failure" in done.stderr
 
 
 @pytest.mark.parametrize(

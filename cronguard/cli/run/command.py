@@ -7,27 +7,25 @@ from typing import Any
 import click
 
 from cronguard.cli.arguments import complete_channels, complete_jobs
-from cronguard.core.errors import ConfigError
 
 
 class _Run(click.Command):
     """Everything after the first ``--`` is the command's, whatever it looks like."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        own, dashes, command = list(args), False, list[str]()
-        if "--" in args:
-            cut = args.index("--")
-            own, dashes, command = args[:cut], True, args[cut + 1 :]
-        ctx.meta["command"] = command
-        try:
-            rest = super().parse_args(ctx, own)
-        except click.UsageError as error:
-            if not dashes and not isinstance(error, click.MissingParameter):
-                raise click.UsageError(_DASHES, ctx) from None
-            raise
-        if not command and not ctx.resilient_parsing:
-            raise click.UsageError("no command to run" if dashes else _DASHES, ctx)
-        return rest
+        if "--" not in args:
+            if ctx.resilient_parsing or set(args) & set(ctx.help_option_names):
+                return super().parse_args(ctx, args)
+            raise click.UsageError(_DASHES, ctx)
+        cut = args.index("--")
+        own, ctx.meta["command"] = args[:cut], args[cut + 1 :]
+        if ctx.resilient_parsing:
+            return super().parse_args(ctx, own)
+        if not ctx.meta["command"]:
+            raise click.UsageError("no command to run", ctx)
+        from cronguard.cli.run.options import RightArguments
+
+        return super().parse_args(ctx, RightArguments(self.get_params(ctx), own).words)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         return [*super().collect_usage_pieces(ctx), "-- COMMAND..."]
@@ -53,7 +51,7 @@ _DASHES = (
 
 
 @click.command(cls=_Run)
-@click.argument("job", shell_complete=complete_jobs)
+@click.argument("job", metavar="JOB", required=False, shell_complete=complete_jobs)
 @click.option(
     "--threshold",
     type=_Number(),
@@ -107,8 +105,9 @@ def command(ctx: click.Context, /, *, no_output: bool, **given: Any) -> int:
 
     Runs COMMAND and records how it ended as a run of JOB. Output and signals pass through, and the
     exit code is the command's: 128+N if signal N ended it, 126 and 127 if it cannot be executed or
-    found. While another run of JOB is open, COMMAND is skipped and the exit code is 0. Wrong
-    settings or a store that is down never keep COMMAND from running.
+    found. While another run of JOB is open, COMMAND is skipped and the exit code is 0. Neither a
+    store that is down nor anything wrong in settings or before the two dashes keeps COMMAND from
+    running: what is wrong is one line, and is left out.
 
     The end of what COMMAND writes to standard error is kept as the error's message, with
     everything private masked (nothing at all with `redact = "strict"`). The command line itself is
@@ -129,11 +128,9 @@ def command(ctx: click.Context, /, *, no_output: bool, **given: Any) -> int:
     from cronguard.settings.options import check_options
 
     options = {key: value for key, value in given.items() if value not in (None, ())}
-    try:
-        checked = {
-            **check_options({"job": options.pop("job")}),
-            **check_options(options, from_file=True),
-        }
-    except ConfigError as error:
-        raise click.UsageError(str(error), ctx) from None
-    return run_guarded(checked, ctx.meta["command"], keep_output=not no_output)
+    return run_guarded(
+        check_options(options, from_file=True),
+        ctx.meta["command"],
+        keep_output=not no_output,
+        last_act=bool(ctx.obj),
+    )
