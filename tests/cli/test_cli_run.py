@@ -3,9 +3,12 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 from support.cli import PATIENCE, Cli, kill, read_until
@@ -13,6 +16,7 @@ from support.hostile import serve
 
 from cronguard.cli.run.forwarding import wait_for_signal
 from cronguard.cli.run.guarded_command import _not_started
+from cronguard.process.identity import _look_up, current_owner, is_dead
 
 CAPTURED = {"CRONGUARD_REDACT": "scrub"}
 ALONE = {"CRONGUARD_REDACT": "strict"}
@@ -272,6 +276,185 @@ def test_signals_are_handed_to_the_command(cli, how):
     assert cli.last("nightly") == ("failure", "9")
 
 
+def test_what_the_group_got_is_not_passed_on(cli, how):
+    """Once each, though it comes to the command and to us; what comes to us alone is passed on."""
+    with cli.start("run", *how, "nightly", "--", *PYTHON, TELL, start_new_session=True) as process:
+        read_until(process.stdout, b"ready\n")
+        for name in ("SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"):
+            os.killpg(process.pid, signal.Signals[name])
+            assert read_until(process.stdout, b"\n") == f"{name}\n".encode()
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == b"SIGTERM\n"
+        assert process.wait(PATIENCE) == 9
+
+
+def test_one_after_the_other_is_one_event(cli):
+    """As `timeout` sends them: to its child, and then to the group."""
+    tidy = (
+        "import os, signal, time\n"
+        "def tidy(*_):\n"
+        "    os.write(1, b'tidying\\n'); time.sleep(0.4); os.write(1, b'tidied\\n'); os._exit(9)\n"
+        "signal.signal(signal.SIGTERM, tidy); os.write(1, b'ready\\n'); time.sleep(600)"
+    )
+    with cli.start("run", "nightly", "--", *PYTHON, tidy, start_new_session=True) as process:
+        read_until(process.stdout, b"ready\n")
+        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.stdout.read() == b"tidying\ntidied\n"
+        assert process.wait(PATIENCE) == 9
+
+
+def test_a_command_in_a_group_of_its_own_is_told(cli):
+    """What our group got, and so not the command, is passed on, unless the keyboard did it."""
+    elsewhere = "import os; os.setpgid(0, 0)" + TELL
+    with cli.start("run", "nightly", "--", *PYTHON, elsewhere, start_new_session=True) as process:
+        read_until(process.stdout, b"ready\n")
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.stdout.read() == b"SIGTERM\n"
+
+
+def test_the_alarm_that_was_set_for_the_command(cli):
+    """A time limit that whoever started us has set (``alarm 1; exec``) reaches the command."""
+    limited = (
+        "import os, signal, sys; signal.setitimer(signal.ITIMER_REAL, 3);"
+        "os.execvp(sys.argv[1], sys.argv[1:])"
+    )
+    done = cli("run", "nightly", "--", "sleep", "600", wrapper=[*PYTHON, limited])
+    assert done.returncode == 128 + signal.SIGALRM
+    assert cli.last("nightly") == ("failure", "SIGALRM")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1"])
+@pytest.mark.parametrize("code", [0, 4])
+def test_a_signal_after_the_end_changes_no_exit_code(cli, name, code):
+    """While a slow test alert is under way; what asks for the end hastens it, no more."""
+    arrived, notified = os.pipe()
+    ends = threading.Event()
+
+    def behave(connection, stop):
+        os.write(notified, b"asked\n")
+        ends.wait(PATIENCE)
+
+    with serve(behave) as server, os.fdopen(arrived, "rb", 0) as arrival:
+        cli.environ["CRONGUARD_WEBHOOK_URL"] = server.url
+        command = ["--test-mode", "--", "sh", "-c", f"exit {code}"]
+        with cli.start("run", "nightly", *command) as process:
+            read_until(arrival, b"asked\n")
+            process.send_signal(signal.Signals[name])
+            if name == "SIGUSR1":
+                ends.set()
+            assert process.wait(PATIENCE) == code
+        ends.set()
+    os.close(notified)
+    assert cli.last("nightly") == (("failure", str(code)) if code else ("success", None))
+
+
+def test_a_signal_after_the_end_while_a_heartbeat_is_under_way(cli):
+    """The same, though nobody waits for a heartbeat but the end of the process."""
+    arrived, notified = os.pipe()
+
+    def behave(connection, stop):
+        os.write(notified, b"asked\n")
+        stop.wait()
+
+    (cli.folder / "cronguard.toml").write_text(
+        '[job.nightly]\nheartbeat_url = "env:NIGHTLY_URL"\n', encoding="utf-8"
+    )
+    with serve(behave) as server, os.fdopen(arrived, "rb", 0) as arrival:
+        cli.environ["NIGHTLY_URL"] = f"http://127.0.0.1:{server.port}/"
+        with cli.start("run", "nightly", "--", "true") as process:
+            read_until(arrival, b"asked\n")
+            process.terminate()
+            assert process.wait(PATIENCE) == 0
+    os.close(notified)
+
+
+# --- the owner ------------------------------------------------------------------------------------
+
+
+def test_the_command_owns_the_run(cli):
+    """The row has its process id, which a person may look for and a decorated job inside knows."""
+    done = cli("run", "nightly", "--", "sh", "-c", "echo $$ $CRONGUARD_RUN")
+    pid, job, run_id, owner, _ = done.stdout.split()
+    (row,) = cli.runs("nightly")
+    assert (job, run_id, owner, row.pid) == ("nightly", row.run_id, pid, int(pid))
+
+
+def test_the_wrapper_alone_is_killed(cli, how):
+    """The job runs on and holds the job, its standard error is read; its end is a crash."""
+    wait = ["sh", "-c", "echo $$; read line; echo going on >&2; read line"]
+    with cli.start("run", *how, "nightly", "--", *wait) as process:
+        pid = int(read_until(process.stdout, b"\n"))
+        process.kill()
+        assert process.wait(PATIENCE) == -9
+        process.stdin.write(b"now\n")
+        process.stdin.flush()
+        read_until(process.stderr, b"going on\n")
+        beside = cli("run", "nightly", "--", "echo", "beside")
+        assert (beside.returncode, beside.stdout) == (0, "")
+        assert [row.status for row in cli.runs("nightly")] == ["skipped", "running"]
+        process.stdin.close()
+        assert process.stderr.read() == b""  # its reader has ended as well
+        wait_until_gone(pid)
+    assert cli("run", "nightly", "--", "true").returncode == 0
+    assert [row.status for row in cli.runs("nightly")] == ["success", "skipped", "crashed"]
+
+
+def wait_until_gone(pid):
+    """Wait until a process is not there any more."""
+    give_up = time.monotonic() + PATIENCE
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
+def test_the_wrapper_is_killed_before_the_start_is_recorded(cli):
+    """The command has not run then, and nobody is left."""
+    blocker = sqlite3.connect(cli.path)
+    cli("run", "other", "--", "true")
+    blocker.execute("BEGIN EXCLUSIVE")
+    with cli.start("run", "nightly", "--", "touch", str(cli.folder / "ran")) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while len(held := children.read_text().split()) < 2:
+            time.sleep(0.01)
+        process.kill()
+        process.wait(PATIENCE)
+        for pid in held:
+            wait_until_gone(pid)
+        assert process.stdout.read() == process.stderr.read() == b""
+    blocker.close()
+    assert not (cli.folder / "ran").exists()
+
+
+def test_a_run_that_is_being_recorded_has_not_crashed(cli):
+    """Between the command's end and its record, a look from another process finds it alive."""
+    with cli.start("run", "nightly", "--", "sh", "-c", "echo $$; read line") as process:
+        pid = int(read_until(process.stdout, b"\n"))
+        owner = current_owner()._replace(pid=pid, started=_look_up(pid)[0])
+        blocker = sqlite3.connect(cli.path, isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        try:
+            process.stdin.close()
+            while "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text():
+                time.sleep(0.01)
+            assert not is_dead(owner)
+        finally:
+            blocker.close()
+        assert process.wait(PATIENCE) == 0
+    assert is_dead(owner)
+    assert cli.last("nightly") == ("success", None)
+
+
+@pytest.mark.needs_root("makes a pid namespace")
+def test_the_first_process_of_a_container_reaps(cli):
+    """What the command leaves behind is let go of when it ends, as an init does."""
+    container = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    zombies = "grep -l '^State:.Z' /proc/[0-9]*/status"
+    leave = f"(true & exec true) & wait; (sleep 0.1 &); sleep 1; {zombies}; echo $PPID; exit 3"
+    done = cli("run", "nightly", "--", "sh", "-c", leave, wrapper=container)
+    assert (done.returncode, done.stdout) == (3, "1\n")
+
+
 def test_a_terminated_run_is_recorded_by_how_its_command_ended(cli):
     """SIGTERM to us ends the command, and is what is recorded."""
     with cli.start("run", "nightly", "--", "sh", "-c", "echo ready; exec sleep 600") as process:
@@ -517,7 +700,7 @@ def test_a_wrong_value_leaves_what_is_stored(cli, option):
         (["-v", "nightly"], "nightly", ["-v"]),
         (["--verbose", "--grace", "5m", "nightly"], "nightly", ["--verbose"]),
         (["nightly", "--max-runtime"], "nightly", ["--max-runtime needs a value"]),
-        (["--max-runtime", "--notify-recovery", "nightly"], "nightly", ["--max-runtime needs a value"]),
+        (["--grace", "--notify-recovery", "nightly"], "nightly", ["--grace needs a value"]),
         (["nightly", "--no-output=yes"], "nightly", ["--no-output takes no value"]),
         (["nightly", "extra"], "nightly", ["'extra' has no place"]),
         (["--bogus", "1", "--grace", "x", "nightly"], "nightly", ["--bogus", "--grace"]),
