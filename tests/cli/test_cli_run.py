@@ -428,7 +428,7 @@ def test_the_wrapper_is_killed_before_the_start_is_recorded(cli):
 
 def test_a_run_that_is_being_recorded_has_not_crashed(cli):
     """Between the command's end and its record, a look from another process finds it alive."""
-    with cli.start("run", "nightly", "--", "sh", "-c", "echo $$; read line") as process:
+    with cli.start("run", "nightly", "--", "sh", "-c", "echo $$; read line; exit 0") as process:
         pid = int(read_until(process.stdout, b"\n"))
         owner = current_owner()._replace(pid=pid, started=_look_up(pid)[0])
         blocker = sqlite3.connect(cli.path, isolation_level=None)

@@ -32,7 +32,8 @@ _INIT = 1
 class Child:
     """A context in which signals are held back, and one command can be run.
 
-    The command's process is there from the beginning, and is the owner of this process's runs.
+    The command's process is there from the beginning, and is the owner of this process's runs. This
+    context is entered before most is loaded: every page of a process that forks costs.
     """
 
     def __init__(self, command: Sequence[str], *, keep_stderr: bool, last_act: bool) -> None:
@@ -55,6 +56,7 @@ class Child:
         self._reads_stderr = False
 
     def __enter__(self) -> Self:
+        _take_standard_streams()
         if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._held = signals_to_hold()
@@ -148,6 +150,19 @@ class Child:
             if not self._last_act:
                 for number, handler in before.items():
                     signal.signal(number, handler or signal.SIG_DFL)
+
+
+def _take_standard_streams() -> None:
+    """Open descriptors 0 to 2 on nothing where they are closed, for this process alone.
+
+    Otherwise the next file opened would become one of them: the database could end up as standard
+    error. The command finds them closed, as it would without us.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

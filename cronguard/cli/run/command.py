@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import atexit
+import contextlib
+import os
+import sys
+from typing import Any, NoReturn
 
 import click
 
@@ -124,13 +128,27 @@ def command(ctx: click.Context, /, *, no_output: bool, **given: Any) -> int:
       cronguard run invoices --threshold 3 --max-runtime 2h -- python -m app.invoices
       */15 * * * *  cronguard run sync -- sh -c 'fetch | load'
     """
-    from cronguard.cli.run.guarded_command import run_guarded
+    if sys.platform == "win32":
+        from cronguard.cli.run.child_windows import Child
+    else:
+        from cronguard.cli.run.child import Child
     from cronguard.settings.options import check_options
 
     options = {key: value for key, value in given.items() if value not in (None, ())}
-    return run_guarded(
-        check_options(options, from_file=True),
-        ctx.meta["command"],
-        keep_output=not no_output,
-        last_act=bool(ctx.obj),
-    )
+    words = ctx.meta["command"]
+    with Child(words, keep_stderr=not no_output, last_act=bool(ctx.obj)) as child:
+        from cronguard.cli.run.guarded_command import run_guarded  # once it has forked: see Child
+
+        code = run_guarded(child, check_options(options, from_file=True), words[0])
+    if ctx.obj:
+        _end_process(code)
+    return code
+
+
+def _end_process(code: int) -> NoReturn:
+    """End without taking the interpreter apart, which takes longer than all that a run does."""
+    atexit._run_exitfuncs()  # noqa: SLF001  # as the interpreter would
+    for stream in sys.stdout, sys.stderr:
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+    os._exit(code)

@@ -6,8 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cronguard.cli.output.lines import leave_interrupted, print_error
@@ -18,12 +16,8 @@ from cronguard.process.forks import wait_for_our_threads
 from cronguard.runtime.composition import current
 from cronguard.runtime.runtime import RUN_VARIABLE, Guarded
 
-if sys.platform == "win32":
-    from cronguard.cli.run.child_windows import Child
-else:
-    from cronguard.cli.run.child import Child
-
 if TYPE_CHECKING:
+    from cronguard.cli.run.child import Child
     from cronguard.settings.types import Settings
 
 NOT_EXECUTABLE = 126
@@ -31,53 +25,35 @@ NOT_FOUND = 127
 SIGNALLED = 128
 
 
-def run_guarded(
-    options: dict[str, Any], command: Sequence[str], *, keep_output: bool, last_act: bool
-) -> int:
-    """Run ``command`` as a run of ``options["job"]``, unrecorded without one; return the exit code.
-
-    Signals are held back from before the run is recorded until after it has ended, so that none is
-    lost: those meant for the command are handed to it. Once it has ended, none changes its code.
+def run_guarded(child: Child, options: dict[str, Any], name: str) -> int:
+    """Run a command as a run of ``options["job"]``, unrecorded without one; return the exit code.
 
     Args:
+        child: The command, entered: signals are held back from before the run is recorded until
+            after it has ended. Once it has, none changes the exit code.
         options: The options of the job that were given, checked.
-        command: The words of the command.
-        keep_output: Whether the end of its standard error may be kept.
-        last_act: Whether this process ends with the code that is returned.
+        name: The first word of the command.
     """
-    _take_standard_streams()
-    with Child(command, keep_stderr=keep_output, last_act=last_act) as child:
-        recording = prepare(Guarded(options, "command")) if "job" in options else Recording()
-        recording.start()
-        if recording.skipped:
-            return 0
-        # What is loaded for the run's end is loaded here: the files may be others afterwards.
-        try:
-            ended = child.run(_variables(recording), keep_stderr=_keeps_message(recording))
-        except OSError as error:
-            ended = Ended(_not_started(command[0], error))
-        recording.end_as(*_judge(recording, ended, child.stderr_tail()))
-        code = ended.code if ended.code >= 0 else SIGNALLED - ended.code
-        try:
-            with child.interruptible():
-                child.wait_until_handed_on()
-                wait_for_our_threads()
-        except KeyboardInterrupt:
-            leave_interrupted(code)
+    recording = prepare(Guarded(options, "command")) if "job" in options else Recording()
+    recording.start()
+    code = 0 if recording.skipped else _run(child, recording, name)
+    try:
+        with child.interruptible():
+            child.wait_until_handed_on()
+            wait_for_our_threads()
+    except KeyboardInterrupt:
+        leave_interrupted(code)
     return code
 
 
-def _take_standard_streams() -> None:
-    """Open descriptors 0 to 2 on nothing where they are closed, for this process alone.
-
-    Otherwise the next file opened would become one of them: the database could end up as standard
-    error. The command finds them closed, as it would without us.
-    """
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+def _run(child: Child, recording: Recording, name: str) -> int:
+    # What is loaded for the run's end is loaded here: the files may be others afterwards.
+    try:
+        ended = child.run(_variables(recording), keep_stderr=_keeps_message(recording))
+    except OSError as error:
+        ended = Ended(_not_started(name, error))
+    recording.end_as(*_judge(recording, ended, child.stderr_tail()))
+    return ended.code if ended.code >= 0 else SIGNALLED - ended.code
 
 
 def _variables(recording: Recording) -> dict[str, str]:
