@@ -1,6 +1,7 @@
 """``cronguard run``: the command is as it would be without us, and recorded."""
 
 import json
+import math
 import os
 import signal
 import sqlite3
@@ -9,12 +10,14 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.cli import PATIENCE, Cli, kill, read_until
 from support.hostile import serve
 
-from cronguard.cli.run.forwarding import wait_for_signal
+from cronguard.cli.run import forwarding
+from cronguard.cli.run.forwarding import Received, wait_for_signal
 from cronguard.cli.run.guarded_command import _not_started
 from cronguard.process.identity import _look_up, current_owner, is_dead
 
@@ -311,6 +314,82 @@ def test_a_command_in_a_group_of_its_own_is_told(cli):
         read_until(process.stdout, b"ready\n")
         os.killpg(process.pid, signal.SIGTERM)
         assert process.stdout.read() == b"SIGTERM\n"
+
+
+class Heard(set):
+    """A helper that has heard what is in this set, each once."""
+
+    def has_heard(self, number):
+        heard = number in self
+        self.discard(number)
+        return heard
+
+
+@pytest.fixture
+def forward(monkeypatch):
+    """Forwarding to nobody: what the helper hears, the clock, what is passed on."""
+    heard, clock, passed = Heard(), [100.0], []
+    monkeypatch.setattr(forwarding.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(forwarding.os, "kill", lambda _, number: passed.append(number))
+    monkeypatch.setattr(forwarding.os, "getpgid", lambda _: os.getpgrp())
+    return SimpleNamespace(
+        forwarding=forwarding.Forwarding(0, heard), heard=heard, clock=clock, passed=passed
+    )
+
+
+def test_a_signal_is_judged_a_moment_after_it_came(forward):
+    """Whoever signals one process after the other may come to the group a little later."""
+    forward.forwarding.received(Received(signal.SIGTERM, 7))
+    forward.forwarding.pass_on_due()
+    forward.heard.add(signal.SIGTERM)
+    forward.clock[0] += 0.05
+    forward.forwarding.received(Received(signal.SIGTERM, 7))
+    forward.clock[0] += forward.forwarding.seconds_left()
+    forward.forwarding.pass_on_due()
+    forward.forwarding.received(Received(signal.SIGTERM, 7))
+    assert forward.forwarding.seconds_left() == math.inf
+    assert forward.passed == []
+
+
+def test_the_same_signal_again_is_another_event(forward):
+    """A second Ctrl-C or SIGTERM to us alone, later, is passed on as the first was not."""
+    forward.heard.add(signal.SIGTERM)
+    for _ in range(2):
+        forward.forwarding.received(Received(signal.SIGTERM, 7))
+        forward.clock[0] += 0.2
+        forward.forwarding.pass_on_due()
+        forward.clock[0] += 0.2
+    assert forward.passed == [signal.SIGTERM]
+
+
+@pytest.mark.parametrize(
+    ("received", "passed"),
+    [
+        (Received(signal.SIGTERM, 7), True),
+        (Received(signal.SIGINT, 0, from_kernel=True), False),
+        (Received(signal.SIGTERM, 1), False),
+        (Received(signal.SIGTERM, 0), False),
+    ],
+    ids=["timeout", "the keyboard", "systemd", "from outside of a container"],
+)
+def test_a_command_that_has_left_the_group(forward, monkeypatch, received, passed):
+    """It has not got what the group got, but what goes from process to process."""
+    monkeypatch.setattr(forwarding.os, "getpgid", lambda _: os.getpgrp() + 1)
+    forward.heard.add(received.number)
+    forward.forwarding.received(received)
+    forward.clock[0] += 0.2
+    forward.forwarding.pass_on_due()
+    assert forward.passed == [received.number] * passed
+
+
+def test_without_a_helper(forward):
+    """Where none could be started, only what the keyboard sends counts as the group's."""
+    alone = forwarding.Forwarding(0, None)
+    alone.received(Received(signal.SIGINT, 0, from_kernel=True))
+    alone.received(Received(signal.SIGTERM, 7))
+    forward.clock[0] += 0.2
+    alone.pass_on_due()
+    assert forward.passed == [signal.SIGTERM]
 
 
 def test_the_alarm_that_was_set_for_the_command(cli):

@@ -48,7 +48,7 @@ ENTRIES = (
                 "_SAME_EVENT_SECONDS = 0.0",
             ),
         ),
-        ("tests/cli/test_cli_run.py::test_one_after_the_other_is_one_event",),
+        ("tests/cli/test_cli_run.py::test_a_signal_is_judged_a_moment_after_it_came",),
     ),
     Entry(
         "a command outside of our group misses what is meant for it",
@@ -59,7 +59,7 @@ ENTRIES = (
                 "return True or",
             ),
         ),
-        ("tests/cli/test_cli_run.py::test_a_command_in_a_group_of_its_own_is_told",),
+        ("tests/cli/test_cli_run.py::test_a_command_that_has_left_the_group",),
     ),
     Entry(
         "a signal after the end of a command replaces its exit code",
