@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
 import click
 
 from cronguard.cli.groups import Group, Lazy, LazyGroup
-from cronguard.cli.output.lines import print_error, unwritable
+from cronguard.cli.output.lines import leave_interrupted, print_error, unwritable
 from cronguard.core.errors import ConfigError, CronguardError
 from cronguard.core.install import VERSION
 from cronguard.core.text import show, suggest
@@ -92,20 +91,32 @@ def main(args: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    code = _guarded(list(sys.argv[1:] if args is None else args) or ["--help"])
+    words = list(sys.argv[1:] if args is None else args) or ["--help"]
+    code = _guarded(_without_faults_before_run(words), is_program=args is None)
     try:
-        _wait_for_deliveries()
+        if forks := sys.modules.get("cronguard.process.forks"):
+            forks.wait_for_our_threads()  # so that alerts under way arrive
     except KeyboardInterrupt:
-        print_error(
-            "stopped; alerts that were being sent stay pending and go out with the next run"
-        )
-        os._exit(code or INTERRUPTED)
+        leave_interrupted(code or INTERRUPTED)
     return code
 
 
-def _guarded(args: list[str]) -> int:
+def _without_faults_before_run(words: list[str]) -> list[str]:
+    """Leave out options before ``run`` that there are not: they keep no command from running."""
+    if "--" not in words or "run" not in words[: words.index("--")]:
+        return words
+    cut = words.index("run")
+    known = {*cli.context_settings["help_option_names"], "-V", "--version"}
+    if not all(word.startswith("-") and word not in known for word in words[:cut]):
+        return words
+    for word in words[:cut]:
+        print_error(f"there is no option {show(word)} before run: it is left out")
+    return words[cut:]
+
+
+def _guarded(args: list[str], *, is_program: bool) -> int:
     try:
-        answer = cli.main(args, prog_name="cronguard", standalone_mode=False)
+        answer = cli.main(args, prog_name="cronguard", standalone_mode=False, obj=is_program)
     except click.UsageError as error:
         return print_error(_usage(error), code=2)
     except click.ClickException as error:
@@ -174,13 +185,3 @@ def _place(error: BaseException) -> str:
             place = f"{module}:{trace.tb_lineno}"
         trace = trace.tb_next
     return place
-
-
-def _wait_for_deliveries() -> None:
-    """Let the alerts under way arrive: five seconds at most, as every delivery is bounded."""
-    threading = sys.modules.get("threading")
-    if threading is None:
-        return
-    for thread in threading.enumerate():
-        if thread.name == "cronguard-delivery":
-            thread.join()

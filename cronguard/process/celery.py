@@ -8,11 +8,10 @@ left to some later process.
 from __future__ import annotations
 
 import sys
-import threading
-import time
 from collections.abc import Callable
 
 from cronguard.core.model import DELIVERY_SECONDS
+from cronguard.process.forks import wait_for_our_threads
 
 
 def watch(at_exit: Callable[[], None]) -> None:
@@ -25,15 +24,7 @@ def watch(at_exit: Callable[[], None]) -> None:
         return
 
     def before_exit(**_: object) -> None:
-        _wait_for_our_threads()
+        wait_for_our_threads(DELIVERY_SECONDS)
         at_exit()
 
     signals.worker_process_shutdown.connect(before_exit, weak=False, dispatch_uid=__name__)
-
-
-def _wait_for_our_threads() -> None:
-    """Wait for our non-daemon threads, as the interpreter would do at its end."""
-    give_up = time.monotonic() + DELIVERY_SECONDS
-    for thread in threading.enumerate():
-        if thread.name.startswith("cronguard-") and not thread.daemon:
-            thread.join(max(0.0, give_up - time.monotonic()))

@@ -74,6 +74,18 @@ def register(
             before()
 
 
+def fork() -> int:
+    """Fork for a child that never returns to its caller's code.
+
+    Such a child takes no lock of another thread's, so Python's warning of threads says nothing.
+    """
+    import warnings  # a program that forks by itself does not come here
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
 def forking_thread() -> int | None:
     """Return the id of the thread whose fork is under way, or None."""
     return _forking[-1] if _forking else None
@@ -107,6 +119,14 @@ def _run_in_our_thread(work: Callable[..., object], *args: Any) -> None:
         active = getattr(threading, "_active", {})
         if number != threading.get_ident() and number in active:
             active[threading.get_ident()] = active.pop(number)
+
+
+def wait_for_our_threads(seconds: float | None = None) -> None:
+    """Wait for our non-daemon threads, as the interpreter would do at its end; None: for all."""
+    give_up = None if seconds is None else time.monotonic() + seconds
+    for thread in threading.enumerate():
+        if thread.name.startswith(_THREAD_NAME_PREFIX) and not thread.daemon:
+            thread.join(None if give_up is None else max(0.0, give_up - time.monotonic()))
 
 
 def wait_for_end(thread: threading.Thread) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from itertools import pairwise
 
 from cronguard.core.model import Owner
 from cronguard.process import forks
@@ -22,8 +23,19 @@ def current_owner() -> Owner:
     global _current  # noqa: PLW0603  # a cache, one value a process
     if _current is None:
         pid = os.getpid()
-        _current = Owner(_host_name(), pid, _process_space(), _start_time(pid)[0])
+        _current = Owner(_host_name(), pid, _process_space(), _look_up(pid)[0])
     return _current
+
+
+def stand_for(child: int | None) -> None:
+    """Have the runs of this process belong to a child that does their work; None ends that.
+
+    The run then lives as long as the child, whatever becomes of this process.
+    """
+    global _current  # noqa: PLW0603  # likewise
+    _current = None
+    if child is not None:
+        _current = current_owner()._replace(pid=child, started=_look_up(child)[0])
 
 
 def _forget_current() -> None:
@@ -53,10 +65,27 @@ def is_dead(owner: Owner) -> bool:
         pass  # it exists, but we may not signal it
     except OverflowError:
         return True  # no process can have such a pid
-    started, zombie = _start_time(owner.pid)
-    if zombie:
+    started, zombie, parent = _look_up(owner.pid)
+    if started is not None and owner.started is not None and started != owner.started:
         return True
-    return started is not None and owner.started is not None and started != owner.started
+    return zombie and not _is_run_command(parent)
+
+
+def _is_run_command(pid: int) -> bool:
+    """Tell whether a process is a ``cronguard run``, by its command line.
+
+    It keeps its ended command as a zombie until the outcome is recorded: such a run is over, but
+    has not crashed.
+    """
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123  # light
+            words = file.read().split(b"\0")
+    except OSError:
+        return False
+    return any(
+        word == b"run" and before.rpartition(b"/")[2].startswith(b"cronguard")
+        for before, word in pairwise(words)
+    )
 
 
 def _host_name() -> str:
@@ -78,17 +107,17 @@ def _process_space() -> str | None:
         return None
 
 
-def _start_time(pid: int) -> tuple[str | None, bool]:
-    """Return when a process started, in ticks since boot, and whether it is a zombie.
+def _look_up(pid: int) -> tuple[str | None, bool, int]:
+    """Return when a process started, in ticks since boot, whether it is a zombie, and its parent.
 
-    These are fields 22 and 3 of ``/proc/pid/stat``, see proc(5). Field 2, the name, is skipped by
-    its last bracket, since it may hold spaces and brackets. If unreadable, the time is None.
+    These are fields 22, 3 and 4 of ``/proc/pid/stat``, see proc(5). Field 2, the name, is skipped
+    by its last bracket, since it may hold spaces and brackets. If unreadable, the time is None.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123  # on every run's path
             fields = file.read().rpartition(b")")[2].split()
-        return fields[19].decode("ascii"), fields[0] in (b"Z", b"X")
+        return fields[19].decode("ascii"), fields[0] in (b"Z", b"X"), int(fields[1])
     except (OSError, IndexError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is None:
             raise  # the system gives a number: a signal handler of the program raised this one
-        return None, False
+        return None, False, 0

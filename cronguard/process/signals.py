@@ -8,6 +8,8 @@ the signal comes while cronguard is writing.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # not in its type stubs
+import atexit
+import contextlib
 import signal
 import sys
 from collections.abc import Callable
@@ -88,6 +90,36 @@ def interrupted_by_ctrl_c() -> bool:
     handler = _handler(signal.SIGINT)
     runner = getattr(getattr(handler, "func", None), "__self__", None)
     return bool(getattr(runner, "_interrupt_count", 0))
+
+
+def _end_by_ctrl_c_after_all() -> None:
+    """Have an unhandled Ctrl-C end the process by SIGINT, as it would without us.
+
+    The interpreter forgets it when any thread compiles text meanwhile, as `namedtuple` and
+    `dataclass` do in modules that our threads import while the program ends. It notes it again when
+    such a text raises KeyboardInterrupt.
+    """
+    if _program_ended_by_ctrl_c():
+        with contextlib.suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")  # noqa: S102  # a text of ours
+
+
+def _program_ended_by_ctrl_c() -> bool:
+    """Tell whether the main program was ended so; an interactive session goes on after it."""
+    error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    if type(error) is not KeyboardInterrupt or error.__traceback__ is None:
+        return False
+    if sys.flags.interactive or hasattr(sys, "ps1"):
+        return False
+    outermost = error.__traceback__.tb_frame
+    main = getattr(sys.modules.get("__main__"), "__dict__", None)
+    by_module_name = outermost.f_globals.get("__name__") == "runpy"  # python -m
+    return by_module_name or (
+        outermost.f_globals is main and outermost.f_code.co_filename != "<console>"
+    )
+
+
+atexit.register(_end_by_ctrl_c_after_all)  # before anything else of ours, so that it comes last
 
 
 def _handler(number: int) -> Any:

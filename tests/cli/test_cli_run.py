@@ -1,17 +1,25 @@
 """``cronguard run``: the command is as it would be without us, and recorded."""
 
+import json
+import math
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.cli import PATIENCE, Cli, kill, read_until
 from support.hostile import serve
 
-from cronguard.cli.run import child
+from cronguard.cli.run import forwarding
+from cronguard.cli.run.forwarding import Received, wait_for_signal
 from cronguard.cli.run.guarded_command import _not_started
+from cronguard.process.identity import _look_up, current_owner, is_dead
 
 CAPTURED = {"CRONGUARD_REDACT": "scrub"}
 ALONE = {"CRONGUARD_REDACT": "strict"}
@@ -271,6 +279,261 @@ def test_signals_are_handed_to_the_command(cli, how):
     assert cli.last("nightly") == ("failure", "9")
 
 
+def test_what_the_group_got_is_not_passed_on(cli, how):
+    """Once each, though it comes to the command and to us; what comes to us alone is passed on."""
+    with cli.start("run", *how, "nightly", "--", *PYTHON, TELL, start_new_session=True) as process:
+        read_until(process.stdout, b"ready\n")
+        for name in ("SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"):
+            os.killpg(process.pid, signal.Signals[name])
+            assert read_until(process.stdout, b"\n") == f"{name}\n".encode()
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == b"SIGTERM\n"
+        assert process.wait(PATIENCE) == 9
+
+
+def test_one_after_the_other_is_one_event(cli):
+    """As `timeout` sends them: to its child, and then to the group."""
+    tidy = (
+        "import os, signal, time\n"
+        "def tidy(*_):\n"
+        "    os.write(1, b'tidying\\n'); time.sleep(0.4); os.write(1, b'tidied\\n'); os._exit(9)\n"
+        "signal.signal(signal.SIGTERM, tidy); os.write(1, b'ready\\n'); time.sleep(600)"
+    )
+    with cli.start("run", "nightly", "--", *PYTHON, tidy, start_new_session=True) as process:
+        read_until(process.stdout, b"ready\n")
+        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.stdout.read() == b"tidying\ntidied\n"
+        assert process.wait(PATIENCE) == 9
+
+
+def test_a_command_in_a_group_of_its_own_is_told(cli):
+    """What our group got, and so not the command, is passed on, unless the keyboard did it."""
+    elsewhere = "import os; os.setpgid(0, 0)" + TELL
+    with cli.start("run", "nightly", "--", *PYTHON, elsewhere, start_new_session=True) as process:
+        read_until(process.stdout, b"ready\n")
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.stdout.read() == b"SIGTERM\n"
+
+
+class Heard(set):
+    """A helper that has heard what is in this set, each once."""
+
+    def has_heard(self, number):
+        heard = number in self
+        self.discard(number)
+        return heard
+
+
+@pytest.fixture
+def forward(monkeypatch):
+    """Forwarding to nobody: what the helper hears, the clock, what is passed on."""
+    heard, clock, passed = Heard(), [100.0], []
+    monkeypatch.setattr(forwarding.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(forwarding.os, "kill", lambda _, number: passed.append(number))
+    monkeypatch.setattr(forwarding.os, "getpgid", lambda _: os.getpgrp())
+    return SimpleNamespace(
+        forwarding=forwarding.Forwarding(0, heard), heard=heard, clock=clock, passed=passed
+    )
+
+
+def test_a_signal_is_judged_a_moment_after_it_came(forward):
+    """Whoever signals one process after the other may come to the group a little later."""
+    forward.forwarding.received(Received(signal.SIGTERM, 7))
+    forward.forwarding.pass_on_due()
+    forward.heard.add(signal.SIGTERM)
+    forward.clock[0] += 0.05
+    forward.forwarding.received(Received(signal.SIGTERM, 7))
+    forward.clock[0] += forward.forwarding.seconds_left()
+    forward.forwarding.pass_on_due()
+    forward.forwarding.received(Received(signal.SIGTERM, 7))
+    assert forward.forwarding.seconds_left() == math.inf
+    assert forward.passed == []
+
+
+def test_the_same_signal_again_is_another_event(forward):
+    """A second Ctrl-C or SIGTERM to us alone, later, is passed on as the first was not."""
+    forward.heard.add(signal.SIGTERM)
+    for _ in range(2):
+        forward.forwarding.received(Received(signal.SIGTERM, 7))
+        forward.clock[0] += 0.2
+        forward.forwarding.pass_on_due()
+        forward.clock[0] += 0.2
+    assert forward.passed == [signal.SIGTERM]
+
+
+@pytest.mark.parametrize(
+    ("received", "passed"),
+    [
+        (Received(signal.SIGTERM, 7), True),
+        (Received(signal.SIGINT, 0, from_kernel=True), False),
+        (Received(signal.SIGTERM, 1), False),
+        (Received(signal.SIGTERM, 0), False),
+    ],
+    ids=["timeout", "the keyboard", "systemd", "from outside of a container"],
+)
+def test_a_command_that_has_left_the_group(forward, monkeypatch, received, passed):
+    """It has not got what the group got, but what goes from process to process."""
+    monkeypatch.setattr(forwarding.os, "getpgid", lambda _: os.getpgrp() + 1)
+    forward.heard.add(received.number)
+    forward.forwarding.received(received)
+    forward.clock[0] += 0.2
+    forward.forwarding.pass_on_due()
+    assert forward.passed == [received.number] * passed
+
+
+def test_without_a_helper(forward):
+    """Where none could be started, only what the keyboard sends counts as the group's."""
+    alone = forwarding.Forwarding(0, None)
+    alone.received(Received(signal.SIGINT, 0, from_kernel=True))
+    alone.received(Received(signal.SIGTERM, 7))
+    forward.clock[0] += 0.2
+    alone.pass_on_due()
+    assert forward.passed == [signal.SIGTERM]
+
+
+def test_the_alarm_that_was_set_for_the_command(cli):
+    """A time limit that whoever started us has set (``alarm 1; exec``) reaches the command."""
+    limited = (
+        "import os, signal, sys; signal.setitimer(signal.ITIMER_REAL, 3);"
+        "os.execvp(sys.argv[1], sys.argv[1:])"
+    )
+    done = cli("run", "nightly", "--", "sleep", "600", wrapper=[*PYTHON, limited])
+    assert done.returncode == 128 + signal.SIGALRM
+    assert cli.last("nightly") == ("failure", "SIGALRM")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1"])
+@pytest.mark.parametrize("code", [0, 4])
+def test_a_signal_after_the_end_changes_no_exit_code(cli, name, code):
+    """While a slow test alert is under way; what asks for the end hastens it, no more."""
+    arrived, notified = os.pipe()
+    ends = threading.Event()
+
+    def behave(connection, stop):
+        os.write(notified, b"asked\n")
+        ends.wait(PATIENCE)
+
+    with serve(behave) as server, os.fdopen(arrived, "rb", 0) as arrival:
+        cli.environ["CRONGUARD_WEBHOOK_URL"] = server.url
+        command = ["--test-mode", "--", "sh", "-c", f"exit {code}"]
+        with cli.start("run", "nightly", *command) as process:
+            read_until(arrival, b"asked\n")
+            process.send_signal(signal.Signals[name])
+            if name == "SIGUSR1":
+                ends.set()
+            assert process.wait(PATIENCE) == code
+        ends.set()
+    os.close(notified)
+    assert cli.last("nightly") == (("failure", str(code)) if code else ("success", None))
+
+
+def test_a_signal_after_the_end_while_a_heartbeat_is_under_way(cli):
+    """The same, though nobody waits for a heartbeat but the end of the process."""
+    arrived, notified = os.pipe()
+
+    def behave(connection, stop):
+        os.write(notified, b"asked\n")
+        stop.wait()
+
+    (cli.folder / "cronguard.toml").write_text(
+        '[job.nightly]\nheartbeat_url = "env:NIGHTLY_URL"\n', encoding="utf-8"
+    )
+    with serve(behave) as server, os.fdopen(arrived, "rb", 0) as arrival:
+        cli.environ["NIGHTLY_URL"] = f"http://127.0.0.1:{server.port}/"
+        with cli.start("run", "nightly", "--", "true") as process:
+            read_until(arrival, b"asked\n")
+            process.terminate()
+            assert process.wait(PATIENCE) == 0
+    os.close(notified)
+
+
+# --- the owner ------------------------------------------------------------------------------------
+
+
+def test_the_command_owns_the_run(cli):
+    """The row has its process id, which a person may look for and a decorated job inside knows."""
+    done = cli("run", "nightly", "--", "sh", "-c", "echo $$ $CRONGUARD_RUN")
+    pid, job, run_id, owner, _ = done.stdout.split()
+    (row,) = cli.runs("nightly")
+    assert (job, run_id, owner, row.pid) == ("nightly", row.run_id, pid, int(pid))
+
+
+def test_the_wrapper_alone_is_killed(cli, how):
+    """The job runs on and holds the job, its standard error is read; its end is a crash."""
+    wait = ["sh", "-c", "echo $$; read line; echo going on >&2; read line"]
+    with cli.start("run", *how, "nightly", "--", *wait) as process:
+        pid = int(read_until(process.stdout, b"\n"))
+        process.kill()
+        assert process.wait(PATIENCE) == -9
+        process.stdin.write(b"now\n")
+        process.stdin.flush()
+        read_until(process.stderr, b"going on\n")
+        beside = cli("run", "nightly", "--", "echo", "beside")
+        assert (beside.returncode, beside.stdout) == (0, "")
+        assert [row.status for row in cli.runs("nightly")] == ["skipped", "running"]
+        process.stdin.close()
+        assert process.stderr.read() == b""  # its reader has ended as well
+        wait_until_gone(pid)
+    assert cli("run", "nightly", "--", "true").returncode == 0
+    assert [row.status for row in cli.runs("nightly")] == ["success", "skipped", "crashed"]
+
+
+def wait_until_gone(pid):
+    """Wait until a process is not there any more."""
+    give_up = time.monotonic() + PATIENCE
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
+def test_the_wrapper_is_killed_before_the_start_is_recorded(cli):
+    """The command has not run then, and nobody is left."""
+    blocker = sqlite3.connect(cli.path)
+    cli("run", "other", "--", "true")
+    blocker.execute("BEGIN EXCLUSIVE")
+    with cli.start("run", "nightly", "--", "touch", str(cli.folder / "ran")) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while len(held := children.read_text().split()) < 2:
+            time.sleep(0.01)
+        process.kill()
+        process.wait(PATIENCE)
+        for pid in held:
+            wait_until_gone(pid)
+        assert process.stdout.read() == process.stderr.read() == b""
+    blocker.close()
+    assert not (cli.folder / "ran").exists()
+
+
+def test_a_run_that_is_being_recorded_has_not_crashed(cli):
+    """Between the command's end and its record, a look from another process finds it alive."""
+    with cli.start("run", "nightly", "--", "sh", "-c", "echo $$; read line; exit 0") as process:
+        pid = int(read_until(process.stdout, b"\n"))
+        owner = current_owner()._replace(pid=pid, started=_look_up(pid)[0])
+        blocker = sqlite3.connect(cli.path, isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        try:
+            process.stdin.close()
+            while "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text():
+                time.sleep(0.01)
+            assert not is_dead(owner)
+        finally:
+            blocker.close()
+        assert process.wait(PATIENCE) == 0
+    assert is_dead(owner)
+    assert cli.last("nightly") == ("success", None)
+
+
+@pytest.mark.needs_root("makes a pid namespace")
+def test_the_first_process_of_a_container_reaps(cli):
+    """What the command leaves behind is let go of when it ends, as an init does."""
+    container = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    zombies = "grep -l '^State:.Z' /proc/[0-9]*/status"
+    leave = f"(true & exec true) & wait; (sleep 0.1 &); sleep 1; {zombies}; echo $PPID; exit 3"
+    done = cli("run", "nightly", "--", "sh", "-c", leave, wrapper=container)
+    assert (done.returncode, done.stdout) == (3, "1\n")
+
+
 def test_a_terminated_run_is_recorded_by_how_its_command_ended(cli):
     """SIGTERM to us ends the command, and is what is recorded."""
     with cli.start("run", "nightly", "--", "sh", "-c", "echo ready; exec sleep 600") as process:
@@ -359,9 +622,23 @@ def test_those_left_behind_do_not_hold_up_the_end(cli):
         left_behind = int(read_until(process.stdout, b"\n"))
         try:
             assert process.wait(PATIENCE) == 3
-            assert process.stderr.read() == b""
+            assert cli.last("nightly") == ("failure", "3")
         finally:
             kill(left_behind)
+        assert process.stderr.read() == b""  # which ends when nobody is left who may write
+
+
+def test_what_those_left_behind_write_is_not_lost(cli, how):
+    """It goes where standard error goes, after the end of the run too, and needs no program."""
+    cli.environ["PATH"] = str(cli.folder)
+    os.mkfifo(cli.folder / "go")
+    leave = "(read line < go; echo late >&2) & echo early >&2; exit 3"
+    with cli.start("run", *how, "nightly", "--", "/bin/sh", "-c", leave) as process:
+        assert process.wait(PATIENCE) == 3
+        read_until(process.stderr, b"early\n")
+        with (cli.folder / "go").open("w") as go:
+            go.write("now\n")
+        assert process.stderr.read() == b"late\n"
 
 
 def test_those_left_behind_may_go_on_writing(cli):
@@ -382,14 +659,13 @@ def test_those_left_behind_may_go_on_writing(cli):
 
 
 def test_where_signals_do_not_tell_who_sent_them(monkeypatch):
-    """As on macOS: what the keyboard can send counts as sent by it only in the foreground."""
+    """As on macOS: they are waited for all the same, and for a limited time."""
     monkeypatch.delattr(signal, "sigtimedwait")
-    monkeypatch.setattr(child, "_in_foreground", lambda: True)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGUSR1})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        for number, from_terminal in (signal.SIGINT, True), (signal.SIGUSR1, False):
-            signal.pthread_kill(threading.get_ident(), number)
-            assert child._next_signal({number}) == (number, from_terminal)
+        assert wait_for_signal({signal.SIGINT}, 0) is None
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        assert wait_for_signal({signal.SIGINT}, PATIENCE) == (signal.SIGINT, None, False)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -445,30 +721,102 @@ def test_options_rule_the_run(cli):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["nightly", "--threshold", "0", "--", "touch", "ran"], "threshold is 0"),
-        (["a b", "--", "touch", "ran"], "job name 'a b'"),
-        (["x" * 200, "--", "touch", "ran"], "too long"),
-        (["nightly", "--realert-every", "-1", "--", "touch", "ran"], "realert_every is -1"),
-        (["nightly", "--treshold", "2", "--", "touch", "ran"], "--threshold"),
-        (["nightly", "--overlap", "skp", "--", "touch", "ran"], "skip"),
-        (
-            ["nightly", "--max-runtime", "soon", "--", "touch", "ran"],
-            "max_runtime is 'soon', which",
-        ),
         (["nightly", "touch", "ran"], "two dashes"),
         (["nightly", "sh", "-c", "touch ran"], "two dashes"),
+        (["nightly", "--treshold", "2", "touch", "ran"], "two dashes"),
         (["nightly", "--"], "no command"),
-        (["--", "touch", "ran"], "JOB"),
+        (["nightly", "--max-runtime", "soon", "--"], "no command"),
     ],
 )
 def test_wrong_usage_runs_nothing(cli, args, said):
-    """One line that says what and what to do instead, exit 2."""
+    """Where it cannot be told what to run: one line that says what to do instead, exit 2."""
     done = cli("run", *args)
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.startswith("cronguard: ")
     assert done.stderr.count("\n") == 1
     assert not (cli.folder / "ran").exists()
+
+
+WRONG = {
+    "--threshold": "0",
+    "--realert-every": "-1",
+    "--overlap": "skp",
+    "--max-runtime": "soon",
+    "--schedule": "@nightly",
+    "--timezone": "Oslo",
+    "--grace": "later",
+    "--channel": "no such",
+    "--runbook": "http://wiki.example.org",
+}
+
+
+@pytest.mark.parametrize("option", WRONG)
+def test_a_wrong_value_leaves_what_is_stored(cli, option):
+    """The command runs, the fault is one line, and the job keeps what it had of it."""
+    right = ["--threshold", "7", "--schedule", "0 6 * * *", "--timezone", "Europe/Oslo"]
+    right += ["--grace", "9m", "--max-runtime", "2h", "--realert-every", "3"]
+    cli("run", "nightly", *right, "--runbook", "https://wiki.example.org", "--", "true")
+    (before,) = json.loads(cli("status", "--json").stdout)["jobs"]
+    done = cli("run", "nightly", option, WRONG[option], "--", "sh", "-c", "echo ran; exit 3")
+    assert (done.returncode, done.stdout) == (3, "ran\n")
+    assert option in done.stderr
+    assert done.stderr.count("\n") == 1
+    (after,) = json.loads(cli("status", "--json").stdout)["jobs"]
+    expected = ("threshold", "realert_every", "schedule", "timezone", "grace_seconds", "runbook")
+    assert [after.get(name) for name in expected] == [before.get(name) for name in expected]
+    assert cli.last("nightly") == ("failure", "3")
+
+
+@pytest.mark.parametrize(
+    ("before", "job", "said"),
+    [
+        (["--thresold", "2", "nightly"], "nightly", ["'--threshold'"]),
+        (["nightly", "--thresold", "2"], "nightly", ["'--threshold'"]),
+        (["nightly", "--thresold=2"], "nightly", ["'--threshold'"]),
+        (["nightly", "--realert-evry", "-1"], "nightly", ["'--realert-every'"]),
+        (["--verbose", "nightly"], "nightly", ["--verbose"]),
+        (["-v", "nightly"], "nightly", ["-v"]),
+        (["--verbose", "--grace", "5m", "nightly"], "nightly", ["--verbose"]),
+        (["nightly", "--max-runtime"], "nightly", ["--max-runtime needs a value"]),
+        (["--grace", "--notify-recovery", "nightly"], "nightly", ["--grace needs a value"]),
+        (["nightly", "--no-output=yes"], "nightly", ["--no-output takes no value"]),
+        (["nightly", "extra"], "nightly", ["'extra' has no place"]),
+        (["--bogus", "1", "--grace", "x", "nightly"], "nightly", ["--bogus", "--grace"]),
+        ([], None, ["not recorded"]),
+        (["--bogus"], None, ["--bogus", "not recorded"]),
+        (["--threshold", "3"], None, ["not recorded"]),
+        (["a b"], None, ["job name 'a b'"]),
+        (["x" * 200], None, ["too long"]),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_what_is_wrong_before_the_dashes_is_left_out(cli, before, job, said):
+    """The command runs and passes its code through; each fault is one line, in order."""
+    done = cli("run", *before, "--", "sh", "-c", "echo ran; exit 3", "--treshold")
+    assert (done.returncode, done.stdout) == (3, "ran\n")
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(said), done.stderr
+    assert all(word in line for word, line in zip(said, lines, strict=True)), done.stderr
+    if job is None:
+        assert not cli.path.exists() or cli.runs("nightly") == []
+    else:
+        assert cli.last(job) == ("failure", "3")
+
+
+def test_what_is_wrong_before_run_is_left_out(cli):
+    """An option of the whole command that there is not keeps no job from running either."""
+    done = cli("--verbose", "run", "nightly", "--", "sh", "-c", "exit 3")
+    assert done.returncode == 3
+    assert "'--verbose'" in done.stderr
+    assert cli.last("nightly") == ("failure", "3")
+    assert cli("--verbose", "status").returncode == 2
+
+
+def test_right_options_beside_wrong_ones_rule_the_run(cli):
+    """Recorded with what is valid."""
+    done = cli("run", "nightly", "--grace", "soon", "--threshold", "1", "--bogus", "--", "false")
+    assert "nightly is failing: 1 failure" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -8,18 +8,21 @@ import gc
 import os
 import random
 import signal
+import sys
 import time
 import weakref
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
+from support.hostile import answers, serve
+from support.processes import Place
 from support.record import StoreOf, failing_store, record, recording
 
 from cronguard import StoreError, cron_guarded, guard
 from cronguard.guarding.recording import Recording
 from cronguard.privacy import capture, error_code, error_location, redaction
-from cronguard.process import workers
+from cronguard.process import signals, workers
 from cronguard.process.signals import attempt, raised_by_handler
 from cronguard.stores.sqlite.store import SQLiteStore
 
@@ -644,3 +647,70 @@ def test_struck_while_an_error_that_is_false_is_read(record, monkeypatch):
     with pytest.raises(HardLimit):
         job()
     assert record.statuses("nightly") == ["failure"]
+
+
+# --- Ctrl-C that nobody handles -------------------------------------------------------------------
+
+STOPPED = """
+    import os, signal, sys, threading, time
+    from cronguard.process.forks import own_thread
+
+    def compile_a_text():
+        threading.main_thread().join()
+        exec("1")
+
+    own_thread("late", compile_a_text).start()
+    {how}
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        ("os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", -signal.SIGINT),
+        ("raise KeyboardInterrupt", -signal.SIGINT),
+        ("sys.exit(3)", 3),
+        ("sys.last_value = KeyboardInterrupt()", 0),
+        ("raise ValueError", 1),
+    ],
+)
+def test_ctrl_c_while_a_thread_compiles_text(tmp_path, how, code):
+    """It ends the process by SIGINT, which CPython would forget; nothing else does."""
+    place = Place(tmp_path)
+    assert place.run(STOPPED.format(how=how)).returncode == code
+
+
+def test_ctrl_c_while_an_alert_is_on_its_way(tmp_path):
+    """The same with the modules that a webhook takes, and the alert arrives."""
+    place = Place(tmp_path)
+    hook = answers()
+    with serve(hook) as server:
+        done = place.run(
+            """
+            import os, signal, time
+            try:
+                with guard(job="nightly", threshold=1):
+                    raise ValueError
+            except ValueError:
+                pass
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(60)
+            """,
+            env={"CRONGUARD_WEBHOOK_URL": server.url},
+        )
+    assert done.returncode == -signal.SIGINT
+    assert len(hook.received) == 1
+
+
+def test_ctrl_c_in_a_session_that_went_on(monkeypatch):
+    """In an interactive session it is an old story by the time the session ends."""
+    with pytest.raises(KeyboardInterrupt) as raised:
+        exec("raise KeyboardInterrupt", vars(sys.modules[__name__]))
+    caught = raised.value.with_traceback(raised.tb.tb_next)
+    monkeypatch.setattr(sys, "last_value", caught, raising=False)
+    monkeypatch.setattr(sys, "last_exc", caught, raising=False)
+    assert not signals._program_ended_by_ctrl_c()  # this module is not the program
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules[__name__])
+    assert signals._program_ended_by_ctrl_c()
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    assert not signals._program_ended_by_ctrl_c()

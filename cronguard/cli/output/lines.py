@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -28,6 +28,17 @@ def print_error(line: str, *, code: int = 1) -> int:
     with contextlib.suppress(OSError, ValueError):  # closed: there is nobody to tell
         click.echo(f"cronguard: {plain(line).removeprefix('cronguard ')}", err=True)
     return code
+
+
+def leave_interrupted(code: int) -> NoReturn:
+    """End this process at once with ``code``, while alerts are being sent; they stay pending."""
+    from cronguard.runtime.composition import reset
+
+    print_error("stopped; alerts that were being sent stay pending and go out with the next run")
+    try:
+        reset()  # writes what the store has not taken yet
+    finally:
+        os._exit(code)
 
 
 def say(line: str = "", *, nl: bool = True) -> None:

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+import atexit
+import contextlib
+import os
+import sys
+from typing import Any, NoReturn
 
 import click
 
 from cronguard.cli.arguments import complete_channels, complete_jobs
-from cronguard.core.errors import ConfigError
 
 
 class _Run(click.Command):
     """Everything after the first ``--`` is the command's, whatever it looks like."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        own, dashes, command = list(args), False, list[str]()
-        if "--" in args:
-            cut = args.index("--")
-            own, dashes, command = args[:cut], True, args[cut + 1 :]
-        ctx.meta["command"] = command
-        try:
-            rest = super().parse_args(ctx, own)
-        except click.UsageError as error:
-            if not dashes and not isinstance(error, click.MissingParameter):
-                raise click.UsageError(_DASHES, ctx) from None
-            raise
-        if not command and not ctx.resilient_parsing:
-            raise click.UsageError("no command to run" if dashes else _DASHES, ctx)
-        return rest
+        if "--" not in args:
+            if ctx.resilient_parsing or set(args) & set(ctx.help_option_names):
+                return super().parse_args(ctx, args)
+            raise click.UsageError(_DASHES, ctx)
+        cut = args.index("--")
+        own, ctx.meta["command"] = args[:cut], args[cut + 1 :]
+        if ctx.resilient_parsing:
+            return super().parse_args(ctx, own)
+        if not ctx.meta["command"]:
+            raise click.UsageError("no command to run", ctx)
+        from cronguard.cli.run.options import RightArguments
+
+        return super().parse_args(ctx, RightArguments(self.get_params(ctx), own).words)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         return [*super().collect_usage_pieces(ctx), "-- COMMAND..."]
@@ -53,7 +55,7 @@ _DASHES = (
 
 
 @click.command(cls=_Run)
-@click.argument("job", shell_complete=complete_jobs)
+@click.argument("job", metavar="JOB", required=False, shell_complete=complete_jobs)
 @click.option(
     "--threshold",
     type=_Number(),
@@ -107,8 +109,9 @@ def command(ctx: click.Context, /, *, no_output: bool, **given: Any) -> int:
 
     Runs COMMAND and records how it ended as a run of JOB. Output and signals pass through, and the
     exit code is the command's: 128+N if signal N ended it, 126 and 127 if it cannot be executed or
-    found. While another run of JOB is open, COMMAND is skipped and the exit code is 0. Wrong
-    settings or a store that is down never keep COMMAND from running.
+    found. While another run of JOB is open, COMMAND is skipped and the exit code is 0. Neither a
+    store that is down nor anything wrong in settings or before the two dashes keeps COMMAND from
+    running: what is wrong is one line, and is left out.
 
     The end of what COMMAND writes to standard error is kept as the error's message, with
     everything private masked (nothing at all with `redact = "strict"`). The command line itself is
@@ -125,15 +128,27 @@ def command(ctx: click.Context, /, *, no_output: bool, **given: Any) -> int:
       cronguard run invoices --threshold 3 --max-runtime 2h -- python -m app.invoices
       */15 * * * *  cronguard run sync -- sh -c 'fetch | load'
     """
-    from cronguard.cli.run.guarded_command import run_guarded
+    if sys.platform == "win32":
+        from cronguard.cli.run.child_windows import Child
+    else:
+        from cronguard.cli.run.child import Child
     from cronguard.settings.options import check_options
 
     options = {key: value for key, value in given.items() if value not in (None, ())}
-    try:
-        checked = {
-            **check_options({"job": options.pop("job")}),
-            **check_options(options, from_file=True),
-        }
-    except ConfigError as error:
-        raise click.UsageError(str(error), ctx) from None
-    return run_guarded(checked, ctx.meta["command"], keep_output=not no_output)
+    words = ctx.meta["command"]
+    with Child(words, keep_stderr=not no_output, last_act=bool(ctx.obj)) as child:
+        from cronguard.cli.run.guarded_command import run_guarded  # once it has forked: see Child
+
+        code = run_guarded(child, check_options(options, from_file=True), words[0])
+    if ctx.obj:
+        _end_process(code)
+    return code
+
+
+def _end_process(code: int) -> NoReturn:
+    """End without taking the interpreter apart, which takes longer than all that a run does."""
+    atexit._run_exitfuncs()  # noqa: SLF001  # as the interpreter would
+    for stream in sys.stdout, sys.stderr:
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+    os._exit(code)

@@ -6,19 +6,18 @@ import contextlib
 import os
 import shutil
 import signal
-import sys
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cronguard.cli.output.lines import print_error
-from cronguard.cli.run.child import Child, Ended, take_standard_streams
-from cronguard.cli.run.stderr import Relay
+from cronguard.cli.output.lines import leave_interrupted, print_error
+from cronguard.cli.run.ended import Ended
 from cronguard.core.model import EndStatus, Failure
 from cronguard.guarding.recording import Recording, exported, prepare
+from cronguard.process.forks import wait_for_our_threads
 from cronguard.runtime.composition import current
 from cronguard.runtime.runtime import RUN_VARIABLE, Guarded
 
 if TYPE_CHECKING:
+    from cronguard.cli.run.child import Child
     from cronguard.settings.types import Settings
 
 NOT_EXECUTABLE = 126
@@ -26,56 +25,54 @@ NOT_FOUND = 127
 SIGNALLED = 128
 
 
-def run_guarded(options: dict[str, Any], command: Sequence[str], *, keep_output: bool) -> int:
-    """Run ``command`` as a run of ``options["job"]``; returns the exit code to end with.
+def run_guarded(child: Child, options: dict[str, Any], name: str) -> int:
+    """Run a command as a run of ``options["job"]``, unrecorded without one; return the exit code.
 
-    Signals are held back from before the run is recorded until after it has ended, so that none is
-    lost: those meant for the command are handed to it.
+    Args:
+        child: The command, entered: signals are held back from before the run is recorded until
+            after it has ended. Once it has, none changes the exit code.
+        options: The options of the job that were given, checked.
+        name: The first word of the command.
     """
-    take_standard_streams()
-    ended: Ended | None = None
+    recording = prepare(Guarded(options, "command")) if "job" in options else Recording()
+    recording.start()
+    code = 0 if recording.skipped else _run(child, recording, name)
     try:
-        with Child() as child:
-            recording = prepare(Guarded(options, "command"))
-            recording.start()
-            if recording.skipped:
-                return 0
-            relay = _relay(recording, wanted=keep_output)
-            try:
-                ended = child.run(command, _environment(recording), relay)
-            except (OSError, ValueError) as error:
-                ended = Ended(_not_started(command[0], error))
-            recording.end_as(*_judge(recording, ended, relay.stop() if relay else ""))
-        if relay:
-            relay.finish()
-    except KeyboardInterrupt:  # after the command's end: its own code still counts
-        if ended is None:
-            raise
+        with child.interruptible():
+            child.wait_until_handed_on()
+            wait_for_our_threads()
+    except KeyboardInterrupt:
+        leave_interrupted(code)
+    return code
+
+
+def _run(child: Child, recording: Recording, name: str) -> int:
+    # What is loaded for the run's end is loaded here: the files may be others afterwards.
+    try:
+        ended = child.run(_variables(recording), keep_stderr=_keeps_message(recording))
+    except OSError as error:
+        ended = Ended(_not_started(name, error))
+    recording.end_as(*_judge(recording, ended, child.stderr_tail()))
     return ended.code if ended.code >= 0 else SIGNALLED - ended.code
 
 
-def _environment(recording: Recording) -> Mapping[str, str]:
+def _variables(recording: Recording) -> dict[str, str]:
     if not recording.live or recording.run is None:
-        return os.environ
-    return {**os.environ, RUN_VARIABLE: exported(recording.run)}
+        return {}
+    return {RUN_VARIABLE: exported(recording.run)}
+
+
+def _keeps_message(recording: Recording) -> bool:
+    """Tell whether anything of standard error is kept; else it stays the command's own."""
+    settings = _settings(recording)
+    return settings is not None and settings.redact != "strict"
 
 
 def _settings(recording: Recording) -> Settings | None:
     return current().settings if recording.live else None
 
 
-def _relay(recording: Recording, *, wanted: bool) -> Relay | None:
-    """Standard error stays the command's own unless something of it is to be kept."""
-    settings = _settings(recording)
-    if not wanted or settings is None or settings.redact == "strict" or sys.platform == "win32":
-        return None
-    try:
-        return Relay(2)
-    except (OSError, RuntimeError):  # no descriptors or no threads left: the command comes first
-        return None
-
-
-def _not_started(name: str, error: Exception) -> int:
+def _not_started(name: str, error: OSError) -> int:
     if isinstance(error, FileNotFoundError) or not name or _is_nowhere(name):
         there = os.path.lexists(name) and os.sep in name
         what = "the interpreter it names is not there" if there else "it was not found"
@@ -85,8 +82,7 @@ def _not_started(name: str, error: Exception) -> int:
     if isinstance(error, PermissionError):
         print_error(f"cannot run {name!r}: it is not an executable file; see chmod +x")
     else:
-        number = error.errno if isinstance(error, OSError) else None
-        reason = os.strerror(number).lower() if number else "it holds a null character"
+        reason = os.strerror(error.errno).lower() if error.errno else "it holds a null character"
         print_error(f"cannot run {name!r}: {reason}")
     return NOT_EXECUTABLE
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
-import threading
 
 TAIL_BYTES = 8 * 1024
 """How much of the end is kept."""
@@ -14,88 +12,60 @@ _WRITE = 4096
 """What a pipe that is ready for writing takes without blocking (PIPE_BUF)."""
 _MOST_LEFT = 1024 * 1024
 """More than a pipe holds: the command's own last words, and no end of another's."""
-_PATIENCE = 1.0
 
 
 class Relay:
-    """A pipe between the command and descriptor ``sink``, and the thread that carries the bytes.
+    """What carries bytes from the pipe ``source`` to descriptor ``sink``, a step at a time.
 
     A pipe even where ``sink`` is a terminal, so that the command may leave out colours: a
-    pseudo-terminal would make pagers, which ask standard error for the keyboard, wait for ever.
+    pseudo-terminal would make pagers, which ask standard error for the keyboard, wait forever.
 
-    The thread never blocks on a reader that does not read before it has taken what the command left
-    behind: the end of a command is seen at once, whatever happens to its output and whoever else
-    still holds its standard error open.
+    Nothing more is read until what was read is written, so that a reader that does not read holds
+    the command up, as it would without us.
     """
 
-    def __init__(self, sink: int) -> None:
+    def __init__(self, source: int | None, sink: int) -> None:
+        self._source = source
         self._sink = sink
-        self._source, self.child_end = os.pipe()
-        self._stop, self._stopper = os.pipe()
         self._tail = bytearray()
-        self._taken = threading.Event()
-        self._still_held = False
-        self._thread = threading.Thread(target=self._carry, name="cronguard-stderr", daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError:
-            for descriptor in (self._source, self.child_end, self._stop, self._stopper):
-                os.close(descriptor)
-            raise
+        self.waiting = b""
+        """What was read and not written yet."""
 
-    def handed_over(self) -> None:
-        """The command has its end, or never will: let go of ours."""
-        os.close(self.child_end)
+    def wanted(self) -> list[tuple[int, int]]:
+        """Return the (descriptor, event) to wait for before the next step; nothing at the end."""
+        if self.waiting:
+            return [(self._sink, select.POLLOUT)]
+        return [] if self._source is None else [(self._source, select.POLLIN)]
 
-    def stop(self) -> str:
-        """The command has ended: take what it left behind, and return the end of it all."""
-        os.close(self._stopper)
-        self._taken.wait(_PATIENCE)
-        return _text(bytes(self._tail))
+    def step(self) -> None:
+        """Write some of what waits, or read more."""
+        if self.waiting:
+            self.waiting = self._write(self.waiting)
+        else:
+            self.waiting = self._read()
 
-    def finish(self) -> None:
-        """Wait until everything is handed on."""
-        self._thread.join()
-        if self._still_held:
-            self._leave_to_cat()
+    def take_what_is_left(self) -> bytes:
+        """Read what is in the pipe now, and return the end of all that came."""
+        left = len(self.waiting) + _MOST_LEFT
+        while self._source is not None and len(self.waiting) < left:
+            if not wait_for((self._source, select.POLLIN), seconds=0):
+                break
+            self.waiting += self._read()
+        return bytes(self._tail)
 
-    # --- the thread -----------------------------------------------------------------------------
-
-    def _carry(self) -> None:
-        try:
-            rest = self._carry_until_the_end()
-            self._taken.set()
-            while rest:
-                _wait_for((self._sink, select.POLLOUT))
-                rest = self._write(rest)
-        finally:
-            self._taken.set()
-
-    def _carry_until_the_end(self) -> bytes:
-        """Carry until the command has ended or closed its end; returns what was not written yet."""
-        waiting = b""
-        while True:
-            if waiting:
-                ready = _wait_for((self._sink, select.POLLOUT), (self._stop, select.POLLIN))
-            else:
-                ready = _wait_for((self._source, select.POLLIN), (self._stop, select.POLLIN))
-            if self._stop in ready:
-                return waiting + self._what_is_left()
-            if waiting:
-                waiting = self._write(waiting)
-                continue
-            waiting = self._read(_READ)
-            if not waiting:
-                return b""
-
-    def _read(self, count: int) -> bytes:
-        data = os.read(self._source, count)
+    def _read(self) -> bytes:
+        if self._source is None:
+            return b""
+        data = os.read(self._source, _READ)
+        if not data:
+            os.close(self._source)
+            self._source = None
         self._tail += data
         del self._tail[:-TAIL_BYTES]
         return data
 
     def _write(self, data: bytes) -> bytes:
-        """Hand some of it on; returns the rest. What cannot be written is let go."""
+        """Hand some of it on; return the rest. What cannot be written is let go."""
         try:
             return data[os.write(self._sink, data[:_WRITE]) :]
         except BlockingIOError:
@@ -103,47 +73,20 @@ class Relay:
         except OSError:
             return b""
 
-    def _what_is_left(self) -> bytes:
-        """What was in the pipe when the command ended; more may come from those it left behind."""
-        left = b""
-        while len(left) < _MOST_LEFT:
-            if not _wait_for((self._source, select.POLLIN), seconds=0):
-                break
-            data = self._read(_READ)
-            if not data:
-                return left
-            left += data
-        self._still_held = True
-        return left
 
-    def _leave_to_cat(self) -> None:
-        """Somebody the command left behind may still write to a pipe whose reader ends now, and
-        would be killed for it (SIGPIPE): leave them a reader that ends when they do."""
-        import subprocess
-        import warnings
+def wait_for(*wanted: tuple[int, int], seconds: float | None = None) -> set[int]:
+    """Return which of the (descriptor, event) are ready, or in an error that a call will show.
 
-        with contextlib.suppress(OSError), warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            subprocess.Popen(
-                ["cat"],  # noqa: S607  # wherever it is
-                stdin=self._source,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-                cwd="/",
-            )
-
-
-def _wait_for(*wanted: tuple[int, int], seconds: float | None = None) -> set[int]:
-    """Which of the (descriptor, event) are ready, or in an error that the next call will show."""
+    ``seconds`` is how long to wait; None waits forever.
+    """
     poller = select.poll()
     for descriptor, event in wanted:
         poller.register(descriptor, event)
     return {descriptor for descriptor, _ in poller.poll(None if seconds is None else seconds * 1e3)}
 
 
-def _text(tail: bytes) -> str:
-    """The tail as text, without the line that was cut in two."""
+def tail_text(tail: bytes) -> str:
+    """Return the tail as text, without the line that was cut in two."""
     if len(tail) == TAIL_BYTES and b"\n" in tail[:-1]:
         tail = tail.partition(b"\n")[2]
     return tail.decode("utf-8", "replace").strip()

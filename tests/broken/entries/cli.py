@@ -25,4 +25,148 @@ ENTRIES = (
         ),
         ("tests/cli/test_installed_beside.py::test_this_environment_has_nothing_to_say",),
     ),
+    Entry(
+        "a command gets what its group got from us as well",
+        (
+            Change(
+                "cronguard/cli/run/forwarding.py",
+                "        if not self._helper.has_heard(each.number):\n            return False",
+                "        return False",
+            ),
+        ),
+        (
+            "tests/cli/test_cli_run.py::test_what_the_group_got_is_not_passed_on",
+            "tests/cli/test_cli_run.py::test_one_after_the_other_is_one_event",
+        ),
+    ),
+    Entry(
+        "each signal is judged at once",
+        (
+            Change(
+                "cronguard/cli/run/forwarding.py",
+                "_SAME_EVENT_SECONDS = 0.1",
+                "_SAME_EVENT_SECONDS = 0.0",
+            ),
+        ),
+        ("tests/cli/test_cli_run.py::test_a_signal_is_judged_a_moment_after_it_came",),
+    ),
+    Entry(
+        "a command outside of our group misses what is meant for it",
+        (
+            Change(
+                "cronguard/cli/run/forwarding.py",
+                "return self._is_in_our_group() or",
+                "return True or",
+            ),
+        ),
+        ("tests/cli/test_cli_run.py::test_a_command_that_has_left_the_group",),
+    ),
+    Entry(
+        "a signal after the end of a command replaces its exit code",
+        (
+            Change(
+                "cronguard/cli/run/guarded_command.py",
+                "        leave_interrupted(code)",
+                "        leave_interrupted(130)",
+            ),
+        ),
+        ("tests/cli/test_cli_run.py::test_a_signal_after_the_end_changes_no_exit_code",),
+    ),
+    Entry(
+        "nobody reads what comes after the end of a command",
+        (
+            Change(
+                "cronguard/cli/run/helper.py",
+                "            requests = None\n",
+                "            return\n",
+            ),
+        ),
+        (
+            "tests/cli/test_cli_run.py::test_what_those_left_behind_write_is_not_lost",
+            "tests/cli/test_cli_run.py::test_the_wrapper_alone_is_killed",
+        ),
+    ),
+    Entry(
+        "the wrapper owns the run",
+        (
+            Change(
+                "cronguard/cli/run/child.py",
+                "            stand_for(self._command.pid)\n",
+                "            pass\n",
+            ),
+        ),
+        (
+            "tests/cli/test_cli_run.py::test_the_wrapper_alone_is_killed",
+            "tests/cli/test_cli_run.py::test_the_command_owns_the_run",
+        ),
+    ),
+    Entry(
+        "a run whose end is being recorded has crashed",
+        (
+            Change(
+                "cronguard/process/identity.py",
+                "    return zombie and not _is_run_command(parent)",
+                "    return zombie",
+            ),
+        ),
+        ("tests/cli/test_cli_run.py::test_a_run_that_is_being_recorded_has_not_crashed",),
+    ),
+    Entry(
+        "a held command runs although its wrapper was killed",
+        (
+            Change(
+                "cronguard/cli/run/held.py",
+                "        if not said.endswith(_END):\n            os._exit(0)\n",
+                "",
+            ),
+        ),
+        ("tests/cli/test_cli_run.py::test_the_wrapper_is_killed_before_the_start_is_recorded",),
+    ),
+    Entry(
+        "the first process of a container leaves zombies",
+        (
+            Change(
+                "cronguard/cli/run/child.py",
+                "            _reap_orphans(pid)",
+                "            pass",
+            ),
+        ),
+        ("tests/cli/test_cli_run.py::test_the_first_process_of_a_container_reaps",),
+    ),
+    Entry(
+        "an unknown option takes no word with it",
+        (
+            Change(
+                "cronguard/cli/run/options.py",
+                "            del self._left[0]",
+                "            pass",
+            ),
+        ),
+        ("tests/cli/test_cli_run.py::test_what_is_wrong_before_the_dashes_is_left_out",),
+    ),
+    Entry(
+        "an unknown option takes the name of the job with it",
+        (
+            Change(
+                "cronguard/cli/run/options.py",
+                "        if self._jobs or any(",
+                "        if True or any(",
+            ),
+        ),
+        ("tests/cli/test_cli_run.py::test_what_is_wrong_before_the_dashes_is_left_out",),
+    ),
+    Entry(
+        "an unhandled Ctrl-C is forgotten",
+        (
+            Change(
+                "cronguard/process/signals.py",
+                '            exec("raise KeyboardInterrupt")',
+                '            exec("1")',
+            ),
+        ),
+        (
+            "tests/guarding/test_guard_signals.py::test_ctrl_c_while_a_thread_compiles_text",
+            "tests/guarding/test_guard_signals.py::test_ctrl_c_while_an_alert_is_on_its_way",
+        ),
+    ),
 )
