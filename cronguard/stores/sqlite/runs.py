@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from cronguard.core.alert_rule import (
     Decision,
@@ -45,7 +45,8 @@ _STATE = f"""
            EXISTS (SELECT 1 FROM cronguard_alerts a WHERE a.job = j.job AND a.state = 'pending')
     FROM cronguard_jobs j WHERE job = ?"""  # noqa: S608
 _EXPECTED = f"""
-    SELECT consecutive_failure_count, {EXPECTED}, channels, channels_stated, stated,
+    SELECT consecutive_failure_count, incident_id, announced, last_success_at, last_counted_run,
+           snoozed_until, {EXPECTED}, channels, channels_stated, stated,
            EXISTS (SELECT 1 FROM cronguard_alerts a WHERE a.job = j.job AND a.state = 'pending'),
            EXISTS (SELECT 1 FROM cron_execution_logs r INDEXED BY cron_execution_logs_running
                    WHERE r.job = j.job AND r.status = 'running')
@@ -83,9 +84,11 @@ _REGISTER = f"""
 
 _NO_FAILURE = (None, None, None, None)
 _UNCOUNTED = ("ignore", "fill")
+Seen: TypeAlias = JobState | tuple[Any, ...]
+"""A job's state as a transaction left it, or the columns that `state_of` reads it from."""
 
 
-def start_unopposed(db: sqlite3.Connection, run: Run, now: datetime) -> Started | None:
+def start_unopposed(db: sqlite3.Connection, run: Run, now: datetime) -> tuple[Started, Seen] | None:
     """Do the common start: the job's last start stated the same, and nothing of it is running.
 
     None, and nothing written, where there is more to it than that.
@@ -93,14 +96,15 @@ def start_unopposed(db: sqlite3.Connection, run: Run, now: datetime) -> Started 
     row = db.execute(_EXPECTED, (run.job,)).fetchone()
     if row is None or row[-1]:
         return None
-    count, *known, channels, from_statement, stated, pending, _ = row
+    count, _, _, _, _, _, *known, channels, from_statement, stated, pending, _ = row
     says_nothing = not run.stated and (from_statement or not run.channels)
     if not says_nothing and stated != statement_text(run.channels, run.stated):
         return None
-    if not _insert_running(db, run, now):
+    if not insert_running(db, run, now):
         return None
     due = bool(pending) and is_due(db, run.job, now)
-    return Started("running", count, None, due, None, expected_of(known), _kept_channels(channels))
+    expected = expected_of(known)
+    return Started("running", count, None, due, None, expected, _kept_channels(channels)), row
 
 
 def owners(db: sqlite3.Connection, run: Run) -> set[Owner]:
@@ -110,7 +114,9 @@ def owners(db: sqlite3.Connection, run: Run) -> set[Owner]:
     return {Owner(*row[2:6]) for row in found if space is not None and row[4] == space}
 
 
-def start(db: sqlite3.Connection, run: Run, now: datetime, dead: AbstractSet[Owner]) -> Started:
+def start(
+    db: sqlite3.Connection, run: Run, now: datetime, dead: AbstractSet[Owner]
+) -> tuple[Started, Seen]:
     """Do `interfaces.Store.start_run` inside a transaction; ``dead`` are known to be."""
     job = find_job(db, run.job, run.run_id)
     states_anew = True
@@ -125,13 +131,13 @@ def start(db: sqlite3.Connection, run: Run, now: datetime, dead: AbstractSet[Own
     if skipped:
         _insert_skipped(db, run, count)
     else:
-        _insert_running(db, run, now)
+        insert_running(db, run, now)
         holder = None
         if states_anew:
             job = _restated(db, run, job, now)
     due = is_due(db, run.job, now)
     status: Literal["running", "skipped"] = "skipped" if skipped else "running"
-    return Started(status, count, holder, due, None, job.state.expected, job.channels)
+    return Started(status, count, holder, due, None, job.state.expected, job.channels), state
 
 
 class JobRow(NamedTuple):
@@ -151,7 +157,7 @@ def find_job(db: sqlite3.Connection, job: str, run_id: str | None = None) -> Job
     return (
         None
         if row is None
-        else JobRow(_state_of(row), _kept_channels(row[-4]), bool(row[-3]), row[-2], row[-1])
+        else JobRow(state_of(row), _kept_channels(row[-4]), bool(row[-3]), row[-2], row[-1])
     )
 
 
@@ -163,33 +169,34 @@ def finish(
     *,
     started: bool,
     notified: Collection[str] = (),
-) -> Finished:
+) -> tuple[Finished, Seen | None]:
     """`cronguard.core.interfaces.Store.finish_run`, inside a transaction."""
     if notified:
         settle_notified(db, run.run_id, notified, now)
     job = find_job(db, run.job, run.run_id)
     if job is None and started and not _is_there(db, run.run_id):
-        return Finished(None)
+        return Finished(None), None
     known, job = job is not None, job or _registered(db, run, now, stated=True)
     due = job.has_pending and is_due(db, run.job, now)
     action = finish_action(job.run_status, outcome.status, started=started)
     if action in _UNCOUNTED:
+        after = job.state
         if notified:
-            after = mark_notified(job.state, run.run_id, notified)
+            after = mark_notified(after, run.run_id, notified)
             db.execute(
                 "UPDATE cronguard_jobs SET announced = ? WHERE job = ?",
                 (",".join(sorted(after.announced)) or None, run.job),
             )
         count = _count(db, run) if action == "ignore" else _fill(db, run, outcome)
-        return Finished(count, due)
+        return Finished(count, due), after
     if action == "insert":
-        _insert_running(db, run, now)
+        insert_running(db, run, now)
         if known:
             job = _restated(db, run, job, now, late=True)
     job = job._replace(channels=run.channels or job.channels)
     decision = _commit(db, run, outcome, job, now, late=action == "revise", notified=notified)
     due = due or (bool(decision.alerts) and is_due(db, run.job, now))
-    return Finished(decision.consecutive_failure_count, due)
+    return Finished(decision.consecutive_failure_count, due), decision.state
 
 
 def _count(db: sqlite3.Connection, run: Run) -> int | None:
@@ -216,8 +223,8 @@ def _is_there(db: sqlite3.Connection, run_id: str) -> bool:
     return found is not None
 
 
-def _state_of(row: Sequence[Any]) -> JobState:
-    """Return a job's state from a row that `_STATE` found."""
+def state_of(row: Sequence[Any]) -> JobState:
+    """Return a job's state from a row that `_STATE` or `_EXPECTED` found."""
     announced: frozenset[str] = frozenset()
     if row[2]:
         announced = frozenset(row[2].split(","))
@@ -311,7 +318,7 @@ def _restated(
     return find_job(db, run.job, run.run_id) or job
 
 
-def _insert_running(db: sqlite3.Connection, run: Run, now: datetime) -> bool:
+def insert_running(db: sqlite3.Connection, run: Run, now: datetime) -> bool:
     """False if the run is there already."""
     until = rfc3339(now + timedelta(seconds=run.lease))
     inserted = db.execute(
@@ -397,24 +404,30 @@ def _commit(
         db.execute(_END_RUN, (*ended, *(outcome.failure or _NO_FAILURE), run.run_id))
     after = decision.state
     if after is not before:
-        db.execute(
-            _SAVE_STATE,
-            (
-                after.consecutive_failure_count,
-                after.incident_id,
-                ",".join(sorted(after.announced)) if after.announced else None,
-                finished_at
-                if after.last_success_at is outcome.finished_at
-                else rfc3339_or_none(after.last_success_at),
-                after.last_counted_run,
-                run.job,
-            ),
-        )
+        succeeded = finished_at if after.last_success_at is outcome.finished_at else None
+        save_state(db, run.job, after, succeeded or rfc3339_or_none(after.last_success_at))
     if decision.alerts:
         from cronguard.core.payload import build_due  # only when somebody is told
 
         enqueue(db, now, build_due(decision, run=run, outcome=outcome, before=before))
     return decision
+
+
+def save_state(
+    db: sqlite3.Connection, job: str, state: JobState, last_success_at: str | None
+) -> None:
+    """Write what outcomes change in a job's row; its last success is given as text."""
+    db.execute(
+        _SAVE_STATE,
+        (
+            state.consecutive_failure_count,
+            state.incident_id,
+            ",".join(sorted(state.announced)) if state.announced else None,
+            last_success_at,
+            state.last_counted_run,
+            job,
+        ),
+    )
 
 
 def _fill(db: sqlite3.Connection, run: Run, outcome: Outcome) -> int | None:
