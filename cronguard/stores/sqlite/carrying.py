@@ -147,7 +147,7 @@ def _carry_job(new: sqlite3.Connection, job: str, was: _Job, now: datetime) -> N
 def _joined(new: sqlite3.Connection, job: str, there: JobState, was: _Job) -> JobState | None:
     """Return the state that holds both what was and what is there; None to leave that as it is."""
     last = was.state.last_counted_run
-    if last in (None, there.last_counted_run) or _has_counted(new, last):
+    if last in (None, there.last_counted_run) or rows.has_counted(new, last):
         return None
     before, after = was.state.last_success_at, there.last_success_at
     if after is not None and (before is None or after > before):
@@ -160,20 +160,13 @@ def _joined(new: sqlite3.Connection, job: str, there: JobState, was: _Job) -> Jo
     count = was.state.consecutive_failure_count
     if after == before and there.consecutive_failure_count - since >= count:
         return None
-    return was.state._replace(
+    return there._replace(
         consecutive_failure_count=count + since,
+        last_success_at=before,
         incident_id=was.state.incident_id or (there.incident_id if since else None),
         announced=was.state.announced | (there.announced if since else frozenset()),
         last_counted_run=there.last_counted_run if since else last,
     )
-
-
-def _has_counted(db: sqlite3.Connection, run_id: str | None) -> bool:
-    found = db.execute(
-        f"SELECT 1 FROM {_LOG} WHERE id = ? AND status <> 'running'",  # noqa: S608
-        (run_id,),
-    )
-    return found.fetchone() is not None
 
 
 def _carry_alert(new: sqlite3.Connection, alert: dict[str, Any]) -> None:
@@ -189,6 +182,19 @@ def _carry_alert(new: sqlite3.Connection, alert: dict[str, Any]) -> None:
             *(alert["settled_at"], alert["error_code"], alert["alert_id"], alert["attempts"]),
         ),
     )
+
+
+def rejoined(
+    db: sqlite3.Connection, job: str, there: JobState, seen: tuple[datetime, rows.Seen]
+) -> JobState:
+    """Return the state of a job to go on with, where the file does not know its last outcome.
+
+    The file is the one that was open, as far as can be told, but holds an earlier state: it was
+    restored in place, or another has got its number.
+    """
+    until, state = seen
+    was = _Job(state if isinstance(state, JobState) else rows.state_of(state), until)
+    return _joined(db, job, there, was) or there
 
 
 def _save(db: sqlite3.Connection, job: str, state: JobState) -> None:

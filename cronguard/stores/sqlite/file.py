@@ -48,6 +48,10 @@ class SQLiteFile:
         """The path as it was made absolute when the file was first opened."""
         self.identity: tuple[int, int] | None = None
         """Which file was opened last; kept when it is closed."""
+        self.counter: bytes | None = None
+        """What its header counted when it was last seen to change, where that can be read."""
+        self.changed_at = 0
+        """When that was, in nanoseconds."""
         self.carry_over: CarryOver | None = None
         """Called when another file is opened than before, with the connection to the old one (None
         if it was closed) and to the new one, before anything else is written there."""
@@ -83,7 +87,7 @@ class SQLiteFile:
         with self._locked():
             if self.connection is not None:
                 return False
-            before = _version_of(self.path)
+            before = version_of(self.path)
             self._open()
             return before < SCHEMA_VERSIONS[self._schema]
 
@@ -165,13 +169,41 @@ class SQLiteFile:
             return True
         except OSError:  # it may be there: a process that gave up its rights goes on with it
             return False
-        return (found.st_dev, found.st_ino) != self.identity
+        if (found.st_dev, found.st_ino) != self.identity:
+            return True
+        return found.st_mtime_ns != self.changed_at and self._has_gone_back(found.st_mtime_ns)
+
+    def _has_gone_back(self, changed_at: int) -> bool:
+        """Tell whether an earlier state was written over the file; else note when it has changed.
+
+        A file changes when its journal is merged into it, seldom. Its header counts changes.
+        """
+        if self.was_overwritten():
+            return True
+        self.counter = self.opened and counter_of(self.opened[0])
+        self.changed_at = changed_at
+        return False
+
+    def was_overwritten(self) -> bool:
+        """Tell whether the open file holds an earlier state than when it was last looked at."""
+        counter = self.opened and counter_of(self.opened[0])
+        return counter is not None and self.counter is not None and counter < self.counter
+
+    def is_at_path(self) -> bool:
+        """Tell whether the file that was opened last is at the path."""
+        return self.name is not None and file_at(Path(self.name)) == self.identity
 
     def _follow(self, db: sqlite3.Connection) -> None:
         db.execute("ROLLBACK")
         from cronguard.stores.sqlite.replaced import follow  # hardly ever
 
         follow(self)
+
+    def note_restored(self) -> None:
+        """Log, once the lock is free, that the file holds an earlier state than before."""
+        from cronguard.stores.sqlite.replaced import RESTORED
+
+        self.news.append((RESTORED, self.path))
 
     def _tell(self) -> None:
         from cronguard.process import log
@@ -227,7 +259,7 @@ class SQLiteFile:
         """
         if self.connection is not None and self.opened is not None:
             number, file = self.opened
-            if _file_of(number) != file:
+            if file_of(number) != file:
                 _lost[file] = self.connection
                 self.connection = None
         if _lost:
@@ -256,7 +288,7 @@ class SQLiteFile:
 
     def _open(self) -> sqlite3.Connection:
         if self.name is None:
-            self.name = _absolute(self.path)
+            self.name = absolute(self.path)
         before = self.identity
         connection = self.open()
         if self.identity != before and before is not None and self.carry_over is not None:
@@ -270,12 +302,12 @@ class SQLiteFile:
         It is known as the file that was opened last, but is not used yet.
         """
         path = Path(self.name or self.path)
-        number = _create_private(path)
-        file = _file_at(path)
+        number = create_private(path)
+        file = file_at(path)
         _refuse_lost(file, self.path)
         connection = connect(path)
         try:
-            version, known = _version(connection), SCHEMA_VERSIONS[self._schema]
+            version, known = version_of_schema(connection), SCHEMA_VERSIONS[self._schema]
             if version < known:
                 _refuse_foreign(connection, self.path)
                 connection.execute("PRAGMA journal_mode = WAL")
@@ -289,14 +321,16 @@ class SQLiteFile:
                     code="schema_newer",
                 )
             connection.execute("PRAGMA synchronous = NORMAL")
-            if _file_at(path) != file:
+            opened = file_of(number)
+            opened = opened if opened == file else None
+            counter = counter_of(number) if opened else None
+            if file_at(path) != file or counter == b"":
                 raise StoreError(f"{self.path} is being replaced: try again", code="busy")  # noqa: TRY301
         except BaseException:
             connection.close()
             raise
-        opened = _file_of(number)
-        self.opened = (number, opened) if opened and opened == file else None
-        self.identity = file
+        self.opened = (number, opened) if opened else None
+        self.identity, self.counter, self.changed_at = file, counter, 0
         return connection
 
 
@@ -320,7 +354,18 @@ def _refuse_parents(path: Path) -> None:
     )
 
 
-def _file_of(number: int) -> tuple[int, int] | None:
+def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
+    """A log of somebody else's is neither changed nor written to."""
+    found = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'cron_execution_logs'").fetchone()
+    if found and version_of_schema(db) == 0:
+        raise StoreConfigError(
+            f"{path} has a table cron_execution_logs that is not cronguard's; it was left as it is:"
+            " name another file as the store",
+            code="foreign_schema",
+        )
+
+
+def file_of(number: int) -> tuple[int, int] | None:
     """Which file is open under the number; None for none."""
     try:
         found = os.fstat(number)
@@ -331,7 +376,20 @@ def _file_of(number: int) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _file_at(path: Path) -> tuple[int, int] | None:
+def counter_of(number: int) -> bytes | None:
+    """Return the change counter of the open SQLite file: the greater, the later.
+
+    Empty for what is no SQLite file any more, None if unknown. It is read through SQLite's own
+    descriptor: closing another would give up SQLite's locks.
+    """
+    try:
+        header = os.pread(number, 28, 0)
+    except (OSError, AttributeError):  # not on Windows
+        return None
+    return header[24:] if header.startswith(b"SQLite format 3\0") else b""
+
+
+def file_at(path: Path) -> tuple[int, int] | None:
     """Which file is there; None for none."""
     try:
         found = path.stat()
@@ -340,18 +398,7 @@ def _file_at(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
-    """A log of somebody else's is neither changed nor written to."""
-    found = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'cron_execution_logs'").fetchone()
-    if found and _version(db) == 0:
-        raise StoreConfigError(
-            f"{path} has a table cron_execution_logs that is not cronguard's; it was left as it is:"
-            " name another file as the store",
-            code="foreign_schema",
-        )
-
-
-def _create_private(path: Path) -> int:
+def create_private(path: Path) -> int:
     """Make the file ours alone before SQLite sees it; its journal files inherit the mode.
 
     One that is there is not opened: whoever closes any descriptor of a file gives up the locks that
@@ -385,7 +432,7 @@ def _has_leftovers(path: Path) -> bool:
     return Path(f"{path}-shm").exists() or Path(f"{path}-wal").exists()
 
 
-def _absolute(path: Path) -> str:
+def absolute(path: Path) -> str:
     try:
         return str(path.absolute())
     except OSError:  # there is no working directory any more
@@ -402,17 +449,17 @@ def connect(path: Path) -> sqlite3.Connection:
     )
 
 
-def _version_of(path: Path) -> int:
+def version_of(path: Path) -> int:
     if not path.exists() or path.stat().st_size == 0:
         return 0
     connection = connect(path)
     try:
-        return _version(connection)
+        return version_of_schema(connection)
     finally:
         connection.close()
 
 
-def _version(db: sqlite3.Connection) -> int:
+def version_of_schema(db: sqlite3.Connection) -> int:
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     return version
 
@@ -422,7 +469,7 @@ def apply_schema(db: sqlite3.Connection, schema: str) -> None:
     from cronguard.stores.sql import sql_files  # once a file
 
     db.execute("BEGIN IMMEDIATE")
-    version = _version(db)
+    version = version_of_schema(db)
     for file in sql_files(schema):
         number = int(file.name.split("_")[0])
         if number <= version:

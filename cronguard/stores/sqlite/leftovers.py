@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -32,28 +33,48 @@ def clear_before_making(path: Path) -> None:
     """
     with folder_locked(path):
         if not path.exists():
-            _remove(path)
+            remove_leftovers(path)
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def clear_of_another(path: Path) -> None:
-    """Clear away a journal that is in use, where the file that is there is not.
+    """Clear away a journal that cannot be of the file that is there.
 
-    Who uses a file locks it before its ``-shm``, and until after; so these are of a file that was
-    here before. Only Linux tells who holds which lock.
+    Who uses a file locks it before its ``-shm``, and until after; so where that is in use and the
+    file is not, they are of a file that was here before. Only Linux tells who holds which lock.
+
+    Nor has an empty file a journal: who truncated it did so under processes that use it. SQLite
+    would delete the journal's name under them. So it is replaced by another, as they will notice.
     """
+    if path.stat().st_size == 0:
+        with folder_locked(path):
+            if path.stat().st_size == 0:
+                remove_leftovers(path)
+                replace_by_empty(path)
+        return
     if _used_without(path) and _used_without(path):
         with folder_locked(path):
             if _used_without(path):
-                _remove(path)
+                remove_leftovers(path)
 
 
 def clear_own(path: Path) -> None:
     """Clear away the journal that this process has open, of a file that was there before."""
     own = _open_here()
     with folder_locked(path):
-        _remove(path, only=own)
+        remove_leftovers(path, only=own)
+
+
+def replace_by_empty(path: Path) -> None:
+    """Put a new file of the same mode in the place of an empty one."""
+    target = Path(os.path.realpath(path))
+    new = target.with_name(f"{target.name}.restored-{os.getpid()}")
+    try:
+        new.touch(stat.S_IMODE(target.stat().st_mode), exist_ok=False)
+        new.replace(target)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -74,7 +95,11 @@ def folder_locked(path: Path) -> Iterator[None]:
         os.close(number)
 
 
-def _remove(path: Path, *, only: Collection[tuple[int, int]] | None = None) -> None:
+def remove_leftovers(path: Path, *, only: Collection[tuple[int, int]] | None = None) -> None:
+    """Remove the journal's files at the path; with ``only``, those of them that are one of these.
+
+    Called with the folder locked.
+    """
     for suffix in SUFFIXES:
         left = Path(os.path.realpath(path) + suffix)
         with contextlib.suppress(FileNotFoundError):

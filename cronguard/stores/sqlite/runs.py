@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -88,13 +88,22 @@ Seen: TypeAlias = JobState | tuple[Any, ...]
 """A job's state as a transaction left it, or the columns that `state_of` reads it from."""
 
 
-def start_unopposed(db: sqlite3.Connection, run: Run, now: datetime) -> tuple[Started, Seen] | None:
+Checked: TypeAlias = Callable[[sqlite3.Connection, str, JobState], JobState]
+"""Job and state as found → the state to go on with: see `carrying`."""
+
+
+def start_unopposed(
+    db: sqlite3.Connection, run: Run, now: datetime, last: str | None = None
+) -> tuple[Started, Seen] | None:
     """Do the common start: the job's last start stated the same, and nothing of it is running.
 
-    None, and nothing written, where there is more to it than that.
+    None, and nothing written, where there is more to it than that. ``last`` is the run that this
+    process saw counted last.
     """
     row = db.execute(_EXPECTED, (run.job,)).fetchone()
     if row is None or row[-1]:
+        return None
+    if last is not None and row[4] != last and not has_counted(db, last):
         return None
     count, _, _, _, _, _, *known, channels, from_statement, stated, pending, _ = row
     says_nothing = not run.stated and (from_statement or not run.channels)
@@ -115,7 +124,7 @@ def owners(db: sqlite3.Connection, run: Run) -> set[Owner]:
 
 
 def start(
-    db: sqlite3.Connection, run: Run, now: datetime, dead: AbstractSet[Owner]
+    db: sqlite3.Connection, run: Run, now: datetime, dead: AbstractSet[Owner], checked: Checked
 ) -> tuple[Started, Seen]:
     """Do `interfaces.Store.start_run` inside a transaction; ``dead`` are known to be."""
     job = find_job(db, run.job, run.run_id)
@@ -124,6 +133,10 @@ def start(
         # A job that was forgotten while it ran: then this run may have to be skipped.
         states_anew = db.execute(_IS_RUNNING, (run.job,)).fetchone() is not None
         job = _registered(db, run, now, stated=not states_anew)
+    state = checked(db, run.job, job.state)
+    if state is not job.state:
+        save_state(db, run.job, state, rfc3339_or_none(state.last_success_at))
+        job = job._replace(state=state)
     swept = job._replace(channels=job.channels or run.channels)
     state, holder = sweep_job(db, run, swept, now, dead)
     skipped = job.run_status == "skipped" or (holder is not None and run.overlap == "skip")
@@ -169,14 +182,20 @@ def finish(
     *,
     started: bool,
     notified: Collection[str] = (),
+    checked: Checked,
 ) -> tuple[Finished, Seen | None]:
     """`cronguard.core.interfaces.Store.finish_run`, inside a transaction."""
     if notified:
         settle_notified(db, run.run_id, notified, now)
     job = find_job(db, run.job, run.run_id)
-    if job is None and started and not _is_there(db, run.run_id):
+    there = job.state if job is not None else JobState()
+    restored = checked(db, run.job, there)
+    if job is None and restored is there and started and not _is_there(db, run.run_id):
         return Finished(None), None
     known, job = job is not None, job or _registered(db, run, now, stated=True)
+    if restored is not there:
+        save_state(db, run.job, restored, rfc3339_or_none(restored.last_success_at))
+        job, started = find_job(db, run.job, run.run_id) or job, False
     due = job.has_pending and is_due(db, run.job, now)
     action = finish_action(job.run_status, outcome.status, started=started)
     if action in _UNCOUNTED:
@@ -216,6 +235,14 @@ def settle_notified(
            WHERE run_id = ? AND channel = ? AND state = 'pending'""",
         [(rfc3339(now), run_id, channel) for channel in notified],
     )
+
+
+def has_counted(db: sqlite3.Connection, run_id: str | None) -> bool:
+    """Tell whether the log has the run, ended."""
+    found = db.execute(
+        "SELECT 1 FROM cron_execution_logs WHERE id = ? AND status <> 'running'", (run_id,)
+    )
+    return found.fetchone() is not None
 
 
 def _is_there(db: sqlite3.Connection, run_id: str) -> bool:

@@ -25,6 +25,7 @@ from cronguard.core.model import (
     Delivery,
     DeliveryState,
     Finished,
+    JobState,
     JobStatus,
     Missed,
     Outcome,
@@ -95,7 +96,11 @@ class SQLiteStore:
                 if found[0].status == "running":
                     self._memory.runs[run.run_id] = run
 
-        found = self._file.write(lambda db: rows.start_unopposed(db, run, self._clock()), remember)
+        def work(db: sqlite3.Connection) -> tuple[Started, rows.Seen] | None:
+            seen = self._memory.jobs.get(run.job)  # the file may have been restored just now
+            return rows.start_unopposed(db, run, self._clock(), seen and seen[1][4])
+
+        found = self._file.write(work, remember)
         if found is not None:
             return found[0]
         # Processes are judged before the file is locked; who appears meanwhile has just started.
@@ -105,7 +110,9 @@ class SQLiteStore:
             dead = {owner for owner in owners if is_dead(owner)}
             if owners and not dead:
                 self._swept[run.job] = time.monotonic()
-        return self._file.write(lambda db: rows.start(db, run, self._clock(), dead), remember)[0]
+        return self._file.write(
+            lambda db: rows.start(db, run, self._clock(), dead, self._checked), remember
+        )[0]
 
     def _time_to_sweep(self, job: str) -> bool:
         """Where all were alive within the last second, none need be judged again unless the start
@@ -119,7 +126,15 @@ class SQLiteStore:
 
         def work(db: sqlite3.Connection) -> tuple[Finished, rows.Seen | None]:
             known = started and not (memory.replaced and run.started_at <= memory.replaced[-1])
-            return rows.finish(db, run, outcome, self._clock(), started=known, notified=notified)
+            return rows.finish(
+                db,
+                run,
+                outcome,
+                self._clock(),
+                started=known,
+                notified=notified,
+                checked=self._checked,
+            )
 
         def remember(done: tuple[Finished, rows.Seen | None]) -> None:
             memory.runs.pop(run.run_id, None)
@@ -127,6 +142,22 @@ class SQLiteStore:
                 memory.jobs[run.job] = (outcome.finished_at, done[1])
 
         return self._file.write(work, remember)[0]
+
+    def _checked(self, db: sqlite3.Connection, job: str, there: JobState) -> JobState:
+        """Return the state of a job to go on with: an earlier one was restored where the file does
+        not know the run that this process saw counted last."""
+        seen = self._memory.jobs.get(job)
+        if seen is None or there.last_counted_run == (last := seen[1][4]):
+            return there
+        if last is None or rows.has_counted(db, last):
+            return there
+        from cronguard.stores.sqlite.carrying import rejoined  # hardly ever
+
+        state = rejoined(db, job, there, seen)
+        if state is not there:
+            self._file.note_restored()
+            self._memory.replaced.append(self._clock())
+        return state
 
     def heartbeat(self, run_ids: Sequence[str], *, lease: float) -> None:
         def work(db: sqlite3.Connection) -> None:

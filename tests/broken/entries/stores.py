@@ -28,6 +28,9 @@ SQLITE = (
             Change(
                 FILE,
                 "                db.execute(begin)\n"
+                "                if self._is_replaced():\n"
+                "                    self._follow(db)\n"
+                "                    continue\n"
                 "                result = work(db)\n"
                 "                if db is not self.connection:\n"
                 "                    _refuse_parents(self.path)\n"
