@@ -87,7 +87,7 @@ class SQLiteFile:
         with self._locked():
             if self.connection is not None:
                 return False
-            before = version_of(self.path)
+            before = _version_of(self.path)
             self._open()
             return before < SCHEMA_VERSIONS[self._schema]
 
@@ -259,7 +259,7 @@ class SQLiteFile:
         """
         if self.connection is not None and self.opened is not None:
             number, file = self.opened
-            if file_of(number) != file:
+            if _file_of(number) != file:
                 _lost[file] = self.connection
                 self.connection = None
         if _lost:
@@ -288,7 +288,7 @@ class SQLiteFile:
 
     def _open(self) -> sqlite3.Connection:
         if self.name is None:
-            self.name = absolute(self.path)
+            self.name = _absolute(self.path)
         before = self.identity
         connection = self.open()
         if self.identity != before and before is not None and self.carry_over is not None:
@@ -302,12 +302,12 @@ class SQLiteFile:
         It is known as the file that was opened last, but is not used yet.
         """
         path = Path(self.name or self.path)
-        number = create_private(path)
+        number = _create_private(path)
         file = file_at(path)
         _refuse_lost(file, self.path)
         connection = connect(path)
         try:
-            version, known = version_of_schema(connection), SCHEMA_VERSIONS[self._schema]
+            version, known = _version(connection), SCHEMA_VERSIONS[self._schema]
             if version < known:
                 _refuse_foreign(connection, self.path)
                 connection.execute("PRAGMA journal_mode = WAL")
@@ -321,7 +321,7 @@ class SQLiteFile:
                     code="schema_newer",
                 )
             connection.execute("PRAGMA synchronous = NORMAL")
-            opened = file_of(number)
+            opened = _file_of(number)
             opened = opened if opened == file else None
             counter = counter_of(number) if opened else None
             if file_at(path) != file or counter == b"":
@@ -357,7 +357,7 @@ def _refuse_parents(path: Path) -> None:
 def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
     """A log of somebody else's is neither changed nor written to."""
     found = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'cron_execution_logs'").fetchone()
-    if found and version_of_schema(db) == 0:
+    if found and _version(db) == 0:
         raise StoreConfigError(
             f"{path} has a table cron_execution_logs that is not cronguard's; it was left as it is:"
             " name another file as the store",
@@ -365,7 +365,7 @@ def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def file_of(number: int) -> tuple[int, int] | None:
+def _file_of(number: int) -> tuple[int, int] | None:
     """Which file is open under the number; None for none."""
     try:
         found = os.fstat(number)
@@ -398,7 +398,7 @@ def file_at(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def create_private(path: Path) -> int:
+def _create_private(path: Path) -> int:
     """Make the file ours alone before SQLite sees it; its journal files inherit the mode.
 
     One that is there is not opened: whoever closes any descriptor of a file gives up the locks that
@@ -432,7 +432,7 @@ def _has_leftovers(path: Path) -> bool:
     return Path(f"{path}-shm").exists() or Path(f"{path}-wal").exists()
 
 
-def absolute(path: Path) -> str:
+def _absolute(path: Path) -> str:
     try:
         return str(path.absolute())
     except OSError:  # there is no working directory any more
@@ -449,17 +449,17 @@ def connect(path: Path) -> sqlite3.Connection:
     )
 
 
-def version_of(path: Path) -> int:
+def _version_of(path: Path) -> int:
     if not path.exists() or path.stat().st_size == 0:
         return 0
     connection = connect(path)
     try:
-        return version_of_schema(connection)
+        return _version(connection)
     finally:
         connection.close()
 
 
-def version_of_schema(db: sqlite3.Connection) -> int:
+def _version(db: sqlite3.Connection) -> int:
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     return version
 
@@ -469,7 +469,7 @@ def apply_schema(db: sqlite3.Connection, schema: str) -> None:
     from cronguard.stores.sql import sql_files  # once a file
 
     db.execute("BEGIN IMMEDIATE")
-    version = version_of_schema(db)
+    version = _version(db)
     for file in sql_files(schema):
         number = int(file.name.split("_")[0])
         if number <= version:

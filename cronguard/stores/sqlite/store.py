@@ -125,13 +125,13 @@ class SQLiteStore:
         memory = self._memory
 
         def work(db: sqlite3.Connection) -> tuple[Finished, rows.Seen | None]:
-            known = started and not (memory.replaced and run.started_at <= memory.replaced[-1])
+            elsewhere = memory.replaced and run.started_at <= memory.replaced[-1]
             return rows.finish(
                 db,
                 run,
                 outcome,
                 self._clock(),
-                started=known,
+                started=started and not elsewhere,
                 notified=notified,
                 checked=self._checked,
             )
