@@ -257,6 +257,22 @@ def test_a_backup_written_over_a_merged_log_is_no_mixture(place):
     assert not list(place.folder.glob("*.restored-*"))
 
 
+def test_who_starts_beside_the_journal_of_another_file(place):
+    """It sees what was restored, and not what a process that has not noticed yet has open."""
+    prepare(place)
+    worker = Worker(place)
+    worker.run("fail")
+    worker.wait_until_sent(place)
+    restore_by_name(place)
+    other = Worker(place, "other")
+    other.run("ok")
+    assert other.end() == ""
+    assert place.statuses() == ["success", "failure"]
+    worker.run("fail")
+    assert worker.end().count(TOLD) == 1
+    assert check_log(place) == (3, "console")
+
+
 def test_what_is_no_database_is_not_written_over(place):
     """The job is unharmed and says so; a whole file in its place is used at once."""
     prepare(place)

@@ -30,7 +30,7 @@ SQLITE = (
     Entry(
         "a replaced file is written to until the process ends",
         (Change(FILE, "                if self._is_replaced():\n", "                if False:\n"),),
-        (f"{REPLACED}::test_an_alert_that_waits_is_carried_over",),
+        (f"{REPLACED}::test_a_success_in_the_new_file_ends_the_streak",),
     ),
     Entry(
         "the streak of a replaced file is forgotten",
@@ -93,7 +93,7 @@ SQLITE = (
                 "        if True:\n",
             ),
         ),
-        (f"{REPLACED}::test_during_a_run[delete-fork]",),
+        (f"{REPLACED}::test_during_a_run[restore_by_sqlite-wait]",),
     ),
     Entry(
         "the journal of a deleted file stays beside a new one",
@@ -115,7 +115,7 @@ SQLITE = (
                 "            pass\n",
             ),
         ),
-        (f"{REPLACED}::test_between_two_runs[restore_by_name]",),
+        (f"{REPLACED}::test_who_starts_beside_the_journal_of_another_file",),
     ),
     Entry(
         "a backup that is written over the file is mixed with its journal",
