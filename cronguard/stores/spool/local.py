@@ -108,7 +108,7 @@ class LocalStore:
             _seed(db, run.job, known.state, now)
             if holder is not None and holder.run_id != run.run_id:
                 rows.insert_running(db, holder, now)
-            started = rows.start(db, run, now, frozenset(), frozenset())
+            started, _ = rows.start(db, run, now, frozenset())
             if started.status == "skipped":
                 skipped = Outcome("skipped", run.started_at, 0.0)
                 _enqueue(db, run, skipped, started=False, notified=())
@@ -436,7 +436,9 @@ def _end(
     if db.execute("SELECT 1 FROM begun WHERE run_id = ?", (run.run_id,)).fetchone():
         started = False  # only this host knows of the start
     outage = degraded.Outage(is_known=is_known)
-    finished = rows.finish(db, run, outcome, now, started=False, notified=notified, outage=outage)
+    finished, _ = rows.finish(
+        db, run, outcome, now, started=False, notified=notified, outage=outage
+    )
     _enqueue(db, run, outcome, started=started, notified={*notified, *outage.notified})
     if outcome.status not in ("cancelled", "skipped"):  # of which nothing can be learned
         db.execute("UPDATE queues SET is_known = 1 WHERE job = ?", (run.job,))

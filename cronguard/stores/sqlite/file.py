@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import compress
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from cronguard.core.errors import StoreConfigError, StoreError
 from cronguard.stores.sqlite.forks import watch as watch_forks
 
 T = TypeVar("T")
+CarryOver: TypeAlias = Callable[[sqlite3.Connection | None, sqlite3.Connection], None]
 
 SCHEMA_VERSIONS = {"spool": 2, "sqlite": 2}
 """Folder of SQL files → the number of its last one. Written down, since every process would list
@@ -41,13 +42,33 @@ class SQLiteFile:
         self.holder: int | None = None
         """The thread that holds the lock."""
         self.connection: sqlite3.Connection | None = None
-        self._opened: tuple[int, tuple[int, int]] | None = None
+        self.opened: tuple[int, tuple[int, int]] | None = None
         """The connection's file descriptor and which file that is, where both are known."""
+        self.name: str | None = None
+        """The path as it was made absolute when the file was first opened."""
+        self.identity: tuple[int, int] | None = None
+        """Which file was opened last; kept when it is closed."""
+        self.counter: bytes | None = None
+        """What its header counted when it was last seen to change, where that can be read."""
+        self.changed_at = 0
+        """When that was, in nanoseconds."""
+        self.carry_over: CarryOver | None = None
+        """Called when another file is opened than before, with the connection to the old one (None
+        if it was closed) and to the new one, before anything else is written there."""
+        self.news: list[tuple[object, ...]] = []
+        """What is to be logged once the lock is free: see `replaced.follow`."""
         watch_forks(self)
 
-    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``work`` in a transaction that holds the write lock from its beginning."""
-        return self._transaction("BEGIN IMMEDIATE", work)
+    def write(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        committed: Callable[[T], object] | None = None,
+    ) -> T:
+        """Run ``work`` in a transaction that holds the write lock from its beginning.
+
+        ``committed`` is called with its result after the commit, before another thread's turn.
+        """
+        return self._transaction("BEGIN IMMEDIATE", work, committed)
 
     def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` on one consistent state of the file."""
@@ -70,18 +91,30 @@ class SQLiteFile:
             self._open()
             return before < SCHEMA_VERSIONS[self._schema]
 
-    def _transaction(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _transaction(
+        self,
+        begin: str,
+        work: Callable[[sqlite3.Connection], T],
+        committed: Callable[[T], object] | None = None,
+    ) -> T:
         """Run ``work`` in a transaction, in our turn."""
         held: list[threading.Lock] = []
         try:
             self._take(held)
-            return self._repeated(begin, work)
+            return self._repeated(begin, work, committed)
         finally:
             if held:
                 self.holder = None
                 held[0].release()
+            if self.news:
+                self._tell()
 
-    def _repeated(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _repeated(
+        self,
+        begin: str,
+        work: Callable[[sqlite3.Connection], T],
+        committed: Callable[[T], object] | None,
+    ) -> T:
         """Run ``work`` in a transaction; again from the start if another writer is in the way.
 
         Long naps keep many writers out of each other's way; whoever has waited for half of its
@@ -93,10 +126,15 @@ class SQLiteFile:
             try:
                 db = self.own() or self._open()
                 db.execute(begin)
+                if self._is_replaced():
+                    self._follow(db)
+                    continue
                 result = work(db)
                 if db is not self.connection:
                     _refuse_parents(self.path)
                 db.execute("COMMIT")
+                if committed is not None:
+                    committed(result)
             except sqlite3.Error as error:
                 self._rollback()
                 if not _is_busy(error):
@@ -116,6 +154,62 @@ class SQLiteFile:
                 raise
             else:
                 return result
+
+    def _is_replaced(self) -> bool:
+        """Tell whether another file than the open one is at the path, or none.
+
+        Asked with the write lock held: whoever finds the file replaced later, and takes its lock,
+        finds what is committed now.
+        """
+        if self.identity is None or self.name is None:
+            return False
+        try:
+            found = os.stat(self.name)  # noqa: PTH116  # each transaction: a path costs more
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:  # it may be there: a process that gave up its rights goes on with it
+            return False
+        if (found.st_dev, found.st_ino) != self.identity:
+            return True
+        return found.st_mtime_ns != self.changed_at and self._has_gone_back(found.st_mtime_ns)
+
+    def _has_gone_back(self, changed_at: int) -> bool:
+        """Tell whether an earlier state was written over the file; else note when it has changed.
+
+        A file changes when its journal is merged into it, seldom. Its header counts changes.
+        """
+        if self.was_overwritten():
+            return True
+        self.counter = self.opened and counter_of(self.opened[0])
+        self.changed_at = changed_at
+        return False
+
+    def was_overwritten(self) -> bool:
+        """Tell whether the open file holds an earlier state than when it was last looked at."""
+        counter = self.opened and counter_of(self.opened[0])
+        return counter is not None and self.counter is not None and counter < self.counter
+
+    def is_at_path(self) -> bool:
+        """Tell whether the file that was opened last is at the path."""
+        return self.name is not None and file_at(Path(self.name)) == self.identity
+
+    def _follow(self, db: sqlite3.Connection) -> None:
+        db.execute("ROLLBACK")
+        from cronguard.stores.sqlite.replaced import follow  # hardly ever
+
+        follow(self)
+
+    def note_restored(self) -> None:
+        """Log, once the lock is free, that the file holds an earlier state than before."""
+        from cronguard.stores.sqlite.replaced import RESTORED
+
+        self.news.append((RESTORED, self.path))
+
+    def _tell(self) -> None:
+        from cronguard.process import log
+
+        while self.news:
+            log.warning(*self.news.pop(0))  # type: ignore[arg-type]
 
     def _take(self, held: list[threading.Lock]) -> None:
         """Wait for our turn; ``held`` is filled with the lock when it has come.
@@ -163,13 +257,13 @@ class SQLiteFile:
         gets their numbers, and SQLite would write to that, or close it. The file cannot be opened
         again either: SQLite would take the locks that are gone for its own.
         """
-        if self.connection is not None and self._opened is not None:
-            number, file = self._opened
+        if self.connection is not None and self.opened is not None:
+            number, file = self.opened
             if _file_of(number) != file:
                 _lost[file] = self.connection
                 self.connection = None
         if _lost:
-            _refuse_lost(self._opened and self._opened[1], self.path)
+            _refuse_lost(self.opened and self.opened[1], self.path)
         return self.connection
 
     def before_fork(self) -> None:
@@ -193,9 +287,25 @@ class SQLiteFile:
         return None
 
     def _open(self) -> sqlite3.Connection:
-        number = _create_private(self.path)
-        _refuse_lost(_file_at(self.path), self.path)
-        connection = connect(self.path)
+        if self.name is None:
+            self.name = _absolute(self.path)
+        before = self.identity
+        connection = self.open()
+        if self.identity != before and before is not None and self.carry_over is not None:
+            self.carry_over(None, connection)
+        self.connection = connection
+        return connection
+
+    def open(self) -> sqlite3.Connection:
+        """Open what is at the path, made if there is nothing; return the connection.
+
+        It is known as the file that was opened last, but is not used yet.
+        """
+        path = Path(self.name or self.path)
+        number = _create_private(path)
+        file = file_at(path)
+        _refuse_lost(file, self.path)
+        connection = connect(path)
         try:
             version, known = _version(connection), SCHEMA_VERSIONS[self._schema]
             if version < known:
@@ -211,12 +321,16 @@ class SQLiteFile:
                     code="schema_newer",
                 )
             connection.execute("PRAGMA synchronous = NORMAL")
+            opened = _file_of(number)
+            opened = opened if opened == file else None
+            counter = counter_of(number) if opened else None
+            if file_at(path) != file or counter == b"":
+                raise StoreError(f"{self.path} is being replaced: try again", code="busy")  # noqa: TRY301
         except BaseException:
             connection.close()
             raise
-        file = _file_of(number)
-        self._opened = (number, file) if file and file == _file_at(self.path) else None
-        self.connection = connection
+        self.opened = (number, opened) if opened else None
+        self.identity, self.counter, self.changed_at = file, counter, 0
         return connection
 
 
@@ -240,26 +354,6 @@ def _refuse_parents(path: Path) -> None:
     )
 
 
-def _file_of(number: int) -> tuple[int, int] | None:
-    """Which file is open under the number; None for none."""
-    try:
-        found = os.fstat(number)
-    except OSError as error:
-        if error.errno != errno.EBADF:
-            raise  # such as the time limit of the program, struck just now
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _file_at(path: Path) -> tuple[int, int] | None:
-    """Which file is there; None for none."""
-    try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return found.st_dev, found.st_ino
-
-
 def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
     """A log of somebody else's is neither changed nor written to."""
     found = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'cron_execution_logs'").fetchone()
@@ -271,19 +365,78 @@ def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
         )
 
 
+def _file_of(number: int) -> tuple[int, int] | None:
+    """Which file is open under the number; None for none."""
+    try:
+        found = os.fstat(number)
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise  # such as the time limit of the program, struck just now
+        return None
+    return found.st_dev, found.st_ino
+
+
+def counter_of(number: int) -> bytes | None:
+    """Return the change counter of the open SQLite file: the greater, the later.
+
+    Empty for what is no SQLite file any more, None if unknown. It is read through SQLite's own
+    descriptor: closing another would give up SQLite's locks.
+    """
+    try:
+        header = os.pread(number, 28, 0)
+    except (OSError, AttributeError):  # not on Windows
+        return None
+    return header[24:] if header.startswith(b"SQLite format 3\0") else b""
+
+
+def file_at(path: Path) -> tuple[int, int] | None:
+    """Which file is there; None for none."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _create_private(path: Path) -> int:
     """Make the file ours alone before SQLite sees it; its journal files inherit the mode.
 
-    Returns the descriptor that this took, and that SQLite takes next if nobody is quicker.
+    One that is there is not opened: whoever closes any descriptor of a file gives up the locks that
+    all of the process has on it. What a deleted file of the same name has left is cleared away.
+
+    Returns the descriptor that SQLite takes next if nobody is quicker.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-    try:
-        number = os.open(path, flags, 0o600)
-    except FileNotFoundError:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        number = os.open(path, flags, 0o600)
+    effective = os.access in os.supports_effective_ids
+    if not (os.access(path, os.R_OK | os.W_OK, effective_ids=effective) and path.is_file()):
+        if _has_leftovers(path):
+            from cronguard.stores.sqlite.leftovers import clear_before_making  # hardly ever
+
+            clear_before_making(path)
+        try:
+            number = os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            number = os.open(path, flags, 0o600)
+    else:
+        if _has_leftovers(path):
+            from cronguard.stores.sqlite.leftovers import clear_of_another  # others use it
+
+            clear_of_another(path)
+        number = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     os.close(number)
     return number
+
+
+def _has_leftovers(path: Path) -> bool:
+    return Path(f"{path}-shm").exists() or Path(f"{path}-wal").exists()
+
+
+def _absolute(path: Path) -> str:
+    try:
+        return str(path.absolute())
+    except OSError:  # there is no working directory any more
+        return str(path)
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from cronguard.core.alert_rule import (
     Decision,
@@ -62,7 +62,8 @@ _STATE = f"""
            EXISTS (SELECT 1 FROM cronguard_alerts a WHERE a.job = j.job AND a.state = 'pending')
     FROM cronguard_jobs j WHERE job = ?"""  # noqa: S608
 _EXPECTED = f"""
-    SELECT consecutive_failure_count, {EXPECTED}, channels, channels_stated, stated,
+    SELECT consecutive_failure_count, incident_id, announced, last_success_at, last_counted_run,
+           snoozed_until, {EXPECTED}, channels, channels_stated, stated,
            EXISTS (SELECT 1 FROM cronguard_alerts a WHERE a.job = j.job AND a.state = 'pending'),
            EXISTS (SELECT 1 FROM cron_execution_logs r INDEXED BY cron_execution_logs_running
                    WHERE r.job = j.job AND r.status = 'running')
@@ -104,24 +105,40 @@ _REGISTER = f"""
 
 _NO_FAILURE = (None, None, None, None)
 _UNCOUNTED = ("ignore", "fill")
+Seen: TypeAlias = JobState | tuple[Any, ...]
+"""A job's state as a transaction left it, or the columns that `state_of` reads it from."""
 
 
-def start_unopposed(db: sqlite3.Connection, run: Run, now: datetime) -> Started | None:
+Checked: TypeAlias = Callable[[sqlite3.Connection, str, JobState], JobState]
+"""Job and state as found → the state to go on with: see `carrying`."""
+
+
+def _as_it_is(_db: sqlite3.Connection, _job: str, found: JobState) -> JobState:
+    return found
+
+
+def start_unopposed(
+    db: sqlite3.Connection, run: Run, now: datetime, last: str | None = None
+) -> tuple[Started, Seen] | None:
     """Do the common start: the job's last start stated the same, and nothing of it is running.
 
-    None, and nothing written, where there is more to it than that.
+    None, and nothing written, where there is more to it than that. ``last`` is the run that this
+    process saw counted last.
     """
     row = db.execute(_EXPECTED, (run.job,)).fetchone()
     if row is None or row[-1]:
         return None
-    count, *known, channels, from_statement, stated, pending, _ = row
+    if last is not None and row[4] != last and not has_counted(db, last):
+        return None
+    count, _, _, _, _, _, *known, channels, from_statement, stated, pending, _ = row
     says_nothing = not run.stated and (from_statement or not run.channels)
     if not says_nothing and stated != statement_text(run.channels, run.stated):
         return None
     if not insert_running(db, run, now):
         return None
     due = bool(pending) and is_due(db, run.job, now)
-    return Started("running", count, None, due, None, expected_of(known), _kept_channels(channels))
+    expected = expected_of(known)
+    return Started("running", count, None, due, None, expected, _kept_channels(channels)), row
 
 
 def owners(db: sqlite3.Connection, run: Run, ended: Collection[str]) -> set[Owner]:
@@ -141,8 +158,10 @@ def start(
     run: Run,
     now: datetime,
     dead: AbstractSet[Owner],
-    ended: Collection[str],
-) -> Started:
+    *,
+    ended: Collection[str] = (),
+    checked: Checked = _as_it_is,
+) -> tuple[Started, Seen]:
     """Do `interfaces.Store.start_run` inside a transaction; ``dead`` are known to be."""
     job = find_job(db, run.job, run.run_id)
     states_anew = True
@@ -150,6 +169,10 @@ def start(
         # A job that was forgotten while it ran: then this run may have to be skipped.
         states_anew = db.execute(_IS_RUNNING, (run.job,)).fetchone() is not None
         job = _registered(db, run, now, stated=not states_anew)
+    state = checked(db, run.job, job.state)
+    if state is not job.state:
+        save_state(db, run.job, state, rfc3339_or_none(state.last_success_at))
+        job = job._replace(state=state)
     swept = job._replace(channels=job.channels or run.channels)
     state, holder = sweep_job(db, run, swept, now, dead, ended=ended)
     skipped = job.run_status == "skipped" or (holder is not None and run.overlap == "skip")
@@ -163,7 +186,7 @@ def start(
             job = _restated(db, run, job, now)
     due = is_due(db, run.job, now)
     status: Literal["running", "skipped"] = "skipped" if skipped else "running"
-    return Started(status, count, holder, due, None, job.state.expected, job.channels)
+    return Started(status, count, holder, due, None, job.state.expected, job.channels), state
 
 
 class JobRow(NamedTuple):
@@ -183,7 +206,7 @@ def find_job(db: sqlite3.Connection, job: str, run_id: str | None = None) -> Job
     return (
         None
         if row is None
-        else JobRow(_state_of(row), _kept_channels(row[-4]), bool(row[-3]), row[-2], row[-1])
+        else JobRow(state_of(row), _kept_channels(row[-4]), bool(row[-3]), row[-2], row[-1])
     )
 
 
@@ -195,27 +218,34 @@ def finish(
     *,
     started: bool,
     notified: Collection[str] = (),
+    checked: Checked = _as_it_is,
     outage: Outage | None = None,
-) -> Finished:
+) -> tuple[Finished, Seen | None]:
     """Do `interfaces.Store.finish_run` inside a transaction; ``outage`` if not for a store."""
     if notified:
         settle_notified(db, run.run_id, notified, now)
     job = find_job(db, run.job, run.run_id)
-    if job is None and started and not _is_there(db, run.run_id):
-        return Finished(None)
+    there = job.state if job is not None else JobState()
+    restored = checked(db, run.job, there)
+    if job is None and restored is there and started and not _is_there(db, run.run_id):
+        return Finished(None), None
     states = outcome.status != "skipped"
     known, job = job is not None, job or _registered(db, run, now, stated=states)
+    if restored is not there:
+        save_state(db, run.job, restored, rfc3339_or_none(restored.last_success_at))
+        job, started = find_job(db, run.job, run.run_id) or job, False
     due = job.has_pending and is_due(db, run.job, now)
     action = finish_action(job.run_status, outcome.status, started=started)
     if action in _UNCOUNTED:
+        after = job.state
         if notified:
-            after = mark_notified(job.state, run.run_id, notified)
+            after = mark_notified(after, run.run_id, notified)
             db.execute(
                 "UPDATE cronguard_jobs SET announced = ? WHERE job = ?",
                 (",".join(sorted(after.announced)) or None, run.job),
             )
         count = _count(db, run) if action == "ignore" else _fill(db, run, outcome)
-        return Finished(count, due)
+        return Finished(count, due), after
     if action == "insert":
         insert_running(db, run, now)
         if known and states:
@@ -224,7 +254,8 @@ def finish(
     late = action == "revise"
     decision = _commit(db, run, outcome, job, now, late=late, notified=notified, outage=outage)
     due = due or (bool(decision.alerts) and is_due(db, run.job, now))
-    return Finished(decision.consecutive_failure_count, due, decision.state)
+    state = decision.state
+    return Finished(decision.consecutive_failure_count, due, state), state
 
 
 def _count(db: sqlite3.Connection, run: Run) -> int | None:
@@ -246,13 +277,21 @@ def settle_notified(
     )
 
 
+def has_counted(db: sqlite3.Connection, run_id: str | None) -> bool:
+    """Tell whether the log has the run, ended."""
+    found = db.execute(
+        "SELECT 1 FROM cron_execution_logs WHERE id = ? AND status <> 'running'", (run_id,)
+    )
+    return found.fetchone() is not None
+
+
 def _is_there(db: sqlite3.Connection, run_id: str) -> bool:
     found = db.execute("SELECT 1 FROM cron_execution_logs WHERE id = ?", (run_id,)).fetchone()
     return found is not None
 
 
-def _state_of(row: Sequence[Any]) -> JobState:
-    """Return a job's state from a row that `_STATE` found."""
+def state_of(row: Sequence[Any]) -> JobState:
+    """Return a job's state from a row that `_STATE` or `_EXPECTED` found."""
     announced: frozenset[str] = frozenset()
     if row[2]:
         announced = frozenset(row[2].split(","))
@@ -442,9 +481,8 @@ def _commit(
         db.execute(_END_RUN, (*ended, *(outcome.failure or _NO_FAILURE), run.run_id))
     after = decision.state
     if after is not before:
-        same = after.last_success_at is outcome.finished_at
-        succeeded_at = finished_at if same else rfc3339_or_none(after.last_success_at)
-        _save_state(db, run.job, after, succeeded_at)
+        succeeded = finished_at if after.last_success_at is outcome.finished_at else None
+        save_state(db, run.job, after, succeeded or rfc3339_or_none(after.last_success_at))
     if decision.alerts:
         from cronguard.core.payload import build_due  # only when somebody is told
 
@@ -453,18 +491,26 @@ def _commit(
     return decision
 
 
-def _save_state(
-    db: sqlite3.Connection, job: str, state: JobState, succeeded_at: str | None
+def save_state(
+    db: sqlite3.Connection, job: str, state: JobState, last_success_at: str | None
 ) -> None:
-    count, incident, announced = state[:3]
-    channels = ",".join(sorted(announced)) if announced else None
-    last = state.last_counted_run
-    db.execute(_SAVE_STATE, (count, incident, channels, succeeded_at, last, job))
+    """Write what outcomes change in a job's row; its last success is given as text."""
+    db.execute(
+        _SAVE_STATE,
+        (
+            state.consecutive_failure_count,
+            state.incident_id,
+            ",".join(sorted(state.announced)) if state.announced else None,
+            last_success_at,
+            state.last_counted_run,
+            job,
+        ),
+    )
 
 
 def seed(db: sqlite3.Connection, job: str, state: JobState) -> None:
     """Write what another store said of a job into the row that it has here."""
-    _save_state(db, job, state, rfc3339_or_none(state.last_success_at))
+    save_state(db, job, state, rfc3339_or_none(state.last_success_at))
     columns = ", ".join(f"{name} = ?" for name in Expectations._fields)
     db.execute(
         f"UPDATE cronguard_jobs SET snoozed_until = ?, {columns} WHERE job = ?",  # noqa: S608  # names of this module

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cronguard.core.clock import rfc3339, rfc3339_or_none
 from cronguard.core.errors import ConfigError
@@ -25,6 +25,7 @@ from cronguard.core.model import (
     Delivery,
     DeliveryState,
     Finished,
+    JobState,
     JobStatus,
     Missed,
     Outcome,
@@ -68,6 +69,8 @@ class SQLiteStore:
         self._file = _file(self.path, timeout)
         self._clock = clock
         self._swept: dict[str, float] = {}
+        self._memory = Memory({}, {}, [])
+        self._file.carry_over = partial(_carry_over, self._memory, clock)
 
     @classmethod
     def from_url(cls, url: str, *, timeout: float = 2.0) -> SQLiteStore:
@@ -88,9 +91,19 @@ class SQLiteStore:
     def start_run(
         self, run: Run, *, is_dead: Callable[[Owner], bool], ended: Collection[str] = ()
     ) -> Started:
-        started = self._file.write(lambda db: rows.start_unopposed(db, run, self._clock()))
-        if started is not None:
-            return started
+        def remember(found: tuple[Started, rows.Seen] | None) -> None:
+            if found is not None:
+                self._memory.jobs[run.job] = (run.started_at, found[1])
+                if found[0].status == "running":
+                    self._memory.runs[run.run_id] = run
+
+        def work(db: sqlite3.Connection) -> tuple[Started, rows.Seen] | None:
+            seen = self._memory.jobs.get(run.job)  # the file may have been restored just now
+            return rows.start_unopposed(db, run, self._clock(), seen and seen[1][4])
+
+        found = self._file.write(work, remember)
+        if found is not None:
+            return found[0]
         # Processes are judged before the file is locked; who appears meanwhile has just started.
         dead: set[Owner] = set()
         if run.overlap == "skip" or self._time_to_sweep(run.job):
@@ -98,7 +111,10 @@ class SQLiteStore:
             dead = {owner for owner in owners if is_dead(owner)}
             if owners and not dead:
                 self._swept[run.job] = time.monotonic()
-        return self._file.write(lambda db: rows.start(db, run, self._clock(), dead, ended))
+        return self._file.write(
+            lambda db: rows.start(db, run, self._clock(), dead, ended=ended, checked=self._checked),
+            remember,
+        )[0]
 
     def _time_to_sweep(self, job: str) -> bool:
         """Where all were alive within the last second, none need be judged again unless the start
@@ -108,11 +124,42 @@ class SQLiteStore:
     def finish_run(
         self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str] = ()
     ) -> Finished:
-        return self._file.write(
-            lambda db: rows.finish(
-                db, run, outcome, self._clock(), started=started, notified=notified
+        memory = self._memory
+
+        def work(db: sqlite3.Connection) -> tuple[Finished, rows.Seen | None]:
+            elsewhere = memory.replaced and run.started_at <= memory.replaced[-1]
+            return rows.finish(
+                db,
+                run,
+                outcome,
+                self._clock(),
+                started=started and not elsewhere,
+                notified=notified,
+                checked=self._checked,
             )
-        )
+
+        def remember(done: tuple[Finished, rows.Seen | None]) -> None:
+            memory.runs.pop(run.run_id, None)
+            if done[1] is not None:
+                memory.jobs[run.job] = (outcome.finished_at, done[1])
+
+        return self._file.write(work, remember)[0]
+
+    def _checked(self, db: sqlite3.Connection, job: str, there: JobState) -> JobState:
+        """Return the state of a job to go on with: an earlier one was restored where the file does
+        not know the run that this process saw counted last."""
+        seen = self._memory.jobs.get(job)
+        if seen is None or there.last_counted_run == (last := seen[1][4]):
+            return there
+        if last is None or rows.has_counted(db, last):
+            return there
+        from cronguard.stores.sqlite.carrying import rejoined  # hardly ever
+
+        state = rejoined(db, job, there, seen)
+        if state is not there:
+            self._file.note_restored()
+            self._memory.replaced.append(self._clock())
+        return state
 
     def heartbeat(
         self, run_ids: Sequence[str], *, lease: float, ended: Collection[str] = ()
@@ -183,7 +230,10 @@ class SQLiteStore:
     def forget(self, job: str) -> bool:
         from cronguard.stores.sqlite.expectations import forget  # not on a run's path
 
-        return self._file.write(lambda db: forget(db, job))
+        def remember(_: bool) -> None:
+            self._memory.jobs.pop(job, None)
+
+        return self._file.write(lambda db: forget(db, job), remember)
 
     # --- the outbox -----------------------------------------------------------------------------
 
@@ -252,6 +302,34 @@ class SQLiteStore:
 
     def close(self) -> None:
         self._file.close()
+
+
+class Memory(NamedTuple):
+    """What this process knows of its jobs, for the day when the file is replaced: see `carrying`.
+
+    It is only changed with the file's lock taken.
+    """
+
+    jobs: dict[str, tuple[datetime, rows.Seen]]
+    """Job → its state after the last transaction that read or wrote it, and a time until which the
+    state holds all outcomes."""
+    runs: dict[str, Run]
+    """The runs that began here and whose end has not been written, by their id."""
+    replaced: list[datetime]
+    """When the file was found to be replaced."""
+
+
+def _carry_over(
+    memory: Memory,
+    clock: Callable[[], datetime],
+    old: sqlite3.Connection | None,
+    new: sqlite3.Connection,
+) -> None:
+    from cronguard.stores.sqlite.carrying import carry_over  # hardly ever
+
+    now = clock()
+    carry_over(old, new, memory.jobs, memory.runs, now)
+    memory.replaced.append(now)
 
 
 def _file(path: Path, timeout: float) -> SQLiteFile:

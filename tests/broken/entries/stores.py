@@ -19,15 +19,146 @@ LATE = "test_crashed_then_success_after_a_later_outcome_changes_only_its_row"
 SPOOL = "tests/stores/test_spool.py"
 UPGRADE = "tests/stores/test_sql_upgrade.py"
 MIGRATIONS = "tests/cli/test_cli_migrations.py"
+REPLACED = "tests/stores/test_sqlite_replaced.py"
+CARRYING = "cronguard/stores/sqlite/carrying.py"
+LEFTOVERS = "cronguard/stores/sqlite/leftovers.py"
+FOLLOW = "cronguard/stores/sqlite/replaced.py"
+STORE = "cronguard/stores/sqlite/store.py"
 WAITS = "tests/stores/test_postgres_waits.py"
 
 SQLITE = (
+    Entry(
+        "a replaced file is written to until the process ends",
+        (Change(FILE, "                if self._is_replaced():\n", "                if False:\n"),),
+        (f"{REPLACED}::test_a_success_in_the_new_file_ends_the_streak",),
+    ),
+    Entry(
+        "the streak of a replaced file is forgotten",
+        (Change(CARRYING, "            _carry_job(new, job, known, now)\n", "            pass\n"),),
+        (f"{REPLACED}::test_between_two_runs",),
+    ),
+    Entry(
+        "the alerts of a replaced file are forgotten",
+        (Change(CARRYING, "            _carry_alert(new, alert)\n", "            pass\n"),),
+        (
+            f"{REPLACED}::test_an_alert_that_waits_is_carried_over",
+            f"{REPLACED}::test_an_alert_of_a_backup_that_was_sent_since",
+        ),
+    ),
+    Entry(
+        "what was counted in the new file is forgotten",
+        (Change(CARRYING, "count + since,", "count,"),),
+        (f"{REPLACED}::test_failures_in_the_new_file_are_counted_on_top",),
+    ),
+    Entry(
+        "whatever is found in the new file is overruled",
+        (
+            Change(
+                CARRYING,
+                "    if after is not None and (before is None or after > before):\n"
+                "        return None\n",
+                "",
+            ),
+        ),
+        (f"{REPLACED}::test_a_success_in_the_new_file_ends_the_streak",),
+    ),
+    Entry(
+        "an open run is not carried over",
+        (
+            Change(
+                CARRYING,
+                "                _insert(new, _LOG, found.runs[run.run_id])\n",
+                "                pass\n",
+            ),
+        ),
+        (f"{REPLACED}::test_a_run_that_is_open_holds_its_job_in_the_new_file",),
+    ),
+    Entry(
+        "a run of the old file is taken for a pruned one",
+        (
+            Change(
+                STORE,
+                "started=started and not elsewhere,",
+                "started=started,",
+            ),
+        ),
+        (f"{REPLACED}::test_an_outcome_that_waited_is_recorded_in_the_new_file",),
+    ),
+    Entry(
+        "a log that went back is believed",
+        (
+            Change(
+                STORE,
+                "        if last is None or rows.has_counted(db, last):\n",
+                "        if True:\n",
+            ),
+        ),
+        (f"{REPLACED}::test_during_a_run[restore_by_sqlite-wait]",),
+    ),
+    Entry(
+        "the journal of a deleted file stays beside a new one",
+        (
+            Change(
+                LEFTOVERS,
+                "        if not path.exists():\n            remove_leftovers(path)\n",
+                "        if not path.exists():\n",
+            ),
+        ),
+        (f"{REPLACED}::test_between_two_runs[delete]",),
+    ),
+    Entry(
+        "the journal of a file that was replaced is used with the new one",
+        (
+            Change(
+                LEFTOVERS,
+                "            if _used_without(path):\n                remove_leftovers(path)\n",
+                "            pass\n",
+            ),
+        ),
+        (f"{REPLACED}::test_who_starts_beside_the_journal_of_another_file",),
+    ),
+    Entry(
+        "a backup that is written over the file is mixed with its journal",
+        (
+            Change(
+                FILE,
+                "        if self.was_overwritten():\n            return True\n",
+                "",
+            ),
+        ),
+        (f"{REPLACED}::test_a_backup_written_over_a_merged_log_is_no_mixture",),
+    ),
+    Entry(
+        "the log that was moved away lacks what was in its journal",
+        (
+            Change(
+                FOLLOW,
+                '            old.execute("PRAGMA wal_checkpoint(PASSIVE)")\n',
+                "            pass\n",
+            ),
+        ),
+        (f"{REPLACED}::test_the_log_that_was_moved_away_is_whole",),
+    ),
+    Entry(
+        "opening a file gives up the locks that the process has on it",
+        (
+            Change(
+                FILE,
+                "        number = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)\n",
+                "        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)\n",
+            ),
+        ),
+        (f"{REPLACED}::test_opening_gives_up_no_lock",),
+    ),
     Entry(
         "no transaction",
         (
             Change(
                 FILE,
                 "                db.execute(begin)\n"
+                "                if self._is_replaced():\n"
+                "                    self._follow(db)\n"
+                "                    continue\n"
                 "                result = work(db)\n"
                 "                if db is not self.connection:\n"
                 "                    _refuse_parents(self.path)\n"
