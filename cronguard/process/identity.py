@@ -61,7 +61,7 @@ def is_dead(owner: Owner) -> bool:
         os.kill(owner.pid, 0)
     except ProcessLookupError:
         return True
-    except OSError:
+    except PermissionError:
         pass  # it exists, but we may not signal it
     except OverflowError:
         return True  # no process can have such a pid
@@ -80,7 +80,9 @@ def _is_run_command(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123  # light
             words = file.read().split(b"\0")
-    except OSError:
+    except OSError as error:
+        if error.errno is None:
+            raise  # see `_look_up`
         return False
     return any(
         word == b"run" and before.rpartition(b"/")[2].startswith(b"cronguard")

@@ -167,7 +167,7 @@ class SQLiteFile:
             found = os.stat(self.name)  # noqa: PTH116  # each transaction: a path costs more
         except (FileNotFoundError, NotADirectoryError):
             return True
-        except OSError:  # it may be there: a process that gave up its rights goes on with it
+        except PermissionError:  # it may be there: a process that gave up its rights goes on
             return False
         if (found.st_dev, found.st_ino) != self.identity:
             return True
@@ -384,7 +384,9 @@ def counter_of(number: int) -> bytes | None:
     """
     try:
         header = os.pread(number, 28, 0)
-    except (OSError, AttributeError):  # not on Windows
+    except (OSError, AttributeError) as error:  # it is not there on Windows
+        if isinstance(error, OSError) and error.errno is None:
+            raise  # the system gives a number: a signal handler of the program raised this one
         return None
     return header[24:] if header.startswith(b"SQLite format 3\0") else b""
 

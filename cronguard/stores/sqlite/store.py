@@ -148,7 +148,7 @@ class SQLiteStore:
     def _checked(self, db: sqlite3.Connection, job: str, there: JobState) -> JobState:
         """Return the state of a job to go on with: an earlier one was restored where the file does
         not know the run that this process saw counted last."""
-        seen = self._memory.jobs.get(job)
+        seen = None if _is_in_memory(self.path) else self._memory.jobs.get(job)
         if seen is None or there.last_counted_run == (last := seen[1][4]):
             return there
         if last is None or rows.has_counted(db, last):
