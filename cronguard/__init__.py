@@ -43,9 +43,13 @@ The life of a run that fails and alerts, on SQLite, top to bottom:
 While a run goes on, ``runtime/watchdog.py`` renews its lease, so that nobody takes it for dead, and
 watches ``max_runtime``. Runs that no process of theirs could end (killed, hung, never started) are
 found by ``runtime/check.py`` and announced once: ``stores/sqlite/expectations.py`` knows what was
-announced already. What the SQLite file does not take waits in memory. A remote store is
-``stores/server``, which PostgreSQL and Supabase share, behind ``stores/spool``: a local file that
-keeps what the remote one does not take, and decides alerts meanwhile.
+announced already. PostgreSQL and Supabase share ``stores/server``.
+
+``stores/spooled.py`` stands before every store. Whatever that raises at a start or a finish,
+``stores/spool/backlog.py`` keeps it: in ``stores/spool/local.py``, a SQLite store of the host's own
+that decides meanwhile by what the store said last, with a queue in each job's order; in memory
+where there is no disk. A second after a process's first run began, ``runtime/preparation.py`` loads
+what a failure would need.
 
 An alert that did not come was not decided (step 7: streak below the threshold, job snoozed,
 incident already announced), is waiting (step 8: in the outbox, with the code of the last try; or
@@ -64,7 +68,8 @@ Where a change goes:
                       ``stores/sql/postgres/functions/common.sql``
     a column, a state ``core/model.py``, ``stores/sqlite/runs.py``, ``stores/sqlite/views.py``,
                       ``stores/server/values.py``, ``stores/spool/values.py`` and the tables:
-                      a file more in ``stores/sql/sqlite`` and ``stores/sql/postgres/versions``,
+                      a file more in ``stores/sql/sqlite``, ``stores/sql/spool`` (the same tables)
+                      and ``stores/sql/postgres/versions``,
                       and its number in ``SCHEMA_VERSION`` (``stores/server/schema.py``) or
                       ``SCHEMA_VERSIONS`` (``stores/sqlite/file.py``)
     an SQL function   ``stores/sql/postgres/functions``, with ``-- since version N`` above it, N the

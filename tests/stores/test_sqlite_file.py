@@ -113,7 +113,7 @@ def test_no_statement_needs_more_than_sqlite_3_34():
         assert not newer.search(code), file
 
 
-def test_the_spool_has_the_same_outbox(tmp_path):
+def test_spool_has_the_same_tables(tmp_path):
     """The same code works on both files: what is changed in one is changed in the other."""
     store, spool = SQLiteStore(tmp_path / "log.db"), LocalStore(tmp_path / "spool.db")
     start(store)
@@ -123,9 +123,9 @@ def test_the_spool_has_the_same_outbox(tmp_path):
     found = []
     for path in (store.path, spool.path):
         with sqlite3.connect(path) as db:
-            query = (
-                "SELECT sql FROM sqlite_master WHERE tbl_name = 'cronguard_alerts' ORDER BY name"
-            )
+            query = """
+                SELECT replace(sql, '"', '') FROM sqlite_master WHERE tbl_name LIKE 'cron%'
+                ORDER BY tbl_name, name"""
             found.append(db.execute(query).fetchall())
         db.close()
     assert found[0] == found[1]
