@@ -7,6 +7,7 @@ request, of the answer or of an exception out. All that can go wrong is a `Chann
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -67,6 +68,8 @@ def check_url(url: str) -> str:
     from urllib.parse import urlsplit
 
     text = url.strip()
+    if re.search(r"[\s,;]https?://", text):
+        raise ChannelError("bad_url", detail="these are several addresses: make a channel for each")
     if not text.isprintable() or " " in text:
         raise ChannelError("bad_url", detail="the address holds a space or a control character")
     try:
@@ -110,6 +113,15 @@ def raise_for_status(
         retry_after=None if gone else retry_after(response.headers),
         detail=detail,
     )
+
+
+def raise_for_page(response: Response) -> None:
+    """Raise `ChannelError` if a service that answers programs has answered with a web page.
+
+    That is a sign-in page, a proxy's or a provider's, and nobody has taken the alert.
+    """
+    if response.body.lstrip()[:1] == b"<":
+        raise ChannelError("web_page")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -202,4 +214,12 @@ def _bad_url() -> ChannelError:
     return ChannelError("bad_url", detail="the address is not of the form https://host/path")
 
 
-__all__ = ["PERMANENT", "Response", "check_url", "post", "raise_for_status", "retry_after"]
+__all__ = [
+    "PERMANENT",
+    "Response",
+    "check_url",
+    "post",
+    "raise_for_page",
+    "raise_for_status",
+    "retry_after",
+]

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cronguard.core.errors import ChannelError
+from cronguard.core.errors import ChannelError, PartialDelivery
 from cronguard.core.model import DELIVERY_SECONDS
 from cronguard.process.forks import own_thread
 
@@ -70,7 +70,8 @@ def without_cause(error: BaseException) -> ChannelError:
     Raise it outside the ``except`` block: inside, Python would attach the old one again.
     """
     if isinstance(error, ChannelError):
-        return ChannelError(
+        kind = PartialDelivery if isinstance(error, PartialDelivery) else ChannelError
+        return kind(
             error.code,
             permanent=error.permanent,
             retry_after=error.retry_after,
