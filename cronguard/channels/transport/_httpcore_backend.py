@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import ssl
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import httpcore
@@ -76,26 +73,3 @@ class Backend(httpcore.NetworkBackend):
         return Stream(
             sockets.connect(host, port, deadline=self._deadline, loopback_only=self._loopback_only)
         )
-
-
-class _Silence(logging.Filter):
-    """httpcore's debug lines hold answer headers, which can repeat a secret of the request."""
-
-    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
-        return not getattr(_here, "silenced", False)
-
-
-_here = threading.local()
-_filter = _Silence()
-
-
-@contextmanager
-def silence_logging() -> Iterator[None]:
-    """No log lines of httpcore from this thread; those of a program's own requests stay."""
-    for name in ("httpcore.connection", "httpcore.http11"):
-        logging.getLogger(name).addFilter(_filter)
-    _here.silenced = True
-    try:
-        yield
-    finally:
-        _here.silenced = False

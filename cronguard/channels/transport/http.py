@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from cronguard.channels.transport import sockets
 from cronguard.core.errors import ChannelError
+from cronguard.process.quiet import silence_http_logging
 
 if TYPE_CHECKING:
     import httpcore
@@ -172,7 +173,7 @@ def _post(url: str, body: bytes, headers: Mapping[str, str], deadline: float) ->
     )
     try:
         with (
-            _httpcore_backend.silence_logging(),
+            silence_http_logging(),
             httpcore.ConnectionPool(network_backend=backend) as pool,
         ):
             answer = pool.handle_request(wanted)
