@@ -98,6 +98,28 @@ def test_an_address_that_cannot_be_read_is_not_quoted(url):
     assert caught.value.__context__ is None
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "pgbouncer=true",
+        "pgbouncer=true&connection_limit=1&connect_timeout=2",
+        "connect_timeout=2&supa=base-pooler.x&schema=public",
+    ],
+)
+def test_an_address_that_is_shared_with_another_driver(database, query):
+    """As a pooler's is written for Prisma and others: what is theirs means nothing here."""
+    store = PostgresStore(f"{database.url.partition('?')[0]}?{query}")
+    assert store.jobs() == []
+    store.close()
+
+
+def test_a_parameter_that_nobody_knows():
+    """It is not the password that is wrong; what it is called may be part of one."""
+    with pytest.raises(ConfigError, match="a parameter behind its \\?") as caught:
+        PostgresStore("postgresql://u:hunter2@h/x?sslmod=require")
+    assert "sslmod" not in str(caught.value)
+
+
 def test_no_schema(stack):
     """Says which command makes it."""
     database = stack.plain_database()
