@@ -17,9 +17,11 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
-from cronguard.channels.transport import http, sockets
+from cronguard.channels.transport import http, proxy, sockets
 from cronguard.core import rendering
+from cronguard.core.errors import ChannelError
 
 BOOTSTRAP = (
     "import json, sys; task = json.load(sys.stdin.buffer); sys.path[:] = task.pop('path'); "
@@ -45,7 +47,7 @@ def ask(urls: Sequence[str], task: Mapping[str, Any], deadline: float) -> list[A
     children: list[subprocess.Popen[bytes] | None] = []
     try:
         for url in urls:
-            one = {**task, "url": url, "path": path, "seconds": seconds}
+            one = {**task, "url": url, "path": path, "seconds": seconds, "proxy": proxy.used()}
             children.append(_start(json.dumps(one).encode()))
         return [_answer(child, deadline) for child in children]
     finally:
@@ -63,7 +65,7 @@ def _start(task: bytes) -> subprocess.Popen[bytes] | None:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=_environment(),
+            env={**os.environ, "NETRC": os.devnull},
         )
     except (OSError, RuntimeError):
         return None
@@ -90,9 +92,19 @@ def _answer(child: subprocess.Popen[bytes] | None, deadline: float) -> Answer:
     return code if known else FAILED, wait if isinstance(wait, int | float) else None
 
 
-def _environment() -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
-    return {**kept, "NO_PROXY": "*", "NETRC": os.devnull}
+def _set_proxy(address: str | None) -> None:
+    """Have requests, by which Apprise asks its services, go through this proxy or none."""
+    if address == proxy.ENVIRONMENT:
+        return
+    address = None if address == proxy.OFF else address
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        del os.environ[name]
+    os.environ["NO_PROXY"] = "localhost,127.0.0.1,::1" if address else "*"
+    if address:
+        known = proxy.parse(address)
+        login = f"{quote(known.user, '')}:{quote(known.password, '')}@" if known.user else ""
+        host = f"[{known.host}]" if ":" in known.host else known.host
+        os.environ["HTTPS_PROXY"] = os.environ["HTTP_PROXY"] = f"http://{login}{host}:{known.port}"
 
 
 def _python() -> str:
@@ -102,7 +114,15 @@ def _python() -> str:
     return str(Path(sys.exec_prefix, "bin", "python3"))  # inside a server that embeds Python
 
 
-def main(*, url: str, title: str, facts: list[list[str]], kind: str, seconds: float) -> None:
+def main(
+    *,
+    url: str,
+    title: str,
+    facts: list[list[str]],
+    kind: str,
+    seconds: float,
+    proxy: str | None = None,
+) -> None:
     """Send, write the `Answer` to standard output as JSON, and end the process.
 
     Nothing that Apprise or the service says gets out.
@@ -114,7 +134,10 @@ def main(*, url: str, title: str, facts: list[list[str]], kind: str, seconds: fl
     watch.start()
     try:
         _limit_memory()
+        _set_proxy(proxy)
         answer = _notify(url, title, [(label, text) for label, text in facts], kind)
+    except ChannelError as error:
+        answer = (error.code, None)
     except MemoryError:
         answer = ("answer_too_long", None)
     except BaseException:  # noqa: BLE001  # more than a hundred services' code, any text in its errors

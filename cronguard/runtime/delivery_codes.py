@@ -10,7 +10,8 @@ _SENTENCES = {
     "connection_closed": "the other side hung up",
     "connection_refused": "nobody listens there: check the address, and that the service is up",
     "connection_reset": "the connection broke",
-    "dns_failure": "no such host: check the address, and the name service of this machine",
+    "dns_failure": "no such host: check the address and the name service here, or set proxy"
+    " if https goes through one",
     "heartbeat_not_found": "the service knows no such check: copy its address anew",
     "heartbeat_rate_limited": "the service takes no more pings of this check for now",
     "link_local": "link-local addresses are refused",
@@ -29,11 +30,12 @@ _SENTENCES = {
     "smtp_port_is_tls": "port 465 begins with TLS: set security to ssl, or the port to 587",
     "smtp_refused": "the mail server did not take it",
     "smtp_unsupported": "the mail server does not offer what the settings ask for",
-    "timeout": "no answer in time: check that the service is up and can be reached from here",
+    "timeout": "no answer in time: check that it is up and can be reached from here, or set proxy"
+    " if https goes through one",
     "tls_certificate": "its certificate is not trusted here: check the address, or name its"
     " authority in SSL_CERT_FILE",
     "tls_failure": "no encrypted connection could be made: check the address and its port",
-    "unreachable": "there is no way to that host from here",
+    "unreachable": "there is no way to that host from here: set proxy if https goes through one",
     "web_page": "a web page came back, so nobody has taken it: is it the right address?",
     "http_400": "it does not understand what it was sent: is it the right address?",
     "http_401": "the key is not accepted: set it anew",

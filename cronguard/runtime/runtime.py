@@ -23,6 +23,7 @@ from cronguard.core.model import (
     Origin,
     Outcome,
     Run,
+    SecretRef,
 )
 from cronguard.process import log
 from cronguard.process.signals import raised_by_handler
@@ -165,7 +166,7 @@ class Runtime:
     def _build_channel(self, name: str) -> Channel:
         from cronguard.runtime.channel_factory import build_channel  # most runs send no alert
 
-        return build_channel(self.channels[name], lambda: self.store)
+        return build_channel(self.channels[name], lambda: self.store, self.settings.proxy)
 
     def _build_console(self, _name: str) -> Channel:
         from cronguard.runtime.channel_factory import (
@@ -291,17 +292,14 @@ class Runtime:
         """Ping the job's ``heartbeat_url``, if any, with how a run ended; never raise."""
         ref = job.config.heartbeat_url
         if ref is not None:
-            from cronguard.runtime.channel_factory import (
-                resolve_secret,  # few jobs have a heartbeat
-            )
+            from cronguard.runtime import channel_factory as factory  # few jobs have a heartbeat
             from cronguard.runtime.heartbeat_ping import ping
 
-            ping(
-                job.config.job,
-                ref,
-                lambda ref: resolve_secret(ref, lambda: self.store),
-                failed=failed,
-            )
+            def resolve(ref: SecretRef) -> str:
+                factory.use_proxy(self.settings.proxy, lambda: self.store)
+                return factory.resolve_secret(ref, lambda: self.store)
+
+            ping(job.config.job, ref, resolve, failed=failed)
 
     def warn_once(self, error: StoreError, consequence: str) -> None:
         """Log what the store did not do; the same error is logged once per process."""

@@ -58,9 +58,10 @@ class Stream(httpcore.NetworkStream):
 class Backend(httpcore.NetworkBackend):
     """Opens the connections of one request."""
 
-    def __init__(self, deadline: float, *, loopback_only: bool) -> None:
+    def __init__(self, deadline: float, *, loopback_only: bool, is_proxy: bool = False) -> None:
         self._deadline = deadline
         self._loopback_only = loopback_only
+        self._is_proxy = is_proxy
 
     def connect_tcp(
         self,
@@ -70,6 +71,13 @@ class Backend(httpcore.NetworkBackend):
         local_address: str | None = None,  # noqa: ARG002
         socket_options: Iterable[Any] | None = None,  # noqa: ARG002
     ) -> httpcore.NetworkStream:
-        return Stream(
-            sockets.connect(host, port, deadline=self._deadline, loopback_only=self._loopback_only)
-        )
+        try:
+            return Stream(
+                sockets.connect(
+                    host, port, deadline=self._deadline, loopback_only=self._loopback_only
+                )
+            )
+        except (ChannelError, OSError):
+            if not self._is_proxy:
+                raise
+        raise ChannelError("proxy_unreachable")

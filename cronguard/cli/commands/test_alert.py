@@ -140,7 +140,7 @@ def _send(
         dispatcher = Dispatcher(
             cast("Store", _NoOutbox()),
             tuple(by_name),
-            lambda name: build_channel(by_name[name], store),
+            lambda name: build_channel(by_name[name], store, settings.proxy),
         )
         return dispatcher.deliver(
             [_delivery(name, settings, about) for name in by_name],
