@@ -13,6 +13,7 @@ __all__ = [
     "delivery",
     "delivery_codes",
     "heartbeat_ping",
+    "known_channels",
     "runtime",
     "store_factory",
     "watchdog",

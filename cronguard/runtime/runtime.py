@@ -35,6 +35,7 @@ from cronguard.settings.loading import (
     channel_rules,
 )
 from cronguard.settings.options import JobConfig, resolve_job
+from cronguard.settings.store_url import default_store_path
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -151,7 +152,27 @@ class Runtime:
         config = resolve_job(guarded.options, configured, guarded.origin, unclear=unclear)
         job = Job(config, channel_rules(config, self._channels_of(config)))
         guarded.resolved = (self, job)
+        if not self.pinned:
+            self._note_channels(job)
         return job
+
+    def _note_channels(self, job: Job) -> None:
+        """Say so if the job's alerts go elsewhere from this host than at its last start."""
+        channels = ",".join(rule.channel for rule in job.channels)
+        name = job.config.job.replace(":", "=")
+        try:
+            path = default_store_path(os.environ).parent / "channels" / name
+            try:
+                with path.open("rb") as file:
+                    if file.readline(10_000) == channels.encode() + b"\n":
+                        return
+            except OSError:
+                pass
+            from cronguard.runtime.known_channels import note  # it is the first start, or a change
+
+            note(path, job.config.job, channels)
+        except Exception as error:  # noqa: BLE001  # nothing depends on it
+            log.debug("where alerts go could not be written down (%s)", type(error).__name__)
 
     def _channels_of(self, config: JobConfig) -> tuple[ChannelSettings, ...]:
         """Return the channels for this job; one that only the job names is looked up now."""

@@ -78,6 +78,29 @@ def test_two_requests_a_run(guarded, project, words):
     assert project.requests == [("POST", START), ("POST", FINISH)] * len(words)
 
 
+def test_a_run_loads_no_client(project, tmp_path):
+    """Importing it takes several times as long as all the rest."""
+    code = (
+        "import sys, cronguard\n"
+        "cronguard.cron_guarded(job='j')(lambda: None)()\n"
+        "heavy = {'supabase', 'postgrest', 'httpx', 'httpcore', 'pydantic', 'anyio'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "CRONGUARD_STORE": "supabase",
+        "SUPABASE_URL": project.url,
+        "SUPABASE_SECRET_KEY": project.service_key,
+        "CRONGUARD_STORE_TIMEOUT": "20",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+    assert project.requests == [("POST", START), ("POST", FINISH)]
+
+
 def test_two_failures_alert_once_and_a_success_resets(guarded, newer_project):
     """The requirement: one alert with the facts at the sink, count 0 on the new row."""
     sink = hostile.answers()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING
 from cronguard.cli.doctor.findings import Check
 from cronguard.cli.opening import jobs_of, store_on_demand
 from cronguard.cli.output.lines import plural
-from cronguard.core.errors import ChannelError, PluginError
+from cronguard.core.clock import readable
+from cronguard.core.errors import ChannelError, ConfigError, PluginError
 from cronguard.core.model import DELIVERY_SECONDS, SecretRef
 from cronguard.runtime.delivery_codes import explain
 
@@ -146,6 +148,27 @@ def _in_vault(channel: ChannelSettings) -> bool:
         isinstance(value, SecretRef) and value.scheme == "vault"
         for value in channel.options.values()
     )
+
+
+def changes() -> Iterator[Check]:
+    """Look for jobs whose alerts go elsewhere from this host than they did."""
+    from cronguard.runtime import known_channels
+    from cronguard.settings.store_url import default_store_path
+
+    try:
+        folder = default_store_path(os.environ).parent
+    except (ConfigError, OSError):
+        return
+    since = datetime.now(UTC) - _RECENT
+    for change in known_channels.changes(folder):
+        if change.since > since:
+            yield Check(
+                f"channels of {change.job}",
+                "warning",
+                f"its alerts go to {change.channels} from this host since"
+                f" {readable(change.since)}, and went to {change.before} before: if nobody meant"
+                " that, look with cronguard doctor --as-cron",
+            )
 
 
 def proxy(settings: Settings) -> Iterator[Check]:

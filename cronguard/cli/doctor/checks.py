@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cronguard.cli.backlog import aside_sentence, spool_sentence
-from cronguard.cli.doctor.channels import alerts, channels, heartbeats, proxy
+from cronguard.cli.doctor.channels import alerts, changes, channels, heartbeats, proxy
 from cronguard.cli.doctor.findings import Check, Expected, Findings, Value
 from cronguard.cli.doctor.installed import explain_damage, explain_other, is_ours, others
 from cronguard.cli.opening import (
@@ -34,13 +34,23 @@ if TYPE_CHECKING:
 _OLDEST_SQLITE = (3, 34, 0)
 
 
-def examine() -> Findings:
-    """Look at everything."""
-    loaded = load_settings()
+def examine(*, as_cron: bool = False) -> Findings:
+    """Look at everything.
+
+    Args:
+        as_cron: Whether to look with the environment and in the folder that cron gives a job;
+            this process then goes on in them.
+    """
     expected: list[Expected] = []
-    checks = [*_software(), *_settings(loaded), *_store(loaded, expected)]
+    checks: list[Check] = []
+    if as_cron:
+        from cronguard.cli.doctor import cron  # it costs a process
+
+        checks += cron.enter(load_settings().settings)
+    loaded = load_settings()
+    checks += [*_software(), *_settings(loaded), *_store(loaded, expected)]
     checks += [*channels(loaded.settings), *heartbeats(loaded.settings), *proxy(loaded.settings)]
-    checks += _plugins()
+    checks += [*changes(), *_plugins()]
     return Findings(checks, list(_values(loaded.settings)), expected)
 
 
