@@ -38,7 +38,6 @@ def note(path: Path, job: str, channels: str) -> None:
         OSError: It cannot be written down, so nothing is logged either.
     """
     before = _lines(path)[0]
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     new = path.with_name(f"{path.name}.{os.getpid()}~")
     new.write_text(f"{channels}\n{before}\n{rfc3339(datetime.now(UTC))}\n", encoding="utf-8")
     new.replace(path)

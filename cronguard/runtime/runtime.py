@@ -159,18 +159,20 @@ class Runtime:
     def _note_channels(self, job: Job) -> None:
         """Say so if the job's alerts go elsewhere from this host than at its last start."""
         channels = ",".join(rule.channel for rule in job.channels)
-        name = job.config.job.replace(":", "=")
+        line, name = f"{channels}\n".encode(), job.config.job.replace(":", "=")
         try:
             path = default_store_path(os.environ).parent / "channels" / name
             try:
-                with path.open("rb") as file:
-                    if file.readline(10_000) == channels.encode() + b"\n":
-                        return
-            except OSError:
-                pass
-            from cronguard.runtime.known_channels import note  # it is the first start, or a change
+                known = path.read_bytes()
+            except FileNotFoundError:  # the first start
+                path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                path.write_bytes(line)
+                return
+            if not known.startswith(line):
+                from cronguard.runtime.known_channels import note  # channels rarely change
 
-            note(path, job.config.job, channels)
+                note(path, job.config.job, channels)
         except Exception as error:  # noqa: BLE001  # nothing depends on it
             log.debug("where alerts go could not be written down (%s)", type(error).__name__)
 

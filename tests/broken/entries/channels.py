@@ -4,6 +4,7 @@ from ..runner import Change, Entry
 
 HTTP = "cronguard/channels/transport/http.py"
 SLACK = "cronguard/channels/slack.py"
+SMTP, APPRISE = "tests/channels/test_email_smtp.py", "tests/channels/test_apprise.py"
 
 ENTRIES = (
     Entry(
@@ -11,12 +12,12 @@ ENTRIES = (
         (
             Change(
                 HTTP,
-                "    return sockets.sanitize_errors(\n"
-                "        lambda: _post(url, body, headers or {},",
-                "    import logging\n\n"
-                '    logging.getLogger("cronguard").debug("POST %s", url)\n'
-                "    return sockets.sanitize_errors(\n"
-                "        lambda: _post(url, body, headers or {},",
+                "        return sockets.sanitize_errors(\n"
+                "            lambda: _post(url, body, headers or {},",
+                "        import logging\n\n"
+                '        logging.getLogger("cronguard").debug("POST %s", url)\n'
+                "        return sockets.sanitize_errors(\n"
+                "            lambda: _post(url, body, headers or {},",
             ),
         ),
         ("tests/channels/test_http.py::test_no_secret_leaves_it",),
@@ -106,10 +107,7 @@ ENTRIES = (
                 "cronguard/channels/email_smtp.py", "        if refused:\n", "        if False:\n"
             ),
         ),
-        (
-            "tests/channels/test_email_smtp.py"
-            "::test_one_refused_recipient_does_not_double_the_mail_for_the_others",
-        ),
+        (f"{SMTP}::test_one_refused_recipient_does_not_double_the_mail_for_the_others",),
     ),
     Entry(
         "an alert that some have is sent again",
@@ -131,10 +129,7 @@ ENTRIES = (
                 "    body = rendering.fit(facts, sys.maxsize)\n",
             ),
         ),
-        (
-            "tests/channels/test_apprise.py"
-            "::test_a_long_alert_fits_every_service_that_apprise_knows",
-        ),
+        (f"{APPRISE}::test_a_long_alert_fits_every_service_that_apprise_knows",),
     ),
     Entry(
         "a heartbeat's refusal in a 200 counts as taken",
