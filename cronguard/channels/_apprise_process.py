@@ -1,6 +1,6 @@
-"""The process in which the channel ``apprise`` has Apprise work, from both its ends.
+"""The processes in which the channel ``apprise`` has Apprise work, from both their ends.
 
-`ask` starts it and kills it in time; `main` is what runs there: one address, one notification.
+`ask` starts them and kills them in time; `main` is what runs there: one address, one notification.
 """
 
 from __future__ import annotations
@@ -11,11 +11,17 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
-from cronguard.channels.transport import http, sockets
+from cronguard.channels.transport import http, proxy, sockets
+from cronguard.core import rendering
+from cronguard.core.errors import ChannelError
 
 BOOTSTRAP = (
     "import json, sys; task = json.load(sys.stdin.buffer); sys.path[:] = task.pop('path'); "
@@ -28,15 +34,30 @@ MEMORY = 1 << 30
 """Bytes of address space: an answer without an end must not take the machine's."""
 
 
-def ask(task: Mapping[str, str], deadline: float) -> Answer:
-    """Have ``task`` (``url``, ``title``, ``body``, ``kind``) done; what `main` says of it.
+def ask(urls: Sequence[str], task: Mapping[str, Any], deadline: float) -> list[Answer]:
+    """Have ``task`` (``title``, ``facts``, ``kind``) sent to each address, all at once.
 
-    The process does not outlive ``deadline``, on the scale of `time.monotonic`.
+    The processes do not outlive ``deadline``, on the scale of `time.monotonic`.
+
+    Returns:
+        What `main` says of each.
     """
     seconds = sockets.remaining(deadline)
     path = [str(place) for place in sys.path]
-    written = json.dumps({**task, "path": path, "seconds": seconds}).encode()
+    children: list[subprocess.Popen[bytes] | None] = []
+    try:
+        for url in urls:
+            one = {**task, "url": url, "path": path, "seconds": seconds, "proxy": proxy.used()}
+            children.append(_start(json.dumps(one).encode()))
+        return [_answer(child, deadline) for child in children]
+    finally:
+        for child in children:
+            if child is not None:
+                with child:
+                    child.kill()
 
+
+def _start(task: bytes) -> subprocess.Popen[bytes] | None:
     try:
         # -I and -S: what hooks itself into this process, such as a tracer, stays out of that one.
         child = subprocess.Popen(  # noqa: S603  # nothing of the command comes from outside
@@ -44,17 +65,25 @@ def ask(task: Mapping[str, str], deadline: float) -> Answer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=_environment(),
+            env={**os.environ, "NETRC": os.devnull},
         )
     except (OSError, RuntimeError):
+        return None
+    stdin, child.stdin = child.stdin, None  # written to here: all of them are to work at once
+    with suppress(OSError):  # it has ended already
+        if stdin is not None:
+            with stdin:
+                stdin.write(task)
+    return child
+
+
+def _answer(child: subprocess.Popen[bytes] | None, deadline: float) -> Answer:
+    if child is None:
         return "no_process", None
-    with child:
-        try:
-            said, _ = child.communicate(written, timeout=sockets.remaining(deadline))
-        except subprocess.TimeoutExpired:
-            return "timeout", None
-        finally:
-            child.kill()
+    try:
+        said, _ = child.communicate(timeout=max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return "timeout", None
     try:
         code, wait = json.loads(said)
     except (ValueError, TypeError):
@@ -63,9 +92,19 @@ def ask(task: Mapping[str, str], deadline: float) -> Answer:
     return code if known else FAILED, wait if isinstance(wait, int | float) else None
 
 
-def _environment() -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
-    return {**kept, "NO_PROXY": "*", "NETRC": os.devnull}
+def _set_proxy(address: str | None) -> None:
+    """Have requests, by which Apprise asks its services, go through this proxy or none."""
+    if address == proxy.ENVIRONMENT:
+        return
+    address = None if address == proxy.OFF else address
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        del os.environ[name]
+    os.environ["NO_PROXY"] = "localhost,127.0.0.1,::1" if address else "*"
+    if address:
+        known = proxy.parse(address)
+        login = f"{quote(known.user, '')}:{quote(known.password, '')}@" if known.user else ""
+        host = f"[{known.host}]" if ":" in known.host else known.host
+        os.environ["HTTPS_PROXY"] = os.environ["HTTP_PROXY"] = f"http://{login}{host}:{known.port}"
 
 
 def _python() -> str:
@@ -75,7 +114,15 @@ def _python() -> str:
     return str(Path(sys.exec_prefix, "bin", "python3"))  # inside a server that embeds Python
 
 
-def main(*, url: str, title: str, body: str, kind: str, seconds: float) -> None:
+def main(
+    *,
+    url: str,
+    title: str,
+    facts: list[list[str]],
+    kind: str,
+    seconds: float,
+    proxy: str | None = None,
+) -> None:
     """Send, write the `Answer` to standard output as JSON, and end the process.
 
     Nothing that Apprise or the service says gets out.
@@ -87,7 +134,10 @@ def main(*, url: str, title: str, body: str, kind: str, seconds: float) -> None:
     watch.start()
     try:
         _limit_memory()
-        answer = _notify(url, title, body, kind)
+        _set_proxy(proxy)
+        answer = _notify(url, title, [(label, text) for label, text in facts], kind)
+    except ChannelError as error:
+        answer = (error.code, None)
     except MemoryError:
         answer = ("answer_too_long", None)
     except BaseException:  # noqa: BLE001  # more than a hundred services' code, any text in its errors
@@ -103,7 +153,7 @@ def _limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
-def _notify(url: str, title: str, body: str, kind: str) -> Answer:
+def _notify(url: str, title: str, facts: Sequence[rendering.Fact], kind: str) -> Answer:
     import apprise
     import requests
 
@@ -115,11 +165,40 @@ def _notify(url: str, title: str, body: str, kind: str) -> Answer:
     service = apprise.Apprise.instantiate(url, asset=asset)
     if service is None:
         return "bad_url", None
+    content = _fitted(service, title, facts)
     # Not Apprise.notify(), which works in threads that a process waits for at its end.
-    if service.notify(body=body, title=title, notify_type=kind, body_format="text"):
+    if service.notify(**content, notify_type=kind, body_format="text"):
         return "sent", None
     last = seen[-1] if seen else (FAILED, None)
     return (FAILED, None) if last[0].startswith("http_2") else last
+
+
+def _fitted(service: Any, title: str, facts: Sequence[rendering.Fact]) -> dict[str, Any]:
+    """Return title and body as long as the service takes them.
+
+    An address that says itself what is to become of a long text (``?overflow=split``) gets all.
+    """
+    if str(getattr(service.overflow_mode, "value", service.overflow_mode)) != "upstream":
+        return {"title": title, "body": rendering.fit(facts, sys.maxsize)}
+    room = int(service.body_maxlen) - max(2, int(service.overflow_buffer))
+    title_room = int(service.title_maxlen)
+    title = rendering.plain(title, title_room if title_room > 0 else room // 2)
+    if title_room <= 0:
+        room -= _size(service, title) + len("<strong></strong><br />\r\n")
+    elif service.overflow_amalgamate_title:
+        room -= len(title) + int(service.overflow_max_display_count_width)
+    body = rendering.fit(facts, room, partial(_size, service))
+    if 0 < int(service.body_max_line_count) < len(facts) + 1:
+        body = "; ".join(body.splitlines())
+    return {"title": title, "body": body or "-", "overflow": "truncate"}
+
+
+def _size(service: Any, text: str) -> int:
+    """Return how long the text is once Apprise has put it into the service's form."""
+    from apprise import conversion
+
+    convert: Callable[..., str] = conversion.convert_between
+    return len(convert("text", service.notify_format, text))
 
 
 def _watched(send: Callable[..., Any], seen: list[Answer]) -> Callable[..., Any]:

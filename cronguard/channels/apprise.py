@@ -14,12 +14,14 @@ from typing import ClassVar
 
 from cronguard.channels.transport import sockets
 from cronguard.core import rendering
-from cronguard.core.errors import ChannelError
+from cronguard.core.errors import ChannelError, PartialDelivery
 from cronguard.core.model import Message, Option
 
 if find_spec("apprise") is None:  # importing it here would cost each run of a job 0.2 s
     raise ModuleNotFoundError("No module named 'apprise'", name="apprise")
 
+MOST_ADDRESSES = 8
+"""Each has a process of its own."""
 KINDS = {"recovered": "success", "overrun": "warning", "test": "info"}
 DETAILS = {
     "bad_url": "Apprise does not take this address, or lacks a package for it: try it with the"
@@ -33,30 +35,52 @@ class AppriseChannel:
     """Sends through Apprise. What it says about a failure is thrown away but for a code."""
 
     OPTIONS: ClassVar[Sequence[Option]] = (
-        Option("url", required=True, secret=True, help="an Apprise address, such as tgram://…"),
+        Option(
+            "url",
+            required=True,
+            secret=True,
+            help="an Apprise address, such as tgram://…, or several separated by commas",
+        ),
     )
 
     def __init__(self, *, url: str) -> None:
-        self._url = url.strip()
-        if not re.fullmatch(r"[A-Za-z0-9-]{1,40}://[!-~]+", self._url):
+        self._urls = addresses(url)
+        if not all(re.fullmatch(r"[A-Za-z0-9-]{1,40}://[!-~]+", each) for each in self._urls):
             raise ChannelError("bad_url", detail="the address is not of the form service://…")
+        if len(self._urls) > MOST_ADDRESSES:
+            raise ChannelError(
+                "bad_url", detail=f"more than {MOST_ADDRESSES} addresses: make channels of them"
+            )
 
     def send(self, message: Message) -> None:
-        """Send; every failure is tried again, since Apprise does not tell which are final."""
+        """Send to every address; if that fails, each failure is tried again, since Apprise does not
+        tell which are final."""
         from cronguard.channels import _apprise_process  # only when somebody is told
 
         deadline = sockets.deadline_or_default(message.deadline)
         alert = message.alert
-        facts = [f"{label}: {text}" for label, text in rendering.facts(alert)]
         task = {
-            "url": self._url,
             "title": harmless(rendering.title(alert)),
-            "body": harmless("\n".join(facts)),
+            "facts": [(label, harmless(text)) for label, text in rendering.facts(alert)],
             "kind": "info" if rendering.is_test(alert) else KINDS.get(alert.kind, "failure"),
         }
-        code, wait = sockets.sanitize_errors(lambda: _apprise_process.ask(task, deadline))
-        if code != "sent":
+        answers = sockets.sanitize_errors(lambda: _apprise_process.ask(self._urls, task, deadline))
+        failed = [answer for answer in answers if answer[0] != "sent"]
+        if not failed:
+            return
+        code, wait = failed[0]
+        if len(failed) == len(answers):
             raise ChannelError(code, retry_after=wait, detail=DETAILS.get(code))
+        raise PartialDelivery(
+            code,
+            detail=f"{len(failed)} of {len(answers)} addresses did not take it; one that has a"
+            " channel of its own is tried again",
+        )
+
+
+def addresses(text: str) -> list[str]:
+    """Return the addresses in one option, told apart as Apprise does: by commas or white space."""
+    return re.split(r"[\s,]+(?=[A-Za-z0-9]{1,12}://)", text.strip())
 
 
 def harmless(text: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from cronguard.channels.transport import http, mail
+from cronguard.core.errors import PartialDelivery
 from cronguard.core.model import Message, Option
 
 URL = "https://api.postmarkapp.com/email"
@@ -59,11 +60,18 @@ class EmailPostmarkChannel:
             permanent=http.PERMANENT - {422} if number in MENDABLE else http.PERMANENT,
             code=f"postmark_{number}" if number else None,
         )
+        http.raise_for_page(response)
+        if "will not deliver to these inactive addresses" in str(_answer(response.body, "Message")):
+            raise PartialDelivery("postmark_inactive")
 
 
 def _number(body: bytes) -> int | None:
+    number = _answer(body, "ErrorCode")
+    return number if isinstance(number, int) and 0 < number < 100_000 else None  # noqa: PLR2004
+
+
+def _answer(body: bytes, key: str) -> object:
     try:
-        number = json.loads(body)["ErrorCode"]
+        return json.loads(body)[key]
     except (ValueError, KeyError, TypeError):
         return None
-    return number if isinstance(number, int) and 0 < number < 100_000 else None  # noqa: PLR2004

@@ -64,6 +64,7 @@ class EmailResendChannel:
             permanent=http.PERMANENT | final,
             code=f"resend_{word}" if word else None,
         )
+        http.raise_for_page(response)
 
 
 def _word(body: bytes) -> str | None:

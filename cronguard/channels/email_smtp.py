@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from cronguard.channels.transport import mail, sockets
-from cronguard.core.errors import ChannelError
+from cronguard.core.errors import ChannelError, PartialDelivery
 from cronguard.core.model import Message, Option
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class EmailSmtpChannel:
             raise ChannelError("insecure_login", detail="a password needs security starttls or ssl")
 
     def send(self, message: Message) -> None:
-        """Send. 5xx answers are final, but for those about logging in; 4xx are tried again."""
+        """Send. 5xx answers to the e-mail are final, but for those about logging in."""
         deadline = sockets.deadline_or_default(message.deadline)
         sockets.sanitize_errors(lambda: self._send(_mime(self._envelope, message), deadline))
 
@@ -71,15 +71,18 @@ class EmailSmtpChannel:
             if self._login:
                 session.log_in(*self._login)
             to = [mail.bare(each) for each in self._envelope.to]
-            session.deliver(mail.bare(self._envelope.sender), to, mime)
+            refused = session.deliver(mail.bare(self._envelope.sender), to, mime)
+        if refused:
+            raise PartialDelivery(refused.code, detail="some of the recipients were refused")
 
 
 def _mime(envelope: mail.Envelope, message: Message) -> EmailMessage:
     from email.message import EmailMessage
+    from email.policy import SMTP
     from email.utils import formatdate
 
     email = mail.compose(message.alert)
-    mime = EmailMessage()
+    mime = EmailMessage(SMTP.clone(cte_type="7bit"))  # not every server takes 8-bit bytes
     mime["From"] = envelope.sender
     mime["To"] = ", ".join(envelope.to)
     mime["Subject"] = email.subject

@@ -56,6 +56,7 @@ class SlackChannel:
         http.raise_for_status(
             response, permanent=PERMANENT, code=f"slack_{word}" if word in ERRORS else None
         )
+        http.raise_for_page(response)
 
 
 def blocks(alert: Alert) -> dict[str, Any]:

@@ -6,6 +6,7 @@
     ├── StoreError(code)                  the store did not do what it was asked
     │   └── StoreConfigError              … and never will, until somebody changes something
     ├── ChannelError(code, permanent)     an alert did not go out
+    │   ├── PartialDelivery               … to everybody it was for, but to somebody it did
     │   └── SecretError                   … because a secret reference could not be resolved
     └── JobOverlap                        ``with guard(...)`` while another run holds the job
 
@@ -84,6 +85,14 @@ class ChannelError(CronguardError):
         return _rebuild, (type(self), self.code, keywords)
 
 
+class PartialDelivery(ChannelError):  # noqa: N818  # the alert has gone out
+    """An alert was handed over for some of its recipients and refused for others.
+
+    It counts as sent, since a repeat would double it for those who have it; ``code`` and ``detail``
+    say what became of the others, and are logged and shown.
+    """
+
+
 class SecretError(ChannelError):
     """A secret reference names a secret that cannot be read. The alert stays pending."""
 
@@ -111,6 +120,7 @@ __all__ = [
     "ConfigError",
     "CronguardError",
     "JobOverlap",
+    "PartialDelivery",
     "PluginError",
     "SecretError",
     "StoreConfigError",

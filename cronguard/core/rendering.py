@@ -8,6 +8,7 @@ channel.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 
 from cronguard.core.clock import moment, readable
 from cronguard.core.model import Alert
@@ -28,6 +29,12 @@ _UNSAFE = re.compile(
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"  # tags and selectors that hide text
 )
 
+_FIRST_TO_GO = (
+    *("Run", "Finished", "Started", "Duration", "Runbook", "Host", "Job", "Failures in a row"),
+    *("Note", "Where", "Message", "Last successful run"),
+)
+"""The labels of facts that a short text does without, in this order."""
+_SHORTEST_MESSAGE = 40
 _UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
 Fact = tuple[str, str]
 
@@ -96,6 +103,39 @@ def facts(alert: Alert) -> list[Fact]:
     ]
     shown = [(label, plain(text or "")) for label, text in known]
     return [(label, text) for label, text in shown if text]
+
+
+def fit(known: Sequence[Fact], limit: int, size: Callable[[str], int] = len) -> str:
+    """Return the facts one a line, cut so that the text is at most ``limit`` long.
+
+    A long message is cut first, then the facts go that people can do without, then the end.
+
+    Args:
+        known: The facts, as `facts` returns them.
+        limit: The greatest size.
+        size: Measures a text, for services that count what an escaped text takes.
+    """
+    kept = list(known)
+    for label in ("", *_FIRST_TO_GO):
+        kept = [fact for fact in kept if fact[0] != label]
+        over = size(_joined(kept)) - limit
+        cut = [
+            (name, plain(text, max(_SHORTEST_MESSAGE, len(text) - over)))
+            if over > 0 and name == "Message"
+            else (name, text)
+            for name, text in kept
+        ]
+        if size(_joined(cut)) <= limit:
+            return _joined(cut)
+    text = _joined(kept)
+    while text and (over := size(text) - limit) > 0:
+        text = text[: max(0, len(text) - over - 1)].rstrip()
+        text = f"{text}…" if text else ""
+    return text
+
+
+def _joined(known: Sequence[Fact]) -> str:
+    return "\n".join(f"{label}: {text}" for label, text in known)
 
 
 def notes(alert: Alert) -> list[str]:
@@ -199,6 +239,7 @@ __all__ = [
     "duration",
     "error",
     "facts",
+    "fit",
     "is_bad",
     "is_test",
     "last_success",

@@ -4,4 +4,4 @@ Its logger, its threads, and what it does when the program forks, gets a signal 
 identifies this process, and finds out whether another one is still alive.
 """
 
-__all__ = ["celery", "forks", "identity", "log", "signals", "stderr", "workers"]
+__all__ = ["celery", "forks", "identity", "log", "net", "quiet", "signals", "stderr", "workers"]

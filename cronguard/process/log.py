@@ -39,6 +39,18 @@ def warning(message: str, *values: object) -> None:
     _log(_WARNING, message, values)
 
 
+def notice(message: str, *values: object) -> None:
+    """Log a `warning` where the program collects its log lines, and nowhere else.
+
+    Standard error, which cron mails, is left alone.
+    """
+    if _echo_sink is None:
+        import logging  # a run that goes well logs nothing
+
+        if logging.getLogger("cronguard").hasHandlers():
+            _log(_WARNING, message, values)
+
+
 def warning_once(message: str, *values: object) -> None:
     """Log a `warning`, but the same line only once per process."""
     _log_once(_WARNING, message, values)

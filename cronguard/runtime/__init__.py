@@ -14,6 +14,7 @@ __all__ = [
     "delivery",
     "delivery_codes",
     "heartbeat_ping",
+    "known_channels",
     "preparation",
     "runtime",
     "store_factory",

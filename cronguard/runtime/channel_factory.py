@@ -15,17 +15,23 @@ from cronguard.settings.plugins import CHANNELS, SECRETS, builtin_names, load, o
 from cronguard.settings.secrets import resolve
 
 
-def build_channel(settings: ChannelSettings, store: Callable[[], Store] | None = None) -> Channel:
-    """Return the channel with its secrets resolved.
+def build_channel(
+    settings: ChannelSettings,
+    store: Callable[[], Store] | None = None,
+    proxy: SecretRef | str | None = None,
+) -> Channel:
+    """Return the channel with its secrets resolved, and have this thread use the proxy.
 
     Args:
         settings: The channel's settings.
         store: Opens the store of these settings, for secrets that are kept there.
+        proxy: As in `Settings`.
 
     Raises:
         PluginError: The channel's class cannot be used.
         SecretError: A secret cannot be read.
     """
+    use_proxy(proxy, store)
     if settings.instance is not None:
         return cast("Channel", settings.instance)
     kind = load(CHANNELS, settings.type)
@@ -52,6 +58,25 @@ def build_channel(settings: ChannelSettings, store: Callable[[], Store] | None =
         f"channel {show(settings.type)} cannot be made ({caught}): {kind.__module__} {duty};"
         " update or remove that package"
     )
+
+
+def use_proxy(
+    proxy: SecretRef | str | None, store: Callable[[], Store] | None = None
+) -> str | None:
+    """Have this thread's requests to services go through a proxy; return what was set.
+
+    Args:
+        proxy: As in `Settings`.
+        store: As for `build_channel`.
+
+    Raises:
+        SecretError: Its address cannot be read.
+    """
+    from cronguard.channels.transport.proxy import use
+
+    address = resolve_secret(proxy, store) if isinstance(proxy, SecretRef) else proxy
+    use(address)
+    return address
 
 
 def resolve_secret(ref: SecretRef, store: Callable[[], Store] | None = None) -> str:

@@ -53,6 +53,7 @@ def configure(**overrides: Unpack[Overrides]) -> None:
         test_mode: Send a test alert at the end of every run.
         redact: ``"scrub"``, ``"strict"``, or a function (text, error or None) → what may be shown.
         redact_keep: Words and sentences that are never masked, and ``re:`` patterns.
+        proxy: ``"env"``, ``"off"``, or a reference to a proxy's address (``env:NAME``).
 
     Raises:
         ConfigError: A keyword is unknown, or a value has the wrong shape.

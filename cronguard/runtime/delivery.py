@@ -18,7 +18,14 @@ from functools import partial
 from queue import Empty
 from typing import TypeAlias
 
-from cronguard.core.errors import ChannelError, CronguardError, PluginError, SecretError, StoreError
+from cronguard.core.errors import (
+    ChannelError,
+    CronguardError,
+    PartialDelivery,
+    PluginError,
+    SecretError,
+    StoreError,
+)
 from cronguard.core.interfaces import Channel, Store
 from cronguard.core.model import DELIVERY_SECONDS, Delivery, DeliveryState, Message, Settlement
 from cronguard.process import log
@@ -66,6 +73,8 @@ def settlement_for(error: BaseException, attempt: int) -> Settlement:
         code = "plugin_error" if isinstance(error, PluginError) else "channel_error"
         return Settlement("pending", code, pause)
     code = _error_code(getattr(error, "code", None))
+    if isinstance(error, PartialDelivery):
+        return Settlement("sent", code)
     if getattr(error, "permanent", False) is True:
         return Settlement("dead", code)
     wait = getattr(error, "retry_after", None)
@@ -347,18 +356,22 @@ def _start_thread(work: Callable[[], object], *, daemon: bool) -> None:
     own_thread("delivery", work, daemon=daemon).start()
 
 
+_FATES: dict[DeliveryState, str] = {
+    "sent": "reached channel {}, but not everybody there, and is not sent again",
+    "pending": "did not reach channel {} and stays pending",
+    "dead": "did not reach channel {} and will not be tried again by itself; see cronguard doctor",
+}
+
+
 def _log_failure(attempt: Attempt) -> None:
     delivery, settlement = attempt.delivery, attempt.settlement
-    if settlement.state == "sent":
+    if settlement.error_code is None:
         return
     log.warning(
-        "the %s alert of %s did not reach channel %s and %s (%s%s)",
+        "the %s alert of %s %s (%s%s)",
         delivery.kind,
         delivery.job,
-        delivery.channel,
-        "will not be tried again by itself; see cronguard doctor"
-        if settlement.state == "dead"
-        else "stays pending",
+        _FATES[settlement.state].format(delivery.channel),
         settlement.error_code,
         f": {attempt.detail}" if attempt.detail else "",
     )

@@ -17,8 +17,14 @@ from cronguard.core.errors import ChannelError
 from cronguard.core.model import DELIVERY_SECONDS, SecretRef
 from cronguard.process import log
 from cronguard.process.forks import own_thread
+from cronguard.runtime.delivery_codes import explain
 
 _CRONITOR = ("cronitor.link", "cronitor.io")
+_REFUSALS = {
+    b"ok (not found)": "heartbeat_not_found",
+    b"ok (rate limited)": "heartbeat_rate_limited",
+}
+"""What Healthchecks says with status 200 of a ping that it has not taken."""
 
 
 def ping_url(url: str, *, failed: bool) -> str:
@@ -59,10 +65,15 @@ def ping(job: str, ref: SecretRef, resolve: Callable[[SecretRef], str], *, faile
             from cronguard.channels.transport import http  # few jobs have a heartbeat
 
             url = ping_url(resolve(ref), failed=failed)
-            http.raise_for_status(http.post(url, body=b"", deadline=deadline))
+            answer = http.post(url, body=b"", deadline=deadline)
+            http.raise_for_status(answer)
+            http.raise_for_page(answer)
+            if refusal := _REFUSALS.get(answer.body.strip().lower()):
+                raise ChannelError(refusal)  # noqa: TRY301  # reported like the others
             caught = None
         except ChannelError as error:
-            caught = error.code
+            what = error.detail or explain(error.code)
+            caught = f"{error.code}: {what}" if what else error.code
         except ValueError:
             caught = "bad_url"
         except BaseException as error:  # noqa: BLE001  # the last line of defence of a thread

@@ -16,6 +16,7 @@ from cronguard.core.model import (
     Origin,
     Outcome,
     Run,
+    SecretRef,
 )
 from cronguard.process import log
 from cronguard.runtime.watchdog import OpenRuns
@@ -26,6 +27,7 @@ from cronguard.settings.loading import (
     channel_rules,
 )
 from cronguard.settings.options import JobConfig, resolve_job
+from cronguard.settings.store_url import default_store_path
 
 if TYPE_CHECKING:
     from cronguard.core.interfaces import Channel, Redact, Store
@@ -112,7 +114,29 @@ class Runtime:
         config = resolve_job(guarded.options, configured, guarded.origin, unclear=unclear)
         job = Job(config, channel_rules(config, self._channels_of(config)))
         guarded.resolved = (self, job)
+        if not self.pinned:
+            self._note_channels(job)
         return job
+
+    def _note_channels(self, job: Job) -> None:
+        """Say so if the job's alerts go elsewhere from this host than at its last start."""
+        channels = ",".join(rule.channel for rule in job.channels)
+        line, name = f"{channels}\n".encode(), job.config.job.replace(":", "=")
+        try:
+            path = default_store_path(os.environ).parent / "channels" / name
+            try:
+                known = path.read_bytes()
+            except FileNotFoundError:  # the first start
+                path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                path.write_bytes(line)
+                return
+            if not known.startswith(line):
+                from cronguard.runtime.known_channels import note  # channels rarely change
+
+                note(path, job.config.job, channels)
+        except Exception as error:  # noqa: BLE001  # nothing depends on it
+            log.debug("where alerts go could not be written down (%s)", type(error).__name__)
 
     def _channels_of(self, config: JobConfig) -> tuple[ChannelSettings, ...]:
         """Return the channels for this job; one that only the job names is looked up now."""
@@ -127,7 +151,7 @@ class Runtime:
     def _build_channel(self, name: str) -> Channel:
         from cronguard.runtime.channel_factory import build_channel  # most runs send no alert
 
-        return build_channel(self.channels[name], lambda: self.store)
+        return build_channel(self.channels[name], lambda: self.store, self.settings.proxy)
 
     def _build_console(self, _name: str) -> Channel:
         from cronguard.runtime.channel_factory import (
@@ -185,17 +209,14 @@ class Runtime:
         """Ping the job's ``heartbeat_url``, if any, with how a run ended; never raise."""
         ref = job.config.heartbeat_url
         if ref is not None:
-            from cronguard.runtime.channel_factory import (
-                resolve_secret,  # few jobs have a heartbeat
-            )
+            from cronguard.runtime import channel_factory as factory  # few jobs have a heartbeat
             from cronguard.runtime.heartbeat_ping import ping
 
-            ping(
-                job.config.job,
-                ref,
-                lambda ref: resolve_secret(ref, lambda: self.store),
-                failed=failed,
-            )
+            def resolve(ref: SecretRef) -> str:
+                factory.use_proxy(self.settings.proxy, lambda: self.store)
+                return factory.resolve_secret(ref, lambda: self.store)
+
+            ping(job.config.job, ref, resolve, failed=failed)
 
     def warn_once(self, error: StoreError, consequence: str) -> None:
         """Log what the store did not do; the same error is logged once per process."""

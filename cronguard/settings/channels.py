@@ -15,7 +15,16 @@ from cronguard.settings.values import check_rule, check_variable, check_written,
 _VARIABLE_PREFIX = "CRONGUARD_"
 _OWN_VARIABLES = frozenset(
     _VARIABLE_PREFIX + name
-    for name in ("STORE", "CHANNELS", "CONFIG", "TEST_MODE", "STORE_TIMEOUT", "REDACT", "RUN")
+    for name in (
+        "STORE",
+        "CHANNELS",
+        "CONFIG",
+        "TEST_MODE",
+        "STORE_TIMEOUT",
+        "REDACT",
+        "RUN",
+        "PROXY",
+    )
 )
 _ALWAYS_READY = ("console", "log")
 

@@ -30,6 +30,7 @@ from cronguard.settings.values import (
     KEYS,
     check_channel_table,
     check_channels,
+    check_proxy,
     check_redact,
     check_redact_keep,
     check_store,
@@ -40,7 +41,7 @@ from cronguard.settings.values import (
 if TYPE_CHECKING:
     from cronguard.core.interfaces import Redact, Store
 
-_ENVIRONMENT_KEYS = ("store", "channels", "store_timeout", "test_mode", "redact")
+_ENVIRONMENT_KEYS = ("store", "channels", "store_timeout", "test_mode", "redact", "proxy")
 _SUPABASE_VARIABLES = ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY")
 _T = TypeVar("_T")
 _D = TypeVar("_D")
@@ -117,6 +118,7 @@ def _load(
         redact=strongest("redact", redact_of, default_redact),
         redact_keep=strongest("redact_keep", check_redact_keep, ()),
         test_mode=strongest("test_mode", check_test_mode, False),
+        proxy=strongest("proxy", check_proxy, None),
         file=file,
         sources=notes.sources,
     )
@@ -151,8 +153,8 @@ def check_overrides(**given: object) -> dict[str, Any]:
     """Check the shape of the keywords of `cronguard.configure`; return those given.
 
     They are ``store`` (address or store object), ``channels`` (names and channel objects),
-    ``channel`` and ``job`` (tables by name), ``store_timeout``, ``test_mode``, ``redact`` and
-    ``redact_keep``. None is the same as not given.
+    ``channel`` and ``job`` (tables by name), ``store_timeout``, ``test_mode``, ``redact``,
+    ``redact_keep`` and ``proxy``. None is the same as not given.
 
     Raises:
         ConfigError: A keyword is unknown, or a value has the wrong shape.
@@ -167,6 +169,7 @@ def check_overrides(**given: object) -> dict[str, Any]:
         "test_mode": lambda value: check_test_mode(layer, value),
         "redact": lambda value: check_redact(layer, value),
         "redact_keep": lambda value: check_redact_keep(layer, value),
+        "proxy": lambda value: check_proxy(layer, value),
     }
     checked: dict[str, Any] = {}
     for key, value in given.items():

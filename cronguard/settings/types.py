@@ -44,6 +44,7 @@ if TYPE_CHECKING:  # making this class takes longer than making all the others h
         test_mode: bool | None
         redact: Redact | None
         redact_keep: Sequence[str] | None
+        proxy: str | None
 
 
 def _repr(value: NamedTuple, *hidden: str) -> str:
@@ -90,6 +91,9 @@ class Settings(NamedTuple):
     redact: "Redact" = DEFAULT_REDACT
     redact_keep: tuple[str, ...] = ()
     """Words that are never masked, besides cronguard's own vocabulary."""
+    proxy: SecretRef | str | None = None
+    """What https requests of channels and heartbeats go through: ``env`` for what the environment
+    names, a reference to an address, ``off`` for none; None if nobody says, which means none."""
     test_mode: bool = False
     file: Path | None = None
     """The settings file that was read; None if there was none."""

@@ -29,13 +29,14 @@ if TYPE_CHECKING:
 
 KEYS = (
     *("store", "channels", "channel", "job"),
-    *("store_timeout", "test_mode", "redact", "redact_keep"),
+    *("store_timeout", "test_mode", "redact", "redact_keep", "proxy"),
 )
 """The keys of a settings file, and the keywords of `cronguard.configure`."""
 
 _MAX_STORE_TIMEOUT_SECONDS = 60.0
 _MAX_WORD_CHARS = 200
 _REDACT_MODES = ("strict", "scrub")
+PROXY_WORDS = ("env", "off")
 _NEVER_WORDS = ("never", "none", "off")
 _MAX_OPTION_CHARS = 2000
 _MAX_DIGITS = 9
@@ -167,6 +168,27 @@ def check_test_mode(layer: Layer, value: object) -> bool:
             raise ConfigError(f"test_mode is {show(value)}: give 1 or 0")
         return _FLAG_WORDS[value.lower()]
     return check_flag("test_mode", value)
+
+
+def check_proxy(layer: Layer, value: object) -> SecretRef | str:
+    """Return the checked ``proxy``: ``env``, ``off`` or a reference to an address.
+
+    An address from a variable is kept as the variable's name, since it may hold a password.
+    """
+    if isinstance(value, SecretRef):
+        return value
+    text = value.strip() if isinstance(value, str) else ""
+    if text.lower() in PROXY_WORDS:
+        return text.lower()
+    if ref := parse_reference(text):
+        return ref
+    if text and layer.label == "environment":
+        return SecretRef("env", "CRONGUARD_PROXY")
+    raise ConfigError(
+        "proxy is not written here, since its address may hold a password: give 'env' for what"
+        " HTTPS_PROXY says, the name of a secret that holds the address, such as 'env:OUR_PROXY',"
+        " or 'off'"
+    )
 
 
 def check_redact(layer: Layer, value: object) -> Redact:

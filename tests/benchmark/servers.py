@@ -3,9 +3,23 @@
 import sys
 
 from tests.benchmark import table
-from tests.benchmark.turns import compare
+from tests.benchmark.turns import compare, process
 from tests.support.stack.client import Stack
 from tests.support.stack.fixtures import Prepared
+
+ONE_RUN = """
+from cronguard import cron_guarded
+
+cron_guarded(job="nightly")(lambda: None)()
+"""
+TWO_CALLS = """
+import os
+from supabase import create_client
+
+client = create_client(os.environ["SUPABASE_URL"], os.environ["SUPABASE_SECRET_KEY"])
+for _ in range(2):
+    client.rpc("cronguard_schema_version", {}).execute()
+"""
 
 
 def servers(bench):
@@ -23,3 +37,12 @@ def servers(bench):
         bare = bench.worker(kind, job="by_hand", **options)
         found = compare(ours.side(times), bare.side(times), bench.rounds)
         table.row(f"a run on {name} / two bare calls", found, promised)
+    environ = {**bench.environ, **of_project, "CRONGUARD_STORE": "supabase"}
+    found = compare(
+        process([sys.executable, "-c", ONE_RUN], env=environ),
+        process([sys.executable, "-c", TWO_CALLS], env=environ),
+        bench.rounds,
+    )
+    table.row(
+        "one-run process on Supabase / its client's two calls", found, "at most 0.6", unit="ms"
+    )

@@ -1,6 +1,7 @@
 """``apprise``: real services of Apprise against real servers, in a process that keeps its place."""
 
 import email.policy
+import html
 import json
 import logging
 import os
@@ -10,14 +11,16 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support import hostile, mailbox
-from support.alerts import ALERTS, FAILING, NASTY, message
+from support.alerts import ALERTS, FAILING, NASTY, hostile_alerts, message
 
 from cronguard.channels import _apprise_process as module
-from cronguard.channels.apprise import AppriseChannel
+from cronguard.channels.apprise import AppriseChannel, addresses
 from cronguard.channels.transport import mail
 from cronguard.core import rendering
-from cronguard.core.errors import ChannelError, PluginError
+from cronguard.core.errors import ChannelError, PartialDelivery, PluginError
 from cronguard.core.install import how_to_install
 from cronguard.settings import plugins
 
@@ -119,6 +122,126 @@ def test_a_redirect_is_not_followed():
         assert server.connections == 1
 
 
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("json://a/x, json://b/y", 2),
+        ("json://a/x,tgram://b/y\nslack://c/z", 3),
+        ("json://a/x?to=1,2", 1),
+        ("mailto://u:p@a.example?to=a@b.example,c@d.example", 1),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_several_addresses_are_told_apart_as_apprise_does(given, found):
+    """Commas and white space, but not those inside an address."""
+    from apprise.utils.parse import parse_urls
+
+    assert addresses(given) == parse_urls(given)
+    assert len(addresses(given)) == found
+
+
+@pytest.mark.long
+def test_several_addresses_are_each_told():
+    """One variable, two services; what the second refuses is said and does not repeat the first."""
+    good, bad = hostile.answers(200), hostile.answers(404)
+    with hostile.serve(good) as first, hostile.serve(bad) as second:
+        fine = f"json://127.0.0.1:{first.port}/{TOKEN}"
+        broken = f"json://127.0.0.1:{second.port}/{TOKEN}"
+        send(f"{fine}/a, {fine}/b")
+        assert sorted(request.target for request in good.received) == [
+            f"/{TOKEN}/a",
+            f"/{TOKEN}/b",
+        ]
+        with pytest.raises(PartialDelivery) as caught:
+            send(f"{fine},{broken}")
+        assert caught.value.code == "http_404"
+        assert "1 of 2 addresses" in caught.value.detail
+        assert TOKEN not in repr(caught.value)
+        assert failure(f"{broken} {broken}").code == "http_404"
+
+
+LIMITS = (
+    *("body_maxlen", "title_maxlen", "body_max_line_count", "notify_format"),
+    *("overflow_buffer", "overflow_amalgamate_title", "overflow_max_display_count_width"),
+)
+LONG = FAILING._replace(
+    job="j" * 90,
+    error_message="duplicate & <key> " * 150,
+    error_location="reminders/" + "very_" * 20 + "long.py:42 in send_all",
+)
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_long_alert_fits_every_service_that_apprise_knows():
+    """Apprise itself, told to cut what is too long, has nothing left to cut; what is asked for
+    first is there."""
+    from apprise import NotifyBase
+    from apprise.conversion import convert_between
+    from apprise.plugins import N_MGR
+
+    facts = rendering.facts(LONG)
+    small = 0
+    for kind in N_MGR.plugins():
+        limits = {name: getattr(kind, name) for name in LIMITS}
+        if any(isinstance(each, property) for each in limits.values()):
+            continue  # it takes an account to know them
+        service = type("Service", (NotifyBase,), limits)()
+        content = module._fitted(service, rendering.title(LONG), facts)
+        form = service.notify_format
+        converted = convert_between("text", form, content["body"])
+        (piece,) = service._apply_overflow(
+            converted, content["title"], overflow="truncate", body_format=form
+        )
+        small += kind.body_maxlen < 2_500
+        assert piece["body"].endswith(converted.rstrip().splitlines()[-1]), kind
+        assert content["title"].startswith("j" * 30), kind
+        if kind.body_maxlen > 400:
+            assert "UniqueViolation" in content["body"], kind
+            assert "Last successful run" in content["body"], kind
+    assert small > 60
+
+
+def test_a_short_alert_is_not_cut():
+    """Nothing is left out where there is room."""
+    facts = rendering.facts(FAILING)
+    text = rendering.fit(facts, 10_000)
+    assert text.splitlines() == [f"{label}: {text}" for label, text in facts]
+    assert rendering.fit(facts, len(text)) == text
+
+
+@given(hostile_alerts, st.integers(0, 3_000))
+def test_a_text_fits(alert, limit):
+    """Whatever the facts and the limit, in whatever is counted."""
+    facts = rendering.facts(alert)
+    assert len(rendering.fit(facts, limit)) <= limit
+    assert len(html.escape(rendering.fit(facts, limit, lambda text: len(html.escape(text))))) <= (
+        limit
+    )
+
+
+def takes_512(connection, stop):
+    """Misskey, which refuses longer notes."""
+    request = hostile.read_request(connection)
+    takes_512.received.append(request)
+    short = len(request.json["text"]) <= 512
+    connection.sendall(hostile.answer(200 if short else 400, b"{}"))
+
+
+@pytest.mark.long
+def test_a_service_with_a_limit_takes_a_long_alert():
+    """It has what is asked for first, in one note; or all of it in several, if the address says so,
+    which is Apprise's own option."""
+    takes_512.received = []
+    with hostile.serve(takes_512) as server:
+        send(f"misskey://{TOKEN}@127.0.0.1:{server.port}", LONG)
+        (note,) = takes_512.received
+        assert "UniqueViolation" in note.json["text"]
+        assert "Last successful run" in note.json["text"]
+        send(f"misskey://{TOKEN}@127.0.0.1:{server.port}/?overflow=split", LONG)
+    assert len(takes_512.received) > 5
+
+
 def test_nobody_listens():
     """A closed port and a name that does not resolve have their own words."""
     port = hostile.refusing_port()
@@ -153,7 +276,7 @@ def test_a_process_that_nobody_kills_ends_by_itself():
             "path": sys.path,
             "url": f"json://127.0.0.1:{server.port}/x?rto=60",
             "title": "t",
-            "body": "b",
+            "facts": [["Job", "b"]],
             "kind": "info",
             "seconds": 1.0,
         }
@@ -207,7 +330,6 @@ def test_no_secret_is_logged_printed_or_in_the_command_line(caplog, capfd, monke
     assert len(behave.received) == 1
     assert TOKEN not in repr([record.__dict__ for record in caplog.records])
     assert TOKEN not in "".join(capfd.readouterr()) + repr(commands) + repr(channel)
-    assert "apprise" not in sys.modules, "it is loaded in the other process only"
 
 
 @pytest.mark.long

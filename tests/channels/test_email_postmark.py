@@ -9,7 +9,8 @@ from support.alerts import ALERTS, FAILING, message
 from cronguard.channels import email_postmark
 from cronguard.channels.email_postmark import EmailPostmarkChannel
 from cronguard.channels.transport import mail
-from cronguard.core.errors import ChannelError
+from cronguard.core.errors import ChannelError, PartialDelivery
+from cronguard.runtime.delivery_codes import explain
 
 TOKEN = "sentinel-token"
 OPTIONS = {
@@ -73,3 +74,22 @@ def test_postmarks_errors_keep_their_number_only(status, number, code, permanent
         send(monkeypatch, hostile.answers(status, body))
     assert (caught.value.code, caught.value.permanent) == (code, permanent)
     assert "example" not in repr(caught.value)
+
+
+def test_inactive_recipients_are_said(monkeypatch):
+    """Postmark's 200 names in its text whom it does not write to; nobody's address is repeated."""
+    said = (
+        "Message OK, but will not deliver to these inactive addresses: a@example.com. Inactive"
+        " recipients are ones that have generated a hard bounce or a spam complaint."
+    )
+    body = json.dumps({"ErrorCode": 0, "Message": said, "MessageID": "1"}).encode()
+    with pytest.raises(PartialDelivery) as caught:
+        send(monkeypatch, hostile.answers(200, body))
+    assert "example" not in repr(caught.value)
+    assert "inactive at Postmark" in explain(caught.value.code)
+
+
+def test_a_web_page_has_taken_nothing(monkeypatch):
+    """A proxy's or a sign-in page, with 200."""
+    with pytest.raises(ChannelError, match="web_page"):
+        send(monkeypatch, hostile.answers(200, b"\n<!doctype html><title>Sign in</title>"))

@@ -13,8 +13,11 @@ from support.alerts import ALERTS, FAILING, NASTY, hostile_alerts, message
 from support.mailbox import Mailbox
 
 from cronguard.channels.email_smtp import EmailSmtpChannel
-from cronguard.channels.transport import mail, sockets
-from cronguard.core.errors import ChannelError
+from cronguard.channels.transport import mail, smtp, sockets
+from cronguard.core.errors import ChannelError, PartialDelivery
+from cronguard.core.model import Settlement
+from cronguard.runtime.delivery import settlement_for
+from cronguard.runtime.delivery_codes import explain
 
 PASSWORD = "pw-SENTINEL"
 ADDRESSES = {"from": "Cron Jobs <cron@example.com>", "to": "a@example.com, Bo <b@example.com>"}
@@ -143,11 +146,39 @@ def test_replies_become_codes(post, replies, code, permanent):
     assert "example" not in repr(caught.value)
 
 
-def test_one_refused_recipient_does_not_double_the_mail_for_the_others(post):
-    """Somebody was told: that counts as sent."""
-    box = Mailbox(**{"a@example.com": "550 unknown"})
-    send(**post(box))
+@pytest.mark.parametrize("reply", ["550 unknown a@example.com", "450 grey", "452 full"])
+def test_one_refused_recipient_does_not_double_the_mail_for_the_others(post, reply):
+    """Somebody was told: that counts as sent, and why the other was not is said."""
+    box = Mailbox(**{"a@example.com": reply})
+    with pytest.raises(PartialDelivery) as caught:
+        send(**post(box))
+    assert caught.value.code == f"smtp_{reply[:3]}"
+    assert "example" not in repr(caught.value)
+    assert settlement_for(caught.value, 1) == Settlement("sent", caught.value.code)
     assert box.mails[0].rcpt_tos == ["b@example.com"]
+    assert box.left.wait(10), "the mail is taken, so the server is left politely"
+
+
+def test_a_server_that_takes_seven_bits_only(post):
+    """One without 8BITMIME (RFC 6152) refuses other bytes for good."""
+    box = Mailbox()
+    where = post(box, security="none", decode_data=True)
+    to = "Bø Ås <b@example.com>"
+    send(SPECIAL, to=to, security="none", **where)
+    received = email.message_from_string(box.mails[0].content, policy=email.policy.default)
+    assert received["To"] == to
+    for part in received.iter_parts():
+        assert SPECIAL.error_message in part.get_content()
+
+
+def test_seven_bits_for_a_server_that_takes_eight(post):
+    """What stands behind it may not."""
+    box = Mailbox()
+    send(SPECIAL, **post(box))
+    assert box.mails[0].content.isascii()
+
+
+SPECIAL = FAILING._replace(error_message="påminnelse ‹…› 漢字")
 
 
 @settings(max_examples=25)
@@ -189,6 +220,13 @@ def chatters(connection, stop):
         connection.sendall(b"220-welcome\r\n" * 100)
 
 
+def greets_on_one_line(connection, stop):
+    """A greeting line without an end, as fast as it is taken."""
+    connection.sendall(b"220 ")
+    while not stop.is_set():
+        connection.sendall(b"x" * 1000)
+
+
 def silent_after_data(connection, stop):
     """Takes everything up to the end of the mail, then never says whether it has it."""
     connection.sendall(b"220 hi\r\n")
@@ -209,15 +247,62 @@ def test_the_deadline_is_for_the_whole_conversation(behave, security):
     """However the server spreads its silence, the try ends when its time is up."""
     with hostile.serve(behave) as server:
         began = time.monotonic()
-        with pytest.raises(ChannelError, match=r"timeout|tls_failure"):
+        with pytest.raises(ChannelError, match=r"timeout|smtp_port_is_plain"):
             send(host="127.0.0.1", port=str(server.port), security=security, deadline=began + 0.5)
         assert time.monotonic() - began < 30
 
 
-def test_a_server_that_never_stops_greeting_is_left():
-    """Bytes are counted, not only seconds."""
-    with hostile.serve(chatters) as server, pytest.raises(ChannelError, match="answer_too_long"):
+@pytest.mark.parametrize("behave", [chatters, greets_on_one_line])
+def test_a_server_that_never_stops_greeting_is_left(behave):
+    """Bytes are counted, not only seconds; it may be well again, so nothing is given up."""
+    with hostile.serve(behave) as server, pytest.raises(ChannelError) as caught:
         send(host="127.0.0.1", port=str(server.port), security="none")
+    assert (caught.value.code, caught.value.permanent) == ("answer_too_long", False)
+
+
+def greets_with_554(connection, stop):
+    """It talks to nobody now."""
+    connection.sendall(b"554 go away\r\n")
+
+
+def knows_nobody(connection, stop):
+    """It greets, and then takes no name for an answer."""
+    connection.sendall(b"220 hi\r\n")
+    for _ in connection.makefile("rb"):
+        connection.sendall(b"554 not you\r\n")
+
+
+@pytest.mark.parametrize("behave", [greets_with_554, knows_nobody])
+@pytest.mark.parametrize("security", ["none", "starttls"])
+def test_a_server_that_takes_nobody_now(behave, security):
+    """What is refused is not the e-mail: it is kept until the server takes it."""
+    with hostile.serve(behave) as server, pytest.raises(ChannelError) as caught:
+        send(host="127.0.0.1", port=str(server.port), security=security)
+    assert (caught.value.code, caught.value.permanent) == ("smtp_554", False)
+
+
+@pytest.mark.parametrize("security", ["starttls", "none"])
+@pytest.mark.parametrize("behave", [hostile.never_answers, hostile.resets])
+def test_a_port_that_begins_with_tls_asked_in_plain_text(behave, security, monkeypatch):
+    """Both sides wait for the other to speak: the setting is named, not the time."""
+    with hostile.serve(behave, tls=True) as server:
+        monkeypatch.setattr(smtp, "TLS_PORT", server.port)
+        with pytest.raises(ChannelError) as caught:
+            send(
+                host="127.0.0.1",
+                port=str(server.port),
+                security=security,
+                deadline=time.monotonic() + 1,
+            )
+    assert caught.value.code == "smtp_port_is_tls"
+    assert "set security to ssl" in explain(caught.value.code)
+
+
+def test_a_port_that_begins_in_plain_text_asked_for_tls(post):
+    """The other way round."""
+    with pytest.raises(ChannelError, match="smtp_port_is_plain"):
+        send(security="ssl", **post(Mailbox(), security="starttls"))
+    assert "set security to starttls" in explain("smtp_port_is_plain")
 
 
 def greets_and_resets(connection, stop):

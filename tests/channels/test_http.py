@@ -374,6 +374,14 @@ def test_a_refused_address_is_not_repeated(url):
         assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.parametrize("between", [",", ", ", " ", "\n", ";"])
+def test_several_addresses_in_one_are_said(between):
+    """They would be one address with a strange path, or one with a space in it."""
+    with pytest.raises(ChannelError, match="make a channel for each") as caught:
+        check_url(f"https://h/{SECRET}{between}https://i/{SECRET}")
+    assert SECRET not in repr(caught.value)
+
+
 def test_a_program_keeps_its_own_httpcore_log_lines(caplog):
     """Only cronguard's own requests are silent."""
     caplog.set_level(logging.DEBUG)

@@ -8,7 +8,13 @@ from datetime import UTC, datetime
 import pytest
 from support.record import Gate
 
-from cronguard.core.errors import ChannelError, PluginError, SecretError, StoreError
+from cronguard.core.errors import (
+    ChannelError,
+    PartialDelivery,
+    PluginError,
+    SecretError,
+    StoreError,
+)
 from cronguard.core.model import ChannelRule, Failure, Outcome, Owner, Run
 from cronguard.runtime import delivery
 from cronguard.runtime.delivery import Dispatcher, backoff, settlement_for
@@ -93,6 +99,18 @@ def test_what_is_sent_is_what_was_frozen():
     assert message.attempt == 2
     assert message.deadline > time.monotonic()
     assert office.state() == [("sent", None, 2)]
+
+
+def test_what_only_some_have_is_sent_and_said(caplog):
+    """It is not tried again, which would double it; the code stays on the row and in the log."""
+    office = Office(a=raising(PartialDelivery("smtp_550", detail="some were refused")))
+    office.fail()
+    office.deliver()
+    assert office.state() == [("sent", "smtp_550", 1)]
+    assert office.store.claim_alerts(channels=["a"], force=True) == []
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "reached channel a, but not everybody there" in line
+    assert "(smtp_550: some were refused)" in line
 
 
 def test_channels_send_side_by_side():

@@ -107,9 +107,33 @@ def test_what_goes_wrong_is_a_code(place, url, code):
     environ = {"NIGHTLY_URL": url and url.format(port=refusing_port())}
     done = place.run(JOB, env=environ)
     assert done.stdout == "True\n"
-    assert f"the heartbeat of nightly did not reach env:NIGHTLY_URL ({code})" in done.stderr
+    assert f"the heartbeat of nightly did not reach env:NIGHTLY_URL ({code}" in done.stderr
     assert "T0K3N" not in done.stderr
     assert place.statuses() == ["success"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"OK (not found)", "heartbeat_not_found: the service knows no such check"),
+        (b"OK (rate limited)\n", "heartbeat_rate_limited: the service takes no more pings"),
+        (b"<html>Sign in</html>", "web_page: a web page came back"),
+    ],
+)
+def test_a_ping_that_was_not_taken(place, answer, says):
+    """Healthchecks says so with status 200 (https://healthchecks.io/docs/http_api/)."""
+    with serve(answers(200, answer)) as server:
+        done = place.run(JOB, env={"NIGHTLY_URL": f"http://127.0.0.1:{server.port}/T0K3N"})
+    assert f"the heartbeat of nightly did not reach env:NIGHTLY_URL ({says}" in done.stderr
+    assert "T0K3N" not in done.stderr
+
+
+@pytest.mark.parametrize("answer", [b"OK", b"", b"OK (started)", b'{"ok":true}'])
+def test_a_ping_that_was_taken(place, answer):
+    """Nothing is said."""
+    with serve(answers(200, answer)) as server:
+        done = place.run(JOB, env={"NIGHTLY_URL": f"http://127.0.0.1:{server.port}/x"})
+    assert done.stderr == ""
 
 
 def test_an_address_is_not_written_into_settings(tmp_path):

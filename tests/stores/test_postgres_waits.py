@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import threading
 import time
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from support.record import recording
 
 from cronguard import StoreError, cron_guarded
 from cronguard.process.workers import TimeoutPool
+from cronguard.stores.server import postgres as postgres_module
 from cronguard.stores.server.postgres import PostgresStore
 from cronguard.stores.timeouts import with_timeouts
 
@@ -283,3 +285,104 @@ def test_greenlets_go_on_meanwhile(when, database, tmp_path):
     code = GEVENT.format(**{"early": "", "late": "", when: PATCH})
     done = place.run(code, database.url)
     assert (done.returncode, done.stdout) == (0, "[False, False]\n[[], []]\n"), done.stderr
+
+
+# --- hosts and addresses --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def silent():
+    """A port where connections are taken and nothing is ever said."""
+    with hostile.serve(hostile.never_answers) as server:
+        yield server
+
+
+def several(database, *hosts, **options):
+    """The database's address with these hosts, ``host:port`` each."""
+    parts = urlsplit(database.url)
+    login = parts.netloc.rpartition("@")[0]
+    more = "&".join(f"{key}={value}" for key, value in options.items())
+    return f"postgresql://{login}@{','.join(hosts)}{parts.path}?{more}"
+
+
+def test_a_silent_host_before_one_that_answers(database, silent):
+    """The first has its share of the time and no more; then the one that answered comes first."""
+    there = f"127.0.0.1:{urlsplit(database.url).port}"
+    store = PostgresStore(several(database, f"127.0.0.1:{silent.port}", there))
+    bounded = with_timeouts(store, 6.0)
+    assert ended(bounded.jobs) == []
+    assert silent.connections == 1
+    store.close()
+    assert ended(bounded.jobs) == []
+    assert silent.connections == 1
+    assert f"127.0.0.1,127.0.0.1:{silent.port}," in store.where
+    store.close()
+
+
+def test_a_name_with_a_dead_address(database, monkeypatch):
+    """Of several that a name leads to, as a host whose IPv6 leads nowhere has them."""
+    port = urlsplit(database.url).port
+    look_up = socket.getaddrinfo
+
+    def two(host, *args, **options):
+        if host != "db.test":
+            return look_up(host, *args, **options)
+        return [
+            address
+            for each in ("127.0.0.9", "127.0.0.1")
+            for address in look_up(each, *args, **options)
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", two)
+    with socket.create_server(("127.0.0.9", port)):  # nobody accepts
+        store = with_timeouts(PostgresStore(several(database, f"db.test:{port}")), 6.0)
+        assert ended(store.jobs) == []
+        store.close()
+
+
+def test_several_hosts_and_none_that_answers(database, silent):
+    """It ends in time, and says what the one said that said something."""
+    refusing = f"127.0.0.1:{hostile.refusing_port()}"
+    silence = f"127.0.0.1:{silent.port}"
+    store = with_timeouts(PostgresStore(several(database, silence, refusing)), 1.0)
+    assert ended(store.jobs).code in ("timeout", "connection_refused")
+    there = f"127.0.0.1:{urlsplit(database.url).port}"
+    nowhere = several(database, there, refusing).replace(f"/{database.name}?", "/nowhere?")
+    assert ended(with_timeouts(PostgresStore(nowhere), 6.0).jobs).code == "no_database"
+
+
+def test_what_is_asked_of_a_host_holds_for_each(database):
+    """`target_session_attrs` passes over a server that is not what is asked for."""
+    there = f"127.0.0.1:{urlsplit(database.url).port}"
+    url = several(database, there, target_session_attrs="standby")
+    assert isinstance(ended(with_timeouts(PostgresStore(url), 6.0).jobs), StoreError)
+    url = several(database, there, target_session_attrs="prefer-standby")
+    assert ended(with_timeouts(PostgresStore(url), 6.0).jobs) == []
+
+
+def test_a_connection_that_was_not_used_for_long_is_not_used_again(database, monkeypatch):
+    """What lies between, such as a NAT, may have forgotten it without a word."""
+    store = PostgresStore(database.url)
+    store.jobs()
+    (first,) = store._idle
+    store.jobs()
+    assert list(store._idle) == [first]
+    monkeypatch.setattr(postgres_module, "_IDLE_SECONDS", -1.0)
+    assert store.jobs() == []
+    (second,) = store._idle
+    assert second is not first
+    assert first.closed
+    store.close()
+
+
+def test_a_connection_that_was_forgotten_leaves_time_for_another(database):
+    """The kernel gives it up, when nothing is acknowledged, at half of a call's time, and
+    asks every half minute whether the other end is there."""
+    store = PostgresStore(database.url, timeout=2.0)
+    store.jobs()
+    (link,) = store._idle
+    with socket.socket(fileno=os.dup(link.fileno())) as sock:
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1000
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
+    store.close()

@@ -5,8 +5,10 @@ import threading
 import traceback
 from datetime import UTC, datetime
 
+import httpx
 import psycopg
 import pytest
+import supabase
 from support import hostile
 from support.stack.client import PASSWORD, Project
 from support.stack.gateway import token
@@ -94,6 +96,28 @@ def test_an_address_that_cannot_be_read_is_not_quoted(url):
         PostgresStore(url)
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
     assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "pgbouncer=true",
+        "pgbouncer=true&connection_limit=1&connect_timeout=2",
+        "connect_timeout=2&supa=base-pooler.x&schema=public",
+    ],
+)
+def test_an_address_that_is_shared_with_another_driver(database, query):
+    """As a pooler's is written for Prisma and others: what is theirs means nothing here."""
+    store = PostgresStore(f"{database.url.partition('?')[0]}?{query}")
+    assert store.jobs() == []
+    store.close()
+
+
+def test_a_parameter_that_nobody_knows():
+    """It is not the password that is wrong; what it is called may be part of one."""
+    with pytest.raises(ConfigError, match="a parameter behind its \\?") as caught:
+        PostgresStore("postgresql://u:hunter2@h/x?sslmod=require")
+    assert "sslmod" not in str(caught.value)
 
 
 def test_no_schema(stack):
@@ -262,8 +286,82 @@ def test_not_a_supabase_project():
         assert said(store).code == "wrong_address"
     with hostile.serve(hostile.answers(502, b"bad gateway")) as server:
         assert said(SupabaseStore(server.url.removesuffix("/hook"), key)).code == "gateway"
-    with hostile.serve(hostile.redirects) as server:
-        said(SupabaseStore(server.url.removesuffix("/hook"), key))
+    for behave in (hostile.redirects, hostile.is_not_http, hostile.answers(200, b"<html>")):
+        with hostile.serve(behave) as server:
+            error = said(SupabaseStore(server.url.removesuffix("/hook"), key))
+            assert error.code == "wrong_address"
+
+
+BEFORE_A_PROJECT = [
+    (540, b"<html>paused</html>", "gateway", "paused"),
+    (401, b'{"message": "Invalid API key"}', "key_refused", "refuses the key"),
+    (404, b"<html>", "wrong_address", "SUPABASE_URL"),
+    (429, b"<html>1015</html>", "too_many_requests", "too many"),
+    (500, b'{"code": "57014", "message": ""}', "57014", "statement_timeout"),
+    # The supabase client tells no more of these than that they are errors:
+    (402, b'{"message": "Service for this project is restricted"}', "over_quota", "billing"),
+    (429, b'{"message": "slow down"}', "too_many_requests", "too many"),
+    (200, b"", "empty_answer", "what stands between"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "code", "says"), BEFORE_A_PROJECT)
+def test_answers_of_what_stands_before_a_project(status, body, code, says):
+    """Each by its cause."""
+    with hostile.serve(hostile.answers(status, body)) as server:
+        error = said(SupabaseStore(server.url.removesuffix("/hook"), token("service_role")))
+    assert error.code == code
+    assert says in str(error)
+
+
+@pytest.mark.parametrize(("status", "body", "code", "says"), BEFORE_A_PROJECT[:5])
+def test_the_same_answers_to_somebodys_own_client(status, body, code, says):
+    """What it tells is said as well."""
+    with hostile.serve(hostile.answers(status, body)) as server, httpx.Client() as http:
+        url, key = server.url.removesuffix("/hook"), token("service_role")
+        client = supabase.create_client(url, key, supabase.ClientOptions(httpx_client=http))
+        error = said(SupabaseStore(client=client))
+    assert error.code == code
+    assert says in str(error)
+
+
+@pytest.mark.parametrize("end", ["", "/", "/rest/v1", "/rest/v1/"])
+def test_an_address_of_the_rest_api(end):
+    """As the project's settings used to show it."""
+    behave = hostile.answers(200, b"[]")
+    with hostile.serve(behave) as server:
+        store = SupabaseStore(server.url.removesuffix("/hook") + end, token("service_role"))
+        assert store.jobs() == []
+        assert store.where == f"Supabase at 127.0.0.1:{server.port}"
+        store.close()
+    assert behave.received[0].target == "/rest/v1/rpc/cronguard_status"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://supabase.com/dashboard/project/abcdefgh",
+        "https://abcdefgh.supabase.co/auth/v1",
+        "postgresql://postgres:hunter2@db.abcdefgh.supabase.co/postgres",
+        "https://postgres:hunter2@abcdefgh.supabase.co",
+    ],
+)
+def test_an_address_of_something_else(url):
+    """Pages of the dashboard, other services, the database itself."""
+    with pytest.raises(ConfigError, match=r"set it to https://PROJECT.supabase.co") as caught:
+        SupabaseStore(url, token("service_role"))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_an_authority_of_ones_own(monkeypatch):
+    """`SSL_CERT_FILE` is honoured, as by the supabase client; without it nobody vouches."""
+    with hostile.serve(hostile.answers(200, b"[]"), tls=True) as server:
+        url = server.url.removesuffix("/hook")
+        assert said(SupabaseStore(url, token("service_role"))).code == "tls"
+        monkeypatch.setenv("SSL_CERT_FILE", str(hostile.AUTHORITY))
+        store = SupabaseStore(url, token("service_role"))
+        assert store.jobs() == []
+        store.close()
 
 
 @pytest.mark.parametrize(
@@ -272,7 +370,6 @@ def test_not_a_supabase_project():
         (hostile.never_answers, "timeout"),
         (hostile.resets, "connection_closed"),
         (hostile.hangs_up, "connection_closed"),
-        (hostile.is_not_http, "connection_closed"),
     ],
 )
 def test_a_server_that_misbehaves(behave, code):

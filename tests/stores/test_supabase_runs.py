@@ -78,6 +78,29 @@ def test_two_requests_a_run(guarded, project, words):
     assert project.requests == [("POST", START), ("POST", FINISH)] * len(words)
 
 
+def test_a_run_loads_no_client(project, tmp_path):
+    """Importing it takes several times as long as all the rest."""
+    code = (
+        "import sys, cronguard\n"
+        "cronguard.cron_guarded(job='j')(lambda: None)()\n"
+        "heavy = {'supabase', 'postgrest', 'httpx', 'httpcore', 'pydantic', 'anyio'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "CRONGUARD_STORE": "supabase",
+        "SUPABASE_URL": project.url,
+        "SUPABASE_SECRET_KEY": project.service_key,
+        "CRONGUARD_STORE_TIMEOUT": "20",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+    assert project.requests == [("POST", START), ("POST", FINISH)]
+
+
 def test_two_failures_alert_once_and_a_success_resets(guarded, newer_project):
     """The requirement: one alert with the facts at the sink, count 0 on the new row."""
     sink = hostile.answers()
@@ -239,25 +262,31 @@ def test_a_forked_child_leaves_its_parents_client_alone(project, monkeypatch):
         project.url, project.service_key, supabase.ClientOptions(httpx_client=http)
     )
     store = SupabaseStore(client=client)
-    assert store._opened() is client
-    monkeypatch.setattr("os.getpid", lambda: -1)
     assert store.jobs() == []
-    assert store._opened() is not client
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    monkeypatch.setattr(client, "rpc", None)
+    assert store.jobs() == []
     store.close()
     assert not http.is_closed
     http.close()
 
 
-def test_the_key_is_in_no_log(project, caplog):
-    """At DEBUG for everything, httpx, httpcore and hpack included."""
+@pytest.mark.parametrize("own", [False, True], ids=["ours", "own client"])
+def test_requests_are_in_no_log(project, caplog, own):
+    """At DEBUG for everything: no line of httpx's stands in the job's log, and the key in none."""
+    http = httpx.Client()
+    client = supabase.create_client(
+        project.url, project.service_key, supabase.ClientOptions(httpx_client=http)
+    )
     with caplog.at_level(logging.DEBUG):
-        store = SupabaseStore(project.url, project.service_key)
+        store = SupabaseStore(project.url, project.service_key, client=client if own else None)
         assert store.jobs() == []
         store.close()
-    assert caplog.records
-    assert project.service_key not in caplog.text
-    assert project.service_key.split(".")[2] not in caplog.text
+        assert caplog.records == []
+        client.rpc("cronguard_schema_version", {}).execute()
+    assert "HTTP Request" in caplog.text, "the program's own requests stay in its log"
     assert project.service_key not in repr(store)
+    http.close()
 
 
 def test_a_proxy_in_the_environment_is_not_asked(project, monkeypatch):

@@ -122,7 +122,10 @@ def test_crontab_lines_run(sandbox):
     """Each line of the crontab is five fields and a command that works."""
     (part,) = readme.parts("crontab")
     sandbox.file("nightly.sh", "#!/bin/sh\nexit 3\n").chmod(0o755)
-    for line in part.text.splitlines():
+    variable, empty, *lines = part.text.splitlines()
+    assert variable.startswith("CRONGUARD_SLACK_WEBHOOK_URL=")
+    assert not empty
+    for line in lines:
         fields = line.split(None, 5)
         assert all(set(field) <= set("0123456789*/") for field in fields[:5])
         done = sandbox("sh", "-c", fields[5])

@@ -154,6 +154,13 @@ def test_a_directory_in_its_place(place):
     check_unharmed(place, says="there is a directory in its place")
 
 
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/full"])
+def test_a_device_in_its_place(place, device):
+    """What is written there is gone: no disk is full, and none fails."""
+    environ = {"CRONGUARD_STORE": f"sqlite:///{device}"}
+    check_unharmed(place, says="which keeps nothing", env=environ)
+
+
 def test_a_file_where_a_folder_should_be(place):
     """A mistaken path, the other way round."""
     (place.folder / "file").touch()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import ssl
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import httpcore
@@ -61,9 +58,10 @@ class Stream(httpcore.NetworkStream):
 class Backend(httpcore.NetworkBackend):
     """Opens the connections of one request."""
 
-    def __init__(self, deadline: float, *, loopback_only: bool) -> None:
+    def __init__(self, deadline: float, *, loopback_only: bool, is_proxy: bool = False) -> None:
         self._deadline = deadline
         self._loopback_only = loopback_only
+        self._is_proxy = is_proxy
 
     def connect_tcp(
         self,
@@ -73,29 +71,13 @@ class Backend(httpcore.NetworkBackend):
         local_address: str | None = None,  # noqa: ARG002
         socket_options: Iterable[Any] | None = None,  # noqa: ARG002
     ) -> httpcore.NetworkStream:
-        return Stream(
-            sockets.connect(host, port, deadline=self._deadline, loopback_only=self._loopback_only)
-        )
-
-
-class _Silence(logging.Filter):
-    """httpcore's debug lines hold answer headers, which can repeat a secret of the request."""
-
-    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
-        return not getattr(_here, "silenced", False)
-
-
-_here = threading.local()
-_filter = _Silence()
-
-
-@contextmanager
-def silence_logging() -> Iterator[None]:
-    """No log lines of httpcore from this thread; those of a program's own requests stay."""
-    for name in ("httpcore.connection", "httpcore.http11"):
-        logging.getLogger(name).addFilter(_filter)
-    _here.silenced = True
-    try:
-        yield
-    finally:
-        _here.silenced = False
+        try:
+            return Stream(
+                sockets.connect(
+                    host, port, deadline=self._deadline, loopback_only=self._loopback_only
+                )
+            )
+        except (ChannelError, OSError):
+            if not self._is_proxy:
+                raise
+        raise ChannelError("proxy_unreachable")

@@ -1,18 +1,21 @@
 """`post`: one HTTP request as a channel needs it, and `raise_for_status`: what its answer means.
 
 Unlike a general client it keeps one deadline for the whole exchange, follows no redirect, asks no
-proxy, reads at most 4 KB of the answer and never decodes it, logs nothing, and lets no text of the
-request, of the answer or of an exception out. All that can go wrong is a `ChannelError`.
+proxy unless `proxy.use` says so, reads at most 4 KB of the answer and never decodes it, logs
+nothing, and lets no text of the request, of the answer or of an exception out. All that can go
+wrong is a `ChannelError`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cronguard.channels.transport import sockets
+from cronguard.channels.transport import proxy, sockets
 from cronguard.core.errors import ChannelError
+from cronguard.process.quiet import silence_http_logging
 
 if TYPE_CHECKING:
     import httpcore
@@ -23,6 +26,8 @@ PERMANENT = frozenset({400, 405, 410, 413, 414, 415, 422})
 not among them: a key or an address can be mended, and the alert is then still worth sending."""
 LONGEST_RETRY_AFTER = 86_400.0
 SCHEMES = ("https", "http")
+NO_WAY_CODES = {"timeout", "dns_failure", "unreachable", "connection_refused", "network_error"}
+"""What a host that reaches the world through a proxy only comes to without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +56,18 @@ def post(
     now. White space around the address and around header values is dropped, as environment
     variables are apt to end in a line break. Raises `ChannelError` with one of the codes of
     `sockets.error_code`, or ``bad_url``, ``insecure_url``, ``link_local``, ``bad_header``,
-    ``bad_answer``, ``connection_closed``, ``answer_too_long``.
+    ``bad_answer``, ``connection_closed``, ``answer_too_long``, ``bad_proxy``,
+    ``proxy_unreachable``, ``proxy_authentication``, ``proxy_refused``.
     """
-    return sockets.sanitize_errors(
-        lambda: _post(url, body, headers or {}, sockets.deadline_or_default(deadline))
-    )
+    try:
+        return sockets.sanitize_errors(
+            lambda: _post(url, body, headers or {}, sockets.deadline_or_default(deadline))
+        )
+    except ChannelError as error:
+        failure = error
+    if failure.code in NO_WAY_CODES and proxy.used() is None and not _is_to_loopback(url):
+        failure = ChannelError(failure.code, detail=proxy.unused_sentence())
+    raise failure
 
 
 def check_url(url: str) -> str:
@@ -67,6 +79,8 @@ def check_url(url: str) -> str:
     from urllib.parse import urlsplit
 
     text = url.strip()
+    if re.search(r"[\s,;]https?://", text):
+        raise ChannelError("bad_url", detail="these are several addresses: make a channel for each")
     if not text.isprintable() or " " in text:
         raise ChannelError("bad_url", detail="the address holds a space or a control character")
     try:
@@ -112,6 +126,15 @@ def raise_for_status(
     )
 
 
+def raise_for_page(response: Response) -> None:
+    """Raise `ChannelError` if a service that answers programs has answered with a web page.
+
+    That is a sign-in page, a proxy's or a provider's, and nobody has taken the alert.
+    """
+    if response.body.lstrip()[:1] == b"<":
+        raise ChannelError("web_page")
+
+
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds that a ``Retry-After`` header asks for, at most a day; None if there is none."""
     text = headers.get("retry-after", "").strip()
@@ -151,7 +174,10 @@ def _post(url: str, body: bytes, headers: Mapping[str, str], deadline: float) ->
         host = target.raw_host
     except (httpx.InvalidURL, UnicodeError):
         raise _bad_url() from None
-    backend = _httpcore_backend.Backend(deadline, loopback_only=target.scheme == "http")
+    way = proxy.proxy_for(target.host) if target.scheme == "https" else None
+    backend = _httpcore_backend.Backend(
+        deadline, loopback_only=target.scheme == "http", is_proxy=way is not None
+    )
     wanted = httpcore.Request(
         "POST",
         httpcore.URL(scheme=target.raw_scheme, host=host, port=target.port, target=target.raw_path),
@@ -160,16 +186,40 @@ def _post(url: str, body: bytes, headers: Mapping[str, str], deadline: float) ->
     )
     try:
         with (
-            _httpcore_backend.silence_logging(),
-            httpcore.ConnectionPool(network_backend=backend) as pool,
+            silence_http_logging(),
+            _pool(way, backend) as pool,
         ):
             answer = pool.handle_request(wanted)
             try:
                 return _read(answer)
             finally:
                 answer.close()
+    except httpcore.ProxyError as error:
+        wants_login = str(error).startswith("407")
+        raise ChannelError("proxy_authentication" if wants_login else "proxy_refused") from None
     except httpcore.ProtocolError:
         raise ChannelError("bad_answer", detail="what came back is not HTTP") from None
+
+
+def _pool(way: proxy.Proxy | None, backend: httpcore.NetworkBackend) -> httpcore.ConnectionPool:
+    import httpcore
+
+    if way is None:
+        return httpcore.ConnectionPool(network_backend=backend)
+    return httpcore.HTTPProxy(
+        httpcore.URL(scheme="http", host=way.host, port=way.port, target="/"),
+        proxy_auth=(way.user.encode(), way.password.encode()) if way.user else None,
+        network_backend=backend,
+    )
+
+
+def _is_to_loopback(url: str) -> bool:
+    from urllib.parse import urlsplit
+
+    try:
+        return sockets.is_loopback(urlsplit(url.strip()).hostname or "")
+    except ValueError:
+        return False
 
 
 def _read(answer: httpcore.Response) -> Response:
@@ -202,4 +252,12 @@ def _bad_url() -> ChannelError:
     return ChannelError("bad_url", detail="the address is not of the form https://host/path")
 
 
-__all__ = ["PERMANENT", "Response", "check_url", "post", "raise_for_status", "retry_after"]
+__all__ = [
+    "PERMANENT",
+    "Response",
+    "check_url",
+    "post",
+    "raise_for_page",
+    "raise_for_status",
+    "retry_after",
+]

@@ -17,9 +17,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cronguard.core.errors import ChannelError
+from cronguard.core.errors import ChannelError, PartialDelivery
 from cronguard.core.model import DELIVERY_SECONDS
 from cronguard.process.forks import own_thread
+from cronguard.process.net import Address, connect_to_first, tls_context
 
 if TYPE_CHECKING:
     import ssl
@@ -70,7 +71,8 @@ def without_cause(error: BaseException) -> ChannelError:
     Raise it outside the ``except`` block: inside, Python would attach the old one again.
     """
     if isinstance(error, ChannelError):
-        return ChannelError(
+        kind = PartialDelivery if isinstance(error, PartialDelivery) else ChannelError
+        return kind(
             error.code,
             permanent=error.permanent,
             retry_after=error.retry_after,
@@ -196,38 +198,13 @@ def connect(host: str, port: int, *, deadline: float, loopback_only: bool = Fals
             raise ChannelError("link_local", detail="link-local addresses are refused")
         if loopback_only and not is_loopback(str(address[0])):
             raise ChannelError("insecure_url", detail="without TLS only this machine may be asked")
-    failure = ChannelError("dns_failure")
-    for index, (family, kind, protocol, _, address) in enumerate(addresses):
-        sock = None
-        try:
-            sock = socket.socket(family, kind, protocol)
-            sock.settimeout(remaining(deadline) / (len(addresses) - index))
-            sock.connect(address)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except (OSError, ChannelError) as error:
-            failure = without_cause(error)
-            if sock is not None:
-                sock.close()
-        else:
-            return Connection(sock, deadline)
-    raise failure
+    return Connection(connect_to_first(addresses, deadline), deadline)
 
 
-def tls_context() -> ssl.SSLContext:
-    """Trusts what the system trusts and certifi's authorities; ``SSL_CERT_FILE`` is honoured."""
-    import ssl
-
-    import certifi
-
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    return context
-
-
-def _resolve(host: str, port: int, deadline: float) -> list[tuple[Any, Any, int, str, Any]]:
+def _resolve(host: str, port: int, deadline: float) -> list[Address]:
     """`socket.getaddrinfo` knows no timeout, so it runs in a thread that can be left behind."""
 
-    def look_up(flags: int = 0) -> list[tuple[Any, Any, int, str, Any]] | ChannelError:
+    def look_up(flags: int = 0) -> list[Address] | ChannelError:
         try:
             return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
         except (OSError, UnicodeError):
@@ -235,9 +212,7 @@ def _resolve(host: str, port: int, deadline: float) -> list[tuple[Any, Any, int,
 
     found = look_up(socket.AI_NUMERICHOST)
     if isinstance(found, ChannelError):
-        answer: queue.SimpleQueue[list[tuple[Any, Any, int, str, Any]] | ChannelError] = (
-            queue.SimpleQueue()
-        )
+        answer: queue.SimpleQueue[list[Address] | ChannelError] = queue.SimpleQueue()
         thread = own_thread("dns", lambda: answer.put(look_up()), daemon=True)
         try:
             thread.start()
@@ -263,6 +238,5 @@ __all__ = [
     "is_loopback",
     "remaining",
     "sanitize_errors",
-    "tls_context",
     "without_cause",
 ]

@@ -9,7 +9,7 @@ import click
 from cronguard.cli.arguments import complete_jobs, find_job
 from cronguard.cli.backlog import kept_alerts_sent, replay
 from cronguard.cli.opening import jobs_of, load_settings, open_runtime
-from cronguard.cli.output.attempts import sent, why
+from cronguard.cli.output.attempts import reservation, sent, why
 from cronguard.cli.output.lines import mark, on_terminal, plural, print_error, say
 from cronguard.cli.output.progress import progress
 
@@ -75,7 +75,7 @@ def _deliver(runtime: Runtime, job: str | None, total: int, *, dead: bool) -> li
         runtime.dispatcher.deliver_all(job=job, state="dead" if dead else "pending", report=report)
     if not at_length:
         for attempt in done:
-            if not sent(attempt):
+            if not sent(attempt) or reservation(attempt):
                 _tell(attempt)
         say(f"Sent {sum(map(sent, done)):,} of {plural(total, 'alert')}.")
     return done
@@ -85,7 +85,8 @@ def _tell(attempt: Attempt) -> None:
     delivery = attempt.delivery
     what = f"{delivery.job}, {delivery.kind} → {delivery.channel}"
     if sent(attempt):
-        say(f"{mark('ok')} {what}  sent in {attempt.seconds:.2f} s")
+        status = "warning" if reservation(attempt) else "ok"
+        say(f"{mark(status)} {what}  sent in {attempt.seconds:.2f} s{reservation(attempt)}")
         return
     fate = "given up" if attempt.settlement.state == "dead" else "stays pending"
     say(f"{mark('error')} {what}  {fate}, {why(attempt)}")

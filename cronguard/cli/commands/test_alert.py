@@ -12,7 +12,7 @@ import click
 
 from cronguard.cli.arguments import complete_channels, complete_jobs, json_option, no_such_job
 from cronguard.cli.opening import jobs_of, load_settings, open_runtime, store_on_demand
-from cronguard.cli.output.attempts import attempt_facts, sent, why
+from cronguard.cli.output.attempts import attempt_facts, reservation, sent, why
 from cronguard.cli.output.lines import SettingsError, emit, mark, print_error, say
 from cronguard.core.clock import rfc3339, rfc3339_or_none
 from cronguard.core.errors import ConfigError, CronguardError
@@ -131,7 +131,8 @@ def _send(
         took = f"{attempt.seconds:.2f} s"
         name = f"{attempt.delivery.channel:<{width}}"
         if sent(attempt):
-            say(f"{mark('ok')} {name}  sent in {took}")
+            status = "warning" if reservation(attempt) else "ok"
+            say(f"{mark(status)} {name}  sent in {took}{reservation(attempt)}")
         else:
             say(f"{mark('error')} {name}  not sent after {took}: {why(attempt)}")
 
@@ -139,7 +140,7 @@ def _send(
         dispatcher = Dispatcher(
             cast("Store", _NoOutbox()),
             tuple(by_name),
-            lambda name: build_channel(by_name[name], store),
+            lambda name: build_channel(by_name[name], store, settings.proxy),
         )
         return dispatcher.deliver(
             [_delivery(name, settings, about) for name in by_name],

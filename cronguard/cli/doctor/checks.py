@@ -6,79 +6,51 @@ import os
 import platform
 import stat
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from cronguard.cli.backlog import refused_sentence, spool_sentence, unreadable_sentence
+from cronguard.cli.doctor.channels import alerts, changes, channels, heartbeats, proxy
+from cronguard.cli.doctor.findings import Check, Expected, Findings, Value
 from cronguard.cli.doctor.installed import explain_damage, explain_other, is_ours, others
 from cronguard.cli.opening import (
     describe_store,
     is_there,
-    jobs_of,
     load_settings,
     store_file,
-    store_on_demand,
 )
 from cronguard.cli.output.lines import plural
-from cronguard.core.errors import ChannelError, CronguardError, PluginError, StoreError
+from cronguard.core.errors import CronguardError, StoreError
 from cronguard.core.install import VERSION
-from cronguard.core.model import DELIVERY_SECONDS, LEASE_SECONDS, Expectations, SecretRef
+from cronguard.core.model import LEASE_SECONDS, Expectations, SecretRef
 from cronguard.core.rendering import duration
-from cronguard.runtime.delivery_codes import explain
 
 if TYPE_CHECKING:
     from cronguard.core.interfaces import Store
-    from cronguard.settings.types import ChannelSettings, Loaded, Settings
+    from cronguard.settings.types import Loaded, Settings
 
 _OLDEST_SQLITE = (3, 34, 0)
 
 
-class Check(NamedTuple):
-    """One thing looked at."""
+def examine(*, as_cron: bool = False) -> Findings:
+    """Look at everything.
 
-    check: str
-    status: Literal["ok", "warning", "error"]
-    message: str
-
-
-class Value(NamedTuple):
-    """One setting in force."""
-
-    key: str
-    value: str
-    source: str
-
-
-class Expected(NamedTuple):
-    """One expectation that the store keeps of a job."""
-
-    job: str
-    key: str
-    value: str
-    source: str
-    since: datetime
-
-
-class Findings(NamedTuple):
-    """Everything that was looked at."""
-
-    checks: list[Check]
-    values: list[Value]
-    expected: list[Expected]
-    """What is not the default, or was not stated by code."""
-
-
-def examine() -> Findings:
-    """Look at everything."""
-    loaded = load_settings()
+    Args:
+        as_cron: Whether to look with the environment and in the folder that cron gives a job;
+            this process then goes on in them.
+    """
     expected: list[Expected] = []
-    checks = [*_software(), *_settings(loaded), *_store(loaded, expected)]
-    checks += [*_channels(loaded.settings), *_heartbeats(loaded.settings), *_plugins()]
+    checks: list[Check] = []
+    if as_cron:
+        from cronguard.cli.doctor import cron  # it costs a process
+
+        checks += cron.enter(load_settings().settings)
+    loaded = load_settings()
+    checks += [*_software(), *_settings(loaded), *_store(loaded, expected)]
+    checks += [*channels(loaded.settings), *heartbeats(loaded.settings), *proxy(loaded.settings)]
+    checks += [*changes(), *_plugins()]
     return Findings(checks, list(_values(loaded.settings)), expected)
 
 
@@ -154,7 +126,7 @@ def _store(loaded: Loaded, expected: list[Expected]) -> Iterator[Check]:
             )
             expected += _expected(store)
             yield from _damaged(store)
-            yield from _alerts(store, settings)
+            yield from alerts(store, settings)
             if path is not None:
                 yield _privacy(path)
     except StoreError as error:
@@ -215,118 +187,7 @@ def _privacy(path: Path) -> Check:
     return Check("permissions", "ok", f"{path} is its owner's alone")
 
 
-def _alerts(store: Store, settings: Settings) -> Iterator[Check]:
-    jobs = jobs_of(store)
-    pending = sum(status.alerts_pending for status in jobs)
-    dead = sum(status.alerts_dead for status in jobs)
-    if pending:
-        waiting = store.alerts(state="pending")
-        known = {channel.name for channel in settings.channels}
-        names = sorted({record.channel for record in waiting})
-        foreign = [name for name in names if name not in known]
-        codes = sorted({record.error_code for record in waiting if record.error_code})
-        yield Check(
-            "alerts",
-            "warning",
-            f"{plural(pending, 'alert')} pending for {', '.join(names)}"
-            + (f" (last time: {_explained(codes)})" if codes else "")
-            + (f"; not set up here: {', '.join(foreign)}" if foreign else "")
-            + f": cronguard deliver sends them {'now' if foreign != names else 'where they are'}",
-        )
-    if dead:
-        codes = sorted({record.error_code or "unknown" for record in store.alerts(state="dead")})
-        yield Check(
-            "alerts",
-            "error",
-            f"{plural(dead, 'alert')} given up ({_explained(codes)}): correct the channel, then"
-            " cronguard deliver --dead",
-        )
-    if not pending and not dead:
-        yield Check("alerts", "ok", "none pending, none given up")
-
-
-def _explained(codes: list[str]) -> str:
-    return "; ".join(f"{code}: {what}" if (what := explain(code)) else code for code in codes)
-
-
-# --- channels -------------------------------------------------------------------------------------
-
-
-def _channels(settings: Settings) -> Iterator[Check]:
-    for channel in settings.channels:
-        error = _error_of(partial(_build, channel), settings)
-        whose = "" if channel.default else ", for jobs that name it"
-        if error is None:
-            yield Check(f"channel {channel.name}", "ok", f"complete{whose}")
-        else:
-            yield Check(f"channel {channel.name}", "error", error)
-    described = [channel for channel in settings.channels if channel.default]
-    if all(channel.type in ("console", "log") for channel in described):
-        yield Check(
-            "channels",
-            "warning",
-            "alerts are only written where the job runs: set up slack, webhook or e-mail; see"
-            " cronguard channels",
-        )
-    elif settings.store is not None and all(_in_vault(channel) for channel in described):
-        yield Check(
-            "channels",
-            "warning",
-            "every channel has its secret in the vault of the database that it is to watch: let"
-            " one have it in the environment",
-        )
-
-
-def _heartbeats(settings: Settings) -> Iterator[Check]:
-    for job, options in settings.jobs.items():
-        ref = options.get("heartbeat_url")
-        if isinstance(ref, SecretRef):
-            error = _error_of(partial(_find_address, ref), settings)
-            yield Check(f"heartbeat {job}", "error" if error else "ok", error or "complete")
-
-
-_OpensStore = Callable[[], "Store"]
-
-
-def _error_of(build: Callable[[_OpensStore], object], settings: Settings) -> str | None:
-    """Why something cannot be built, secrets and all; None if it can."""
-    found: list[str | None] = []
-
-    def attempt() -> None:
-        try:
-            with store_on_demand(settings) as store:
-                build(store)
-        except (ChannelError, PluginError) as error:
-            found.append(str(error))
-        except BaseException as error:  # noqa: BLE001  # a plugin may raise anything, secrets in its text
-            found.append(f"it cannot be built with these options ({type(error).__name__})")
-        else:
-            found.append(None)
-
-    thread = threading.Thread(target=attempt, daemon=True)
-    thread.start()
-    thread.join(DELIVERY_SECONDS)
-    return found[0] if found else f"its secrets were not found within {DELIVERY_SECONDS:g} s"
-
-
-def _build(channel: ChannelSettings, store: _OpensStore) -> None:
-    from cronguard.runtime.channel_factory import build_channel
-
-    build_channel(channel, store)
-
-
-def _find_address(ref: SecretRef, store: _OpensStore) -> None:
-    from cronguard.channels.transport.http import check_url
-    from cronguard.runtime.channel_factory import resolve_secret
-
-    check_url(resolve_secret(ref, store))
-
-
-def _in_vault(channel: ChannelSettings) -> bool:
-    return any(
-        isinstance(value, SecretRef) and value.scheme == "vault"
-        for value in channel.options.values()
-    )
+# --- the rest -------------------------------------------------------------------------------------
 
 
 def _plugins() -> Iterator[Check]:
@@ -355,6 +216,8 @@ def _values(settings: Settings) -> Iterator[Value]:
     yield value("redact", redact if isinstance(redact, str) else "a function")
     if settings.redact_keep:
         yield value("redact_keep", ", ".join(settings.redact_keep))
+    if settings.proxy is not None:
+        yield value("proxy", settings.proxy)
     yield value("test_mode", "on" if settings.test_mode else "off")
     for channel in settings.channels:
         for key, given in channel.options.items():

@@ -14,8 +14,9 @@ from cronguard.core.clock import rfc3339
 
 
 @click.command()
+@click.option("--as-cron", is_flag=True, help="Look with the environment that cron gives a job.")
 @json_option
-def command(*, as_json: bool) -> int:
+def command(*, as_cron: bool, as_json: bool) -> int:
     """Check settings, store and channels.
 
     Says which settings file is used and where each value comes from, whether the store can be read
@@ -23,9 +24,14 @@ def command(*, as_json: bool) -> int:
     need, and which alerts have not gone out. Changes nothing and sends nothing. Exits 1 if
     something is wrong (✗); warnings (!) do not count.
 
+    With --as-cron it looks as a job of the user's crontab would: with HOME, LOGNAME, SHELL, a short
+    PATH and what the crontab sets, in the home folder; and it says which variables of this shell's
+    are not there.
+
     \b
     Examples:
       cronguard doctor
+      cronguard doctor --as-cron
       cronguard doctor --json | jq '.checks[] | select(.status != "ok")'
 
     \b
@@ -36,7 +42,7 @@ def command(*, as_json: bool) -> int:
     """
     from cronguard.cli.doctor.checks import examine
 
-    findings = examine()
+    findings = examine(as_cron=as_cron)
     wrong = sum(check.status == "error" for check in findings.checks)
     if as_json:
         emit(

@@ -12,6 +12,11 @@ def sent(attempt: Attempt) -> bool:
     return attempt.settlement.state == "sent"
 
 
+def reservation(attempt: Attempt) -> str:
+    """Return what is to be added of an alert that was sent, but not to everybody; else nothing."""
+    return f", but not to everybody: {why(attempt)}" if attempt.settlement.error_code else ""
+
+
 def why(attempt: Attempt) -> str:
     """The code, and the channel's own sentence if it has one."""
     code = attempt.settlement.error_code or "unknown"

@@ -4,4 +4,14 @@ Both call the same SQL functions (`functions`), which decide in the database as 
 in Python; `postgres` and `supabase` differ in how a call gets there.
 """
 
-__all__ = ["connection", "errors", "functions", "postgres", "schema", "supabase", "values", "vault"]
+__all__ = [
+    "connection",
+    "errors",
+    "functions",
+    "postgres",
+    "rest",
+    "schema",
+    "supabase",
+    "values",
+    "vault",
+]

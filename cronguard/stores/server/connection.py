@@ -8,10 +8,13 @@ import os
 import select
 import time
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from psycopg import generators
+from psycopg._conninfo_attempts import conninfo_attempts
+from psycopg.abc import ConnDict
+from psycopg.conninfo import make_conninfo
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 from psycopg.waiting import Ready, Wait
@@ -30,10 +33,46 @@ class Link(psycopg.Connection[Any]):
 
     kept = False
     """Whether it has served a call before."""
+    used = -math.inf
+    """When it last did, on the monotonic clock."""
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
         self.pid = os.getpid()
+
+    @classmethod
+    def open(
+        cls, parameters: ConnDict, give_up: float, preferred: list[ConnDict] | None = None
+    ) -> Self:
+        """Return a connection to the first of the hosts and addresses that lets us in.
+
+        The time until ``give_up`` is shared evenly between those that have not been tried, so that
+        one that is silent does not take all of it; libpq gives each the whole. With no such end
+        each has ``connect_timeout``.
+
+        Args:
+            parameters: As `conninfo_to_dict` returns them; several hosts with commas between.
+            give_up: On the monotonic clock; infinite for no end.
+            preferred: Holds the attempt that succeeded last, which comes first then.
+        """
+        preferred = [] if preferred is None else preferred
+        attempts = conninfo_attempts(parameters)
+        attempts.sort(key=lambda attempt: attempt not in preferred)
+        errors: list[psycopg.Error] = []
+        for index, attempt in enumerate(attempts):
+            left = give_up - time.monotonic()
+            share = left / (len(attempts) - index)
+            if give_up == math.inf:
+                share = float(str(parameters["connect_timeout"]))
+            try:
+                link: Self = _connected(cls._connect_gen(make_conninfo("", **attempt)), share)
+            except psycopg.Error as error:
+                errors.append(error)
+            else:
+                preferred[:] = [attempt]
+                link.autocommit, link.prepare_threshold = True, None
+                return link
+        raise max(reversed(errors), key=lambda error: code_of(error) not in _SILENT)
 
     def __del__(self, *_: Any) -> None:
         """Nobody is warned of one that a signal handler made us drop: libpq's part closes it."""
@@ -93,6 +132,28 @@ class Link(psycopg.Connection[Any]):
             return results
 
 
+def _connected(attempt: Any, seconds: float) -> Any:
+    """Return what psycopg's generator of a connection comes to; raise `Overdue` if that is late.
+
+    psycopg's own wait rounds the time up to two seconds.
+    """
+    give_up = time.monotonic() + seconds
+    try:
+        descriptor, wait = next(attempt)
+        while True:
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN if wait == Wait.R else select.POLLOUT)
+            while not poll.poll(min(max(0.0, give_up - time.monotonic()), _LONGEST_WAIT) * 1000):
+                if time.monotonic() >= give_up:
+                    raise Overdue("timeout")
+            descriptor, wait = attempt.send(Ready.R if wait == Wait.R else Ready.W)
+    except StopIteration as end:
+        return end.value
+    finally:
+        attempt.close()
+
+
+_SILENT = {"timeout", "refused", "unreachable", "dns"}
 _SAID = (
     # (what libpq says where it has no code to give, the code it stands for)
     ("password authentication failed", "28P01"),

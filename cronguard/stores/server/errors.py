@@ -112,6 +112,15 @@ _LASTING = {
             " cronguard init {kind}, or with a service_role key"
         ),
     ),
+    "vault_denied": (
+        "vault_denied",
+        (
+            "the Vault of {where} refuses cronguard's functions: run cronguard init {kind} as the"
+            " role that owns Vault (postgres, in a Supabase project), or grant the functions'"
+            " owner execute on vault.create_secret and vault.update_secret, and select on"
+            " vault.decrypted_secrets"
+        ),
+    ),
     "28P01": ("password_refused", "{where} refuses the password: check the user and password"),
     "28000": ("login_refused", "{where} refuses the login: check the user, TLS and pg_hba.conf"),
     "3D000": ("no_database", "{where} does not exist: check the database's name"),
@@ -128,6 +137,13 @@ _LASTING = {
     "401": _KEY_REFUSED,
     "403": _KEY_REFUSED,
     "404": ("wrong_address", "{where} is not a Supabase API: check SUPABASE_URL"),
+    "402": (
+        "over_quota",
+        (
+            "{where} is restricted, since its organization is over its quota or has not paid: see"
+            " its billing page"
+        ),
+    ),
 }
 
 _PASSING = {
@@ -151,6 +167,14 @@ _PASSING = {
     "dns": ("unknown_host", "{where} cannot be found: check the host name and the network"),
     "tls": ("tls", "{where} could not be reached over TLS: check its certificate"),
     "closed": ("connection_closed", "{where} closed the connection"),
+    "429": ("too_many_requests", "{where} takes no more requests for now: there were too many"),
+    "empty": (
+        "empty_answer",
+        (
+            "{where} answered with nothing, which Supabase never does: look at what stands between,"
+            " such as a proxy"
+        ),
+    ),
     "gateway": (
         "gateway",
         "{where} has nothing behind its gateway: is the project paused or restarting?",

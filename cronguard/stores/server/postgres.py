@@ -22,6 +22,15 @@ from cronguard.stores.server.schema import SCHEMA_VERSION, migration_sql
 from cronguard.stores.server.vault import COPY, RENAME, Adopted
 
 _MOST_IDLE = 4
+_IDLE_SECONDS = 110.0
+"""How long a connection is kept without being used: what lies between may forget it in silence."""
+_FOREIGN_PARAMETERS = frozenset(
+    {
+        *("pgbouncer", "connection_limit", "pool_timeout", "schema", "supa"),
+        *("statement_cache_size", "prepared_statement_cache_size"),
+    }
+)
+"""Of other drivers, in addresses that are shared with them; nothing here depends on them."""
 _TRIES = 3
 _COLLISIONS = ("40001", "40P01")
 
@@ -38,6 +47,7 @@ class PostgresStore(FunctionStore):
     def __init__(self, url: str, *, timeout: float = 2.0) -> None:
         self._parameters = _parameters(url, timeout)
         self._idle: deque[Link] = deque()
+        self._answered: list[Any] = []
         self._give_up = math.inf
         self._run_in_thread: Callable[[Callable[[], None], float], None] = lambda work, _seconds: (
             work()
@@ -157,12 +167,17 @@ class PostgresStore(FunctionStore):
                 link = None
             if link is None:
                 self._run_in_thread(self._connect, max(0.0, self._give_up - time.monotonic()))
+            elif link.kept and time.monotonic() - link.used > _IDLE_SECONDS:
+                link.close()
             elif link.pid == os.getpid():
                 return link
 
     def _connect(self) -> None:
         try:
-            link = Link.connect(autocommit=True, prepare_threshold=None, **self._parameters)
+            if hasattr(select, "poll"):
+                link = Link.open(self._parameters, self._give_up, self._answered)
+            else:
+                link = Link.connect(autocommit=True, prepare_threshold=None, **self._parameters)
         except psycopg.Error as error:
             code = code_of(error)
         else:
@@ -172,6 +187,7 @@ class PostgresStore(FunctionStore):
 
     def _keep(self, link: Link) -> None:
         if len(self._idle) < _MOST_IDLE:
+            link.used = time.monotonic()
             self._idle.append(link)
         else:
             link.close()
@@ -181,10 +197,12 @@ class PostgresStore(FunctionStore):
 
 
 def _parameters(url: str, timeout: float) -> dict[str, Any]:
-    try:
-        given = conninfo_to_dict(url)
-    except psycopg.Error:  # its text quotes the URL, password and all
-        given = None
+    given = _read(_without_foreign(url))
+    if given is None and _read(url.partition("?")[0]) is not None:
+        raise ConfigError(
+            "the PostgreSQL address has a parameter behind its ? that libpq does not know, such as"
+            " another driver's: leave it out"
+        )
     if given is None:
         raise ConfigError(
             "the PostgreSQL address cannot be read: write postgresql://user:password@host:5432/name"
@@ -192,11 +210,29 @@ def _parameters(url: str, timeout: float) -> dict[str, Any]:
         )
     return {
         "connect_timeout": max(2, math.ceil(timeout)),
-        "tcp_user_timeout": int(timeout * 1000),
+        # A connection that is used again may have been forgotten on the way, which only shows when
+        # nothing is acknowledged: then there must be time left for another one.
+        "tcp_user_timeout": int(timeout * 1000 / 2),
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
         "application_name": "cronguard",
         **given,
         "client_encoding": "utf8",
     }
+
+
+def _read(url: str) -> dict[str, Any] | None:
+    try:
+        return dict(conninfo_to_dict(url))
+    except psycopg.Error:  # its text quotes the URL, password and all
+        return None
+
+
+def _without_foreign(url: str) -> str:
+    address, mark, query = url.partition("?")
+    kept = [each for each in query.split("&") if each.partition("=")[0] not in _FOREIGN_PARAMETERS]
+    return address + mark + "&".join(kept) if any(kept) else address
 
 
 def _script(connection: psycopg.Connection[Any], *, text: bytes) -> None:

@@ -1,26 +1,36 @@
-"""A shared log in a Supabase project, through the ``supabase`` client."""
+"""A shared log in a Supabase project, over the project's API."""
 
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import socket
-import ssl
-import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-import httpx
-from postgrest.exceptions import APIError
-from supabase import Client, ClientOptions, create_client
 
 from cronguard.core.errors import ConfigError, StoreError
 from cronguard.stores.server.errors import store_error
 from cronguard.stores.server.functions import FunctionStore
+from cronguard.stores.server.rest import Api
+
+if TYPE_CHECKING:
+    from supabase import Client
 
 KEY_VARIABLES = ("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY")
-_STATUS = 3  # digits
+_NO_CONTENT = 204
+_GOOD, _REDIRECTS, _SERVER_ERRORS = range(200, 300), range(300, 400), range(500, 600)
+_OWN_SENTENCES = (401, 402, 403, 404, 429)
+_SQLSTATE = 5  # characters
+_HTTPX_WORDS = {
+    "ConnectError": "unreachable",
+    "RemoteProtocolError": "closed",
+    "ReadError": "closed",
+    "WriteError": "closed",
+}
+_API_PATH = "/rest/v1"
+_FOREIGN_PATHS = ("/auth/v1", "/storage/v1", "/functions/v1", "/rest/v1", "/dashboard/")
 _ADVICE = "use the project's service_role key or a secret key (sb_secret_…), never a public one"
 
 
@@ -28,10 +38,10 @@ class SupabaseStore(FunctionStore):
     """A `cronguard.core.interfaces.Store` in a Supabase project that ``cronguard init`` prepared.
 
     ``url`` and ``key`` default to ``SUPABASE_URL`` and to ``SUPABASE_SERVICE_ROLE_KEY`` or
-    ``SUPABASE_SECRET_KEY``; or pass a ``supabase.Client`` of your own (a forked child makes one for
-    itself, at the same address with the same key). One request at a run's start, one at its end.
-    ``timeout``, in seconds, bounds each step of a request; cronguard bounds
-    the call as a whole. Raises ConfigError where address or key cannot be right.
+    ``SUPABASE_SECRET_KEY``; or pass a ``supabase.Client`` of your own, whose requests are then made
+    by it (those of a forked child are not). One request at a run's start, one at its end.
+    ``timeout``, in seconds, bounds each step of a request; cronguard bounds the call as a whole.
+    Raises ConfigError where address or key cannot be right.
     """
 
     def __init__(
@@ -43,18 +53,17 @@ class SupabaseStore(FunctionStore):
         timeout: float = 2.0,
     ) -> None:
         self._timeout = timeout
-        self._http: httpx.Client | None = None
         self._inherited: object = None
-        self._lock = threading.Lock()
-        self._own = client is None
         if client is not None:
             self._url, self._key = str(client.supabase_url), client.supabase_key
         else:
             self._url = (url or os.environ.get("SUPABASE_URL", "")).strip()
             self._key = (key or _key_of_environment()).strip()
+        self._url = self._url.rstrip("/").removesuffix(_API_PATH)
         _check_url(self._url)
         _check_key(self._key)
         self._client = client
+        self._api = Api(self._url, self._key, timeout)
         self._pid = os.getpid()
 
     @classmethod
@@ -73,57 +82,42 @@ class SupabaseStore(FunctionStore):
         return f"<SupabaseStore {self.where}>"
 
     def close(self) -> None:
-        if self._own:
-            http, self._http, self._client = self._http, None, None
-            if http is not None:
-                http.close()
+        self._opened().close()
 
     # --- one call -------------------------------------------------------------------------------
 
     def _call(self, function: str, request: dict[str, Any]) -> Any:
         """One POST; a second one only if the connection that was kept had been closed."""
         arguments = {"request": request} if request else {}
-        for attempt in range(2):
-            try:
-                data = self._opened().rpc(function, arguments).execute().data
-            except APIError as error:
-                code = _code(error)
-            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-                # Every write may be repeated.
-                code = "closed"
-                if attempt == 0:
-                    continue
-            except httpx.TransportError as error:
-                code = _transport(error)
-            except (httpx.HTTPError, httpx.InvalidURL, ValueError):
-                code = "404"
-            except Exception as error:  # noqa: BLE001  # somebody else's client; its text may hold the key
-                code = type(error).__name__
+        try:
+            api = self._opened()
+            if self._client is not None:
+                data = _rpc(self._client, function, arguments)
             else:
-                if not isinstance(data, str):
-                    return data
-                # No function answers with text alone: this is somebody else's page.
-                code = "404"
-            break
+                data = _data(*api.post(function, arguments))
+        except _Refused as error:
+            code = error.code
+        except Exception as error:  # noqa: BLE001  # its text may hold the key
+            code = _transport(error)
+        else:
+            if not isinstance(data, str):
+                return data
+            # No function answers with nothing, or with text alone: this is somebody else's.
+            code = "404" if data else "empty"
+        if code == "42501" and function.startswith("cronguard_secret"):
+            code = "vault_denied"
         raise self._error(code)
 
     def _error(self, code: str) -> StoreError:
         return store_error(code, where=self.where, kind="supabase")
 
-    def _opened(self) -> Client:
+    def _opened(self) -> Api:
         if self._pid != os.getpid():
             # After a fork: locks and sockets are the parent's.
-            self._lock, self._pid = threading.Lock(), os.getpid()
-            self._inherited = (self._client, self._http)
-            self._client, self._http, self._own = None, None, True
-        with self._lock:
-            if self._client is None:
-                # HTTP/1.1: with HTTP/2, hpack would log the key at DEBUG.
-                self._http = httpx.Client(timeout=self._timeout, trust_env=False)
-                self._client = create_client(
-                    self._url, self._key, ClientOptions(httpx_client=self._http)
-                )
-            return self._client
+            self._pid = os.getpid()
+            self._inherited = (self._client, self._api)
+            self._client, self._api = None, Api(self._url, self._key, self._timeout)
+        return self._api
 
 
 def _key_of_environment() -> str:
@@ -141,12 +135,20 @@ def _check_url(url: str) -> None:
         )
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("https", "http") and bool(parts.hostname) and url.isprintable()
+        good = (
+            parts.scheme in ("https", "http")
+            and bool(parts.hostname)
+            and "@" not in parts.netloc
+            and parts.port != 0
+            and url.isprintable()
+            and not any(word in parts.path for word in _FOREIGN_PATHS)
+            and not parts.query
+        )
     except ValueError:
         good = False
     if not good:
         raise ConfigError(
-            "SUPABASE_URL is no web address: set it to https://PROJECT.supabase.co, as the"
+            "SUPABASE_URL is not a project's address: set it to https://PROJECT.supabase.co, as the"
             " project's settings show it"
         )
 
@@ -180,33 +182,87 @@ def _role(token: str) -> str | None:
         return None
 
 
-def _code(error: APIError) -> str:
-    """PostgREST's code, the SQLSTATE, the HTTP status, or what a gateway without codes means."""
-    said = (error.message or "").lower()
-    if error.code == "22023" and said.startswith("role "):
+class _Refused(Exception):  # noqa: N818  # a state of the call
+    """The answer is an error; ``code`` is one of `cronguard.stores.server.errors`."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def _data(status: int, body: bytes) -> Any:
+    """Return what a function has answered; text that is no JSON as text."""
+    if status == _NO_CONTENT:
+        return None
+    try:
+        data = json.loads(body)
+    except ValueError:
+        data = body.decode("latin-1").strip()
+    if status in _GOOD:
+        return data
+    said = data if isinstance(data, dict) else {}
+    raise _Refused(_code(status, said.get("code"), str(said.get("message") or "")))
+
+
+def _rpc(client: Client, function: str, arguments: dict[str, Any]) -> Any:
+    """Make a call by somebody's own client, whose httpx would write a line on it into the log."""
+    import httpx  # theirs already, as is the other
+    from postgrest.exceptions import APIError
+
+    from cronguard.process.quiet import silence_http_logging
+
+    call = client.rpc(function, arguments)
+    try:
+        with silence_http_logging():
+            try:
+                return call.execute().data
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+                return call.execute().data  # the connection that was kept had been closed
+    except APIError as error:
+        code = str(error.code or "")  # of a page, the HTTP status
+        status = int(code) if code.isdecimal() and len(code) < _SQLSTATE else 0
+        code = _code(status, code, str(error.message or ""))
+    raise _Refused(code)
+
+
+def _code(status: int, code: object, message: str) -> str:
+    """PostgREST's code, the SQLSTATE, the HTTP status, or what a gateway without codes means.
+
+    ``status`` is 0 if it is not known.
+    """
+    message = message.lower()
+    if code == "22023" and message.startswith("role "):
         return "PGRST301"  # the key names a role that the database does not have
-    if error.code in ("PGRST301", "PGRST303") and "expired" in said:
+    if code in ("PGRST301", "PGRST303") and "expired" in message:
         return "expired"
-    if error.code:
-        code = str(error.code)  # an int where an older client took the HTTP status
-        return "gateway" if len(code) == _STATUS and code[0] == "5" else code
-    if "api key" in said or "jwt" in said or "unauthorized" in said:
+    if isinstance(code, str) and len(code) >= _SQLSTATE:
+        return code
+    if status in _OWN_SENTENCES:
+        return str(status)
+    if "api key" in message or "jwt" in message or "unauthorized" in message:
         return "401"
-    if "no route" in said or "not found" in said:
+    if status in _REDIRECTS or "no route" in message or "not found" in message:
         return "404"
-    return "gateway"
+    return "gateway" if status in _SERVER_ERRORS or not status or message else str(status)
 
 
-def _transport(error: httpx.TransportError) -> str:
-    if isinstance(error, httpx.TimeoutException):
-        return "timeout"
+def _transport(error: BaseException) -> str:
+    """The word for an error without an answer, be it the standard library's or httpx's."""
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, TimeoutError) or type(cause).__name__.endswith("Timeout"):
+            return "timeout"
         if isinstance(cause, socket.gaierror):
             return "dns"
-        if isinstance(cause, ssl.SSLError):
+        if type(cause).__module__ == "ssl":
             return "tls"
         if isinstance(cause, ConnectionRefusedError):
             return "refused"
+        if isinstance(cause, ConnectionError | http.client.IncompleteRead):
+            return "closed"
         cause = cause.__cause__ or cause.__context__
-    return "unreachable"
+    if isinstance(error, OSError):
+        return "unreachable"
+    # What came back is no HTTP, or the address is none.
+    known = isinstance(error, http.client.HTTPException | ValueError)
+    return "404" if known else _HTTPX_WORDS.get(type(error).__name__, type(error).__name__)

@@ -7,6 +7,7 @@ import errno
 import os
 import random
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -519,7 +520,20 @@ _SENTENCES["SQLITE_LOCKED"] = _SENTENCES["SQLITE_BUSY"]
 _LASTING = {"corrupt", "not_a_database"}
 
 
+def _is_special(path: Path) -> bool:
+    try:
+        found = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(found) and not stat.S_ISDIR(found)
+
+
 def _translate(error: sqlite3.Error, path: Path) -> StoreError:
+    if _is_special(path):
+        return StoreConfigError(
+            f"{path} is a device or the like, which keeps nothing: name a file as the store",
+            code="not_a_file",
+        )
     name = getattr(error, "sqlite_errorname", "") or "SQLITE_ERROR"
     for prefix, (code, sentence) in _SENTENCES.items():
         if name.startswith(prefix):

@@ -1,0 +1,64 @@
+"""Connections of cronguard's own: which address of a name they take, and whom they trust."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import ssl
+
+Address: TypeAlias = tuple[Any, Any, int, str, Any]
+"""What `socket.getaddrinfo` lists."""
+
+
+def connect_to_first(addresses: Sequence[Address], deadline: float) -> socket.socket:
+    """Return a connection to the first address that answers, without delayed small packets.
+
+    Each address gets an even share of the time that is left, so that one that is silent does not
+    take all of it. ``deadline`` is on `time.monotonic`'s scale.
+
+    Raises:
+        OSError: None answers; the error is that of the last.
+    """
+    failure: OSError = TimeoutError()
+    for index, (family, kind, protocol, _, address) in enumerate(addresses):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            break
+        sock = None
+        try:
+            sock = socket.socket(family, kind, protocol)
+            sock.settimeout(left / (len(addresses) - index))
+            sock.connect(address)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            failure = error
+            if sock is not None:
+                sock.close()
+        except BaseException:
+            if sock is not None:
+                sock.close()
+            raise
+        else:
+            return sock
+    raise failure
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return a context that trusts what the system trusts and certifi's authorities.
+
+    ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` take the place of the system's.
+    """
+    import ssl
+
+    import certifi
+
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
+
+
+__all__ = ["Address", "connect_to_first", "tls_context"]
