@@ -11,6 +11,8 @@ from support.processes import Place
 from cronguard.runtime.heartbeat_ping import ping_url
 from cronguard.settings.loading import load_settings
 
+pytestmark = pytest.mark.one_python
+
 SETTINGS = '[job.nightly]\nheartbeat_url = "env:NIGHTLY_URL"\n'
 JOB = """
     import sys, time
@@ -81,7 +83,6 @@ def test_a_command_pings_too(place):
     assert [request.target for request in hook.received] == ["/uuid/fail"]
 
 
-@pytest.mark.alone
 def test_nobody_answers(place):
     """The job is not held up, the process waits five seconds at most, and the address is secret."""
     with serve(never_answers) as server:

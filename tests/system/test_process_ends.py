@@ -19,6 +19,7 @@ from support.hostile import (
     smtp_drips_its_banner,
 )
 from support.processes import Place
+from support.record import SOON
 
 PATIENT = """
     from cronguard.core import model
@@ -180,7 +181,6 @@ def test_a_call_after_the_main_thread_does_not_wait_for_its_alert(place):
 
 
 @pytest.mark.long
-@pytest.mark.alone
 def test_endpoints_that_do_not_behave(place, tmp_path):
     """The call returns at once, the process is gone in about five seconds, the alert stays pending
     and goes out with the next run."""
@@ -204,11 +204,11 @@ def test_endpoints_that_do_not_behave(place, tmp_path):
         for name, process in processes.items():
             out, err = process.communicate(timeout=30)
             assert process.returncode == 0, err
-            assert float(out) < 3, f"{name}: the call waited for its alert"
+            assert float(out) < 5, f"{name}: the call waited for its alert"
             assert places[name].alerts() == [("failing", "webhook", "pending", 1)], name
             assert "did not reach channel webhook" in err
             assert "Traceback" not in err
-        assert time.monotonic() - start < 15
+        assert time.monotonic() - start < SOON
     finally:
         for server in servers:
             server.__exit__(None, None, None)
@@ -357,7 +357,6 @@ CHANNEL = """
 
 
 @pytest.mark.long
-@pytest.mark.alone
 def test_a_channel_that_hangs_does_not_keep_the_process(tmp_path):
     """Whatever it hangs in."""
     bodies = [
@@ -376,10 +375,9 @@ def test_a_channel_that_hangs_does_not_keep_the_process(tmp_path):
         _, err = process.communicate(timeout=30)
         assert process.returncode == 0, err
         assert [alert[2:] for alert in place.alerts()] == [("pending", 1)]
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < SOON
 
 
-@pytest.mark.alone
 def test_a_store_that_hangs_does_not_keep_the_process(place):
     """Neither at the calls, nor behind them, nor at exit."""
     code = """
@@ -406,7 +404,7 @@ def test_a_store_that_hangs_does_not_keep_the_process(place):
     start = time.monotonic()
     done = place.run(code, timeout=30)
     assert (done.returncode, done.stdout) == (0, "raised\n"), done.stderr
-    assert time.monotonic() - start < 12
+    assert time.monotonic() - start < SOON
 
 
 def test_asynchronous_channels_find_their_host_at_the_end(place):
