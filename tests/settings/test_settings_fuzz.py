@@ -129,7 +129,7 @@ def check(loaded):
 
 few_and_many = pytest.mark.parametrize(
     "examples",
-    [50, pytest.param(300, marks=pytest.mark.long)],
+    [50, pytest.param(150, marks=pytest.mark.long)],
     ids=["few", "many"],
 )
 
