@@ -15,6 +15,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.fixture
 def place(tmp_path):
     place = Place(tmp_path)
+    place.patient = True
     place.environ["PYTHONWARNINGS"] = "ignore"  # of forks in processes with threads
     return place
 

@@ -24,9 +24,8 @@ does nothing else."""
 
 JOB = """
     import sys, time
-    import cronguard.runtime.delivery, cronguard.stores.server.{kind}
+    import cronguard.stores.server.{kind}
     from cronguard.runtime.composition import current
-    cronguard.runtime.delivery.DELIVERY_SECONDS = 30  # it is the store that is measured
     current()  # what opening a store's library takes is not what is measured
 
     @cron_guarded(job="nightly", threshold=2)
@@ -54,6 +53,7 @@ class Outage:
 
     def __init__(self, folder, kind, server, hook):
         self.place = Place(folder)
+        self.place.patient = True
         self.hook = hook
         self.server = server
         database = getattr(server, "database", server)
