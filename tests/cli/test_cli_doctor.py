@@ -11,6 +11,8 @@ from support.processes import respect_modes
 from cronguard.core.expectations import statements
 from cronguard.core.model import ChannelRule, Expectations, Settlement
 
+pytestmark = pytest.mark.one_python
+
 
 @pytest.fixture
 def here(tmp_path, monkeypatch, capsys):

@@ -15,6 +15,8 @@ from cronguard.cli.output.progress import progress
 from cronguard.core.clock import rfc3339
 from cronguard.core.model import ChannelRule
 
+pytestmark = pytest.mark.one_python
+
 
 @pytest.fixture
 def here(tmp_path, monkeypatch, capsys):

@@ -11,6 +11,8 @@ from cronguard.cli.output import lines, table
 from cronguard.core.expectations import statements
 from cronguard.core.model import ChannelRule, Failure
 
+pytestmark = pytest.mark.one_python
+
 HOSTILE = "\x1b[31mred\x1b]0;title\x07\r\n\u202eback\x00[bold]markup[/bold]"
 
 

@@ -9,6 +9,8 @@ from support.alerts import ALERTS, BARE, FAILING, KINDS, NASTY, hostile_alerts, 
 
 from cronguard.core import rendering
 
+pytestmark = pytest.mark.one_python
+
 
 @pytest.mark.parametrize(
     ("kind", "title"),

@@ -12,6 +12,8 @@ from cronguard.core import schedule
 from cronguard.core.model import Expectations, Schedule, Watch
 from cronguard.core.schedule import judge, late_since, occurrences, overrun
 
+pytestmark = pytest.mark.one_python
+
 ZONES = ("UTC", "Europe/Oslo", "America/New_York", "Australia/Lord_Howe")
 GRACE = timedelta(seconds=300)
 

@@ -410,7 +410,7 @@ def test_the_load_test(place, shell):
     (text,) = parts("load-test")
     smaller = f"load-test --store {place.kind} --assignments 100 --assignments 400"
     said = shell(text.replace("load-test", smaller), cwd=readme.ROOT, **place.environ)
-    head, *rows, slope = said.splitlines()
+    head, *rows, slope = said.splitlines()[:4]  # after them, what a busy machine made it warn of
     assert head.split() == ["assignments", "seconds", "a", "second", "memory,", "MB"]
     assert [row.split()[0] for row in rows] == ["100", "400"]
     few, many = (float(row.split()[3]) for row in rows)

@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from support.record import Gate
+from support.record import SOON, Gate
 
 from cronguard.core.errors import (
     ChannelError,
@@ -161,7 +161,6 @@ def test_each_try_is_settled_as_it_ends():
     assert office.state("slow") == [("sent", None, 1)]
 
 
-@pytest.mark.alone
 def test_the_deadline_is_hard():
     """What has begun is settled as timed out; what has not is let go as if never claimed."""
     gate = Gate()
@@ -169,8 +168,8 @@ def test_the_deadline_is_hard():
     office.fail()
     office.fail()
     start = time.monotonic()
-    attempts = office.deliver(0.6)
-    assert 0.3 < time.monotonic() - start < 3
+    attempts = office.deliver(1.0)
+    assert 0.5 < time.monotonic() - start < SOON
     gate.open()
     assert [a.settlement.error_code for a in attempts if a.delivery.channel == "stuck"] == [
         "timeout"
@@ -251,7 +250,6 @@ def with_attributes(**attributes):
     return error
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize(
     ("error", "state", "code"),
     [
@@ -289,7 +287,7 @@ def test_whatever_a_channel_raises(caplog, error, state, code):
     office.fail()
     start = time.monotonic()
     office.deliver(60)
-    assert time.monotonic() - start < 30, "it was not noticed that the try had ended"
+    assert time.monotonic() - start < SOON, "it was not noticed that the try had ended"
     assert office.state("bad") == [(state, code, 1)]
     assert office.state("good") == [("sent", None, 1)]
     assert "hunter2" not in caplog.text
@@ -399,7 +397,6 @@ def test_an_alert_is_due_again_when_its_pause_is_over():
 # --- in the background ---------------------------------------------------------------------------
 
 
-@pytest.mark.alone
 def test_dispatch_returns_at_once():
     """Whatever the channels do; the alert goes out behind its back."""
     gate, quick = Gate(), RecordingChannel()
@@ -407,7 +404,7 @@ def test_dispatch_returns_at_once():
     office.fail()
     start = time.monotonic()
     office.dispatcher.dispatch("nightly")
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < SOON
     assert quick.wait(1)
     gate.open()
     office.wait()
@@ -525,7 +522,7 @@ def test_at_the_very_end_one_deadline_is_waited_for(monkeypatch):
     for number in range(40):
         office.fail(f"job-{number}")
         office.dispatcher.dispatch(f"job-{number}")
-    assert 0.5 <= time.monotonic() - start < 5
+    assert 0.5 <= time.monotonic() - start < SOON
     monkeypatch.undo()
     gate.open()
     office.wait()

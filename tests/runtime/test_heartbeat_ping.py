@@ -1,7 +1,5 @@
 """A ping after each ended run: it tells how the run ended, nothing else, and holds nobody up."""
 
-import subprocess
-import sys
 import time
 
 import pytest
@@ -10,6 +8,8 @@ from support.processes import Place
 
 from cronguard.runtime.heartbeat_ping import ping_url
 from cronguard.settings.loading import load_settings
+
+pytestmark = pytest.mark.one_python
 
 SETTINGS = '[job.nightly]\nheartbeat_url = "env:NIGHTLY_URL"\n'
 JOB = """
@@ -30,6 +30,7 @@ JOB = """
 @pytest.fixture
 def place(tmp_path):
     place = Place(tmp_path)
+    place.patient = True
     (tmp_path / "cronguard.toml").write_text(SETTINGS)
     return place
 
@@ -75,15 +76,15 @@ def test_a_command_pings_too(place):
     """`cronguard run`, with the settings of its job."""
     hook = answers()
     with serve(hook) as server:
-        environ = place.environ | {"NIGHTLY_URL": f"http://127.0.0.1:{server.port}/uuid"}
-        command = [sys.executable, "-m", "cronguard", "run", "nightly", "--", "false"]
-        subprocess.run(command, env=environ, cwd=place.folder, check=False, capture_output=True)
+        environ = {"NIGHTLY_URL": f"http://127.0.0.1:{server.port}/uuid"}
+        command = "from cronguard.cli import main; main(['run', 'nightly', '--', 'false'])"
+        place.run(command, env=environ)
     assert [request.target for request in hook.received] == ["/uuid/fail"]
 
 
-@pytest.mark.alone
 def test_nobody_answers(place):
     """The job is not held up, the process waits five seconds at most, and the address is secret."""
+    place.patient = False
     with serve(never_answers) as server:
         environ = {"NIGHTLY_URL": f"http://127.0.0.1:{server.port}/T0K3N"}
         begin = time.monotonic()

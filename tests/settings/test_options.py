@@ -28,6 +28,8 @@ from cronguard.settings.options import (
     resolve_job,
 )
 
+pytestmark = pytest.mark.one_python
+
 SLACK = "https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/abcdefghijklmnopqrstuvwx"
 
 

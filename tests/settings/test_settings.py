@@ -21,6 +21,8 @@ from cronguard.settings.loading import (
 )
 from cronguard.settings.options import resolve_job
 
+pytestmark = pytest.mark.one_python
+
 HOOK = TEXTS[0]
 
 

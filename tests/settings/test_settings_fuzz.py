@@ -14,6 +14,8 @@ from cronguard.core.errors import ConfigError
 from cronguard.settings.loading import Loaded, channel_rules, check_overrides, load_settings
 from cronguard.settings.options import resolve_job
 
+pytestmark = pytest.mark.one_python
+
 KEYS = (
     *("store", "channels", "channel", "job", "store_timeout", "test_mode", "redact"),
     *("redact_keep", "tool", "cronguard", "slack", "webhook", "console", "log", "oncall", "type"),
@@ -127,7 +129,7 @@ def check(loaded):
 
 few_and_many = pytest.mark.parametrize(
     "examples",
-    [50, pytest.param(300, marks=[pytest.mark.long, pytest.mark.one_python])],
+    [50, pytest.param(150, marks=pytest.mark.long)],
     ids=["few", "many"],
 )
 

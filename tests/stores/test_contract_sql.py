@@ -35,9 +35,11 @@ class TestPostgresStoreThroughPooler(TestPostgresStore):
 
 
 class TestSupabaseStore(ServersOwnClock):
+    """Under the newer privileges; the two above, and most tests with a project, have the older."""
+
     @pytest.fixture(autouse=True)
-    def _lent(self, any_project):
-        self.server = any_project
+    def _lent(self, newer_project):
+        self.server = newer_project
 
     def make_store(self, clock):
         clock.now = datetime.now(UTC)

@@ -19,6 +19,8 @@ from cronguard.core.model import Outcome, Owner, Run
 from cronguard.stores.server.postgres import PostgresStore
 from cronguard.stores.server.supabase import SupabaseStore
 
+pytestmark = pytest.mark.one_python
+
 SECRETS = (PASSWORD, "hunter2", "sb_secret", "eyJ")
 
 

@@ -33,7 +33,7 @@ class Client:
     def __init__(self, folder, version, environ):
         folder.mkdir()
         self.place, self.version = Place(folder), version
-        self.place.environ |= environ
+        self.place.environ |= environ | {"CRONGUARD_STORE_TIMEOUT": "60"}  # it is there
         self.script = self.place.write(RUNS)
         self.alerts = 0
         """How many it sent."""

@@ -66,8 +66,9 @@ def together(stores, work, trials):
 
 
 def test_two_hosts_failing_at_the_same_instant(hosts):
-    """400 trials: counts 1 and 2, one alert each."""
-    trials = 400
+    """Counts 1 and 2, one alert each. (Of 400 trials, looking before or after the commit got 388
+    and 116 wrong.)"""
+    trials = 150
 
     def work(trial, number, store):
         run = run_of(f"job{trial}", f"host{number}", overlap="allow")

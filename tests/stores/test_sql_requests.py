@@ -299,7 +299,7 @@ def test_a_job_that_never_ran_costs_no_history(database):
 
 @pytest.mark.parametrize(
     ("seed", "requests"),
-    [(1, 400), pytest.param(2, 10_000, marks=pytest.mark.long)],
+    [(1, 400), pytest.param(2, 5_000, marks=pytest.mark.long)],
     ids=["few", "many"],
 )
 def test_whatever_is_asked(database, seed, requests):
@@ -325,7 +325,7 @@ def test_whatever_is_asked(database, seed, requests):
 
 @pytest.mark.parametrize(
     ("seed", "requests"),
-    [(1, 400), pytest.param(2, 4_000, marks=pytest.mark.long)],
+    [(1, 400), pytest.param(2, 2_000, marks=pytest.mark.long)],
     ids=["few", "many"],
 )
 def test_what_is_usual_is_what_the_rules_accept(database, seed, requests):

@@ -98,6 +98,11 @@ def failing_store(error, **options):
     return StoreOf(fail, **options)
 
 
+SOON = 20
+"""Seconds in which whoever does not wait is back, however busy the machine: what hangs, hangs for
+longer (`Gate`) or for ever."""
+
+
 class Gate:
     """Holds up whoever passes ``wait`` until ``open``; ``reached`` tells that somebody is there."""
 

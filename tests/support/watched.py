@@ -45,7 +45,7 @@ from cronguard.runtime import composition
 CONTROL = "c0ntrol-value"
 """Not secret: an onlooker that does not show it was not looking."""
 JOB = "watched"
-PATIENCE = 60
+PATIENCE = 120
 
 
 class Kept(Transport):

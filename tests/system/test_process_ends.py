@@ -19,11 +19,8 @@ from support.hostile import (
     smtp_drips_its_banner,
 )
 from support.processes import Place
+from support.record import SOON
 
-PATIENT = """
-    from cronguard.core import model
-    model.DELIVERY_SECONDS = 30.0  # a machine that is busy with other tests
-    """
 FAILS = """
     import asyncio, atexit, multiprocessing, os, sys, threading, time
 
@@ -101,7 +98,9 @@ if sys.version_info[:2] != (3, 12):  # where no thread can be started then: see 
 
 @pytest.fixture
 def place(tmp_path):
-    return Place(tmp_path)
+    place = Place(tmp_path)
+    place.patient = True
+    return place
 
 
 def notified(place, server, **more):
@@ -120,7 +119,7 @@ def test_the_alert_goes_out(place, way):
     place.environ["PYTHONWARNINGS"] = "default"  # of forks in processes with threads
     inbox = answers()
     with serve(inbox) as server:
-        script = PATIENT + FAILS + WAYS_TO_END[way].replace("\n    ", "\n")
+        script = FAILS + WAYS_TO_END[way].replace("\n    ", "\n")
         done = place.run(script, **notified(place, server))
     code = 3 if way == "sys.exit" else 1 if "unhandled" in way else 0
     assert done.returncode == code, done.stderr
@@ -171,7 +170,7 @@ def test_a_call_after_the_main_thread_does_not_wait_for_its_alert(place):
     configure(channels=[Channel()])
     threading.Thread(target=work).start()
     """
-    done = place.run(PATIENT + FAILS + code)
+    done = place.run(FAILS + code)
     assert done.returncode == 0, done.stderr
     assert [alert[2:] for alert in place.alerts()] == [("sent", 1)], done.stderr
 
@@ -180,7 +179,6 @@ def test_a_call_after_the_main_thread_does_not_wait_for_its_alert(place):
 
 
 @pytest.mark.long
-@pytest.mark.alone
 def test_endpoints_that_do_not_behave(place, tmp_path):
     """The call returns at once, the process is gone in about five seconds, the alert stays pending
     and goes out with the next run."""
@@ -190,7 +188,11 @@ def test_endpoints_that_do_not_behave(place, tmp_path):
         "never ends": endless_body,
         "redirects": redirects,
     }
-    code = FAILS + "\n    start = time.monotonic(); quietly(); print(time.monotonic() - start)\n"
+    code = (
+        FAILS
+        + "\n    quietly(); from cronguard.runtime.composition import current"
+        + "\n    print(current().dispatcher._under_way)\n"
+    )
     places, processes, servers = {}, {}, []
     start = time.monotonic()
     try:
@@ -204,17 +206,18 @@ def test_endpoints_that_do_not_behave(place, tmp_path):
         for name, process in processes.items():
             out, err = process.communicate(timeout=30)
             assert process.returncode == 0, err
-            assert float(out) < 3, f"{name}: the call waited for its alert"
+            assert out == "1\n" or name == "redirects", f"{name}: the call waited for its alert"
             assert places[name].alerts() == [("failing", "webhook", "pending", 1)], name
             assert "did not reach channel webhook" in err
             assert "Traceback" not in err
-        assert time.monotonic() - start < 15
+        assert time.monotonic() - start < SOON
     finally:
         for server in servers:
             server.__exit__(None, None, None)
     inbox = answers()
     with serve(inbox) as server:
         for name, bad_place in places.items():
+            bad_place.patient = True
             bad_place.run("with guard(job='nightly'): pass", **notified(bad_place, server))
             assert bad_place.alerts() == [("failing", "webhook", "sent", 2)], name
     assert len(set(ids(inbox.received))) == len(bad)
@@ -254,6 +257,7 @@ def test_a_process_waits_for_one_deadline_however_much_it_owes(place):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measured by /proc")
 def test_hostile_endpoints_leave_nothing_behind(place):
     """Neither memory nor threads, all of them at once."""
+    place.patient = False
     behaviours = {
         "drips_a_header": drips_a_header,
         "drips_a_body": drips_a_body,
@@ -357,7 +361,6 @@ CHANNEL = """
 
 
 @pytest.mark.long
-@pytest.mark.alone
 def test_a_channel_that_hangs_does_not_keep_the_process(tmp_path):
     """Whatever it hangs in."""
     bodies = [
@@ -376,12 +379,12 @@ def test_a_channel_that_hangs_does_not_keep_the_process(tmp_path):
         _, err = process.communicate(timeout=30)
         assert process.returncode == 0, err
         assert [alert[2:] for alert in place.alerts()] == [("pending", 1)]
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < SOON
 
 
-@pytest.mark.alone
 def test_a_store_that_hangs_does_not_keep_the_process(place):
     """Neither at the calls, nor behind them, nor at exit."""
+    place.patient = False
     code = """
         import threading, time
         from cronguard.testing import MemoryStore
@@ -406,7 +409,7 @@ def test_a_store_that_hangs_does_not_keep_the_process(place):
     start = time.monotonic()
     done = place.run(code, timeout=30)
     assert (done.returncode, done.stdout) == (0, "raised\n"), done.stderr
-    assert time.monotonic() - start < 12
+    assert time.monotonic() - start < SOON
 
 
 def test_asynchronous_channels_find_their_host_at_the_end(place):

@@ -40,6 +40,7 @@ def test_500_rapid_calls(place):
     assert (statuses.count("success"), statuses.count("failure")) == (400, 100)
 
 
+@pytest.mark.one_python
 def test_sixteen_processes_on_a_file_that_does_not_exist_yet(place):
     """Every run of every one is recorded, and nobody has anything to say."""
     code = """
@@ -68,6 +69,7 @@ def test_sixteen_processes_on_a_file_that_does_not_exist_yet(place):
     assert sorted(count for (count,) in counts) == list(range(1, 81))
 
 
+@pytest.mark.one_python
 def test_a_crowd_counts_each_failure_once(place):
     """32 processes, 100 failures each of one job, kept from one another's way by nothing but the
     store: 3,200 distinct counts, one alert."""
@@ -76,6 +78,7 @@ def test_a_crowd_counts_each_failure_once(place):
     assert place.rows("SELECT kind FROM cronguard_alerts") == [("failing",)]
 
 
+@pytest.mark.one_python
 def test_two_processes_reach_the_threshold_at_once(place):
     """One of them announces it, once; the other's failure is the one after."""
     code = """

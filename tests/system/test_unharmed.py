@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from support.record import Gate, StoreOf, failing_store, record, recording, until
+from support.record import SOON, Gate, StoreOf, failing_store, record, recording, until
 
 from cronguard import cron_guarded, guard
 from cronguard.core.errors import ChannelError, StoreConfigError, StoreError
@@ -161,11 +161,10 @@ def test_a_store_that_is_none(store):
         record.runtime.store = MemoryStore()
 
 
-@pytest.mark.alone
 def test_a_store_that_hangs_costs_its_budget_and_no_more(caplog):
     """Two seconds of time-out for a call; while it hangs, later calls fail at once."""
     gate = Gate()
-    with recording(store=StoreOf(gate.wait, bounded=False), store_timeout=0.2):
+    with recording(store=StoreOf(gate.wait, bounded=False), store_timeout=0.5):
         job = cron_guarded(job="nightly")(returns)
         start = time.monotonic()
         assert job() is RESULT
@@ -177,9 +176,9 @@ def test_a_store_that_hangs_costs_its_budget_and_no_more(caplog):
             job()
         later = time.monotonic() - start
         gate.open()
-    assert 0.2 <= first < 2.5
-    assert later < 2
-    assert "did not answer within 0.2 s" in caplog.text
+    assert 0.5 <= first < SOON
+    assert later < 20 * 0.5
+    assert "did not answer within 0.5 s" in caplog.text
 
 
 def test_the_loop_goes_on_while_the_store_hangs():
@@ -363,13 +362,12 @@ def test_a_channel_that_raises(caplog, error):
     assert "hunter2" not in caplog.text
 
 
-@pytest.mark.alone
 def test_a_channel_that_hangs_does_not_hold_the_job():
     """The call returns at once; the alert stays pending for the next try."""
     channel = Hanging()
     with recording(channel=channel) as record:
         spent = check_unharmed(threshold=1)
-        assert spent < 3
+        assert spent < SOON
         assert channel.gate.reached.wait(10)
         assert record.store.alerts()[0].state == "pending"
         channel.gate.open()
@@ -484,7 +482,6 @@ def test_any_redaction(caplog, redact):
     assert "hunter2" not in caplog.text
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("what", ["redactor", "message"])
 def test_redaction_that_hangs_is_left_behind(monkeypatch, what):
     """The run is recorded without its message."""
@@ -508,7 +505,7 @@ def test_redaction_that_hangs_is_left_behind(monkeypatch, what):
         assert record.statuses("nightly") == ["failure"] * 3
         assert record.runs("nightly")[0].failure.error_type.endswith("Hostile")
         assert record.runs("nightly")[0].failure.error_message is None
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < SOON
         gate.open()
         # What was left behind would say what is wrong with the redactor during some later test.
         left = record.runtime._captures._overdue_calls
@@ -555,7 +552,6 @@ def test_a_log_handler_that_raises(on_log, error):
         check_unharmed()
 
 
-@pytest.mark.alone
 def test_a_log_handler_that_hangs_is_left_behind(on_log, monkeypatch):
     """It may cost its patience once; while it hangs, nothing more is said."""
     gate = Gate()
@@ -565,7 +561,7 @@ def test_a_log_handler_that_hangs_is_left_behind(on_log, monkeypatch):
     with recording(store=failing_store(ValueError("away"))):
         for _ in range(10):
             check_unharmed()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < SOON
     gate.open()
 
 

@@ -126,6 +126,7 @@ def test_a_block_that_is_left_while_the_interpreter_is_taken_down(place):
     assert place.statuses() == ["crashed", "success"]
 
 
+@pytest.mark.one_python
 def test_a_damaged_file(place):
     """It is left as it is."""
     place.path.write_bytes(b"This is not a database, but it may be somebody's thesis." * 100)
@@ -134,6 +135,7 @@ def test_a_damaged_file(place):
     assert place.path.read_bytes() == before
 
 
+@pytest.mark.one_python
 def test_a_file_that_broke_later(place):
     """A log whose inside is garbage is not thrown away either."""
     check_unharmed(place)
@@ -148,12 +150,14 @@ def test_a_file_that_broke_later(place):
     assert place.path.read_bytes()[:100] == before[:100]
 
 
+@pytest.mark.one_python
 def test_a_directory_in_its_place(place):
     """A mistaken path."""
     place.path.mkdir()
     check_unharmed(place, says="there is a directory in its place")
 
 
+@pytest.mark.one_python
 @pytest.mark.parametrize("device", ["/dev/null", "/dev/full"])
 def test_a_device_in_its_place(place, device):
     """What is written there is gone: no disk is full, and none fails."""
@@ -161,6 +165,7 @@ def test_a_device_in_its_place(place, device):
     check_unharmed(place, says="which keeps nothing", env=environ)
 
 
+@pytest.mark.one_python
 def test_a_file_where_a_folder_should_be(place):
     """A mistaken path, the other way round."""
     (place.folder / "file").touch()
@@ -168,6 +173,7 @@ def test_a_file_where_a_folder_should_be(place):
     check_unharmed(place, says=" is a file: change that", env=environ)
 
 
+@pytest.mark.one_python
 def test_a_folder_that_is_not_there_yet(place):
     """It is made."""
     path = place.folder / "a" / "b" / "runs.db"
@@ -182,6 +188,7 @@ def test_no_environment_at_all(place):
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.one_python
 @pytest.mark.parametrize("home", ["", "relative", "/nonexistent/home", "/dev/null"])
 def test_a_home_that_is_none(place, home):
     """Whatever the system says about it."""
@@ -201,6 +208,7 @@ def test_a_working_directory_that_is_gone(place):
     assert place.statuses() == ["success"]
 
 
+@pytest.mark.one_python
 def test_a_host_that_is_called_anything(place):
     """Linux lets a host's name be any bytes; what is no text is left out of it."""
     check_unharmed(
@@ -216,6 +224,7 @@ def test_a_main_module_whose_file_is_no_path(place):
     assert place.statuses() == ["success", "failure"]
 
 
+@pytest.mark.one_python
 def test_settings_that_are_wrong(place):
     """Each is said once, the right ones are used, the job runs."""
     (place.folder / "cronguard.toml").write_text('chanels = ["console"]\nthreshold = 3\n')
@@ -229,6 +238,7 @@ def test_settings_that_are_wrong(place):
     assert place.statuses() == ["success"]
 
 
+@pytest.mark.one_python
 def test_settings_that_cannot_be_read(place):
     """Binary rubbish, and a directory."""
     (place.folder / "cronguard.toml").write_bytes(os.urandom(2000))
@@ -239,6 +249,7 @@ def test_settings_that_cannot_be_read(place):
     assert place.statuses() == ["success"] * 2
 
 
+@pytest.mark.one_python
 def test_a_store_of_an_unknown_kind(place):
     """One line; the default store is used."""
     check_unharmed(
@@ -361,6 +372,7 @@ def unprivileged():
     return respect_modes()
 
 
+@pytest.mark.one_python
 def test_a_folder_that_cannot_be_written(place, unprivileged):
     """No log can be made there."""
     script = place.write(JOB)
@@ -374,6 +386,7 @@ def test_a_folder_that_cannot_be_written(place, unprivileged):
     assert len(done.stderr.strip().splitlines()) <= 2
 
 
+@pytest.mark.one_python
 @pytest.mark.parametrize("whole", [True, False], ids=["file and folder", "file"])
 def test_a_file_that_cannot_be_written(place, unprivileged, whole):
     """It may be read only: it stays as it is."""
@@ -393,6 +406,7 @@ def test_a_file_that_cannot_be_written(place, unprivileged, whole):
     assert place.path.read_bytes() == before
 
 
+@pytest.mark.one_python
 def test_folders_that_cannot_be_entered(place, unprivileged):
     """HOME, the store and the settings are all behind a closed door."""
     script = place.write(JOB)
@@ -413,6 +427,7 @@ def test_folders_that_cannot_be_entered(place, unprivileged):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.one_python
 def test_a_working_directory_that_cannot_be_read(place, unprivileged):
     """cron starts jobs of one user in the folder of another."""
     script = place.write(JOB)
