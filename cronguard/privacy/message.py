@@ -38,7 +38,7 @@ class _Message:
     def redacted(self) -> str:
         self._fit_templates()
         written = self._fit_literals()
-        for start, end in always_masked(self._text, self._vocabulary):
+        for start, end in always_masked(self._text):
             self._canvas.mask(start, end)
         for start, end in self._known.keep.spans(self._text):
             self._canvas.keep(start, end)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support import redaction_figures  # noqa: E402
+from support import redaction_figures
 
 
 def _share(value):

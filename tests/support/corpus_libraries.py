@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, D103  # each is named after what it asks for
+# ruff: noqa: E501  # answers of servers are long
 """Errors of real libraries: what they say when a value of ours is refused.
 
 Each way takes the loopback servers and two values. With people as values it shows what leaks, with
@@ -62,7 +62,9 @@ def requests_status(at, a, b):
 
 
 def requests_answer(at, a, b):
-    answer = requests.post(f"{at.web}/422", params={"body": json.dumps({"error": "invalid_contact", "name": a})})
+    answer = requests.post(
+        f"{at.web}/422", params={"body": json.dumps({"error": "invalid_contact", "name": a})}
+    )
     if not answer.ok:
         raise RuntimeError(f"contacts API said {answer.status_code}: {answer.text}")
 
@@ -116,7 +118,12 @@ def slack_error(at, a, b):
 
 
 def supabase_key(at, a, b):
-    body = {"message": f'invalid input syntax for type uuid: "{a}"', "code": "22P02", "hint": None, "details": None}
+    body = {
+        "message": f'invalid input syntax for type uuid: "{a}"',
+        "code": "22P02",
+        "hint": None,
+        "details": None,
+    }
     client = postgrest.SyncPostgrestClient(at.web + "/400")
     client.session.params = {"body": json.dumps(body)}
     client.from_("orders").select("*").eq("contact", b).execute()
@@ -150,7 +157,10 @@ def smtp_header(at, a, b):
 
 def imap_login(at, a, b):
     refusal = f"TAG NO [AUTHENTICATIONFAILED] Authentication failed for {a}\r\n"
-    port = at.lines(b"* OK ready\r\n", b"* CAPABILITY IMAP4REV1\r\n" + refusal.replace("TAG NO", "TAG OK", 1).encode())
+    port = at.lines(
+        b"* OK ready\r\n",
+        b"* CAPABILITY IMAP4REV1\r\n" + refusal.replace("TAG NO", "TAG OK", 1).encode(),
+    )
     server = imaplib.IMAP4("127.0.0.1", port)
     raise imaplib.IMAP4.error(server.welcome and refusal.removeprefix("TAG NO ").encode())
 
@@ -164,7 +174,9 @@ def ftp_missing(at, a, b):
 
 
 def redis_type(at, a, b):
-    port = at.lines(b"", f"-WRONGTYPE Operation against a key holding the wrong kind of value: {a}\r\n".encode())
+    port = at.lines(
+        b"", f"-WRONGTYPE Operation against a key holding the wrong kind of value: {a}\r\n".encode()
+    )
     client = redis.Redis(port=port, protocol=2, lib_name=None, lib_version=None)
     client.execute_command("GET", "orders")
 
@@ -189,7 +201,11 @@ def pydantic_json(at, a, b):
 
 
 def json_schema(at, a, b):
-    schema = {"type": "object", "properties": {"amount": {"type": "integer"}}, "required": ["amount", "due_date"]}
+    schema = {
+        "type": "object",
+        "properties": {"amount": {"type": "integer"}},
+        "required": ["amount", "due_date"],
+    }
     jsonschema.validate({"amount": a}, schema)
 
 
@@ -208,7 +224,9 @@ def xml_document(at, a, b):
 def csv_row(at, a, b):
     for number, row in enumerate(csv.DictReader(io.StringIO(f"name,amount\n{a},12\n{b},x\n")), 2):
         if not row["amount"].isdigit():
-            raise ValueError(f"row {number}: amount of {row['name']} is no number: {row['amount']!r}")
+            raise ValueError(
+                f"row {number}: amount of {row['name']} is no number: {row['amount']!r}"
+            )
 
 
 def template(at, a, b):
@@ -222,7 +240,9 @@ def date(at, a, b):
 
 
 def attrs_validator(at, a, b):
-    attrs.make_class("Contact", {"age": attrs.field(validator=attrs.validators.instance_of(int))})(a)
+    attrs.make_class("Contact", {"age": attrs.field(validator=attrs.validators.instance_of(int))})(
+        a
+    )
 
 
 def token(at, a, b):
@@ -258,10 +278,13 @@ def certificate(at, a, b):
 def alchemy_unique(at, a, b):
     engine = sqlalchemy.create_engine("sqlite://")
     with engine.begin() as connection:
-        connection.execute(sqlalchemy.text("create table kvittering (epost text unique, navn text)"))
+        connection.execute(
+            sqlalchemy.text("create table kvittering (epost text unique, navn text)")
+        )
         for _ in range(2):
             connection.execute(
-                sqlalchemy.text("insert into kvittering values (:epost, :navn)"), {"epost": a, "navn": b}
+                sqlalchemy.text("insert into kvittering values (:epost, :navn)"),
+                {"epost": a, "navn": b},
             )
 
 
@@ -300,7 +323,9 @@ def pg_foreign(at, a, b):
 
 
 def pg_long(at, a, b):
-    at.pg.execute("insert into kvittering (epost, navn, kort) values (%s, %s, 'much too long')", (a, b))
+    at.pg.execute(
+        "insert into kvittering (epost, navn, kort) values (%s, %s, 'much too long')", (a, b)
+    )
 
 
 def pg_enum(at, a, b):
@@ -312,7 +337,9 @@ def pg_date(at, a, b):
 
 
 def pg_column(at, a, b):
-    at.pg.execute(psycopg.sql.SQL("select {} from kvittering").format(psycopg.sql.Identifier(a or "x")))
+    at.pg.execute(
+        psycopg.sql.SQL("select {} from kvittering").format(psycopg.sql.Identifier(a or "x"))
+    )
 
 
 def pg_raised(at, a, b):
@@ -347,7 +374,9 @@ def asyncpg_unique(at, a, b):
         try:
             await connection.execute(_TABLES)
             for _ in range(2):
-                await connection.execute("insert into kvittering (epost, navn) values ($1, $2)", a, b)
+                await connection.execute(
+                    "insert into kvittering (epost, navn) values ($1, $2)", a, b
+                )
         finally:
             await connection.close()
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  # a sentence a line
 """What jobs say in sentences of their own: f-strings with facts in them, and with people.
 
 Each sentence is a program of its own. A value that is called ``who…`` is somebody's and must not be

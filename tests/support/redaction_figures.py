@@ -263,7 +263,9 @@ def rows(seed, *, fresh_seed=None, page=None):
 
     yield people("people, 20 locales", seed, corpus.LOCALES, 2)
     if fresh_seed:
-        yield people(f"people, 36 other locales, seed {fresh_seed}", fresh_seed, corpus.FRESH_LOCALES, 2)
+        yield people(
+            f"people, 36 other locales, seed {fresh_seed}", fresh_seed, corpus.FRESH_LOCALES, 2
+        )
     yield names_that_are_words(seed)
     yield from names_in_the_vocabulary(fresh_seed or seed, 4)
     yield from names_in_the_vocabulary(fresh_seed or seed, 4, capitals=True)
@@ -292,5 +294,10 @@ def page_of(sixty):
     for failure, error, _ in sixty:
         kept = capture(error, redact="scrub")
         code = f" ({kept.error_code})" if kept.error_code else ""
-        lines += [f"**{failure.name.replace('_', ' ')}**", "", f"> {kept.error_type}{code}: {kept.error_message}", ""]
+        lines += [
+            f"**{failure.name.replace('_', ' ')}**",
+            "",
+            f"> {kept.error_type}{code}: {kept.error_message}",
+            "",
+        ]
     return "\n".join(lines)

@@ -24,6 +24,8 @@ from cronguard.stores.server.vault import COPY, RENAME, Adopted
 _MOST_IDLE = 4
 _TRIES = 3
 _COLLISIONS = ("40001", "40P01")
+_FOREIGN = (("host", "@:"), ("hostaddr", "@/"), ("port", "@/:"), ("dbname", "@/:"))
+"""What is left in a part of an address where a password was not percent-encoded."""
 
 
 class PostgresStore(FunctionStore):
@@ -185,7 +187,9 @@ def _parameters(url: str, timeout: float) -> dict[str, Any]:
         given = conninfo_to_dict(url)
     except psycopg.Error:  # its text quotes the URL, password and all
         given = None
-    if given is None:
+    if given is None or any(
+        each in str(given.get(name) or "") for name, letters in _FOREIGN for each in letters
+    ):
         raise ConfigError(
             "the PostgreSQL address cannot be read: write postgresql://user:password@host:5432/name"
             " and percent-encode what is special in the password"

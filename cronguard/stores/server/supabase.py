@@ -67,7 +67,7 @@ class SupabaseStore(FunctionStore):
     @property
     def where(self) -> str:
         """The project by its host."""
-        return f"Supabase at {urlsplit(self._url).netloc.rpartition('@')[2]}"
+        return f"Supabase at {urlsplit(self._url).netloc}"
 
     def __repr__(self) -> str:
         return f"<SupabaseStore {self.where}>"
@@ -142,6 +142,7 @@ def _check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("https", "http") and bool(parts.hostname) and url.isprintable()
+        good = good and "@" not in url and parts.port != 0  # a port that is none raises
     except ValueError:
         good = False
     if not good:
