@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
 
+from cronguard.privacy.mask import MOST_CHARACTERS
 from cronguard.process.signals import attempt
 
 Role: TypeAlias = Literal["error", "cause", "context", "member"]
@@ -111,6 +112,12 @@ def own_code(error: BaseException) -> str | None:
 def read(holder: object, name: str) -> object:
     """The attribute, or None if there is none or it cannot be read."""
     return attempt(getattr, holder, name, None)
+
+
+def text_of(error: BaseException) -> str:
+    """Return ``str(error)`` whatever its class does, with a bound on its length."""
+    text = attempt(str, error)
+    return "" if text is None else str.__getitem__(text, slice(MOST_CHARACTERS + 1))
 
 
 def _number(value: object) -> int | None:

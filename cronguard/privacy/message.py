@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from cronguard.privacy.mask import MASK
-from cronguard.privacy.patterns import always_masked
+from cronguard.privacy.patterns import always_masked, manual_pages
 from cronguard.privacy.templates import SpanKind, matches, stands_alone
 from cronguard.privacy.words import Known, Words
 
@@ -19,6 +19,12 @@ _ABSORBED = frozenset(" \t,.-/@&+_#\\\u2013—")
 _LISTED = re.compile(r"[^\s,]+(?: [^\s,]+)*")
 _FOLDERS = re.compile(r".*[/\\]", re.DOTALL)
 _NUMBER = re.compile(r"-?[0-9]{1,9}(?:\.[0-9]{1,6})?")
+_KEY = re.compile(r"[{,]\s{0,20}[\"']([A-Za-z_]{1,40})[\"'](?=:)")
+_CODE = re.compile(
+    r"[\"'](?:error|err|code|type|reason|status)(?:_?[Cc]ode|_type)?[\"']: ?"
+    r"(?:[\"']([a-z]+(?:_[a-z0-9]+){1,6}|[A-Z]+(?:_[A-Z0-9]+){1,6})[\"']|([1-5][0-9]{2})\b)"
+    r"|[\"']: ?(true|false|null|True|False|None)(?=[,}])"
+)
 _TYPE_PARTS = re.compile(r"[\[\], |.()-]+")
 
 
@@ -34,12 +40,17 @@ class _Message:
         self._code = known.code
         self._vocabulary = known.vocabulary
         self._canvas = _Canvas(text)
+        self._worded: list[tuple[int, int]] = []
+        """Holes of templates that are to be judged word by word, whoever wrote the rest."""
 
     def redacted(self) -> str:
         self._fit_templates()
         written = self._fit_literals()
+        self._find_machine_words()
         for start, end in always_masked(self._text):
             self._canvas.mask(start, end)
+        for start, end in manual_pages(self._text):
+            self._canvas.keep(start, end)
         for start, end in self._known.keep.spans(self._text):
             self._canvas.keep(start, end)
         for start, end in list(self._canvas.gaps()):
@@ -64,7 +75,9 @@ class _Message:
             known = self._known.is_name(name.removesuffix(".py"))
             self._decide(start, end - len(name), known=False)
             self._decide(end - len(name), end, known=known)
-        elif kind != "?":
+        elif kind == "?":
+            self._worded.append((start, end))
+        else:
             self._decide(start, end, known=self._is_known(hole, kind))
 
     def _decide(self, start: int, end: int, *, known: bool) -> None:
@@ -95,21 +108,38 @@ class _Message:
     def _fit_literals(self) -> bool:
         """Mark the literals of the code; whether they show that the sentence was written there."""
         text, written = self._text, False
-        for segment in (*self._known.keep.sentences, *self._code.segments):
+        fragments = (piece for piece, rest in self._code.fragments if rest and rest in text)
+        for segment in (*self._known.keep.sentences, *self._code.segments, *fragments):
             start = text.find(segment)
             while start >= 0:
                 end = start + len(segment)
-                if stands_alone(self._text, start, end) and self._canvas.is_open(start, end):
+                if stands_alone(self._text, start, end) and not self._canvas.is_masked(start, end):
                     self._canvas.keep(start, end)
                     written = written or start == 0 or len(segment.split()) > 1
                 start = text.find(segment, end)
         return written
 
+    def _find_machine_words(self) -> None:
+        """Mark what the documents of an API call by name: its keys, and the codes of its errors."""
+        if '":' in self._text or "':" in self._text:
+            for match in _KEY.finditer(self._text):
+                if self._canvas.is_open(*match.span(1)) and self._is_key(match.group(1)):
+                    self._canvas.keep(*match.span(1))
+            for match in _CODE.finditer(self._text):
+                if self._canvas.is_open(*(span := match.span(match.lastindex or 0))):
+                    self._canvas.keep(*span)
+
+    def _is_key(self, key: str) -> bool:
+        return self._vocabulary.kind(key) in {"known", "ambiguous"} or self._known.is_name(key)
+
     def _judge(self, start: int, end: int, *, written: bool) -> None:
+        written = written and not any(a <= start and end <= b for a, b in self._worded)
+        if written and (colon := self._text.find(": ", start, end)) >= 0:
+            self._judge(colon + 1, end, written=True)  # two values, side by side
+            end = colon
         words = Words(self._text, start, end, self._known)
-        if written and not words.is_technical():
-            value = self._text[start:end].strip(" '\"`")
-            words.judge_as_value(constant=value in self._code.constants)
+        if written:
+            words.judge_as_value()
         else:
             words.judge_as_message(whole=self._canvas.is_open(0, len(self._text)))
         for word in words.all:
@@ -134,6 +164,10 @@ class _Canvas:
     def is_open(self, start: int, end: int) -> bool:
         """Whether nothing has been decided about any of these characters."""
         return not any(self._state[start:end])
+
+    def is_masked(self, start: int, end: int) -> bool:
+        """Whether any of these characters is not to be shown."""
+        return _MASKED in self._state[start:end]
 
     def gaps(self) -> Iterator[tuple[int, int]]:
         """The stretches about which nothing has been decided yet."""

@@ -48,13 +48,12 @@ _MANUAL = re.compile(
     r"https://(?:errors\.pydantic\.dev|developer\.mozilla\.org|docs\.python\.org|sqlalche\.me)"
     r"/[A-Za-z0-9_./#-]{0,120}"
 )
-"""Pages that libraries point to in their messages."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
 
 def always_masked(text: str) -> Iterator[tuple[int, int]]:
     """Spans of the text that are addresses, numbers of people or accounts, tokens and the like."""
-    manuals = [match.span() for match in _MANUAL.finditer(text)] if "https://" in text else []
+    manuals = list(manual_pages(text))
     yield from _addresses(text)
     lower = text.lower()
     hints = {
@@ -74,6 +73,12 @@ def always_masked(text: str) -> Iterator[tuple[int, int]]:
                     yield match.span()
             elif match.group() not in _LOOPBACK:
                 yield match.span()
+
+
+def manual_pages(text: str) -> Iterator[tuple[int, int]]:
+    """Return the spans of addresses that libraries point to in their messages."""
+    if "https://" in text:
+        yield from (match.span() for match in _MANUAL.finditer(text))
 
 
 @cache

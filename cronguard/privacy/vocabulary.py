@@ -42,7 +42,9 @@ class Vocabulary:
         self._starters = sections["starters"]
         self._named = sections["named"]
         self._terms = sections["terms"] | {
-            name for name in vars(builtins) if not name.startswith("_") and len(name) > 1
+            name
+            for name in vars(builtins)
+            if not name.startswith("_") and len(name) > 1 and name not in self._named
         }
         self._terms |= set(errno.errorcode.values())
         self._labels = sections["labels"]

@@ -5,6 +5,7 @@ The code vouches, the vocabulary, and what an operator keeps (``redact_keep``).
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -23,19 +24,24 @@ _MEASURE = re.compile(
     r"0x[0-9A-Fa-f]{1,2}|[0-9]{1,5}(?:ms|s|kB|KB|MB|GB)"
     r"|[245]\.[0-9]\.[0-9]"  # of mail servers, https://www.rfc-editor.org/rfc/rfc3463
 )
-_LABEL = re.compile(r"(?:\b([A-Za-z]+) )?\b([A-Za-z]+)(?: |=|: | #| \(|\()\Z")
+_LABEL = re.compile(r"(?:\b([A-Za-z]+) )?\b([A-Za-z]+)[\"']?(?: |=|: ?| #| \(|\()\Z")
+_AMOUNT = re.compile(r"-?(?:[0-9]{1,3}|[0-9]\.[0-9]{1,2})(?:ms|s|%)?")
 _CODE_LABEL = re.compile(r"(?:[\"']code[\"']: ?[\"']|SQLSTATE[ :=\[(]+)\Z")
 _CODE_LENGTHS = (5, 8)
+_REPLY = re.compile(r"[245][0-9]{2}(?:, b['\"]|[ -][245]\.[0-9])")
+"""How the answer of a mail server begins, also as smtplib shows it."""
 _UNIT = re.compile(r" ?([A-Za-z-]+)(?!\w)")
 _CODES = frozenset({"status", "exit", "error", "return", "http", "response"})
 _TOWARDS = frozenset({"to", "from", "with", "for", "by", "of", "or", "and", "user"})
 _DOUBTFUL = frozenset({"ambiguous", "function", "term", "number", "starter"})
+_PERSONS = frozenset({"he", "her", "herself", "him", "himself", "his", "she"})
+"""No program says these of itself."""
 _QUOTES = frozenset("'\"`")
 _OPENS_CLAUSE = _QUOTES | frozenset(".!?:;])([|>-\n")
 _FEW = 2
-_SHORT = 4
-_LONG = 6
-_MOSTLY = 0.8
+_SHORT = 5
+"""Of letters, so that somebody may be called like a term: Post, Null, SHA."""
+_SHORT_CODE = 3
 _SPECIFIC = frozenset({"number", "sign", "name", "term", "vouched"})
 _MEANINGFUL = _SPECIFIC | {"known", "starter"}
 
@@ -92,7 +98,9 @@ class Known:
         """Whether what stands for a variable, a table or the like is the name of one."""
         if name.isalpha() and not name.islower():
             return not name.istitle() and self.code.knows(name)
-        return self.code.knows(name) or self.vocabulary.knows_name(name)
+        if self.code.knows(name) or self.vocabulary.knows_name(name):
+            return True
+        return "." in name and all(map(self.is_name, name.split(".")))
 
 
 class Word:
@@ -134,19 +142,30 @@ class Words:
         if whole and len(self.all) <= _FEW:
             self._keep_identifiers()
 
-    def judge_as_value(self, *, constant: bool) -> None:
-        """Keep nothing but a labelled number or, if it is one, a ``constant`` of the code."""
+    def judge_as_value(self) -> None:
+        """Keep nothing but a lone number, or constants of the code if there is nothing else."""
+        constant = all(map(self._is_constant, self.all))
         alone = len(self.all) == 1
         for word in self.all:
-            if word.kind == "vouched" or (alone and word.kind == "number"):
-                continue
             called = self._text[word.end : word.end + 1] == "(" and word.text in self._code.types
-            word.kind = "name" if constant or called else ""
+            plain = alone and (self._is_amount(word) or self._is_machine_word(word))
+            if word.kind != "vouched":
+                word.kind = "name" if constant or called or plain else ""
 
-    def is_technical(self) -> bool:
-        """Whether a value is itself a message, judged by its length and by its words."""
-        known = sum(word.kind not in {"", "ambiguous"} for word in self.all)
-        return len(self.all) >= _LONG and known >= _MOSTLY * len(self.all)
+    def _is_constant(self, word: Word) -> bool:
+        if word.text in self._code.constants:
+            return True
+        # what only the environment calls so may be LANG or HOME, which people are called too
+        return "_" in word.text and word.text in os.environ
+
+    def _is_machine_word(self, word: Word) -> bool:
+        """Whether it is a sentence in one word, such as ``channel_not_found``, or a signal."""
+        known = self._vocabulary.knows_name(word.text)
+        return known and (word.text.count("_") >= _FEW or word.text.startswith("SIG"))
+
+    def _is_amount(self, word: Word) -> bool:
+        """Whether it is a number that hardly says anything about anybody: a status, a count."""
+        return word.kind == "number" or _AMOUNT.fullmatch(word.text) is not None
 
     def _keep_identifiers(self) -> None:
         """A text of a word or two is a bare value, whatever the words mean elsewhere."""
@@ -233,13 +252,17 @@ class Words:
             return "term"
         if not _NUMBER.fullmatch(run):
             return ""
+        if _REPLY.match(self._text, start):
+            return "number"
         after = _UNIT.match(self._text, end)
         if after and self._vocabulary.is_unit(after.group(1)):
             return "number"
         before = _LABEL.search(self._text[max(0, start - 40) : start])
-        if before is None:
+        if before is None or "." in run:
             return ""
         first, last = before.group(1, 2)
+        if last.lower() in {"code", "error"} and len(run) > _SHORT_CODE:
+            return ""
         if last.lower() == "code":
             return "number" if first and first.lower() in _CODES else ""
         return "number" if self._vocabulary.is_label(last.lower()) else ""
@@ -259,13 +282,18 @@ class Words:
         word = self.all[index]
         if word.kind not in _DOUBTFUL:
             return False
-        left = index > 0 and self._masks_neighbour(self.all[index - 1], word)
-        right = index + 1 < len(self.all) and self._masks_neighbour(word, self.all[index + 1])
+        # in lists and in "Last, First" a comma does not part them
+        term = word.kind == "term" and word.text.isalpha() and len(word.text) <= _SHORT
+        between = " ," if term else " "
+        left = index > 0 and self._masks_neighbour(self.all[index - 1], word, between)
+        right = index + 1 < len(self.all) and self._masks_neighbour(
+            word, self.all[index + 1], between
+        )
         if word.kind == "starter":
             falls = self._vocabulary.is_name_too(word.text) and not self._goes_on(index)
         elif word.text[0].isdigit():
             falls = left  # the end of a longer number
-        elif word.kind == "ambiguous" or (word.kind == "term" and _may_be_name(word.text)):
+        elif word.kind == "ambiguous" or term:
             falls = left or right or self._is_addressed(self.all, index)
         else:
             falls = left and right and word.kind == "function"
@@ -279,7 +307,10 @@ class Words:
             return False
         word, following = self.all[index : index + 2]
         between = self._text[word.end : following.start]
-        return between == " " and following.kind in {"known", "function"}
+        small = self._vocabulary.kind(word.text.lower()) == "function"
+        return between == " " and (
+            following.kind == "known" or (small and following.kind == "function")
+        )
 
     def _is_addressed(self, words: list[Word], index: int) -> bool:
         """Whether an ambiguous word stands where one speaks of somebody: ``to page from``."""
@@ -289,9 +320,9 @@ class Words:
             return False
         return index + 1 == len(words) or words[index + 1].kind != "known"
 
-    def _masks_neighbour(self, first: Word, second: Word) -> bool:
-        between = self._text[first.end : second.start]
-        return not between.strip() and not (first.kind and second.kind)
+    def _masks_neighbour(self, first: Word, second: Word, between: str = " ") -> bool:
+        gap = self._text[first.end : second.start].replace("\n", " ")
+        return not gap.strip(between) and not (first.kind and second.kind)
 
     def _mask_free_text(self) -> None:
         """Where most of a clause is unknown it is prose about somebody, not a message."""
@@ -300,17 +331,14 @@ class Words:
             if clause and (word is None or _CLAUSE.search(self._text, clause[-1].end, word.start)):
                 plain = [each for each in clause if each.kind not in _SPECIFIC]
                 headless = len(plain) == _FEW and not plain[0].kind
-                if (headless and self._masks_neighbour(*plain)) or _is_free_text(clause):
+                if (headless and self._masks_neighbour(plain[0], plain[1])) or _is_free_text(
+                    clause
+                ):
                     for each in plain:
                         each.kind = ""
                 clause = []
             if word is not None:
                 clause.append(word)
-
-
-def _may_be_name(term: str) -> bool:
-    """Whether a term is as short as True, Null and Post, which people are called."""
-    return term.isalpha() and len(term) <= _SHORT
 
 
 def _is_free_text(words: list[Word]) -> bool:
@@ -319,4 +347,6 @@ def _is_free_text(words: list[Word]) -> bool:
         not word.kind and (index == 0 or bool(words[index - 1].kind))
         for index, word in enumerate(words)
     )
+    if any(word.text.lower() in _PERSONS for word in words):
+        return True
     return sum(word.kind in _MEANINGFUL for word in words) < values

@@ -22,6 +22,7 @@ def _share(value):
 def main():
     parser = argparse.ArgumentParser(prog="python -m tests.redaction", description=__doc__)
     parser.add_argument("--seed", default="2026", help="of the people; 'fresh' draws one [2026]")
+    parser.add_argument("-k", default="", metavar="WORD", help="only corpora called so")
     parser.add_argument("-v", action="store_true", help="also what leaked and what was hidden")
     parser.add_argument("--page", help="write the page of the sixty ordinary failures to this file")
     asked = parser.parse_args()
@@ -30,7 +31,7 @@ def main():
         seed = str(random.SystemRandom().randrange(10**9))
     print("| corpus | values | recall | words kept | facts kept | whole messages |")  # noqa: T201
     print("|---|---|---|---|---|---|")  # noqa: T201
-    for row in redaction_figures.rows(seed, fresh_seed=seed, page=asked.page):
+    for row in redaction_figures.rows(seed, word=asked.k, page=asked.page):
         whole = "{} of {}".format(*row.whole) if row.whole[1] else ""
         shares = [_share(each) for each in (row.recall, row.share("tokens"), row.share("facts"))]
         print("|", " | ".join([row.name, f"{row.values or ''}", *shares, whole]), "|", flush=True)  # noqa: T201

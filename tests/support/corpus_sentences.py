@@ -43,7 +43,7 @@ _FACTS = [
     ("lag is {seconds} seconds", {"seconds": 184}),
     ("table {table} is empty", {"table": "orders"}),
     ("missing columns: {columns}", {"columns": ["amount", "due_date"]}),
-    ("missing environment variable {name}", {"name": "PATH"}),
+    ("missing environment variable {name}", {"name": "REPORT_BUCKET"}),
     ("missing setting {name!r}", {"name": "smtp_host"}),
     ("no rows in {schema}.{table}", {"schema": "public", "table": "order_items"}),
     ("memory use {share:.0f}% of {limit} GB", {"share": 93.4, "limit": 16}),
@@ -95,6 +95,8 @@ _MIXED = [
 ]  # fmt: skip
 
 _FRONT = {
+    "REPORT_BUCKET": 'NEEDED = ("REPORT_BUCKET", "SMTP_HOST")\n',
+    "replica_1": 'SLOT = "replica_1"\n',
     "order_items": 'TABLES = ("order_items", "members", "orders")\n',
     "amount": 'COLUMNS = ["amount", "due_date", "price"]\n',
     "orders": 'TABLES = ("orders", "members")\n',
