@@ -61,6 +61,17 @@ def show(value: object) -> str:
     return "a text that is not repeated here" if hidden else ascii(value)
 
 
+def fold_overwritten(output: bytes) -> bytes:
+    """Return output without what a terminal no longer shows: states of a progress bar.
+
+    Of each line what follows its last carriage return is kept; a return at its very end may be
+    followed by more, and is kept too.
+    """
+    for rewind in (b"\x1b[2K", b"\x1b[1G", b"\x1b[G"):
+        output = output.replace(rewind, b"\r")
+    return b"\n".join(line[line.rstrip(b"\r").rfind(b"\r") + 1 :] for line in output.split(b"\n"))
+
+
 def is_secret(text: str) -> bool:
     """Tell whether the text is clearly a webhook address, a key, or an address with a password."""
     before, at, _ = text.partition("://")[2].rpartition("@")

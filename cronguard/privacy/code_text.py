@@ -265,12 +265,8 @@ def _is_fragment(piece: str) -> bool:
     """Whether it is one word with a capital, which could be a name, unless none is called so."""
     word = piece.strip(" ,.:;!?()[]\"'-")
     known = vocabulary()
-    return (
-        word.isalpha()
-        and not word.islower()
-        and (not known.starts(word) or known.is_name_too(word))
-        and known.kind(word) != "term"
-    )
+    trusted = known.starts(word) or known.kind(word) == "term"
+    return word.isalpha() and not word.islower() and not trusted
 
 
 def _is_prose(piece: str) -> bool:

@@ -32,8 +32,7 @@ _REPLY = re.compile(r"[245][0-9]{2}(?:, b['\"]|[ -][245]\.[0-9])")
 """How the answer of a mail server begins, also as smtplib shows it."""
 _UNIT = re.compile(r" ?([A-Za-z-]+)(?!\w)")
 _CODES = frozenset({"status", "exit", "error", "return", "http", "response"})
-_TOWARDS = frozenset({"to", "from", "with", "for", "by", "of", "or", "and", "user"})
-_DOUBTFUL = frozenset({"ambiguous", "function", "term", "number", "starter"})
+_DOUBTFUL = frozenset({"ambiguous", "function", "term", "number"})
 _PERSONS = frozenset({"he", "her", "herself", "him", "himself", "his", "she"})
 """No program says these of itself."""
 _QUOTES = frozenset("'\"`")
@@ -42,8 +41,6 @@ _FEW = 2
 _SHORT = 5
 """Of letters, so that somebody may be called like a term: Post, Null, SHA."""
 _SHORT_CODE = 3
-_SPECIFIC = frozenset({"number", "sign", "name", "term", "vouched"})
-_MEANINGFUL = _SPECIFIC | {"known", "starter"}
 
 
 class Keep:
@@ -138,7 +135,7 @@ class Words:
     def judge_as_message(self, *, whole: bool) -> None:
         """Keep known words; ``whole`` says that there is no more to the text than this stretch."""
         self._doubt()
-        self._mask_free_text()
+        self._mask_remarks()
         if whole and len(self.all) <= _FEW:
             self._keep_identifiers()
 
@@ -183,7 +180,7 @@ class Words:
         if run[0].isdigit():
             return self._kind_of_number(start, end, run)
         if kind := vocabulary.kind(run):
-            return self._kind_in_place(start, end, kind)
+            return kind
         if not run.isascii():
             return "sign" if _SIGNS.issuperset(run) else ""
         if run.isalpha() and run.istitle():
@@ -192,37 +189,9 @@ class Words:
             return "name"
         if run in self._code.names and "_" in run:
             return "name"  # a variable may be called will or grace
-        if "'" in run:
-            return self._kind_of_contraction(run)
-        if "/" in run or "\\" in run:
-            return self._kind_of_path(start, run)
         if run.isalpha() and (run.islower() or run.isupper()):
             return ""
         return "name" if vocabulary.knows_name(run) else ""
-
-    def _kind_of_path(self, start: int, run: str) -> str:
-        """``read/write`` is two words; anything that leads somewhere is masked."""
-        parts = re.split(r"[/\\]+", run)
-        known = all(self._vocabulary.kind(part) in {"known", "function", "term"} for part in parts)
-        return "name" if known and self._text[start - 1 : start] not in {"/", "\\"} else ""
-
-    def _kind_in_place(self, start: int, end: int, kind: str) -> str:
-        """A word that may be a name is not trusted where values stand."""
-        as_value = self._text[start - 1 : start] == "=" or self._is_enclosed(start, end)
-        doubtful = kind in {"ambiguous", "function"} or (
-            kind == "term" and self._text[start:end].isalpha()
-        )
-        return "" if as_value and doubtful else kind
-
-    def _kind_of_contraction(self, run: str) -> str:
-        head, _, tail = run.rpartition("'")
-        kind = self._vocabulary.kind
-        if tail == "t" and head.endswith("n"):
-            head = head.lower()  # Can't, Couldn't: nobody's name
-            return "function" if kind(head) or kind(head[:-1]) else ""
-        if tail in {"s", "re", "ve", "ll", "d"}:
-            return "known" if kind(head) in {"known", "function"} else ""
-        return ""
 
     def _starts_clause(self, start: int, run: str) -> bool:
         if not self._vocabulary.starts(run) or self._is_enclosed(start, start + len(run)):
@@ -289,64 +258,28 @@ class Words:
         right = index + 1 < len(self.all) and self._masks_neighbour(
             word, self.all[index + 1], between
         )
-        if word.kind == "starter":
-            falls = self._vocabulary.is_name_too(word.text) and not self._goes_on(index)
-        elif word.text[0].isdigit():
+        if word.text[0].isdigit():
             falls = left  # the end of a longer number
         elif word.kind == "ambiguous" or term:
-            falls = left or right or self._is_addressed(self.all, index)
+            falls = left or right
         else:
             falls = left and right and word.kind == "function"
         if falls:
             word.kind = ""
         return falls
 
-    def _goes_on(self, index: int) -> bool:
-        """Whether the next word belongs to the same sentence, and is shown."""
-        if index + 1 == len(self.all):
-            return False
-        word, following = self.all[index : index + 2]
-        between = self._text[word.end : following.start]
-        small = self._vocabulary.kind(word.text.lower()) == "function"
-        return between == " " and (
-            following.kind == "known" or (small and following.kind == "function")
-        )
-
-    def _is_addressed(self, words: list[Word], index: int) -> bool:
-        """Whether an ambiguous word stands where one speaks of somebody: ``to page from``."""
-        if index == 0 or words[index].kind != "ambiguous" or words[index - 1].text not in _TOWARDS:
-            return False
-        if self._text[words[index - 1].end : words[index].start] != " ":
-            return False
-        return index + 1 == len(words) or words[index + 1].kind != "known"
-
     def _masks_neighbour(self, first: Word, second: Word, between: str = " ") -> bool:
         gap = self._text[first.end : second.start].replace("\n", " ")
         return not gap.strip(between) and not (first.kind and second.kind)
 
-    def _mask_free_text(self) -> None:
-        """Where most of a clause is unknown it is prose about somebody, not a message."""
+    def _mask_remarks(self) -> None:
+        """A clause that says she or he is about somebody, whatever its words are."""
         clause: list[Word] = []
         for word in [*self.all, None]:
             if clause and (word is None or _CLAUSE.search(self._text, clause[-1].end, word.start)):
-                plain = [each for each in clause if each.kind not in _SPECIFIC]
-                headless = len(plain) == _FEW and not plain[0].kind
-                if (headless and self._masks_neighbour(plain[0], plain[1])) or _is_free_text(
-                    clause
-                ):
-                    for each in plain:
+                if any(each.text.lower() in _PERSONS for each in clause):
+                    for each in clause:
                         each.kind = ""
                 clause = []
             if word is not None:
                 clause.append(word)
-
-
-def _is_free_text(words: list[Word]) -> bool:
-    """More values than words that mean something; small words mean nothing by themselves."""
-    values = sum(
-        not word.kind and (index == 0 or bool(words[index - 1].kind))
-        for index, word in enumerate(words)
-    )
-    if any(word.text.lower() in _PERSONS for word in words):
-        return True
-    return sum(word.kind in _MEANINGFUL for word in words) < values

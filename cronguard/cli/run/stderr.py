@@ -7,6 +7,8 @@ import os
 import select
 import threading
 
+from cronguard.core.text import fold_overwritten
+
 TAIL_BYTES = 8 * 1024
 """How much of the end is kept."""
 _READ = 64 * 1024
@@ -91,6 +93,8 @@ class Relay:
     def _read(self, count: int) -> bytes:
         data = os.read(self._source, count)
         self._tail += data
+        if b"\r" in data or b"\x1b" in data:
+            self._tail[:] = fold_overwritten(bytes(self._tail))
         del self._tail[:-TAIL_BYTES]
         return data
 
