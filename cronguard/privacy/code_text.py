@@ -265,7 +265,7 @@ def _is_fragment(piece: str) -> bool:
     """Whether it is one word with a capital, which could be a name, unless none is called so."""
     word = piece.strip(" ,.:;!?()[]\"'-")
     known = vocabulary()
-    trusted = known.starts(word) or known.kind(word) == "term"
+    trusted = word in known.starters or known.kind(word) == "term"
     return word.isalpha() and not word.islower() and not trusted
 
 

@@ -23,7 +23,7 @@ _members: Any = BaseExceptionGroup.__dict__["exceptions"].__get__
 
 # the classes of https://www.postgresql.org/docs/current/errcodes-appendix.html
 _POSTGREST = "PGRST[0-9A-Z]{3}"
-_KNOWN_SQLSTATE = (
+KNOWN_SQLSTATE = (
     "(0[01238ABFLPZ]|2[0-8BDF]|3[489BDF]|4[024]|5[34578]|72|F0|HV|P0|XX)"
     f"([0-9]{{3}}|[0-9]{{2}}[A-Z]|P[0-9]{{2}})|{_POSTGREST}"
 )
@@ -32,8 +32,8 @@ _CONSTANT = "[A-Z][A-Z0-9_]{2,60}"
 _HTTP_STATUS = "[345][0-9][0-9]"
 _LONGEST = 80
 _TEXT_CODES = (
-    ("sqlstate", f"{_KNOWN_SQLSTATE}|{_ANY_SQLSTATE}"),  # psycopg, asyncpg
-    ("pgcode", f"{_KNOWN_SQLSTATE}|{_ANY_SQLSTATE}"),  # psycopg2
+    ("sqlstate", f"{KNOWN_SQLSTATE}|{_ANY_SQLSTATE}"),  # psycopg, asyncpg
+    ("pgcode", f"{KNOWN_SQLSTATE}|{_ANY_SQLSTATE}"),  # psycopg2
     ("sqlite_errorname", "SQLITE_[A-Z_]+"),
 )
 
@@ -76,11 +76,6 @@ def error_code(error: BaseException) -> str | None:
     return None
 
 
-def is_sqlstate(text: str) -> bool:
-    """Whether the text is an SQLSTATE of a known class, or one of PostgREST's codes."""
-    return _shaped(text, _KNOWN_SQLSTATE) is not None
-
-
 def exit_name(code: int) -> str:
     """``"3"`` for an exit status, ``"SIGKILL"`` for what `subprocess` calls -9."""
     if code >= 0:
@@ -101,7 +96,7 @@ def own_code(error: BaseException) -> str | None:
     held = read(error, "__dict__")
     # PostgREST's has a hint; elsewhere five digits can be anything, such as a postcode
     of_database = isinstance(held, dict) and "hint" in held
-    own = ("code", _KNOWN_SQLSTATE if of_database else _POSTGREST)
+    own = ("code", KNOWN_SQLSTATE if of_database else _POSTGREST)
     for name, shape in (*_TEXT_CODES, own):
         if code := _shaped(read(error, name), shape):
             return code

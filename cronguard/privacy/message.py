@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from cronguard.privacy.error_code import KNOWN_SQLSTATE
 from cronguard.privacy.mask import MASK
 from cronguard.privacy.patterns import always_masked, manual_pages
 from cronguard.privacy.templates import SpanKind, matches, stands_alone
@@ -21,7 +22,9 @@ _FOLDERS = re.compile(r".*[/\\]", re.DOTALL)
 _NUMBER = re.compile(r"-?[0-9]{1,9}(?:\.[0-9]{1,6})?")
 _KEY = re.compile(r"[{,]\s{0,20}[\"']([A-Za-z_]{1,40})[\"'](?=:)")
 _CODE = re.compile(
-    r"[\"'](?:error|err|code|type|reason|status)(?:_?[Cc]ode|_type)?[\"']: ?"
+    r"(?:[\"']code[\"']: ?[\"']|SQLSTATE[ :=\[(]+)"
+    rf"(?P<code>{KNOWN_SQLSTATE})(?!\w)"
+    r"|[\"'](?:error|err|code|type|reason|status)(?:_?[Cc]ode|_type)?[\"']: ?"
     r"(?:[\"']([a-z]+(?:_[a-z0-9]+){1,6}|[A-Z]+(?:_[A-Z0-9]+){1,6})[\"']|([1-5][0-9]{2})\b)"
     r"|[\"']: ?(true|false|null|True|False|None)(?=[,}])"
 )
@@ -37,8 +40,6 @@ class _Message:
     def __init__(self, text: str, known: Known) -> None:
         self._text = text
         self._known = known
-        self._code = known.code
-        self._vocabulary = known.vocabulary
         self._canvas = _Canvas(text)
         self._worded: list[tuple[int, int]] = []
         """Holes of templates that are to be judged word by word, whoever wrote the rest."""
@@ -92,24 +93,14 @@ class _Message:
         if kind == "name":
             return self._known.is_name(hole)
         if kind == "type":
-            return self._is_type(hole)
-        return kind == "text" or hole.strip("'\"") in self._code.constants
-
-    def _is_type(self, name: str) -> bool:
-        """As `Known.is_name` for a class, which may have a capital: ``Settings``, ``list[int]``."""
-        return all(
-            self._code.knows(part)
-            or self._vocabulary.knows_name(part)
-            or self._vocabulary.kind(part.lower()) == "known"
-            for part in _TYPE_PARTS.split(name)
-            if part
-        )
+            return all(map(self._known.is_type, filter(None, _TYPE_PARTS.split(hole))))
+        return kind == "text" or hole.strip("'\"") in self._known.code.constants
 
     def _fit_literals(self) -> bool:
         """Mark the literals of the code; whether they show that the sentence was written there."""
         text, written = self._text, False
-        fragments = (piece for piece, rest in self._code.fragments if rest and rest in text)
-        for segment in (*self._known.keep.sentences, *self._code.segments, *fragments):
+        fragments = (piece for piece, rest in self._known.code.fragments if rest and rest in text)
+        for segment in (*self._known.keep.sentences, *self._known.code.segments, *fragments):
             start = text.find(segment)
             while start >= 0:
                 end = start + len(segment)
@@ -121,16 +112,13 @@ class _Message:
 
     def _find_machine_words(self) -> None:
         """Mark what the documents of an API call by name: its keys, and the codes of its errors."""
-        if '":' in self._text or "':" in self._text:
-            for match in _KEY.finditer(self._text):
-                if self._canvas.is_open(*match.span(1)) and self._is_key(match.group(1)):
-                    self._canvas.keep(*match.span(1))
-            for match in _CODE.finditer(self._text):
-                if self._canvas.is_open(*(span := match.span(match.lastindex or 0))):
-                    self._canvas.keep(*span)
-
-    def _is_key(self, key: str) -> bool:
-        return self._vocabulary.kind(key) in {"known", "ambiguous"} or self._known.is_name(key)
+        if not any(sign in self._text for sign in ('":', "':", "SQLSTATE")):
+            return
+        spans = [m.span(1) for m in _KEY.finditer(self._text) if self._known.is_key(m.group(1))]
+        spans += [m.span(m.lastindex or 0) for m in _CODE.finditer(self._text)]
+        for start, end in spans:
+            if self._canvas.is_open(start, end):
+                self._canvas.keep(start, end)
 
     def _judge(self, start: int, end: int, *, written: bool) -> None:
         written = written and not any(a <= start and end <= b for a, b in self._worded)

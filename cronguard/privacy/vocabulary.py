@@ -40,15 +40,15 @@ class Vocabulary:
         self._words = sections["words"]
         self._function = sections["function"]
         self._ambiguous = sections["ambiguous"]
-        self._starters = sections["starters"]
+        self.starters = sections["starters"]
         self._terms = sections["terms"] | {
             name
             for name in vars(builtins)
             if not name.startswith("_") and len(name) > 1 and name not in _NAMES
         }
         self._terms |= set(errno.errorcode.values())
-        self._labels = sections["labels"]
-        self._units = sections["units"]
+        self.labels = sections["labels"]
+        self.units = sections["units"]
         self._names: dict[str, bool] = {}
 
     def kind(self, word: str) -> Kind:
@@ -60,18 +60,6 @@ class Vocabulary:
         if word in self._ambiguous:
             return "ambiguous"
         return "term" if word in self._terms else ""
-
-    def starts(self, word: str) -> bool:
-        """Whether a sentence may begin with the word, capital letter included."""
-        return word in self._starters
-
-    def is_label(self, word: str) -> bool:
-        """Whether a number after the word says nothing about a person: ``line``, ``port``."""
-        return word in self._labels
-
-    def is_unit(self, word: str) -> bool:
-        """Whether a number before the word is an amount: ``seconds``, ``bytes``."""
-        return word in self._units
 
     def knows_name(self, name: str) -> bool:
         """Whether an identifier (``user_id``, ``HTTPStatusError``, ``public.orders``) is known.

@@ -8,16 +8,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 from cronguard.privacy.code_text import CodeText
-from cronguard.privacy.error_code import is_sqlstate
 from cronguard.privacy.vocabulary import Vocabulary
 
 _PATTERN = "re:"
 _CHARACTER = r"[^\s!-/:-@\[-^`{-~]"
 _RUN = re.compile(rf"(?!b['\"]){_CHARACTER}+(?:[-._/@\\'+]+{_CHARACTER}+)*")
-_CLAUSE = re.compile(r"(?<=[.;:!?])\s+|\n+")
 _SIGNS = frozenset("\u2013—…“”\u2018\u2019«»•·→\u00d7°±")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,5}|[0-9]{1,4}\.[0-9]{1,3}")
 _MEASURE = re.compile(
@@ -26,17 +25,16 @@ _MEASURE = re.compile(
 )
 _LABEL = re.compile(r"(?:\b([A-Za-z]+) )?\b([A-Za-z]+)[\"']?(?: |=|: ?| #| \(|\()\Z")
 _AMOUNT = re.compile(r"-?(?:[0-9]{1,3}|[0-9]\.[0-9]{1,2})(?:ms|s|%)?")
-_CODE_LABEL = re.compile(r"(?:[\"']code[\"']: ?[\"']|SQLSTATE[ :=\[(]+)\Z")
-_CODE_LENGTHS = (5, 8)
+"""A number that hardly says anything about anybody: a status, a count, a share."""
 _REPLY = re.compile(r"[245][0-9]{2}(?:, b['\"]|[ -][245]\.[0-9])")
 """How the answer of a mail server begins, also as smtplib shows it."""
 _UNIT = re.compile(r" ?([A-Za-z-]+)(?!\w)")
 _CODES = frozenset({"status", "exit", "error", "return", "http", "response"})
 _DOUBTFUL = frozenset({"ambiguous", "function", "term", "number"})
 _PERSONS = frozenset({"he", "her", "herself", "him", "himself", "his", "she"})
-"""No program says these of itself."""
-_QUOTES = frozenset("'\"`")
-_OPENS_CLAUSE = _QUOTES | frozenset(".!?:;])([|>-\n")
+"""No program says these of itself: what does is a remark about somebody, whatever its words."""
+_QUOTED = frozenset({"''", '""', "``"})
+_OPENS_CLAUSE = frozenset("'\"`.!?:;])([|>-\n")
 _FEW = 2
 _SHORT = 5
 """Of letters, so that somebody may be called like a term: Post, Null, SHA."""
@@ -81,61 +79,66 @@ def keep_of(entries: tuple[str, ...]) -> Keep:
     return Keep(entries)
 
 
+@dataclass(frozen=True, slots=True)
 class Known:
     """Everything that may vouch for a part of a text."""
 
-    __slots__ = ("code", "keep", "vocabulary")
-
-    def __init__(self, code: CodeText, vocabulary: Vocabulary, keep: Keep) -> None:
-        self.code = code
-        self.vocabulary = vocabulary
-        self.keep = keep
+    code: CodeText
+    vocabulary: Vocabulary
+    keep: Keep
 
     def is_name(self, name: str) -> bool:
         """Whether what stands for a variable, a table or the like is the name of one."""
         if name.isalpha() and not name.islower():
             return not name.istitle() and self.code.knows(name)
-        if self.code.knows(name) or self.vocabulary.knows_name(name):
+        if self._vouch(name):
             return True
         return "." in name and all(map(self.is_name, name.split(".")))
 
+    def _vouch(self, name: str) -> bool:
+        return self.code.knows(name) or self.vocabulary.knows_name(name)
 
+    def is_type(self, name: str) -> bool:
+        """As `is_name` for a class, which may have a capital: ``Settings``."""
+        return self._vouch(name) or self.vocabulary.kind(name.lower()) == "known"
+
+    def is_key(self, name: str) -> bool:
+        """As `is_name` for a key of a document, which may be a word as well: ``name``."""
+        return self.vocabulary.kind(name) in {"known", "ambiguous"} or self.is_name(name)
+
+
+@dataclass(slots=True)
 class Word:
-    """One run of characters without a space, and what was decided about it.
+    """One run of characters without a space, and what was decided about it."""
 
-    ``kind`` is ``known``, ``function``, ``ambiguous``, ``term``, ``starter``, ``name``,
-    ``number``, ``sign`` or ``vouched`` (by the operator, or because it is the error's code); empty
-    for a word that has to be masked.
-    """
-
-    __slots__ = ("end", "kind", "start", "text")
-
-    def __init__(self, start: int, end: int, text: str, kind: str) -> None:
-        self.start = start
-        self.end = end
-        self.text = text
-        self.kind = kind
+    start: int
+    end: int
+    text: str
+    kind: str
+    """``known``, ``function``, ``ambiguous``, ``term``, ``starter``, ``name``, ``number``, ``sign``
+    or ``vouched`` (by the operator, or because it is the error's code); empty to be masked."""
 
 
 class Words:
     """The words of one stretch of a text."""
 
     def __init__(self, text: str, start: int, end: int, known: Known) -> None:
-        self._text = text
+        self._text, self._start, self._end = text, start, end
         self._vocabulary = known.vocabulary
         self._code = known.code
         self._keep = known.keep
         self.all = [
-            Word(
-                match.start(), match.end(), match.group(), self._kind(*match.span(), match.group())
-            )
+            Word(*match.span(), match.group(), self._kind(*match.span(), match.group()))
             for match in _RUN.finditer(text, start, end)
         ]
 
     def judge_as_message(self, *, whole: bool) -> None:
         """Keep known words; ``whole`` says that there is no more to the text than this stretch."""
+        if any(word.text.lower() in _PERSONS for word in self.all):
+            self.all.clear()
+            self.all.append(Word(self._start, self._end, "", ""))
+            return
         self._doubt()
-        self._mask_remarks()
         if whole and len(self.all) <= _FEW:
             self._keep_identifiers()
 
@@ -145,7 +148,8 @@ class Words:
         alone = len(self.all) == 1
         for word in self.all:
             called = self._text[word.end : word.end + 1] == "(" and word.text in self._code.types
-            plain = alone and (self._is_amount(word) or self._is_machine_word(word))
+            number = word.kind == "number" or _AMOUNT.fullmatch(word.text)
+            plain = alone and (number or self._is_machine_word(word))
             if word.kind != "vouched":
                 word.kind = "name" if constant or called or plain else ""
 
@@ -160,14 +164,10 @@ class Words:
         known = self._vocabulary.knows_name(word.text)
         return known and (word.text.count("_") >= _FEW or word.text.startswith("SIG"))
 
-    def _is_amount(self, word: Word) -> bool:
-        """Whether it is a number that hardly says anything about anybody: a status, a count."""
-        return word.kind == "number" or _AMOUNT.fullmatch(word.text) is not None
-
     def _keep_identifiers(self) -> None:
         """A text of a word or two is a bare value, whatever the words mean elsewhere."""
         for word in self.all:
-            quoted = word.kind == "known" and self._is_quoted(word.start, word.end)
+            quoted = word.kind == "known" and self._around(word.start, word.end) in _QUOTED
             if word.kind not in {"name", "number", "vouched"} and not quoted:
                 word.kind = ""
 
@@ -175,7 +175,7 @@ class Words:
 
     def _kind(self, start: int, end: int, run: str) -> str:
         vocabulary = self._vocabulary
-        if run in self._code.codes or self._keep.knows(run) or self._is_labelled_code(start, run):
+        if run in self._code.codes or self._keep.knows(run):
             return "vouched"
         if run[0].isdigit():
             return self._kind_of_number(start, end, run)
@@ -185,36 +185,22 @@ class Words:
             return "sign" if _SIGNS.issuperset(run) else ""
         if run.isalpha() and run.istitle():
             return "starter" if self._starts_clause(start, run) else ""
-        if run in self._code.constants and (self._is_quoted(start, end) or "_" in run):
+        if run in self._code.constants and (self._around(start, end) in _QUOTED or "_" in run):
             return "name"
         if run in self._code.names and "_" in run:
             return "name"  # a variable may be called will or grace
-        if run.isalpha() and (run.islower() or run.isupper()):
-            return ""
         return "name" if vocabulary.knows_name(run) else ""
 
     def _starts_clause(self, start: int, run: str) -> bool:
-        if not self._vocabulary.starts(run) or self._is_enclosed(start, start + len(run)):
+        around = self._around(start, start + len(run))
+        if run not in self._vocabulary.starters or around in _QUOTED or around == "()":
             return False
         before = self._text[:start].rstrip(" \t")
         return not before or before[-1] in _OPENS_CLAUSE
 
-    def _is_labelled_code(self, start: int, run: str) -> bool:
-        """PostgREST's and PostgreSQL's codes where they are said to be codes."""
-        if len(run) not in _CODE_LENGTHS or not run.isalnum() or run.islower():
-            return False
-        label = _CODE_LABEL.search(self._text[max(0, start - 12) : start])
-        return label is not None and is_sqlstate(run)
-
-    def _is_enclosed(self, start: int, end: int) -> bool:
-        text = self._text
-        return self._is_quoted(start, end) or (
-            start > 0 and text[start - 1] + text[end : end + 1] == "()"
-        )
-
-    def _is_quoted(self, start: int, end: int) -> bool:
-        text = self._text
-        return start > 0 and end < len(text) and text[start - 1] in _QUOTES and text[end] in _QUOTES
+    def _around(self, start: int, end: int) -> str:
+        """The sign before a word and the one after it."""
+        return self._text[max(start - 1, 0) : start] + self._text[end : end + 1]
 
     def _kind_of_number(self, start: int, end: int, run: str) -> str:
         if self._vocabulary.kind(run) == "term" or _MEASURE.fullmatch(run):
@@ -224,7 +210,7 @@ class Words:
         if _REPLY.match(self._text, start):
             return "number"
         after = _UNIT.match(self._text, end)
-        if after and self._vocabulary.is_unit(after.group(1)):
+        if after and after.group(1) in self._vocabulary.units:
             return "number"
         before = _LABEL.search(self._text[max(0, start - 40) : start])
         if before is None or "." in run:
@@ -234,7 +220,7 @@ class Words:
             return ""
         if last.lower() == "code":
             return "number" if first and first.lower() in _CODES else ""
-        return "number" if self._vocabulary.is_label(last.lower()) else ""
+        return "number" if last.lower() in self._vocabulary.labels else ""
 
     # --- second thoughts -------------------------------------------------------------------------
 
@@ -271,15 +257,3 @@ class Words:
     def _masks_neighbour(self, first: Word, second: Word, between: str = " ") -> bool:
         gap = self._text[first.end : second.start].replace("\n", " ")
         return not gap.strip(between) and not (first.kind and second.kind)
-
-    def _mask_remarks(self) -> None:
-        """A clause that says she or he is about somebody, whatever its words are."""
-        clause: list[Word] = []
-        for word in [*self.all, None]:
-            if clause and (word is None or _CLAUSE.search(self._text, clause[-1].end, word.start)):
-                if any(each.text.lower() in _PERSONS for each in clause):
-                    for each in clause:
-                        each.kind = ""
-                clause = []
-            if word is not None:
-                clause.append(word)
