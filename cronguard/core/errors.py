@@ -106,9 +106,10 @@ class JobOverlap(CronguardError):  # noqa: N818  # not an error of the program
 
 
 def _one_line(text: str) -> str:
-    """Return a plugin's text as one line of printable characters, cut to a bounded length."""
-    words = "".join(letter if letter.isprintable() else " " for letter in text[:_MAX_DETAIL_CHARS])
-    return " ".join(words.split())
+    """Return a plugin's text as one harmless line, cut to a bounded length."""
+    from cronguard.core.rendering import plain  # which is above this module
+
+    return plain(text[:_MAX_DETAIL_CHARS])
 
 
 def _rebuild(kind: type[CronguardError], first: str, keywords: dict[str, object]) -> CronguardError:

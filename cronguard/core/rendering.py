@@ -39,6 +39,17 @@ _UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"
 Fact = tuple[str, str]
 
 
+def harmless(text: str) -> str:
+    """Return ``text`` as `plain` does, the spaces around it kept."""
+    line = _UNSAFE.sub("\ufffd", _BREAKS.sub(" ", ESCAPES.sub("", text)))
+    if line.isprintable():
+        return line
+    # other spaces, and what this Python's Unicode does not know
+    return "".join(
+        each if each.isprintable() else " " if each.isspace() else "\ufffd" for each in line
+    )
+
+
 def plain(text: object, limit: int | None = None) -> str:
     """Return ``text`` as one harmless line.
 
@@ -50,7 +61,7 @@ def plain(text: object, limit: int | None = None) -> str:
         text: Anything that `str` takes.
         limit: The longest result in characters, the ``…`` at its end included; None for no limit.
     """
-    line = _UNSAFE.sub("\ufffd", _BREAKS.sub(" ", ESCAPES.sub("", str(text)))).strip()
+    line = harmless(str(text)).strip()
     if limit is not None and len(line) > limit:
         line = line[: max(limit - 1, 0)].rstrip() + "…"
     return line
@@ -240,6 +251,7 @@ __all__ = [
     "error",
     "facts",
     "fit",
+    "harmless",
     "is_bad",
     "is_test",
     "last_success",

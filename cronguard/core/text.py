@@ -31,7 +31,8 @@ _KEY_STARTS = (
     "-----BEGIN",
 )
 _SHORT_KEY_STARTS = ("sk-", "sk_", "rk_", "pk_", "re_", "key-", "SG.", "npm_")
-"""Ordinary words start with these too, so a key must also have a digit, and no @."""
+"""Ordinary words start with these too, so what follows must be no word: a digit or both cases."""
+_BETWEEN_WORDS = str.maketrans(dict.fromkeys("\"'`=:;,()[]{}<>|", " "))
 _MIN_KEY_CHARS = 10
 _MIN_TOKEN_CHARS = 20
 
@@ -60,14 +61,25 @@ def show(value: object) -> str:
     return "a text that is not repeated here" if hidden else ascii(value)
 
 
+def fold_overwritten(output: bytes) -> bytes:
+    """Return output without what a terminal no longer shows: states of a progress bar.
+
+    Of each line what follows its last carriage return is kept; a return at its very end may be
+    followed by more, and is kept too.
+    """
+    for rewind in (b"\x1b[2K", b"\x1b[1G", b"\x1b[G"):
+        output = output.replace(rewind, b"\r")
+    return b"\n".join(line[line.rstrip(b"\r").rfind(b"\r") + 1 :] for line in output.split(b"\n"))
+
+
 def is_secret(text: str) -> bool:
     """Tell whether the text is clearly a webhook address, a key, or an address with a password."""
-    head, found, rest = text.partition("://")
-    if found and ("@" in rest.partition("/")[0] or any(host in text for host in _WEBHOOK_HOSTS)):
+    before, at, _ = text.partition("://")[2].rpartition("@")
+    if at and (":" in before or "/" not in before):
         return True
-    if "password=" in text.lower() or any(host in head for host in _WEBHOOK_HOSTS):
+    if "password=" in text.lower() or any(host in text for host in _WEBHOOK_HOSTS):
         return True
-    return any(_is_key(word) for word in text.split(maxsplit=8) if len(word) >= _MIN_KEY_CHARS)
+    return any(map(_is_key, text.translate(_BETWEEN_WORDS).split()))
 
 
 def may_be_secret(text: str) -> bool:
@@ -86,10 +98,14 @@ def may_be_secret(text: str) -> bool:
 
 
 def _is_key(word: str) -> bool:
+    if len(word) < _MIN_KEY_CHARS or "@" in word:
+        return False
     if word.startswith(_KEY_STARTS):
         return True
-    digit = any(letter.isdigit() for letter in word)
-    return word.startswith(_SHORT_KEY_STARTS) and digit and "@" not in word
+    start = next((each for each in _SHORT_KEY_STARTS if word.startswith(each)), None)
+    rest = word[len(start) :] if start else ""
+    mixed = rest != rest.lower() and rest != rest.upper()
+    return mixed or any(letter.isdigit() for letter in rest)
 
 
 def _looks_random(run: str) -> bool:

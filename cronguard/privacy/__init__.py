@@ -14,6 +14,7 @@ __all__ = [
     "message",
     "patterns",
     "redaction",
+    "schema_names",
     "templates",
     "vocabulary",
     "words",

@@ -9,7 +9,7 @@ from importlib import import_module
 
 from cronguard.core.interfaces import Redact
 from cronguard.core.model import Failure
-from cronguard.privacy.error_code import error_code, exit_name, related
+from cronguard.privacy.error_code import error_code, exit_name, related, text_of
 from cronguard.privacy.error_location import error_location
 from cronguard.privacy.error_type import error_type
 from cronguard.privacy.mask import clean
@@ -101,10 +101,10 @@ def _message(
 def _shown(
     error: BaseException | None, output: str, redact: Redact, keep: Sequence[str]
 ) -> str | None:
+    if callable(redact):
+        return _custom(redact, output if error is None else text_of(error), error)
     from cronguard.privacy import redaction  # strict does without
 
-    if callable(redact):
-        return _custom(redact, output if error is None else redaction.text_of(error), error)
     if error is None:
         return redaction.redact_output(output, keep=keep)
     return redaction.redact_error(error, keep=keep)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from types import CodeType, FrameType, FunctionType, TracebackType
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from cronguard.privacy.error_code import own_code
 from cronguard.privacy.error_location import is_generated
 from cronguard.privacy.error_type import written_name
+from cronguard.privacy.schema_names import schema_names
 from cronguard.privacy.vocabulary import vocabulary
+from cronguard.process.signals import attempt
 
 _MOST_FRAMES = 20_000
 _MOST_CODES = 60
 _MOST_INNER = 200
 _MOST_REMEMBERED = 500
+_MOST_SOURCES = 20
 _LONGEST_LITERAL = 1_000
 _LONGEST_NAME = 60
 _MOST_DIGITS = 4
@@ -27,10 +31,13 @@ _FIELDS = re.compile(
     r"|\{[^{}]{0,80}\}|\$\{?\w{1,60}\}?"
 )
 _WORD = re.compile(r"[^\W\d_]+")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:[.-][A-Za-z0-9_]+)*")
+_NAME = re.compile(r"[^\W\d]\w*(?:[.-]\w+)*")
+_FORMAT = re.compile(r"(?:%[A-Za-z]|[-/.:,T ]){1,40}")
 _STATEMENT = re.compile(r"(?i)\s*(?:select|insert|update|delete|merge|with|create|alter|copy)\s")
 _STRING = re.compile(r"'[^']*'")
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{2,62}")
+_CONTAINERS = {str, tuple, list, set, frozenset, dict}
+_LOADERS = ("SourceFileLoader", "zipimporter")
 _METHODS = ("__init__", "__new__", "__str__", "__repr__", "__post_init__")
 
 _traceback: Any = BaseException.__dict__["__traceback__"].__get__
@@ -42,11 +49,13 @@ class CodeText:
 
     segments: tuple[str, ...] = ()
     """Pieces of sentences between the fields of f-strings and templates, longest first."""
+    fragments: tuple[tuple[str, str], ...] = ()
+    """Pieces of a single word, and the piece of the same sentence that has to follow: of
+    ``f"Mark {x} as read"`` the first says nothing about a text in which the other is not."""
     names: frozenset[str] = frozenset()
     """Attributes, variables, functions."""
     constants: frozenset[str] = frozenset()
     """Whole literals that look like a program's name, such as ``"user_id"`` or ``"READ_ONLY"``."""
-
     types: frozenset[str] = frozenset()
     """The names of the errors' classes, as far as they stand in the code."""
     codes: frozenset[str] = frozenset()
@@ -58,6 +67,7 @@ class CodeText:
 
 
 _remembered: dict[int, tuple[CodeType, CodeText]] = {}
+_sources: dict[str, str] = {}
 _joins: dict[tuple[int, ...], tuple[list[object], CodeText]] = {}
 
 
@@ -66,10 +76,13 @@ def code_text(errors: Sequence[BaseException]) -> CodeText:
     frames = {id(frame.f_code): frame for error in errors for frame in _frames(_traceback(error))}
     kinds = {id(type(error)): type(error) for error in errors}
     known = _joined(tuple(frames.values()), tuple(kinds.values()))
-    codes = frozenset(
-        code for code in map(own_code, errors) if code and len(code) >= _SHORTEST_CODE
+    codes = [own_code(error) or "" for error in errors]
+    schema = {name for each in zip(errors, codes, strict=True) for name in schema_names(*each)}
+    return replace(
+        known,
+        codes=frozenset(code for code in codes if len(code) >= _SHORTEST_CODE),
+        constants=known.constants.union(schema) if schema else known.constants,
     )
-    return replace(known, codes=codes)
 
 
 def _joined(frames: tuple[FrameType, ...], kinds: tuple[type, ...]) -> CodeText:
@@ -90,6 +103,7 @@ def _sum(texts: list[CodeText]) -> CodeText:
     segments = {segment for text in texts for segment in text.segments}
     return CodeText(
         tuple(sorted(segments, key=lambda each: (-len(each), each))),
+        tuple({fragment for text in texts for fragment in text.fragments}),
         frozenset().union(*(text.names for text in texts)),
         frozenset().union(*(text.constants for text in texts)),
     )
@@ -116,17 +130,41 @@ def _text_of_frame(frame: FrameType) -> CodeText:
 
 
 def _called(frame: FrameType) -> Iterator[CodeType | str]:
-    """The functions, classes and templates of its module that the frame's code names."""
+    """The functions, classes and constants of its module that the frame's code names."""
     for name in frame.f_code.co_names[:_MOST_INNER]:
         value: object = dict.get(frame.f_globals, name)
         if type(value) is FunctionType:
             yield value.__code__
-        elif type(value) is str and name.isupper() and len(value) <= _LONGEST_LITERAL:
-            yield value  # a constant; other variables of a module may hold data
+        elif name.isupper() and type(value) in _CONTAINERS:
+            # other variables of a module may hold data, and so may one in capitals
+            texts = [value] if type(value) is str else list(cast("list[object]", value))
+            source = _source(frame)
+            yield from (text for text in texts[:_MOST_INNER] if _stands_in(text, source))
         elif issubclass(type(value), type):  # isinstance would ask the value itself
             kind = cast("type", value)
             yield from _methods(kind)
             yield from _fields(kind)
+
+
+def _source(frame: FrameType) -> str:
+    """The module's text as its loader finds it now; empty if there is none."""
+    name, loader = frame.f_code.co_filename, frame.f_globals.get("__loader__")
+    if (found := _sources.get(name)) is None:
+        if len(_sources) >= _MOST_SOURCES:
+            _sources.clear()
+        if type(loader).__name__ in _LOADERS:  # another's could do anything
+            found = attempt(lambda: cast("Any", loader).get_data(name).decode("utf-8", "replace"))
+        found = _sources[name] = found or ""
+    return found
+
+
+def _stands_in(value: object, source: str) -> TypeGuard[str]:
+    """Whether the module's text has it as a literal, be it a word or all pieces of a sentence."""
+    if type(value) is not str or not value or len(value) > _LONGEST_LITERAL:
+        return False
+    if f'"{value}"' in source or f"'{value}'" in source:
+        return True
+    return " " in value and all(piece.strip() in source for piece in _FIELDS.split(value))
 
 
 def _methods(kind: type) -> Iterator[CodeType]:
@@ -150,7 +188,7 @@ def _text_of_code(code: CodeType, called: tuple[CodeType | str, ...]) -> CodeTex
     known = _remembered.get(id(code))
     if known is not None and known[0] is code:
         return known[1]
-    segments: set[str] = set()
+    pieces: list[str] = []
     names: set[str] = set()
     constants: set[str] = set()
     waiting: list[object] = [code, *called]
@@ -159,7 +197,7 @@ def _text_of_code(code: CodeType, called: tuple[CodeType | str, ...]) -> CodeTex
         left -= 1
         current = waiting.pop()
         if isinstance(current, str):
-            segments.update(_segments(current))
+            pieces += _pieces(current)
             constants.update(_constants(current))
             continue
         if not isinstance(current, CodeType):
@@ -171,7 +209,7 @@ def _text_of_code(code: CodeType, called: tuple[CodeType | str, ...]) -> CodeTex
         names.update(current.co_names, current.co_varnames, current.co_freevars, [current.co_name])
         for constant in current.co_consts:
             if type(constant) is str:
-                segments.update(_segments(constant))
+                pieces += _pieces(constant)
                 constants.update(_constants(constant))
                 names.update(_schema_names(constant))
             elif type(constant) is tuple:
@@ -181,7 +219,7 @@ def _text_of_code(code: CodeType, called: tuple[CodeType | str, ...]) -> CodeTex
                         constants.update(_constants(each))
             elif type(constant) is CodeType:
                 waiting.append(constant)
-    text = CodeText(tuple(segments), frozenset(names), frozenset(constants))
+    text = _text_of(pieces, names, constants)
     if len(_remembered) >= _MOST_REMEMBERED:
         _remembered.clear()
     _remembered[id(code)] = (code, text)
@@ -189,7 +227,9 @@ def _text_of_code(code: CodeType, called: tuple[CodeType | str, ...]) -> CodeTex
 
 
 def _constants(literal: str) -> Iterator[str]:
-    if len(literal) > 1 and len(literal) <= _LONGEST_NAME and _NAME.fullmatch(literal):
+    if "%" in literal and _FORMAT.fullmatch(literal):
+        yield literal
+    elif len(literal) > 1 and len(literal) <= _LONGEST_NAME and _NAME.fullmatch(literal):
         is_name = literal.islower() or literal.isupper() or "_" in literal
         if is_name and sum(each.isdigit() for each in literal) <= _MOST_DIGITS:
             yield literal
@@ -201,13 +241,32 @@ def _schema_names(literal: str) -> Iterator[str]:
         yield from _SCHEMA_NAME.findall(_STRING.sub(" ", literal))
 
 
-def _segments(literal: str) -> Iterator[str]:
+def _text_of(pieces: list[str], names: set[str], constants: set[str]) -> CodeText:
+    segments, fragments = set(), set()
+    for piece, following in zip_longest(pieces, pieces[1:], fillvalue=""):
+        if _is_fragment(piece):
+            fragments.add((piece, following))
+        else:
+            segments.add(piece)
+    return CodeText(tuple(segments), tuple(fragments), frozenset(names), frozenset(constants))
+
+
+def _pieces(literal: str) -> Iterator[str]:
+    """What may be a piece of a sentence, in the order in which it would be read."""
     if len(literal) > _LONGEST_LITERAL:
         return
     if _is_prose(literal):
         yield literal
     if _FIELDS.search(literal):
         yield from (piece for piece in _FIELDS.split(literal) if _is_prose(piece))
+
+
+def _is_fragment(piece: str) -> bool:
+    """Whether it is one word with a capital, which could be a name, unless none is called so."""
+    word = piece.strip(" ,.:;!?()[]\"'-")
+    known = vocabulary()
+    trusted = word in known.starters or known.kind(word) == "term"
+    return word.isalpha() and not word.islower() and not trusted
 
 
 def _is_prose(piece: str) -> bool:

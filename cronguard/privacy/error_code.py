@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
 
+from cronguard.privacy.mask import MOST_CHARACTERS
 from cronguard.process.signals import attempt
 
 Role: TypeAlias = Literal["error", "cause", "context", "member"]
@@ -21,18 +22,18 @@ _suppressed: Any = BaseException.__dict__["__suppress_context__"].__get__
 _members: Any = BaseExceptionGroup.__dict__["exceptions"].__get__
 
 # the classes of https://www.postgresql.org/docs/current/errcodes-appendix.html
-_KNOWN_SQLSTATE = (
-    "(0[01238ABFLPZ]|10|2[0-8BDF]|3[489BDF]|4[024]|5[34578]|72|F0|HV|P0|XX)[0-9A-Z]{3}"
-    "|PGRST[0-9A-Z]{3}"
+_POSTGREST = "PGRST[0-9A-Z]{3}"
+KNOWN_SQLSTATE = (
+    "(0[01238ABFLPZ]|2[0-8BDF]|3[489BDF]|4[024]|5[34578]|72|F0|HV|P0|XX)"
+    f"([0-9]{{3}}|[0-9]{{2}}[A-Z]|P[0-9]{{2}})|{_POSTGREST}"
 )
 _ANY_SQLSTATE = "(?=(.*[0-9]){2})[0-9A-Z]{5}"
 _CONSTANT = "[A-Z][A-Z0-9_]{2,60}"
-_HTTP_STATUS = "[1-5][0-9][0-9]"
+_HTTP_STATUS = "[345][0-9][0-9]"
 _LONGEST = 80
 _TEXT_CODES = (
-    ("sqlstate", f"{_KNOWN_SQLSTATE}|{_ANY_SQLSTATE}"),  # psycopg, asyncpg
-    ("pgcode", f"{_KNOWN_SQLSTATE}|{_ANY_SQLSTATE}"),  # psycopg2
-    ("code", _KNOWN_SQLSTATE),  # PostgREST; elsewhere it can be anything
+    ("sqlstate", f"{KNOWN_SQLSTATE}|{_ANY_SQLSTATE}"),  # psycopg, asyncpg
+    ("pgcode", f"{KNOWN_SQLSTATE}|{_ANY_SQLSTATE}"),  # psycopg2
     ("sqlite_errorname", "SQLITE_[A-Z_]+"),
 )
 
@@ -75,11 +76,6 @@ def error_code(error: BaseException) -> str | None:
     return None
 
 
-def is_sqlstate(text: str) -> bool:
-    """Whether the text is an SQLSTATE of a known class, or one of PostgREST's codes."""
-    return _shaped(text, _KNOWN_SQLSTATE) is not None
-
-
 def exit_name(code: int) -> str:
     """``"3"`` for an exit status, ``"SIGKILL"`` for what `subprocess` calls -9."""
     if code >= 0:
@@ -97,7 +93,11 @@ def own_code(error: BaseException) -> str | None:
     kind = type(error)
     if issubclass(kind, SystemExit):
         return _system_exit(read(error, "code"))
-    for name, shape in _TEXT_CODES:
+    held = read(error, "__dict__")
+    # PostgREST's has a hint; elsewhere five digits can be anything, such as a postcode
+    of_database = isinstance(held, dict) and "hint" in held
+    own = ("code", KNOWN_SQLSTATE if of_database else _POSTGREST)
+    for name, shape in (*_TEXT_CODES, own):
         if code := _shaped(read(error, name), shape):
             return code
     if issubclass(kind, OSError) and (code := _os_code(error)):
@@ -111,6 +111,12 @@ def own_code(error: BaseException) -> str | None:
 def read(holder: object, name: str) -> object:
     """The attribute, or None if there is none or it cannot be read."""
     return attempt(getattr, holder, name, None)
+
+
+def text_of(error: BaseException) -> str:
+    """Return ``str(error)`` whatever its class does, with a bound on its length."""
+    text = attempt(str, error)
+    return "" if text is None else str.__getitem__(text, slice(MOST_CHARACTERS + 1))
 
 
 def _number(value: object) -> int | None:

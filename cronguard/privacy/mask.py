@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cronguard.core.rendering import plain
+
 MASK = "\u2039…\u203a"
 MOST_CHARACTERS = 4_000
 """How much of a text is looked at."""
@@ -16,9 +18,7 @@ def clean(text: str, *, end: bool = False) -> str:
     """
     bounds = slice(-MOST_CHARACTERS, None) if end else slice(MOST_CHARACTERS)
     head = str.__getitem__(text, bounds)
-    if not head.isprintable():
-        head = "".join(each if each.isprintable() else " " for each in head)
-    line = " ".join(head.split())
+    line = " ".join((head if head.isprintable() else plain(head)).split())
     kept = line.encode("utf-8", "ignore")
     if len(kept) > MOST_BYTES and end:
         return "…" + kept[-MOST_BYTES:].decode("utf-8", "ignore").lstrip()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from cronguard.privacy.error_code import KNOWN_SQLSTATE
 from cronguard.privacy.mask import MASK
-from cronguard.privacy.patterns import always_masked
+from cronguard.privacy.patterns import always_masked, manual_pages
 from cronguard.privacy.templates import SpanKind, matches, stands_alone
 from cronguard.privacy.words import Known, Words
 
@@ -19,6 +20,14 @@ _ABSORBED = frozenset(" \t,.-/@&+_#\\\u2013—")
 _LISTED = re.compile(r"[^\s,]+(?: [^\s,]+)*")
 _FOLDERS = re.compile(r".*[/\\]", re.DOTALL)
 _NUMBER = re.compile(r"-?[0-9]{1,9}(?:\.[0-9]{1,6})?")
+_KEY = re.compile(r"[{,]\s{0,20}[\"']([A-Za-z_]{1,40})[\"'](?=:)")
+_CODE = re.compile(
+    r"(?:[\"']code[\"']: ?[\"']|SQLSTATE[ :=\[(]+)"
+    rf"(?P<code>{KNOWN_SQLSTATE})(?!\w)"
+    r"|[\"'](?:error|err|code|type|reason|status)(?:_?[Cc]ode|_type)?[\"']: ?"
+    r"(?:[\"']([a-z]+(?:_[a-z0-9]+){1,6}|[A-Z]+(?:_[A-Z0-9]+){1,6})[\"']|([1-5][0-9]{2})\b)"
+    r"|[\"']: ?(true|false|null|True|False|None)(?=[,}])"
+)
 _TYPE_PARTS = re.compile(r"[\[\], |.()-]+")
 
 
@@ -31,15 +40,18 @@ class _Message:
     def __init__(self, text: str, known: Known) -> None:
         self._text = text
         self._known = known
-        self._code = known.code
-        self._vocabulary = known.vocabulary
         self._canvas = _Canvas(text)
+        self._worded: list[tuple[int, int]] = []
+        """Holes of templates that are to be judged word by word, whoever wrote the rest."""
 
     def redacted(self) -> str:
         self._fit_templates()
         written = self._fit_literals()
-        for start, end in always_masked(self._text, self._vocabulary):
+        self._find_machine_words()
+        for start, end in always_masked(self._text):
             self._canvas.mask(start, end)
+        for start, end in manual_pages(self._text):
+            self._canvas.keep(start, end)
         for start, end in self._known.keep.spans(self._text):
             self._canvas.keep(start, end)
         for start, end in list(self._canvas.gaps()):
@@ -64,7 +76,9 @@ class _Message:
             known = self._known.is_name(name.removesuffix(".py"))
             self._decide(start, end - len(name), known=False)
             self._decide(end - len(name), end, known=known)
-        elif kind != "?":
+        elif kind == "?":
+            self._worded.append((start, end))
+        else:
             self._decide(start, end, known=self._is_known(hole, kind))
 
     def _decide(self, start: int, end: int, *, known: bool) -> None:
@@ -79,37 +93,41 @@ class _Message:
         if kind == "name":
             return self._known.is_name(hole)
         if kind == "type":
-            return self._is_type(hole)
-        return kind == "text" or hole.strip("'\"") in self._code.constants
-
-    def _is_type(self, name: str) -> bool:
-        """As `Known.is_name` for a class, which may have a capital: ``Settings``, ``list[int]``."""
-        return all(
-            self._code.knows(part)
-            or self._vocabulary.knows_name(part)
-            or self._vocabulary.kind(part.lower()) == "known"
-            for part in _TYPE_PARTS.split(name)
-            if part
-        )
+            return all(map(self._known.is_type, filter(None, _TYPE_PARTS.split(hole))))
+        return kind == "text" or hole.strip("'\"") in self._known.code.constants
 
     def _fit_literals(self) -> bool:
         """Mark the literals of the code; whether they show that the sentence was written there."""
         text, written = self._text, False
-        for segment in (*self._known.keep.sentences, *self._code.segments):
+        fragments = (piece for piece, rest in self._known.code.fragments if rest and rest in text)
+        for segment in (*self._known.keep.sentences, *self._known.code.segments, *fragments):
             start = text.find(segment)
             while start >= 0:
                 end = start + len(segment)
-                if stands_alone(self._text, start, end) and self._canvas.is_open(start, end):
+                if stands_alone(self._text, start, end) and not self._canvas.is_masked(start, end):
                     self._canvas.keep(start, end)
                     written = written or start == 0 or len(segment.split()) > 1
                 start = text.find(segment, end)
         return written
 
+    def _find_machine_words(self) -> None:
+        """Mark what the documents of an API call by name: its keys, and the codes of its errors."""
+        if not any(sign in self._text for sign in ('":', "':", "SQLSTATE")):
+            return
+        spans = [m.span(1) for m in _KEY.finditer(self._text) if self._known.is_key(m.group(1))]
+        spans += [m.span(m.lastindex or 0) for m in _CODE.finditer(self._text)]
+        for start, end in spans:
+            if self._canvas.is_open(start, end):
+                self._canvas.keep(start, end)
+
     def _judge(self, start: int, end: int, *, written: bool) -> None:
+        written = written and not any(a <= start and end <= b for a, b in self._worded)
+        if written and (colon := self._text.find(": ", start, end)) >= 0:
+            self._judge(colon + 1, end, written=True)  # two values, side by side
+            end = colon
         words = Words(self._text, start, end, self._known)
-        if written and not words.is_technical():
-            value = self._text[start:end].strip(" '\"`")
-            words.judge_as_value(constant=value in self._code.constants)
+        if written:
+            words.judge_as_value()
         else:
             words.judge_as_message(whole=self._canvas.is_open(0, len(self._text)))
         for word in words.all:
@@ -134,6 +152,10 @@ class _Canvas:
     def is_open(self, start: int, end: int) -> bool:
         """Whether nothing has been decided about any of these characters."""
         return not any(self._state[start:end])
+
+    def is_masked(self, start: int, end: int) -> bool:
+        """Whether any of these characters is not to be shown."""
+        return _MASKED in self._state[start:end]
 
     def gaps(self) -> Iterator[tuple[int, int]]:
         """The stretches about which nothing has been decided yet."""

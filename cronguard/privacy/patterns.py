@@ -9,38 +9,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import NamedTuple
 
-from cronguard.privacy.vocabulary import Vocabulary
+from cronguard.core.text import may_be_secret
 
-
-class _Shape(NamedTuple):
-    name: str
-    hint: str
-    """A text without this need not be searched: some characters, ``0`` for any digit, ``label``
-    for one of `_LABELS`."""
-    pattern: str
-
-
-_SHAPES = (
-    _Shape("url", "://", r"\b[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s\"'<>]+"),
-    _Shape("site", "www.", r"\bwww\.[^\s\"'<>]+"),
-    _Shape("home", "/home/", r"/home/[^\s\"':]+"),
-    _Shape("home", "/Users/", r"/Users/[^\s\"':]+"),
-    _Shape("home", "\\Users\\", r"\\+Users\\+[^\s\"':]+"),
-    _Shape("home", "~", r"~[^\s\"':]*"),
-    _Shape("ip", "0", r"\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}\b"),
-    _Shape("ipv6", ":", r"(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{1,4}(?![\w:])"),
-    _Shape("iban", "0", r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b"),
-    _Shape("digits", "0", r"\+?\(?[0-9](?:[ ().\u00a0/-]{0,2}[0-9]){6,}"),
-    _Shape(
-        "labelled",
-        "label",
-        r"(?i:\b(?:\w*pass(?:word|wd|phrase)?|pwd|\w*secret|\w*token|\w*api[_-]?key|access[_-]?key"
-        r"|authorization|bearer|basic|credentials?|private[_-]?key|session[_-]?id))"
-        r"[\"']?(?:\s*[=:]\s*|\s+(?:is\s+)?(?=[\"'\w-]*[0-9]))(?P<secret>[\"']?[^\s,;\"']+)",
-    ),
-    _Shape("token", "", r"(?<![A-Za-z0-9_+/=.~-])[A-Za-z0-9_+/=.~-]{16,}"),
+_LABELLED = (
+    r"(?i:\b(?:\w*pass(?:word|wd|phrase)?|pwd|\w*secret|\w*token|\w*api[_-]?key|access[_-]?key"
+    r"|authorization|bearer|basic|credentials?|private[_-]?key|session[_-]?id))"
+    r"[\"']?(?:\s*[=:]\s*|\s+(?:is\s+)?(?=[\"'\w-]*[0-9]))(?P<secret>[\"']?[^\s,;\"']+)"
+)
+_SHAPES = (  # name; what a text must hold to be searched, ``0`` for any digit; expression
+    ("url", "://", r"\b[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s\"'<>]+"),
+    ("site", "www.", r"\bwww\.[^\s\"'<>]+"),
+    ("home", "", r"(?:~|/home/|[/\\]+Users[/\\]+)[^\s\"':]*"),
+    ("ip", "0", r"\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}\b"),
+    ("ipv6", ":", r"(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{1,4}(?![\w:])"),
+    ("iban", "0", r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b"),
+    ("digits", "0", r"\+?\(?[0-9](?:[ ().\u00a0/-]{0,2}[0-9]){6,}"),
+    ("labelled", "label", _LABELLED),
+    ("token", "", r"[A-Za-z0-9_+/.~-]{10,}"),
 )
 _LABELS = ("pass", "pwd", "secret", "token", "key", "auth", "bearer", "basic", "cred", "session")
 _DIGIT = re.compile(r"[0-9]")
@@ -48,14 +34,11 @@ _MANUAL = re.compile(
     r"https://(?:errors\.pydantic\.dev|developer\.mozilla\.org|docs\.python\.org|sqlalche\.me)"
     r"/[A-Za-z0-9_./#-]{0,120}"
 )
-"""Pages that libraries point to in their messages."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
-_LONG_NUMBER = 12
 
 
-def always_masked(text: str, vocabulary: Vocabulary) -> Iterator[tuple[int, int]]:
+def always_masked(text: str) -> Iterator[tuple[int, int]]:
     """Spans of the text that are addresses, numbers of people or accounts, tokens and the like."""
-    manuals = [match.span() for match in _MANUAL.finditer(text)] if "https://" in text else []
     yield from _addresses(text)
     lower = text.lower()
     hints = {
@@ -66,17 +49,23 @@ def always_masked(text: str, vocabulary: Vocabulary) -> Iterator[tuple[int, int]
         if not hints.get(hint, hint in text):
             continue
         for match in pattern.finditer(text):
-            if any(start <= match.start() < end for start, end in manuals):
-                continue
             if name == "labelled":
                 yield match.span("secret")
-            elif _is_private(name, match.group(), vocabulary):
+            elif match.group() not in _LOOPBACK and (
+                name != "token" or may_be_secret(match.group())
+            ):
                 yield match.span()
+
+
+def manual_pages(text: str) -> Iterator[tuple[int, int]]:
+    """Return the spans of addresses that libraries point to in their messages."""
+    if "https://" in text:
+        yield from (match.span() for match in _MANUAL.finditer(text))
 
 
 @cache
 def _compiled() -> tuple[tuple[str, str, re.Pattern[str]], ...]:
-    return tuple((shape.name, shape.hint, re.compile(shape.pattern)) for shape in _SHAPES)
+    return tuple((name, hint, re.compile(pattern)) for name, hint, pattern in _SHAPES)
 
 
 def _addresses(text: str) -> Iterator[tuple[int, int]]:
@@ -94,22 +83,3 @@ def _addresses(text: str) -> Iterator[tuple[int, int]]:
 
 def _ends_address(character: str) -> bool:
     return character.isspace() or character in "<>()\"',;[]{}="
-
-
-def _is_private(name: str, found: str, vocabulary: Vocabulary) -> bool:
-    if name in {"ip", "ipv6"}:
-        return found not in _LOOPBACK
-    if name == "token":
-        return _is_token(found, vocabulary)
-    return True
-
-
-def _is_token(run: str, vocabulary: Vocabulary) -> bool:
-    """A key rather than a long name: letters and digits mixed, or nothing but digits."""
-    if vocabulary.knows_name(run.strip("/.=-")):
-        return False
-    digits = sum(character.isdigit() for character in run)
-    letters = sum(character.isalpha() for character in run)
-    base64 = not run.isidentifier() and any(character in "+/=" for character in run)
-    mixed = any(each.islower() for each in run) and any(each.isupper() for each in run)
-    return (digits > 0 and letters > 0) or digits >= _LONG_NUMBER or (base64 and mixed)

@@ -12,19 +12,18 @@ from typing import Any
 
 from cronguard.core.rendering import ESCAPES
 from cronguard.privacy.code_text import code_text
-from cronguard.privacy.error_code import Role, read, related
+from cronguard.privacy.error_code import Role, read, related, text_of
 from cronguard.privacy.error_type import error_type
 from cronguard.privacy.mask import MOST_CHARACTERS, clean
 from cronguard.privacy.message import redact_message
+from cronguard.privacy.schema_names import ATTRIBUTES
 from cronguard.privacy.vocabulary import vocabulary
 from cronguard.privacy.words import Known, keep_of
-from cronguard.process.signals import attempt
 
 _MOST_RELATED = 6
 _MOST_NOTES = 5
 _SHORTEST_QUOTE = 8
 _LINE_BREAK = " | "
-_SCHEMA_NAMES = ("constraint_name", "table_name", "column_name")
 _JOINTS: dict[Role, str] = {"cause": "caused by", "context": "after", "member": "with"}
 
 
@@ -61,12 +60,6 @@ def _redactor(errors: Sequence[BaseException], keep: Sequence[str]) -> _Redactor
     return _Redactor(Known(code_text(errors), vocabulary(), keep_of(tuple(keep))))
 
 
-def text_of(error: BaseException) -> str:
-    """``str(error)`` whatever its class does, with a bound on its length."""
-    text = attempt(str, error)
-    return "" if text is None else str.__getitem__(text, slice(MOST_CHARACTERS + 1))
-
-
 class _Redactor:
     def __init__(self, known: Known) -> None:
         self._known = known
@@ -84,8 +77,7 @@ class _Redactor:
     def schema_names(self, error: BaseException, shown: str) -> str:
         """What a database says the error is about, as far as the text does not say so itself."""
         said = []
-        for attribute in _SCHEMA_NAMES:
-            # psycopg has them on its diagnostics, asyncpg on the error
+        for attribute in ATTRIBUTES[:3]:
             name = read(read(error, "diag") or error, attribute)
             if isinstance(name, str) and name not in shown and self._known.is_name(name):
                 said.append(f"{attribute.removesuffix('_name')} {name}")

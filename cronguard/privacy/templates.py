@@ -14,7 +14,6 @@ from typing import Literal, TypeAlias, cast
 
 from cronguard.privacy.vocabulary import read_data
 
-HoleKind: TypeAlias = Literal["", "n", "name", "names", "type", "file", "?"]
 SpanKind: TypeAlias = Literal["text", "", "n", "name", "names", "type", "file", "?"]
 Span: TypeAlias = tuple[int, int, SpanKind]
 
@@ -25,7 +24,6 @@ _BEFORE = {
     "n": re.compile(r"[0-9]+\Z"),
     "name": re.compile(r"[A-Za-z0-9_.<>]+\Z"),
     "names": re.compile(r"[A-Za-z0-9_., ]+\Z"),
-    "type": re.compile(r"[A-Za-z0-9_.<>]+\Z"),
     "": re.compile(r"[^\n]*\Z"),
     "?": re.compile(r"\Z"),
 }
@@ -33,10 +31,11 @@ _AFTER = {
     "n": re.compile(r"[0-9]+"),
     "name": re.compile(r"[^\s,;:]+"),
     "names": re.compile(r"[^\s,;:]+(?:, [^\s,;:]+)*"),
-    "type": re.compile(r"[^\s,;:]+"),
     "": re.compile(r"(?s:.*)"),
     "?": re.compile(r"[^\n]*"),
 }
+_NAMED = {"type": "name", "file": "name"}
+"""Holes of the same shape as another's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class Template:
     """Literal texts with a hole between each two; the first and the last text may be empty."""
 
     texts: tuple[str, ...]
-    holes: tuple[HoleKind, ...]
+    holes: tuple[SpanKind, ...]
 
     def find(self, text: str, start: int) -> list[Span]:
         """The spans of the first match at or after ``start``; empty if there is none."""
@@ -59,7 +58,7 @@ class Template:
     def _spans_from(self, text: str, first: int, at: int, start: int) -> list[Span]:
         spans: list[Span] = []
         if first:
-            before = _BEFORE[self.holes[0]].search(text[start:at])
+            before = _BEFORE[_NAMED.get(self.holes[0], self.holes[0])].search(text[start:at])
             if before is None:
                 return []
             spans.append((start + before.start(), at, self.holes[0]))
@@ -91,8 +90,8 @@ def matches(text: str) -> Iterator[list[Span]]:
             start = max(spans[-1][1], start + 1)
 
 
-def _end_of(hole: HoleKind, text: str, start: int) -> int:
-    match = _AFTER[hole].match(text, start)
+def _end_of(hole: SpanKind, text: str, start: int) -> int:
+    match = _AFTER[_NAMED.get(hole, hole)].match(text, start)
     return match.end() if match else -1
 
 
@@ -114,7 +113,7 @@ def _index() -> dict[str, list[tuple[int, Template]]]:
     for line in read_data("templates.txt").splitlines():
         if line and not line.startswith("#"):
             pieces = _HOLE.split(line.replace("\\n", "\n"))
-            holes = cast("tuple[HoleKind, ...]", tuple(pieces[1::2]))
+            holes = cast("tuple[SpanKind, ...]", tuple(pieces[1::2]))
             templates.append(Template(tuple(pieces[::2]), holes))
     templates.sort(key=lambda each: -sum(map(len, each.texts)))
     words = [set(_WORD.findall(" ".join(each.texts))) for each in templates]

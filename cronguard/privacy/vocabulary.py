@@ -6,7 +6,6 @@ The words are in ``data/vocabulary.txt``, in sections:
 - ``function``: the small words of English, some of which are names elsewhere;
 - ``ambiguous``: words of error messages that are people's names too, trusted in company only;
 - ``starters``: words that may begin a sentence with a capital letter;
-- ``named``: those of them that are names too;
 - ``terms``: known exactly as they are written;
 - ``labels`` and ``units``: words before and after a number that make it a technical one.
 """
@@ -27,6 +26,8 @@ _LONGEST_NAME = 80
 _MOST_DIGITS = 2
 _SHORT_WORD = 2
 _SENTENCE = 3
+_NAMES = ("True", "Warning")
+"""Built-in, and what people are called."""
 _SUBWORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _SEPARATORS = re.compile(r"[_-]")
 _DOTS = re.compile(r"\.")
@@ -39,14 +40,15 @@ class Vocabulary:
         self._words = sections["words"]
         self._function = sections["function"]
         self._ambiguous = sections["ambiguous"]
-        self._starters = sections["starters"]
-        self._named = sections["named"]
+        self.starters = sections["starters"]
         self._terms = sections["terms"] | {
-            name for name in vars(builtins) if not name.startswith("_") and len(name) > 1
+            name
+            for name in vars(builtins)
+            if not name.startswith("_") and len(name) > 1 and name not in _NAMES
         }
         self._terms |= set(errno.errorcode.values())
-        self._labels = sections["labels"]
-        self._units = sections["units"]
+        self.labels = sections["labels"]
+        self.units = sections["units"]
         self._names: dict[str, bool] = {}
 
     def kind(self, word: str) -> Kind:
@@ -58,22 +60,6 @@ class Vocabulary:
         if word in self._ambiguous:
             return "ambiguous"
         return "term" if word in self._terms else ""
-
-    def starts(self, word: str) -> bool:
-        """Whether a sentence may begin with the word, capital letter included."""
-        return word in self._starters
-
-    def is_name_too(self, word: str) -> bool:
-        """Whether such a word is also what somebody may be called: ``An``, ``Can``, ``Job``."""
-        return word in self._named
-
-    def is_label(self, word: str) -> bool:
-        """Whether a number after the word says nothing about a person: ``line``, ``port``."""
-        return word in self._labels
-
-    def is_unit(self, word: str) -> bool:
-        """Whether a number before the word is an amount: ``seconds``, ``bytes``."""
-        return word in self._units
 
     def knows_name(self, name: str) -> bool:
         """Whether an identifier (``user_id``, ``HTTPStatusError``, ``public.orders``) is known.

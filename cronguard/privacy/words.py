@@ -5,39 +5,40 @@ The code vouches, the vocabulary, and what an operator keeps (``redact_keep``).
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 from cronguard.privacy.code_text import CodeText
-from cronguard.privacy.error_code import is_sqlstate
 from cronguard.privacy.vocabulary import Vocabulary
 
 _PATTERN = "re:"
 _CHARACTER = r"[^\s!-/:-@\[-^`{-~]"
 _RUN = re.compile(rf"(?!b['\"]){_CHARACTER}+(?:[-._/@\\'+]+{_CHARACTER}+)*")
-_CLAUSE = re.compile(r"(?<=[.;:!?])\s+|\n+")
 _SIGNS = frozenset("\u2013—…“”\u2018\u2019«»•·→\u00d7°±")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,5}|[0-9]{1,4}\.[0-9]{1,3}")
 _MEASURE = re.compile(
     r"0x[0-9A-Fa-f]{1,2}|[0-9]{1,5}(?:ms|s|kB|KB|MB|GB)"
     r"|[245]\.[0-9]\.[0-9]"  # of mail servers, https://www.rfc-editor.org/rfc/rfc3463
 )
-_LABEL = re.compile(r"(?:\b([A-Za-z]+) )?\b([A-Za-z]+)(?: |=|: | #| \(|\()\Z")
-_CODE_LABEL = re.compile(r"(?:[\"']code[\"']: ?[\"']|SQLSTATE[ :=\[(]+)\Z")
-_CODE_LENGTHS = (5, 8)
+_LABEL = re.compile(r"(?:\b([A-Za-z]+) )?\b([A-Za-z]+)[\"']?(?: |=|: ?| #| \(|\()\Z")
+_AMOUNT = re.compile(r"-?(?:[0-9]{1,3}|[0-9]\.[0-9]{1,2})(?:ms|s|%)?")
+"""A number that hardly says anything about anybody: a status, a count, a share."""
+_REPLY = re.compile(r"[245][0-9]{2}(?:, b['\"]|[ -][245]\.[0-9])")
+"""How the answer of a mail server begins, also as smtplib shows it."""
 _UNIT = re.compile(r" ?([A-Za-z-]+)(?!\w)")
 _CODES = frozenset({"status", "exit", "error", "return", "http", "response"})
-_TOWARDS = frozenset({"to", "from", "with", "for", "by", "of", "or", "and", "user"})
-_DOUBTFUL = frozenset({"ambiguous", "function", "term", "number", "starter"})
-_QUOTES = frozenset("'\"`")
-_OPENS_CLAUSE = _QUOTES | frozenset(".!?:;])([|>-\n")
+_DOUBTFUL = frozenset({"ambiguous", "function", "term", "number"})
+_PERSONS = frozenset({"he", "her", "herself", "him", "himself", "his", "she"})
+"""No program says these of itself: what does is a remark about somebody, whatever its words."""
+_QUOTED = frozenset({"''", '""', "``"})
+_OPENS_CLAUSE = frozenset("'\"`.!?:;])([|>-\n")
 _FEW = 2
-_SHORT = 4
-_LONG = 6
-_MOSTLY = 0.8
-_SPECIFIC = frozenset({"number", "sign", "name", "term", "vouched"})
-_MEANINGFUL = _SPECIFIC | {"known", "starter"}
+_SHORT = 5
+"""Of letters, so that somebody may be called like a term: Post, Null, SHA."""
+_SHORT_CODE = 3
 
 
 class Keep:
@@ -78,80 +79,95 @@ def keep_of(entries: tuple[str, ...]) -> Keep:
     return Keep(entries)
 
 
+@dataclass(frozen=True, slots=True)
 class Known:
     """Everything that may vouch for a part of a text."""
 
-    __slots__ = ("code", "keep", "vocabulary")
-
-    def __init__(self, code: CodeText, vocabulary: Vocabulary, keep: Keep) -> None:
-        self.code = code
-        self.vocabulary = vocabulary
-        self.keep = keep
+    code: CodeText
+    vocabulary: Vocabulary
+    keep: Keep
 
     def is_name(self, name: str) -> bool:
         """Whether what stands for a variable, a table or the like is the name of one."""
         if name.isalpha() and not name.islower():
             return not name.istitle() and self.code.knows(name)
+        if self._vouch(name):
+            return True
+        return "." in name and all(map(self.is_name, name.split(".")))
+
+    def _vouch(self, name: str) -> bool:
         return self.code.knows(name) or self.vocabulary.knows_name(name)
 
+    def is_type(self, name: str) -> bool:
+        """As `is_name` for a class, which may have a capital: ``Settings``."""
+        return self._vouch(name) or self.vocabulary.kind(name.lower()) == "known"
 
+    def is_key(self, name: str) -> bool:
+        """As `is_name` for a key of a document, which may be a word as well: ``name``."""
+        return self.vocabulary.kind(name) in {"known", "ambiguous"} or self.is_name(name)
+
+
+@dataclass(slots=True)
 class Word:
-    """One run of characters without a space, and what was decided about it.
+    """One run of characters without a space, and what was decided about it."""
 
-    ``kind`` is ``known``, ``function``, ``ambiguous``, ``term``, ``starter``, ``name``,
-    ``number``, ``sign`` or ``vouched`` (by the operator, or because it is the error's code); empty
-    for a word that has to be masked.
-    """
-
-    __slots__ = ("end", "kind", "start", "text")
-
-    def __init__(self, start: int, end: int, text: str, kind: str) -> None:
-        self.start = start
-        self.end = end
-        self.text = text
-        self.kind = kind
+    start: int
+    end: int
+    text: str
+    kind: str
+    """``known``, ``function``, ``ambiguous``, ``term``, ``starter``, ``name``, ``number``, ``sign``
+    or ``vouched`` (by the operator, or because it is the error's code); empty to be masked."""
 
 
 class Words:
     """The words of one stretch of a text."""
 
     def __init__(self, text: str, start: int, end: int, known: Known) -> None:
-        self._text = text
+        self._text, self._start, self._end = text, start, end
         self._vocabulary = known.vocabulary
         self._code = known.code
         self._keep = known.keep
         self.all = [
-            Word(
-                match.start(), match.end(), match.group(), self._kind(*match.span(), match.group())
-            )
+            Word(*match.span(), match.group(), self._kind(*match.span(), match.group()))
             for match in _RUN.finditer(text, start, end)
         ]
 
     def judge_as_message(self, *, whole: bool) -> None:
         """Keep known words; ``whole`` says that there is no more to the text than this stretch."""
+        if any(word.text.lower() in _PERSONS for word in self.all):
+            self.all.clear()
+            self.all.append(Word(self._start, self._end, "", ""))
+            return
         self._doubt()
-        self._mask_free_text()
         if whole and len(self.all) <= _FEW:
             self._keep_identifiers()
 
-    def judge_as_value(self, *, constant: bool) -> None:
-        """Keep nothing but a labelled number or, if it is one, a ``constant`` of the code."""
+    def judge_as_value(self) -> None:
+        """Keep nothing but a lone number, or constants of the code if there is nothing else."""
+        constant = all(map(self._is_constant, self.all))
         alone = len(self.all) == 1
         for word in self.all:
-            if word.kind == "vouched" or (alone and word.kind == "number"):
-                continue
             called = self._text[word.end : word.end + 1] == "(" and word.text in self._code.types
-            word.kind = "name" if constant or called else ""
+            number = word.kind == "number" or _AMOUNT.fullmatch(word.text)
+            plain = alone and (number or self._is_machine_word(word))
+            if word.kind != "vouched":
+                word.kind = "name" if constant or called or plain else ""
 
-    def is_technical(self) -> bool:
-        """Whether a value is itself a message, judged by its length and by its words."""
-        known = sum(word.kind not in {"", "ambiguous"} for word in self.all)
-        return len(self.all) >= _LONG and known >= _MOSTLY * len(self.all)
+    def _is_constant(self, word: Word) -> bool:
+        if word.text in self._code.constants:
+            return True
+        # what only the environment calls so may be LANG or HOME, which people are called too
+        return "_" in word.text and word.text in os.environ
+
+    def _is_machine_word(self, word: Word) -> bool:
+        """Whether it is a sentence in one word, such as ``channel_not_found``, or a signal."""
+        known = self._vocabulary.knows_name(word.text)
+        return known and (word.text.count("_") >= _FEW or word.text.startswith("SIG"))
 
     def _keep_identifiers(self) -> None:
         """A text of a word or two is a bare value, whatever the words mean elsewhere."""
         for word in self.all:
-            quoted = word.kind == "known" and self._is_quoted(word.start, word.end)
+            quoted = word.kind == "known" and self._around(word.start, word.end) in _QUOTED
             if word.kind not in {"name", "number", "vouched"} and not quoted:
                 word.kind = ""
 
@@ -159,90 +175,52 @@ class Words:
 
     def _kind(self, start: int, end: int, run: str) -> str:
         vocabulary = self._vocabulary
-        if run in self._code.codes or self._keep.knows(run) or self._is_labelled_code(start, run):
+        if run in self._code.codes or self._keep.knows(run):
             return "vouched"
         if run[0].isdigit():
             return self._kind_of_number(start, end, run)
         if kind := vocabulary.kind(run):
-            return self._kind_in_place(start, end, kind)
+            return kind
         if not run.isascii():
             return "sign" if _SIGNS.issuperset(run) else ""
         if run.isalpha() and run.istitle():
             return "starter" if self._starts_clause(start, run) else ""
-        if run in self._code.constants and (self._is_quoted(start, end) or "_" in run):
+        if run in self._code.constants and (self._around(start, end) in _QUOTED or "_" in run):
             return "name"
         if run in self._code.names and "_" in run:
             return "name"  # a variable may be called will or grace
-        if "'" in run:
-            return self._kind_of_contraction(run)
-        if "/" in run or "\\" in run:
-            return self._kind_of_path(start, run)
-        if run.isalpha() and (run.islower() or run.isupper()):
-            return ""
         return "name" if vocabulary.knows_name(run) else ""
 
-    def _kind_of_path(self, start: int, run: str) -> str:
-        """``read/write`` is two words; anything that leads somewhere is masked."""
-        parts = re.split(r"[/\\]+", run)
-        known = all(self._vocabulary.kind(part) in {"known", "function", "term"} for part in parts)
-        return "name" if known and self._text[start - 1 : start] not in {"/", "\\"} else ""
-
-    def _kind_in_place(self, start: int, end: int, kind: str) -> str:
-        """A word that may be a name is not trusted where values stand."""
-        as_value = self._text[start - 1 : start] == "=" or self._is_enclosed(start, end)
-        doubtful = kind in {"ambiguous", "function"} or (
-            kind == "term" and self._text[start:end].isalpha()
-        )
-        return "" if as_value and doubtful else kind
-
-    def _kind_of_contraction(self, run: str) -> str:
-        head, _, tail = run.rpartition("'")
-        kind = self._vocabulary.kind
-        if tail == "t" and head.endswith("n"):
-            head = head.lower()  # Can't, Couldn't: nobody's name
-            return "function" if kind(head) or kind(head[:-1]) else ""
-        if tail in {"s", "re", "ve", "ll", "d"}:
-            return "known" if kind(head) in {"known", "function"} else ""
-        return ""
-
     def _starts_clause(self, start: int, run: str) -> bool:
-        if not self._vocabulary.starts(run) or self._is_enclosed(start, start + len(run)):
+        around = self._around(start, start + len(run))
+        if run not in self._vocabulary.starters or around in _QUOTED or around == "()":
             return False
         before = self._text[:start].rstrip(" \t")
         return not before or before[-1] in _OPENS_CLAUSE
 
-    def _is_labelled_code(self, start: int, run: str) -> bool:
-        """PostgREST's and PostgreSQL's codes where they are said to be codes."""
-        if len(run) not in _CODE_LENGTHS or not run.isalnum() or run.islower():
-            return False
-        label = _CODE_LABEL.search(self._text[max(0, start - 12) : start])
-        return label is not None and is_sqlstate(run)
-
-    def _is_enclosed(self, start: int, end: int) -> bool:
-        text = self._text
-        return self._is_quoted(start, end) or (
-            start > 0 and text[start - 1] + text[end : end + 1] == "()"
-        )
-
-    def _is_quoted(self, start: int, end: int) -> bool:
-        text = self._text
-        return start > 0 and end < len(text) and text[start - 1] in _QUOTES and text[end] in _QUOTES
+    def _around(self, start: int, end: int) -> str:
+        """The sign before a word and the one after it."""
+        return self._text[max(start - 1, 0) : start] + self._text[end : end + 1]
 
     def _kind_of_number(self, start: int, end: int, run: str) -> str:
         if self._vocabulary.kind(run) == "term" or _MEASURE.fullmatch(run):
             return "term"
         if not _NUMBER.fullmatch(run):
             return ""
+        if _REPLY.match(self._text, start):
+            return "number"
         after = _UNIT.match(self._text, end)
-        if after and self._vocabulary.is_unit(after.group(1)):
+        if after and after.group(1) in self._vocabulary.units:
             return "number"
         before = _LABEL.search(self._text[max(0, start - 40) : start])
-        if before is None:
+        if before is None or "." in run:
             return ""
         first, last = before.group(1, 2)
+        if last.lower() in {"code", "error"} and len(run) > _SHORT_CODE:
+            return ""
         if last.lower() == "code":
             return "number" if first and first.lower() in _CODES else ""
-        return "number" if self._vocabulary.is_label(last.lower()) else ""
+        return "number" if last.lower() in self._vocabulary.labels else ""
 
     # --- second thoughts -------------------------------------------------------------------------
 
@@ -259,64 +237,23 @@ class Words:
         word = self.all[index]
         if word.kind not in _DOUBTFUL:
             return False
-        left = index > 0 and self._masks_neighbour(self.all[index - 1], word)
-        right = index + 1 < len(self.all) and self._masks_neighbour(word, self.all[index + 1])
-        if word.kind == "starter":
-            falls = self._vocabulary.is_name_too(word.text) and not self._goes_on(index)
-        elif word.text[0].isdigit():
+        # in lists and in "Last, First" a comma does not part them
+        term = word.kind == "term" and word.text.isalpha() and len(word.text) <= _SHORT
+        between = " ," if term else " "
+        left = index > 0 and self._masks_neighbour(self.all[index - 1], word, between)
+        right = index + 1 < len(self.all) and self._masks_neighbour(
+            word, self.all[index + 1], between
+        )
+        if word.text[0].isdigit():
             falls = left  # the end of a longer number
-        elif word.kind == "ambiguous" or (word.kind == "term" and _may_be_name(word.text)):
-            falls = left or right or self._is_addressed(self.all, index)
+        elif word.kind == "ambiguous" or term:
+            falls = left or right
         else:
             falls = left and right and word.kind == "function"
         if falls:
             word.kind = ""
         return falls
 
-    def _goes_on(self, index: int) -> bool:
-        """Whether the next word belongs to the same sentence, and is shown."""
-        if index + 1 == len(self.all):
-            return False
-        word, following = self.all[index : index + 2]
-        between = self._text[word.end : following.start]
-        return between == " " and following.kind in {"known", "function"}
-
-    def _is_addressed(self, words: list[Word], index: int) -> bool:
-        """Whether an ambiguous word stands where one speaks of somebody: ``to page from``."""
-        if index == 0 or words[index].kind != "ambiguous" or words[index - 1].text not in _TOWARDS:
-            return False
-        if self._text[words[index - 1].end : words[index].start] != " ":
-            return False
-        return index + 1 == len(words) or words[index + 1].kind != "known"
-
-    def _masks_neighbour(self, first: Word, second: Word) -> bool:
-        between = self._text[first.end : second.start]
-        return not between.strip() and not (first.kind and second.kind)
-
-    def _mask_free_text(self) -> None:
-        """Where most of a clause is unknown it is prose about somebody, not a message."""
-        clause: list[Word] = []
-        for word in [*self.all, None]:
-            if clause and (word is None or _CLAUSE.search(self._text, clause[-1].end, word.start)):
-                plain = [each for each in clause if each.kind not in _SPECIFIC]
-                headless = len(plain) == _FEW and not plain[0].kind
-                if (headless and self._masks_neighbour(*plain)) or _is_free_text(clause):
-                    for each in plain:
-                        each.kind = ""
-                clause = []
-            if word is not None:
-                clause.append(word)
-
-
-def _may_be_name(term: str) -> bool:
-    """Whether a term is as short as True, Null and Post, which people are called."""
-    return term.isalpha() and len(term) <= _SHORT
-
-
-def _is_free_text(words: list[Word]) -> bool:
-    """More values than words that mean something; small words mean nothing by themselves."""
-    values = sum(
-        not word.kind and (index == 0 or bool(words[index - 1].kind))
-        for index, word in enumerate(words)
-    )
-    return sum(word.kind in _MEANINGFUL for word in words) < values
+    def _masks_neighbour(self, first: Word, second: Word, between: str = " ") -> bool:
+        gap = self._text[first.end : second.start].replace("\n", " ")
+        return not gap.strip(between) and not (first.kind and second.kind)

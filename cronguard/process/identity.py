@@ -95,7 +95,11 @@ def _host_name() -> str:
         name = socket.gethostname()[:200]
     except OSError:
         name = ""
-    return "".join(each for each in name if each.isprintable()) or "unknown"
+    if not name.isprintable():
+        from cronguard.core.rendering import plain  # no host is called so
+
+        name = plain(name)
+    return name or "unknown"
 
 
 def _process_space() -> str | None:

@@ -49,9 +49,14 @@ def _next_reference(
         return None
     scheme, colon, name = value.partition(":")
     foreign = colon and scheme.isidentifier() and scheme.islower() and not name.startswith("//")
-    if foreign and scheme not in SCHEMES and sources.get(scheme) is not None:
-        return parse_reference(value, (scheme,))
-    return parse_reference(value)
+    known = (scheme,) if foreign and sources.get(scheme) is not None else SCHEMES
+    following = parse_reference(value, known)
+    if following is None and foreign and scheme in known:
+        raise SecretError(
+            "secret_unreadable",
+            detail=f"{ref} begins with {scheme}: but no name of a secret follows: write the name",
+        )
+    return following
 
 
 def _read_secret(ref: SecretRef, sources: Mapping[str, SecretSource]) -> str:

@@ -22,6 +22,9 @@ BUILTIN_SCHEMES = {
 }
 """URL scheme → name of the store in the group ``cronguard.stores``."""
 
+_NAME_LETTERS = frozenset("@/: ")
+"""What a database's name in an address cannot hold unless something before it was cut off."""
+_ADDRESS_LETTERS = frozenset("0123456789abcdefABCDEF:.%")
 _FORMS = "sqlite:///relative.db, sqlite:////absolute.db, supabase, postgresql://… or env:NAME"
 _EPHEMERAL_PLACES = {"GITHUB_ACTIONS": "GitHub Actions", "KUBERNETES_SERVICE_HOST": "Kubernetes"}
 _PERSISTENT_TEMP = Path("/var/tmp")  # noqa: S108  # survives a reboot; the folder is checked below
@@ -46,9 +49,8 @@ class StoreTarget(NamedTuple):
     @property
     def has_password(self) -> bool:
         """Tell whether the URL holds a password, which does not belong in a file."""
-        authority = self.location.partition("://")[2].partition("/")[0]
-        user, at, _ = authority.rpartition("@")
-        return (bool(at) and ":" in user) or "password=" in self.location.lower()
+        before, at, _ = self.location.partition("://")[2].partition("?")[0].rpartition("@")
+        return (bool(at) and ":" in before) or "password=" in self.location.lower()
 
 
 def parse_store(text: str) -> StoreTarget:
@@ -74,6 +76,12 @@ def parse_store(text: str) -> StoreTarget:
         hint = suggest(text, ["supabase"]) if text.isalpha() else ""
         raise ConfigError(f"store is no address that cronguard can open{hint}: use {_FORMS}")
     scheme = scheme.lower()
+    if BUILTIN_SCHEMES.get(scheme) == "postgres" and not _splits(rest):
+        raise ConfigError(
+            "store is an address that cannot be taken apart into user, password, host, port and"
+            " name, so nothing of it is shown: percent-encode what is special in the password (@ as"
+            " %40, / as %2F, : as %3A, # as %23, ? as %3F, % as %25)"
+        )
     if scheme != "sqlite":
         return StoreTarget(scheme, text)
     path = rest[1:] if rest.startswith("/") else ""
@@ -87,6 +95,33 @@ def parse_store(text: str) -> StoreTarget:
             " sqlite:///relative.db or sqlite:////absolute.db"
         )
     return StoreTarget("sqlite", path)
+
+
+def _splits(rest: str) -> bool:
+    """Tell whether what follows ``://`` leaves nothing of a password in host, port or name.
+
+    Takes it apart as libpq does, which ends a password at the first ``@`` or ``/``.
+    """
+    authority, _, path = rest.partition("/")
+    hosts, _, options = authority.partition("@")[2 * ("@" in authority)].partition("?")
+    name, _, more = path.partition("?")
+    pairs = [each for each in f"{options}&{more}".split("&") if each]
+    return (
+        _NAME_LETTERS.isdisjoint(name)
+        and all("=" in each and "@" not in each for each in pairs)
+        and all(_is_host(each) for each in hosts.split(","))
+    )
+
+
+def _is_host(text: str) -> bool:
+    if text.startswith("["):
+        host, end, port = text[1:].partition("]")
+        good = bool(end) and set(host) <= _ADDRESS_LETTERS and port[:1] in ("", ":")
+        port = port[1:]
+    else:
+        host, _, port = text.partition(":")
+        good = all(each.isalnum() or each in "-._%~" for each in host)
+    return good and (not port or (port.isascii() and port.isdigit()))
 
 
 def store_target(store: str | SecretRef, environ: Mapping[str, str]) -> StoreTarget:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 from cronguard.core.model import SecretRef
+from cronguard.core.text import may_be_secret
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,10 +135,9 @@ class Notes:
 
 
 def _add_line(lines: list[str], text: str) -> None:
-    line = "".join(letter if letter.isprintable() else "?" for letter in text)
-    if len(line) > _MAX_LINE_CHARS:
-        line = line[: _MAX_LINE_CHARS - 1] + "…"
-    if line not in lines:
+    from cronguard.core.rendering import plain  # only when something is wrong
+
+    if (line := plain(text, _MAX_LINE_CHARS)) not in lines:
         lines.append(line)
 
 
@@ -162,8 +162,9 @@ def parse_reference(text: str, schemes: Collection[str] = SCHEMES) -> SecretRef 
     letters = _VARIABLE_CHARS if scheme == "env" else _NAME_CHARS
     if (
         not 0 < len(name) <= _MAX_NAME_CHARS
-        or name.startswith("//")
+        or "//" in name
         or not letters.issuperset(name)
+        or may_be_secret(name)  # people paste the secret itself behind the scheme
     ):
         return None
     return SecretRef(scheme, name)

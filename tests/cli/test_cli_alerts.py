@@ -218,6 +218,27 @@ def test_what_cannot_be_sent_stays(here):
     assert done.stderr == ""
 
 
+def test_rows_of_strangers_do_nothing_to_a_terminal(here):
+    """Anybody who can write a row can name a channel and a code; neither moves the cursor."""
+    rules = (ChannelRule("page\x1b[2Jr\u202e"), ChannelRule("go\x1b]0;x\x07ne"))
+    here.record("nightly", "failure", "failure", channels=rules)
+    with here.store() as store:
+        for delivery in store.claim_alerts(channels=[rule.channel for rule in rules]):
+            store.settle_alert(delivery, Settlement("dead", "http\x1b[1A\r_410"))
+    here.record("weekly", "failure", "failure", channels=rules)
+    for command in (
+        ["deliver"],
+        ["doctor"],
+        ["status"],
+        ["status", "nightly"],
+        ["deliver", "--dead"],
+    ):
+        done = here(*command)
+        assert "nightly" in done.stdout or "pager" in done.stdout or "gone" in done.stdout
+        for text in (done.stdout, done.stderr):
+            assert not [each for each in text if not (each.isprintable() or each == "\n")], command
+
+
 def test_many_alerts_watched_on_a_terminal(here, hook, monkeypatch):
     """Of a long row only what failed is listed, and a sum."""
     monkeypatch.setattr("cronguard.cli.commands.deliver.on_terminal", lambda: True)

@@ -317,3 +317,26 @@ def test_a_row_that_cannot_be(here):
     (line,) = checks(here, "error", code=1)["rows"]
     assert "cronguard_jobs has a row 'nightly'" in line
     assert "threshold is below 1" in line
+
+
+_ANY = "status; doctor; check; history nightly; prune --keep 90d; deliver; test-alert; report -o -"
+_ANY += "; init postgres; channels; run nightly -- true"
+
+
+@pytest.mark.parametrize("command", _ANY.split("; "))
+def test_what_is_not_understood_is_not_shown(tmp_path, command):
+    """Of an address that does not split, and a secret behind a reference, no part is repeated."""
+    environ = {
+        "CRONGUARD_STORE": "postgresql://app:s3cr/et@127.0.0.1:9/x",
+        "CRONGUARD_SLACK_WEBHOOK_URL": "vault:https://hooks.slack.com/services/T0/B0/plantedpart",
+        "CRONGUARD_WEBHOOK_URL": "env:re_9PlantEd_9abcdefghijklmnop",
+        "CRONGUARD_WEBHOOK_SECRET": "env:whsec_cGxhbnRlZHBsYW50ZWRwbGFudGVk",
+    }
+    done = Cli(tmp_path)(*command.split(), env=environ)
+    said = done.stdout + done.stderr
+    assert "s3cr" not in said
+    assert "et@127" not in said
+    assert "hooks.slack.com" not in said
+    assert "plantedpart" not in said
+    assert "9PlantEd" not in said
+    assert "cGxhbnRl" not in said

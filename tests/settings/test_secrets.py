@@ -60,6 +60,12 @@ def refused(ref, sources):
         ("aws:name", None),
         (HOOK, None),
         ("Env:NAME", None),
+        (f"vault:{HOOK}", None),
+        ("vault:hooks.slack.com/services/T0/B0/x", None),
+        ("env:re_9PlantEd_9abcdefghijklmnop", None),
+        ("env:re_abcDefGhi", None),
+        ("env:whsec_cGxhbnRlZHBsYW50ZWRwbGFudGVk", None),
+        ("vault:sb_secret_planted", None),
         ("env:" + "x" * 201, None),
     ],
 )
@@ -118,6 +124,16 @@ def test_a_variable_may_name_the_secret_of_a_plugin(env, monkeypatch):
     monkeypatch.setenv("CG_TEST_A", "aws:slack")
     assert resolve(SecretRef("env", "CG_TEST_A"), {**env, "aws": Box(slack=HOOK)}) == HOOK
     assert resolve(SecretRef("env", "CG_TEST_A"), env) == "aws:slack"
+
+
+@pytest.mark.parametrize("scheme", ["env", "vault", "aws"])
+def test_a_secret_behind_a_scheme_is_no_reference(env, monkeypatch, scheme):
+    """Pasted where a name belongs it is refused, and not repeated."""
+    monkeypatch.setenv("CG_TEST_A", f"{scheme}:re_9PlantEd_9abcdefghijklmnop")
+    error = refused(SecretRef("env", "CG_TEST_A"), {**env, "aws": Box()})
+    assert error.code == "secret_unreadable"
+    assert "no name of a secret follows" in str(error)
+    assert "9PlantEd" not in str(error)
 
 
 def test_a_circle_of_references_ends(env, monkeypatch):

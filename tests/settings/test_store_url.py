@@ -51,16 +51,64 @@ def test_any_text_is_a_target_or_refused_without_being_quoted(text):
     ("url", "secret"),
     [
         ("postgres://u:p@h/d", True),
-        ("postgres://u:p@h,u2:p2@h2/d", True),
+        ("postgres://u:p@h,h2/d", True),
+        ("other://app:s3cr/et@h/d", True),
         ("postgres://h/d?user=u&password=p", True),
         ("postgres://h/d?PassWord=p", True),
         ("postgres://u@h:5432/d", False),
-        ("postgres://h/d?x=a:b@c", False),
+        ("postgres://h/d?x=a:b%40c", False),
     ],
 )
 def test_passwords_in_addresses_are_seen(url, secret):
     """Both places where libpq takes a password count."""
     assert parse_store(url).has_password is secret
+
+
+@given(st.text(alphabet="@/:#?%= a1", min_size=1, max_size=12))
+def test_of_a_password_that_is_not_encoded_nothing_is_shown(password):
+    """Refused, or taken apart as it was meant: no part of it becomes a host, a port or a name."""
+    store = pytest.importorskip("cronguard.stores.server.postgres").PostgresStore
+    planted = password.replace("a", "hunter22plus")
+    address = f"postgresql://app:{planted}@db.internal:5432/app"
+    for use in (parse_store, store.from_url):
+        try:
+            said = getattr(use(address), "where", "")
+        except ConfigError as error:
+            said = str(error)
+        assert "hunter22plus" not in said
+        assert "db.internal" not in said or said == "PostgreSQL at db.internal:5432/app"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://app:s3cr/et@127.0.0.1:9/x",
+        "postgresql://app:12/34@127.0.0.1:9/x",
+        "postgresql://app:12/d?x=y@127.0.0.1:9/x",
+        "postgresql://app:s3@cret@127.0.0.1:9/x",
+        "postgresql://u:p@h,u2:p2@h2/d",
+    ],
+)
+def test_an_address_that_does_not_split_is_refused(text):
+    """What could be a piece of a password is left in its host, port or name."""
+    with pytest.raises(ConfigError, match="percent-encode what is special in the password"):
+        parse_store(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://u:p%40%2F@h:5432/d",
+        "postgresql://u:a?b#c:d e@h/d",
+        "postgresql:///d?host=/var/run&port=5433",
+        "postgresql://u@%2Fvar%2Frun/d",
+        "postgresql://u:p@[::1]:5432/d",
+        "postgresql://u:p@h1:1,h2:2/d?options=-c%20a=b",
+    ],
+)
+def test_an_address_that_libpq_takes_apart_is_taken(text):
+    """Sockets, several hosts, IPv6, and what libpq does not mind in a password."""
+    assert parse_store(text).plugin == "postgres"
 
 
 def test_an_sqlite_address_takes_no_options():

@@ -50,8 +50,8 @@ def personal(seed, locales=LOCALES, each=2):
         dice = random.Random(f"{seed}-{locale}")
         for raiser in raisers.ALL:
             for _ in range(each):
-                values = [make(faker, dice) for make in dice.sample(_VALUES, 2)]
-                yield from _case(raiser, values)
+                values = [make(faker, dice) for make in dice.sample(VALUES, 2)]
+                yield from raised(raiser, values)
 
 
 def adversarial(seed, each=12):
@@ -66,10 +66,11 @@ def adversarial(seed, each=12):
                 )
             ]
             shape = dice.choice([str, str, str, str, str.upper, str.lower])
-            yield from _case(raiser, [shape(name) for name in names])
+            yield from raised(raiser, [shape(name) for name in names])
 
 
-def _case(raiser, values):
+def raised(raiser, values):
+    """The case that a way of raising makes of the values, if any of them is in it."""
     try:
         raiser(*values)
     except BaseException as error:  # noqa: BLE001
@@ -127,7 +128,7 @@ _NAMES = ["name", "name", "first_name", "last_name", "company", "user_name"]
 _PLACES = ["address", "street_address", "city", "postcode", "license_plate"]
 _NUMBERS = ["phone_number", "ssn", "iban", "credit_card_number", "ipv4", "ipv6", "mac_address"]
 _ONLINE = ["email", "email", "free_email", "url"]
-_VALUES = [
+VALUES = [
     *map(_value, [*_NAMES, *_PLACES, *_NUMBERS, *_ONLINE]),
     *(_path, _handle, _plain_handle, _surname_first, _shout, _birth, _identity, _token),
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import sys
 from typing import Any, NoReturn
 
@@ -42,13 +43,31 @@ def leave_interrupted(code: int) -> NoReturn:
 
 
 def say(line: str = "", *, nl: bool = True) -> None:
-    """One line on standard output. Raises CommandError if it takes nothing, as on a full disk."""
+    """One line on standard output, without anything of a row's that could harm a terminal.
+
+    Raises CommandError if it takes nothing, as on a full disk.
+    """
     try:
-        click.echo(line, nl=nl)
+        click.echo(_harmless(line), nl=nl)
     except OSError as error:
         if error.errno == errno.EPIPE:  # the reader has seen enough, which click knows to handle
             raise
         raise CommandError(unwritable(error)) from None
+
+
+def _harmless(text: str) -> str:
+    """The text with `paint`'s colours, and no other character that does something."""
+    if text.isprintable():
+        return text
+    from cronguard.core.rendering import harmless
+
+    return "\n".join(
+        "".join(
+            piece if index % 2 else harmless(piece)
+            for index, piece in enumerate(re.split("(\x1b\\[(?:0|[39][0-9])m)", line))
+        )
+        for line in text.split("\n")
+    )
 
 
 def unwritable(error: OSError) -> str:

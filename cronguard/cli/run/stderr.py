@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import select
 
+from cronguard.core.text import fold_overwritten
+
 TAIL_BYTES = 8 * 1024
 """How much of the end is kept."""
 _READ = 64 * 1024
@@ -61,6 +63,8 @@ class Relay:
             os.close(self._source)
             self._source = None
         self._tail += data
+        if b"\r" in data or b"\x1b" in data:
+            self._tail[:] = fold_overwritten(bytes(self._tail))
         del self._tail[:-TAIL_BYTES]
         return data
 

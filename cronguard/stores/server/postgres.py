@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 import select
@@ -33,6 +34,8 @@ _FOREIGN_PARAMETERS = frozenset(
 """Of other drivers, in addresses that are shared with them; nothing here depends on them."""
 _TRIES = 3
 _COLLISIONS = ("40001", "40P01")
+_FOREIGN = (("host", "@:"), ("hostaddr", "@/"), ("port", "@/:"), ("dbname", "@/:"))
+"""What is left in a part of an address where a password was not percent-encoded."""
 
 
 class PostgresStore(FunctionStore):
@@ -203,7 +206,7 @@ def _parameters(url: str, timeout: float) -> dict[str, Any]:
             "the PostgreSQL address has a parameter behind its ? that libpq does not know, such as"
             " another driver's: leave it out"
         )
-    if given is None:
+    if given is None or _is_split_wrongly(given):
         raise ConfigError(
             "the PostgreSQL address cannot be read: write postgresql://user:password@host:5432/name"
             " and percent-encode what is special in the password"
@@ -220,6 +223,22 @@ def _parameters(url: str, timeout: float) -> dict[str, Any]:
         **given,
         "client_encoding": "utf8",
     }
+
+
+def _is_split_wrongly(given: dict[str, Any]) -> bool:
+    """Tell whether something of a password is left where a host, a port or a name should be."""
+    for name, letters in _FOREIGN:
+        for part in str(given.get(name) or "").split(","):
+            if any(letter in part for letter in letters) and not _is_ipv6(part):
+                return True
+    return False
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).version == 6
+    except ValueError:
+        return False
 
 
 def _read(url: str) -> dict[str, Any] | None:

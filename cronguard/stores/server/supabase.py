@@ -76,7 +76,7 @@ class SupabaseStore(FunctionStore):
     @property
     def where(self) -> str:
         """The project by its host."""
-        return f"Supabase at {urlsplit(self._url).netloc.rpartition('@')[2]}"
+        return f"Supabase at {urlsplit(self._url).netloc}"
 
     def __repr__(self) -> str:
         return f"<SupabaseStore {self.where}>"
@@ -138,7 +138,7 @@ def _check_url(url: str) -> None:
         good = (
             parts.scheme in ("https", "http")
             and bool(parts.hostname)
-            and "@" not in parts.netloc
+            and "@" not in url
             and parts.port != 0
             and url.isprintable()
             and not any(word in parts.path for word in _FOREIGN_PATHS)

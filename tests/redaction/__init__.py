@@ -1,0 +1,1 @@
+"""How redaction is measured; see ``__main__``."""
