@@ -236,7 +236,7 @@ def _is_split_wrongly(given: dict[str, Any]) -> bool:
 
 def _is_ipv6(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).version == 6
+        return isinstance(ipaddress.ip_address(host), ipaddress.IPv6Address)
     except ValueError:
         return False
 
