@@ -96,6 +96,8 @@ class SpooledStore:
         """Runs of this process that go on and that the store has not heard of."""
         self._unkept: dict[str, Unkept] = {}
         self._lost = 0
+        self._has_kept = False
+        """Whether an outcome of this process was not taken when it was told."""
         self._quiet_until = 0.0
         self._claimed_here: dict[str, LocalStore] = {}
         self._judge: tuple[Owner, Callable[[Owner], bool]] | None = None
@@ -166,6 +168,7 @@ class SpooledStore:
         finally:
             self._release(run)
         problem = self._as_store_error(caught)
+        self._has_kept = True
         finished = self._here(
             problem,
             lambda backlog: backlog.end(run, outcome, started=started, notified=notified),
@@ -175,6 +178,7 @@ class SpooledStore:
 
     def keep(self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str]) -> None:
         """Keep an outcome of which `finish_run` raised anything: it may not have been taken."""
+        self._has_kept = True
         self._unkept[run.run_id] = Unkept(run, outcome, started, notified)
         while len(self._unkept) > _MAX_UNKEPT:
             self._unkept.pop(next(iter(self._unkept)), None)
@@ -435,21 +439,26 @@ class SpooledStore:
         return backlog.all(progress)
 
     def close(self) -> None:
-        """Close the store; what only this process knows is handed over, or said to be lost."""
+        """Close the store; what this process kept is told once more, or said to be lost."""
         try:
-            self._hand_over_memory()
+            self._hand_over()
         finally:
             self.store.close()
             if self._backlog is not None:
                 self._backlog.close()
 
-    def _hand_over_memory(self) -> None:
-        if not self._unkept and (self._backlog is None or not self._backlog.in_memory):
+    def _hand_over(self) -> None:
+        """Tell the store once more, where this process had to keep something."""
+        if not self._has_kept:
             return
         caught: Exception | None = None
         try:
             self._ask_again()
-            self.replay()
+            backlog = self._caught_up_backlog()
+            if backlog is not None and backlog.in_memory:
+                backlog.all()
+            elif backlog is not None:
+                backlog.catch_up(None)
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
             caught = error
         lost = len(self._unkept) + (self._backlog.waiting_in_memory() if self._backlog else 0)

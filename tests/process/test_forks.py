@@ -150,7 +150,7 @@ def test_what_a_child_could_not_write_it_writes_at_its_end(place, warm):
         child.join()
         """
     done = place.run(code, place.path, *(["warm"] if warm else []))
-    assert "is kept until the store answers" in done.stderr
+    assert "until the store answers: away" in done.stderr
     assert place.statuses() == ["success"]
 
 

@@ -44,10 +44,11 @@ def sqlite() -> None:
       cronguard init sqlite
       CRONGUARD_STORE=sqlite:////var/lib/jobs/cronguard.db cronguard init sqlite
     """
+    from cronguard.runtime.store_factory import without_spool
     from cronguard.stores.sqlite.store import SQLiteStore
 
     runtime = open_runtime()
-    store = runtime.store
+    store = without_spool(runtime.store)
     if not isinstance(store, SQLiteStore):
         raise SettingsError(
             f"the store in the settings is {describe_store(runtime.settings, store)}, not a SQLite"
