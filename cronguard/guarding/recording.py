@@ -213,10 +213,17 @@ class Recording:
             runtime.notify_directly(run, outcome, notified)
         elif alerts_due:
             runtime.dispatcher.dispatch(run.job)
-        if self.job is None or self.job.config.heartbeat_url is None:
-            return
-        if outcome.status != "cancelled" and run.owner.pid == current_owner().pid:
-            runtime.ping(self.job, failed=outcome.status != "success")
+        pinged = self.job is not None and self.job.config.heartbeat_url is not None
+        job = self.job if outcome.status != "cancelled" else None
+        if job is not None and job.config.heartbeat_url is not None:
+            self._ping(runtime, job, run, failed=outcome.status != "success")
+        if runtime.is_closed:
+            runtime.close()  # nobody else closes what `configure` has replaced
+
+    @staticmethod
+    def _ping(runtime: Runtime, job: Job, run: Run, *, failed: bool) -> None:
+        if run.owner.pid == current_owner().pid:
+            runtime.ping(job, failed=failed)
 
     def _attempt(self, what: str, work: Callable[..., None], *args: Any) -> None:
         caught: Exception | None = None

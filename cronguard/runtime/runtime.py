@@ -78,6 +78,7 @@ class Runtime:
         self.open_runs = OpenRuns(self.store, self._now, self._dispatch, self._prepare)
         self.exported = os.environ.get(RUN_VARIABLE)
         """The run that a parent ``cronguard run`` records; None if we are not its command."""
+        self.is_closed = False
         self._warned_of: set[str] = set()
         self._notified_directly: set[str] = set()
         """Jobs whose failure was notified without the store, so that this is done only once."""
@@ -232,7 +233,11 @@ class Runtime:
         prepare(self.settings, self.store)
 
     def close(self) -> None:
-        """Write the outcomes that are left and close the store."""
+        """Write the outcomes that are left and close the store.
+
+        Runs that are still open end all the same; each then closes it once more.
+        """
+        self.is_closed = True
         self.open_runs.retire()
         try:
             self.store.close()
