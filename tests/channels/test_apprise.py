@@ -325,7 +325,7 @@ def test_no_secret_is_logged_printed_or_in_the_command_line(caplog, capfd, monke
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{nosy.port}")
         channel = AppriseChannel(url=f"json://user:{TOKEN}@127.0.0.1:{server.port}/{TOKEN}")
         with pytest.raises(ChannelError, match=r"^http_500$"):
-            channel.send(message())
+            channel.send(message(deadline=time.monotonic() + 60))
     assert proxy.received == []
     assert len(behave.received) == 1
     assert TOKEN not in repr([record.__dict__ for record in caplog.records])
