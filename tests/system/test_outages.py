@@ -120,13 +120,13 @@ def outage(request, tmp_path):
     "how",
     [
         "refuse",
-        pytest.param("stop", marks=pytest.mark.long),
+        pytest.param("stop", marks=[pytest.mark.long, pytest.mark.alone]),
         pytest.param("swallow", marks=[pytest.mark.long, pytest.mark.alone]),
     ],
 )
 def test_away_for_a_night(outage, how):
     """Two runs fail meanwhile: told once, on what was known, and recorded once it is back."""
-    if how == "swallow":
+    if how != "refuse":
         outage.most = MOST
     outage.run(there=True)
     getattr(outage.way, how)()
