@@ -5,6 +5,7 @@ import sys
 import time
 
 import pytest
+from support.aftermath import assert_place_goes_on
 from support.hostile import (
     Answers,
     answer,
@@ -98,9 +99,10 @@ if sys.version_info[:2] != (3, 12):  # where no thread can be started then: see 
 
 @pytest.fixture
 def place(tmp_path):
-    place = Place(tmp_path)
-    place.patient = True
-    return place
+    made = Place(tmp_path)
+    made.patient = True
+    yield made
+    assert_place_goes_on(made)
 
 
 def notified(place, server, **more):
