@@ -62,3 +62,8 @@ class AppriseChannel:
 def harmless(text: str) -> str:
     """Text in which chat services find nobody to mention: ``@everyone``, ``<!channel>``."""
     return re.sub(r"<(?=[!@#])", "\u2039", re.sub(r"@(?=channel|here|everyone)", "\uff20", text))
+
+
+def load_late() -> None:
+    """Load now what is imported late, when somebody is told."""
+    from cronguard.channels import _apprise_process  # noqa: F401

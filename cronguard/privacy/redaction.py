@@ -16,7 +16,7 @@ from cronguard.privacy.error_code import Role, read, related
 from cronguard.privacy.error_type import error_type
 from cronguard.privacy.mask import MOST_CHARACTERS, clean
 from cronguard.privacy.message import redact_message
-from cronguard.privacy.vocabulary import vocabulary
+from cronguard.privacy.vocabulary import read_data, vocabulary
 from cronguard.privacy.words import Known, keep_of
 from cronguard.process.signals import attempt
 
@@ -140,3 +140,9 @@ def _split(text: str, quoted: str) -> list[str]:
             start = end
         at = text.find(quoted, end)
     return [*pieces, text[start:]]
+
+
+def load_data() -> None:
+    """Read the files that a message is compared with; otherwise the first message does."""
+    for name in "templates.txt", "vocabulary.txt":
+        read_data(name)

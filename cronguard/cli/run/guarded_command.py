@@ -40,6 +40,7 @@ def run_guarded(options: dict[str, Any], command: Sequence[str], *, keep_output:
             recording.start()
             if recording.skipped:
                 return 0
+            recording.prepare()
             relay = _relay(recording, wanted=keep_output)
             try:
                 ended = child.run(command, _environment(recording), relay)
