@@ -86,3 +86,8 @@ def addresses(text: str) -> list[str]:
 def harmless(text: str) -> str:
     """Text in which chat services find nobody to mention: ``@everyone``, ``<!channel>``."""
     return re.sub(r"<(?=[!@#])", "\u2039", re.sub(r"@(?=channel|here|everyone)", "\uff20", text))
+
+
+def load_late() -> None:
+    """Load now what is imported late, when somebody is told."""
+    from cronguard.channels import _apprise_process  # noqa: F401

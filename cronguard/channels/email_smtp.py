@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
 from cronguard.channels.transport import mail, sockets
@@ -94,3 +95,10 @@ def _mime(envelope: mail.Envelope, message: Message) -> EmailMessage:
     mime.set_content(email.text)
     mime.add_alternative(email.html, subtype="html")
     return mime
+
+
+def load_late() -> None:
+    """Load now what is imported late, when somebody is told."""
+    for name in "email.message", "email.policy", "email.utils":
+        import_module(name)
+    import cronguard.channels.transport.smtp  # noqa: F401

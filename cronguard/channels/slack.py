@@ -107,3 +107,8 @@ def safe(text: str, limit: int) -> str:
 
 def _mrkdwn(text: str) -> dict[str, Any]:
     return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def load_late() -> None:
+    """Load now what is imported late, when somebody is told."""
+    "".encode("utf-16-le")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
@@ -70,13 +71,11 @@ def _is_coroutine(result: object) -> bool:
 
 def _loop_is_running() -> bool:
     """Tell whether a loop is running here, so that only the caller can await what is returned."""
-    import asyncio  # only after a skipped call
-
+    asyncio = sys.modules.get("asyncio")  # without it no loop can be running
     try:
-        asyncio.get_running_loop()
+        return asyncio is not None and asyncio.get_running_loop() is not None
     except RuntimeError:
         return False
-    return True
 
 
 async def _skipped() -> None:
@@ -164,14 +163,10 @@ async def start(recording: Recording) -> None:
 
 async def end(recording: Recording, error: BaseException | None) -> None:
     """End a run; a cancellation that comes meanwhile is passed to what the task awaits next."""
-    if not recording.live:
-        return
-    if isinstance(error, GeneratorExit):  # the coroutine is being closed: it may not await
+    if not recording.live or isinstance(error, GeneratorExit):  # being closed, it may not await
         recording.end(error)
         return
-    import asyncio  # for a synchronous job, importing it takes longer than recording the run
-
-    task = asyncio.current_task() if _in_asyncio_task() else None
+    task = _asyncio_task()
     requests = task.cancelling() if task else 0
     cancelled = await _run_in_thread(lambda: recording.end(error))
     if cancelled is not None and task is not None:
@@ -196,14 +191,13 @@ def _cancel_again(task: Task[Any], cancelled: BaseException, requests: int) -> N
         task.get_loop().call_soon(cancel)
 
 
-def _in_asyncio_task() -> bool:
-    """Tell whether an asyncio task runs us, and not another loop or a coroutine run by hand."""
-    import asyncio  # as in `end`
-
+def _asyncio_task() -> Task[Any] | None:
+    """Return the asyncio task that runs us; None in another loop or a coroutine run by hand."""
+    asyncio = sys.modules.get("asyncio")  # for a synchronous job, importing it would take long
     try:
-        return asyncio.current_task() is not None
+        return asyncio.current_task() if asyncio is not None else None
     except RuntimeError:
-        return False
+        return None
 
 
 async def _run_in_thread(work: Callable[[], None]) -> BaseException | None:
@@ -216,11 +210,10 @@ async def _run_in_thread(work: Callable[[], None]) -> BaseException | None:
     Returns:
         The cancellation that arrived meanwhile, or None.
     """
-    if not _in_asyncio_task():
+    if _asyncio_task() is None:
         work()
         return None
-    import asyncio  # as in `end`
-
+    asyncio = sys.modules["asyncio"]  # an import could fail here, and the job with it
     loop = asyncio.get_running_loop()
     done = loop.create_future()
     try:
@@ -234,7 +227,7 @@ async def _run_in_thread(work: Callable[[], None]) -> BaseException | None:
             daemon=True,  # which a subinterpreter may refuse
         )
         thread.start()
-    except RuntimeError:
+    except (RuntimeError, MemoryError):
         work()
         return None
     cancelled: BaseException | None = None

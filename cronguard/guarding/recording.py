@@ -19,9 +19,11 @@ from cronguard.process import log
 from cronguard.process.identity import current_owner, is_dead
 from cronguard.process.signals import interrupted_by_ctrl_c, raised_by_handler
 from cronguard.runtime.composition import current
-from cronguard.runtime.runtime import Guarded, Job, Runtime
+from cronguard.runtime.runtime import Guarded, Job, Runtime, say_unsent
 
 _open_runs: ContextVar[tuple[Recording, ...]] = ContextVar("cronguard_open_runs", default=())
+_told_unrecorded: set[str] = set()
+"""Jobs of which it was said that they fail and cannot be recorded."""
 _CELERY_CONTROL_FLOW = frozenset({"Retry", "Ignore", "Reject"})
 # Taken from `type` itself: a metaclass may define its own, which may raise.
 _type_name: Any = type.__dict__["__name__"].__get__
@@ -50,6 +52,7 @@ class Recording:
         "run",
         "skipped",
         "started",
+        "unrecorded",
         "watch",
     )
 
@@ -67,6 +70,8 @@ class Recording:
         self.overrun = 0
         """The last multiple of ``max_runtime`` that was announced; 0 for none."""
         self._entered = False
+        self.unrecorded: str | None = None
+        """The name of its job if an error inside cronguard keeps it from being recorded."""
         self.watch: object = None
         """Kept alive here: a weak reference that notices when the run's coroutine is dropped."""
 
@@ -120,6 +125,11 @@ class Recording:
             outer = _open_runs.get()
             _open_runs.set((*(run for run in outer if run.live), self) if outer else (self,))
 
+    def prepare(self) -> None:
+        """Load what a failure of the run would need; raises as `start` does."""
+        if self._runtime is not None:
+            self._attempt("failure", self._runtime.prepare)
+
     # --- the end --------------------------------------------------------------------------------
 
     def leave(self) -> None:
@@ -143,7 +153,7 @@ class Recording:
 
         Raises only what a signal handler of the program raises meanwhile.
         """
-        if not self.live:
+        if not self.live and self.unrecorded is None:
             return
         if error is None:
             self.end_as("success")
@@ -165,6 +175,8 @@ class Recording:
             status = end_status(error, self.job.config.ignore if self.job else ())
             if status == "failure" and self._runtime is not None:
                 failure = self._runtime.capture(error)
+            elif status == "failure":
+                failure = Failure(_type_name(type(error)))
         except Exception as problem:  # noqa: BLE001  # judged below, where its context can be seen
             caught = problem
         if caught is not None:
@@ -181,16 +193,27 @@ class Recording:
         """Hand the outcome to the store. Raises as `end` does."""
         if self.live:
             self._attempt("end", self._commit, outcome)
+        elif self.unrecorded is not None:
+            self._tell_unrecorded(self.unrecorded, outcome)
 
     def end_as(self, status: EndStatus, failure: Failure | None = None) -> None:
         """Commit an end that no exception shows, such as a command's exit code."""
         self.commit(Outcome(status, *self._end_time_and_duration(), failure))
 
+    def _tell_unrecorded(self, job: str, outcome: Outcome) -> None:
+        """Say that the job fails, once until it does well again."""
+        self.unrecorded = None
+        if outcome.status == "success":
+            _told_unrecorded.discard(job)
+        elif outcome.status == "failure" and job not in _told_unrecorded:
+            _told_unrecorded.add(job)
+            say_unsent(job, outcome)
+
     def _commit(self, outcome: Outcome) -> None:
         runtime, run = self._runtime, self.run
         if runtime is None or run is None or sys.is_finalizing():  # see `prepare`
             return
-        problem: StoreError | None = None
+        problem: Exception | None = None
         alerts_due = False
         store, started = runtime.store, self.started
         notified: set[str] = set()
@@ -204,16 +227,17 @@ class Recording:
         except BaseException as error:  # after Ctrl-C or a time limit it may not be written
             store.keep(run, outcome, started=started, notified=notified)
             runtime.open_runs.remove(self)
-            if not isinstance(error, StoreError):
+            if not isinstance(error, Exception):
                 raise
             problem = error
         if problem is not None:
+            if not isinstance(problem, StoreError) and raised_by_handler(problem) is not None:
+                raise problem
             runtime.open_runs.tell_soon()
             self._report("end", problem)
             runtime.notify_directly(run, outcome, notified)
         elif alerts_due:
             runtime.dispatcher.dispatch(run.job)
-        pinged = self.job is not None and self.job.config.heartbeat_url is not None
         job = self.job if outcome.status != "cancelled" else None
         if job is not None and job.config.heartbeat_url is not None:
             self._ping(runtime, job, run, failed=outcome.status != "success")
@@ -307,7 +331,9 @@ def prepare(guarded: Guarded) -> Recording:
     if interruption is not None:
         raise interruption
     log.error_once("cronguard is not recording %s: %s", guarded.options["job"], _safe_text(caught))
-    return Recording()
+    recording = Recording()
+    recording.unrecorded = guarded.options["job"]
+    return recording
 
 
 def exported(run: Run) -> str:

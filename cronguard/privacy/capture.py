@@ -64,10 +64,15 @@ def is_plain(error: BaseException) -> bool:
     return True
 
 
-def load(redact: Redact) -> None:
-    """Load now what a first `capture` would load, so that its time is the error's own."""
-    if redact == "scrub":
-        attempt(import_module, "cronguard.privacy.redaction")  # strict does without
+def load(redact: Redact, *, data: bool = False) -> None:
+    """Load now what a first `capture` would load, so that its time is the error's own.
+
+    With ``data`` also the words that only some messages are compared with.
+    """
+    if redact != "strict":
+        redaction = attempt(import_module, "cronguard.privacy.redaction")
+        if data and redaction is not None:
+            redaction.load_data()
 
 
 def capture_output(

@@ -17,7 +17,7 @@ from cronguard.privacy.error_type import error_type
 from cronguard.privacy.mask import MOST_CHARACTERS, clean
 from cronguard.privacy.message import redact_message
 from cronguard.privacy.schema_names import ATTRIBUTES
-from cronguard.privacy.vocabulary import vocabulary
+from cronguard.privacy.vocabulary import read_data, vocabulary
 from cronguard.privacy.words import Known, keep_of
 
 _MOST_RELATED = 6
@@ -132,3 +132,9 @@ def _split(text: str, quoted: str) -> list[str]:
             start = end
         at = text.find(quoted, end)
     return [*pieces, text[start:]]
+
+
+def load_data() -> None:
+    """Read the files that a message is compared with; otherwise the first message does."""
+    for name in "templates.txt", "vocabulary.txt":
+        read_data(name)

@@ -113,8 +113,9 @@ def vocabulary() -> Vocabulary:
     return Vocabulary({name: frozenset(each) for name, each in sections.items()})
 
 
+@cache
 def read_data(name: str) -> str:
-    """A bundled text file, also out of a zip archive."""
+    """A bundled text file as it was at first, also out of a zip archive."""
     path = os.path.join(os.path.dirname(__file__), "data", name)  # noqa: PTH118, PTH120  # pathlib costs
     load = getattr(__spec__.loader, "get_data", None)
     if load is not None:

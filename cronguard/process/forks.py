@@ -20,12 +20,14 @@ parent's imports, files, threads and ``process`` (identity and shared state).
 
 from __future__ import annotations
 
+import _imp
+import contextlib
 import importlib
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, TypeAlias
 
 Phase: TypeAlias = Literal["threads", "imports", "files", "process"]
@@ -48,6 +50,10 @@ _forking: list[int] = []
 """The thread that forks, once for each fork under way; its signal handlers may fork as well."""
 _begun_phases: set[Phase] = set()
 """The phases before the current fork that have begun."""
+_own_imports = threading.Lock()
+"""Held in a block of `importing_alone`; `_NEVER` once `end_imports` was called."""
+_NEVER = threading.Lock()
+_NEVER.acquire()
 
 
 def register(
@@ -244,12 +250,64 @@ def _imports_of_others() -> list[tuple[str, int | None]]:
     return [(name, owner) for name, owner in owners if owner != me]
 
 
+@contextlib.contextmanager
+def importing_alone() -> Iterator[bool]:
+    """Import in the block while nobody else does; give False if that is not possible now.
+
+    Two threads that import modules of one package may wait for each other; Python then lets one of
+    them go on with a module that is not complete, which may be the program's. So whoever else wants
+    to import something waits for the block, which must be short and wait for nobody.
+    """
+    held: list[bool] = []
+    try:
+        # The lock is taken and noted in one step: see `SQLiteFile`.
+        held.extend(filter(None, map(_own_imports.acquire, (False,))))
+        alone = bool(held) and _take_import_lock()
+        try:
+            yield alone
+        finally:
+            if alone:
+                _imp.release_lock()
+    finally:
+        if held:
+            _own_imports.release()
+
+
+def _take_import_lock() -> bool:
+    """Take the lock without which nobody begins an import, unless one has begun.
+
+    Whoever is importing already needs that lock for what is imported inside, and would wait for us
+    while we wait for its module.
+    """
+    _imp.acquire_lock()
+    if not _imports_of_others():
+        return True
+    _imp.release_lock()
+    return False
+
+
+def end_imports() -> None:
+    """Begin no more blocks of `importing_alone`, and wait a moment for the one under way.
+
+    The process is ending: a thread that is stopped in such a block would hold up any later import.
+    """
+    global _own_imports  # noqa: PLW0603  # nobody else may take it any more
+    if _own_imports is not _NEVER and _own_imports.acquire(timeout=_IMPORT_WAIT_SECONDS):
+        _own_imports = _NEVER
+
+
+def _renew_own_imports() -> None:
+    global _own_imports  # noqa: PLW0603  # the child needs its own
+    _own_imports = threading.Lock()
+
+
 def _module_locks() -> dict[str, Any]:
     locks: dict[str, Any] = getattr(getattr(importlib, "_bootstrap", None), "_module_locks", {})
     return locks
 
 
 register("imports", before=_wait_for_imports, after_in_child=_forget_imports)
+register("process", after_in_child=_renew_own_imports)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_before_fork,

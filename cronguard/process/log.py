@@ -6,18 +6,24 @@ guarded program, and a handler that hangs does not hold it up.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from cronguard.process.signals import raised_by_handler
 
 if TYPE_CHECKING:
     from cronguard.process.workers import TimeoutPool
 
+_STDERR = 2
 _WARNING, _ERROR = 30, 40
 _HANDLER_WAIT_SECONDS = 1.0
 """How long a log handler may take before it is left behind."""
 _logged_once: set[str] = set()
 _echo_sink: Callable[[str], object] | None = None
 _handler_pool: TimeoutPool | None = None
+_stderr: tuple[int, int] | None = None
+"""Which file standard error is; None if it was closed when that was noted."""
 
 
 def echo(sink: Callable[[str], object] | None) -> None:
@@ -97,12 +103,10 @@ def _log(level: int, message: str, values: tuple[object, ...]) -> None:
     except Exception as error:  # noqa: BLE001  # a third-party handler or filter
         caught = error
     if caught is not None:
-        try:
-            from cronguard.process.signals import raised_by_handler  # rare path
-        except ImportError:  # the interpreter is shutting down
-            return
         if interruption := raised_by_handler(caught):
             raise interruption
+        if level >= _WARNING:
+            last_line(message % values if values else message)
 
 
 def _call_handler(work: Callable[[], None]) -> None:
@@ -110,7 +114,12 @@ def _call_handler(work: Callable[[], None]) -> None:
 
     A handler may be waiting for a network or a full disk.
     """
-    from cronguard.process.workers import NoThread, TimeoutPool  # a run that goes well logs nothing
+    from cronguard.process.workers import (  # a run that goes well logs nothing
+        Failed,
+        NoThread,
+        Overdue,
+        TimeoutPool,
+    )
 
     global _handler_pool  # noqa: PLW0603  # made when first needed
     _handler_pool = _handler_pool or TimeoutPool(most_late=1)
@@ -118,3 +127,32 @@ def _call_handler(work: Callable[[], None]) -> None:
         _handler_pool.call(work, _HANDLER_WAIT_SECONDS)
     except NoThread:
         work()
+    except (Failed, Overdue):  # its own business
+        return
+
+
+def note_stderr() -> None:
+    """Note which file standard error is, before this process opens files of ours."""
+    global _stderr  # noqa: PLW0603  # one a process
+    _stderr = _file_of_stderr()
+
+
+def last_line(text: str) -> None:
+    """Write a line to standard error where nothing else works: no import, no descriptor is needed.
+
+    Only if it is the file that it was at first: a program that closed it may have another one there
+    now, a database perhaps.
+    """
+    try:
+        if _stderr is not None and _file_of_stderr() == _stderr:
+            os.write(_STDERR, f"{text}\n".encode("utf-8", "replace"))
+    except (OSError, ValueError, MemoryError):  # nobody is left to be told
+        return
+
+
+def _file_of_stderr() -> tuple[int, int] | None:
+    try:
+        found = os.fstat(_STDERR)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

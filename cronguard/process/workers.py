@@ -171,7 +171,7 @@ def _take_worker() -> _Worker:
         pass
     try:
         return _Worker()
-    except RuntimeError:
+    except (RuntimeError, MemoryError):
         raise NoThread from None
 
 

@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from cronguard.core.errors import CronguardError
 from cronguard.process import log
-from cronguard.process.forks import after_the_fork, register
+from cronguard.process.forks import after_the_fork, end_imports, register
 from cronguard.runtime.runtime import Runtime
 from cronguard.settings.loading import Loaded, load_settings
 
@@ -101,6 +100,7 @@ def _build() -> Runtime:
     global _current  # noqa: PLW0603  # one runtime a process
     with _lock:
         if _current is None:
+            log.note_stderr()
             _register_exit_hooks()
             composed = compose(_overrides, log.warning_once)
             _current = _current or composed  # type: ignore[redundant-expr]  # a signal handler may have built one
@@ -112,7 +112,7 @@ def compose(overrides: Mapping[str, Any], say: Callable[..., None]) -> Runtime:
 
     Wrong settings are reported through ``say``, and the valid ones are used.
     """
-    from cronguard.runtime.store_factory import default_store, open_store  # imported when needed
+    from cronguard.runtime.store_factory import open_store_or_default  # imported when needed
     from cronguard.settings.store_url import ephemeral_place, ephemeral_sentence
 
     loaded = load(overrides)
@@ -121,14 +121,7 @@ def compose(overrides: Mapping[str, Any], say: Callable[..., None]) -> Runtime:
     settings = loaded.settings
     if settings.store is None and (place := ephemeral_place(os.environ)) is not None:
         say("%s", ephemeral_sentence(place))
-    try:
-        store = open_store(settings)
-    except Exception as error:  # noqa: BLE001  # a store's own code may raise anything
-        own = isinstance(error, CronguardError)
-        problem = str(error) if own else f"the store cannot be opened ({type(error).__name__})"
-        say("cronguard settings: %s; using the default store", problem)
-        store = default_store(settings)
-    return Runtime(settings, store)
+    return Runtime(settings, open_store_or_default(settings, say))
 
 
 def load(overrides: Mapping[str, Any]) -> Loaded:
@@ -168,9 +161,13 @@ def _register_exit_hooks() -> None:
 
 
 def _at_exit() -> None:
+    end_imports()
     runtime = _current
     if runtime is not None:
         runtime.close()
+        # Python ends a daemon thread that is still there in a way that loads a library, and the
+        # process is aborted where that cannot be done: with no descriptor left, say.
+        runtime.open_runs.watchdog.end()
 
 
 def _pause_watchdog() -> None:

@@ -129,10 +129,17 @@ class Dispatcher:
         if not self._in_background(partial(self._deliver_due, job), deadline):
             log.warning_once(_NO_THREAD, job)
 
-    def dispatch_directly(self, unwritten: Sequence[Delivery], notified: set[str]) -> None:
+    def dispatch_directly(
+        self,
+        unwritten: Sequence[Delivery],
+        notified: set[str],
+        *,
+        otherwise: Callable[[], None] = lambda: None,
+    ) -> None:
         """Send alerts that are in no outbox, once and in the background; never raise.
 
-        The channels that were notified are added to ``notified``.
+        The channels that were notified are added to ``notified``. Where there are none, the last
+        resort is used, and where that fails, ``otherwise`` is called.
         """
 
         def report(attempt: Attempt) -> None:
@@ -142,9 +149,21 @@ class Dispatcher:
 
         def work(threads: ChannelThreads, deadline: float) -> None:
             self.deliver(unwritten, deadline=deadline, settle=False, threads=threads, report=report)
+            if not notified and not self._sent_by_last_resort(unwritten[0], deadline):
+                otherwise()
 
         if not self._in_background(work, time.monotonic() + DELIVERY_SECONDS):
-            log.error("no thread can be started now: an alert that could not be kept is lost")
+            otherwise()
+
+    def _sent_by_last_resort(self, delivery: Delivery, deadline: float) -> bool:
+        if self._last_resort is None:
+            return False
+        try:
+            send(self._last_resort(delivery.channel), _message(delivery, deadline))
+        except Exception as error:  # noqa: BLE001  # whatever is broken
+            log.debug("the last resort failed (%s)", type(error).__name__)
+            return False
+        return True
 
     def _deliver_due(self, job: str, threads: ChannelThreads, deadline: float) -> None:
         claimed = self._store.claim_alerts(channels=tuple(threads.channels), job=job)
@@ -188,7 +207,7 @@ class Dispatcher:
             done.set()
             if threads is not None:
                 threads.dismiss()
-            if isinstance(error, RuntimeError):
+            if isinstance(error, RuntimeError | MemoryError):
                 return False
             raise
         main = threading.main_thread()
@@ -310,30 +329,27 @@ class Dispatcher:
         start = time.monotonic()
         detail: str | None = None
         try:
-            from cronguard.core.payload import decode  # most runs send no alert
-
-            message = Message(
-                alert=decode(delivery.payload),
-                payload=delivery.payload.encode("utf-8"),
-                attempt=delivery.attempt,
-                deadline=send_by,
-            )
+            message = _message(delivery, send_by)
             try:
-                channel = self._build(delivery.channel)
-            except SecretError as error:
+                send(self._build(delivery.channel), message)
+            except (SecretError, PluginError, ImportError) as error:
                 self._use_last_resort(error, message, delivery)
                 raise
-            send(channel, message)
             settlement = Settlement("sent")
         except BaseException as error:  # noqa: BLE001  # a plugin may raise anything
             settlement = settlement_for(error, delivery.attempt)
             detail = _detail(error) or explain(settlement.error_code)
         return Attempt(delivery, settlement, time.monotonic() - start, detail)
 
-    def _use_last_resort(self, error: SecretError, message: Message, delivery: Delivery) -> None:
-        """Use the last resort at once if the vault cannot be read; the channel gets it later."""
-        unread = error.code == "secret_unreadable" and delivery.attempt <= 1
-        if self._last_resort is not None and unread:
+    def _use_last_resort(self, error: Exception, message: Message, delivery: Delivery) -> None:
+        """Use the last resort at once if the vault cannot be read, or the channel not be loaded.
+
+        The channel gets it later.
+        """
+        lasts = getattr(error, "code", None) != "secret_unreadable"
+        if isinstance(error, SecretError) and lasts:
+            return
+        if self._last_resort is not None and delivery.attempt <= 1:
             with contextlib.suppress(Exception):
                 send(self._last_resort(delivery.channel), message)
 
@@ -346,6 +362,17 @@ class Dispatcher:
                 delivery.job,
                 error if isinstance(error, StoreError) else type(error).__name__,
             )
+
+
+def _message(delivery: Delivery, deadline: float) -> Message:
+    from cronguard.core.payload import decode  # most runs send no alert
+
+    return Message(
+        alert=decode(delivery.payload),
+        payload=delivery.payload.encode("utf-8"),
+        attempt=delivery.attempt,
+        deadline=deadline,
+    )
 
 
 def _seconds_until(moment: float) -> float:

@@ -88,3 +88,8 @@ def ping(job: str, ref: SecretRef, resolve: Callable[[SecretRef], str], *, faile
     except RuntimeError:
         done.set()
         log.warning_once("no thread can be started now, so nobody hears the heartbeat of %s", job)
+
+
+def load_late() -> None:
+    """Load now what is imported late, when somebody is told."""
+    import cronguard.channels.transport.http  # noqa: F401

@@ -19,6 +19,7 @@ from cronguard.core.model import (
     SecretRef,
 )
 from cronguard.process import log
+from cronguard.process.signals import raised_by_handler
 from cronguard.runtime.watchdog import OpenRuns
 from cronguard.settings.loading import (
     ChannelSettings,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from cronguard.core.interfaces import Channel, Redact, Store
     from cronguard.process.workers import TimeoutPool
     from cronguard.runtime.delivery import Dispatcher
+    from cronguard.runtime.preparation import Preparation
 
 
 _CAPTURE_SECONDS = 1.0
@@ -75,10 +77,11 @@ class Runtime:
         self.settings = settings
         self.store = with_timeouts_and_spool(store, settings)
         self.channels = {channel.name: channel for channel in settings.channels}
-        self.open_runs = OpenRuns(self.store, self._now, self._dispatch, self._prepare)
+        self.open_runs = OpenRuns(self.store, self._now, self._dispatch, self._prepare_meanwhile)
         self.exported = os.environ.get(RUN_VARIABLE)
         """The run that a parent ``cronguard run`` records; None if we are not its command."""
         self.is_closed = False
+        self._preparation: Preparation | None = None
         self._warned_of: set[str] = set()
         self._notified_directly: set[str] = set()
         """Jobs whose failure was notified without the store, so that this is done only once."""
@@ -197,9 +200,20 @@ class Runtime:
         if outcome.status != "failure" or run.job in self._notified_directly:
             return
         self._notified_directly.add(run.job)
-        from cronguard.core.payload import degraded  # rare path
+        caught: Exception | None = None
+        try:
+            from cronguard.core.payload import degraded  # rare path
 
-        self.dispatcher.dispatch_directly(degraded(run, outcome), notified)
+            due = degraded(run, outcome)
+            if due:
+                told = partial(say_unsent, run.job, outcome)
+                self.dispatcher.dispatch_directly(due, notified, otherwise=told)
+        except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
+            caught = error
+        if caught is not None:
+            if interruption := raised_by_handler(caught):
+                raise interruption
+            say_unsent(run.job, outcome)
 
     def recorded(self, job: str) -> None:
         """Note that an outcome of the job was taken, or decided on here."""
@@ -226,11 +240,19 @@ class Runtime:
             self._warned_of.add(caught)
             log.warning("%s: %s", consequence, caught)
 
-    def _prepare(self) -> None:
-        """Load what a failure needs, while there is time and it is there to be loaded."""
-        from cronguard.runtime.preparation import prepare  # most runs end before
+    def prepare(self) -> None:
+        """Load what a failure needs now, while it is there to be loaded; never raise."""
+        from cronguard.runtime.preparation import Preparation  # most runs end before
 
-        prepare(self.settings, self.store)
+        Preparation(self.settings, self.store).now()
+
+    def _prepare_meanwhile(self) -> bool:
+        """Do `prepare` in a moment in which it disturbs nobody; return whether that is done."""
+        from cronguard.runtime.preparation import Preparation  # most runs end before
+
+        if self._preparation is None:
+            self._preparation = Preparation(self.settings, self.store)
+        return self._preparation.go_on()
 
     def close(self) -> None:
         """Write the outcomes that are left and close the store.
@@ -243,3 +265,14 @@ class Runtime:
             self.store.close()
         except Exception as error:  # noqa: BLE001  # the process is ending; nothing may stop it
             log.debug("the store could not be closed (%s)", type(error).__name__)
+
+
+def say_unsent(job: str, outcome: Outcome) -> None:
+    """Say on standard error that a job failed, where that can be neither recorded nor sent."""
+    failure = outcome.failure
+    what = f" with {failure.error_type}" if failure else ""
+    where = f" at {failure.error_location}" if failure and failure.error_location else ""
+    log.last_line(
+        f"cronguard: {job} failed{what}{where}, which could neither be recorded nor sent:"
+        " see cronguard doctor"
+    )

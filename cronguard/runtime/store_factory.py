@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from cronguard.core.errors import ConfigError
+from cronguard.core.errors import ConfigError, CronguardError, StoreConfigError
 from cronguard.core.model import SecretRef
 from cronguard.process import log
 from cronguard.settings.loading import Settings
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
     from cronguard.core.interfaces import Store
     from cronguard.stores.spooled import SpooledStore
 
+_NOT_CALLS = frozenset({"damaged", "prepare", "where", "within"})
+"""What not every store has."""
+_RETRY_SECONDS = 5.0
 _LARGE_PRIME = 2**61 - 1
 """What is left of a path divided by it names the path's spool."""
 
@@ -41,6 +47,22 @@ def open_store(settings: Settings) -> Store:
 
     kind = load(STORES, target.plugin)
     return cast("Store", kind.from_url(target.location, timeout=settings.store_timeout))  # type: ignore[attr-defined]  # a store class's duty
+
+
+def open_store_or_default(settings: Settings, say: Callable[..., None]) -> Store:
+    """Return the store that the settings name; else the default one, or a stand-in for it."""
+    try:
+        return open_store(settings)
+    except Exception as error:  # noqa: BLE001  # a store's own code may raise anything
+        problem = why_unopened(error)
+    try:
+        store = default_store(settings)
+    except Exception as error:  # noqa: BLE001  # its modules may be missing
+        problem = why_unopened(error)
+        say("cronguard settings: %s; nothing can be recorded", problem)
+        return cast("Store", UnopenedStore(partial(open_store, settings), problem))
+    say("cronguard settings: %s; using the default store", problem)
+    return store
 
 
 def with_timeouts_and_spool(store: Store, settings: Settings) -> SpooledStore:
@@ -102,6 +124,52 @@ def _address_without_credentials(settings: Settings) -> str:
     scheme, _, rest = url.partition("://")
     authority, _, path = rest.partition("/")
     return f"{scheme}://{authority.rpartition('@')[2]}/{path.partition('?')[0]}"
+
+
+class UnopenedStore:
+    """Stands for a store that cannot be opened: what it is told waits, and it is tried again."""
+
+    bounded = True
+    path = None
+
+    def __init__(self, open_it: Callable[[], Store], problem: str) -> None:
+        self._open = open_it
+        self._problem = problem
+        self._store: Store | None = None
+        self._try_at = time.monotonic() + _RETRY_SECONDS
+
+    def __repr__(self) -> str:
+        return repr(self._store) if self._store is not None else f"<no store: {self._problem}>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name in _NOT_CALLS:
+            raise AttributeError(name)
+        return partial(self._call, name)
+
+    def close(self) -> None:
+        """Close the store, if it has been opened meanwhile."""
+        if self._store is not None:
+            self._store.close()
+
+    def _call(self, name: str, *args: Any, **keywords: Any) -> Any:
+        if self._store is None and time.monotonic() >= self._try_at:
+            self._try_at = time.monotonic() + _RETRY_SECONDS
+            try:
+                self._store = self._open()
+            except Exception as error:  # noqa: BLE001  # as before
+                self._problem = why_unopened(error)
+        if self._store is None:
+            raise StoreConfigError(self._problem, code="not_opened")
+        return getattr(self._store, name)(*args, **keywords)
+
+
+def why_unopened(error: Exception) -> str:
+    """Return why a store cannot be opened, as the beginning of a sentence."""
+    if isinstance(error, CronguardError):
+        return str(error)
+    if isinstance(error, ImportError) and error.name:
+        return f"the store cannot be opened: the module {error.name!r} cannot be loaded"
+    return f"the store cannot be opened ({type(error).__name__})"
 
 
 def default_store(settings: Settings) -> Store:

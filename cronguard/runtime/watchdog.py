@@ -112,7 +112,7 @@ class Watchdog:
                 daemon=True,  # which a subinterpreter may refuse
             )
             self._thread.start()
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             log.warning_once(
                 "no thread can be started here: runs that outlast their lease may be taken for dead"
             )
@@ -121,6 +121,13 @@ class Watchdog:
     def stop(self) -> None:
         """Wake the thread and let it end."""
         self._alarm.end()
+
+    def end(self) -> None:
+        """Do `stop`, and wait a moment until the thread is gone."""
+        self.stop()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread() and thread.is_alive():
+            wait_for_end(thread)
 
     def pause(self) -> bool:
         """End the thread, so that a fork finds no thread of ours.
@@ -153,7 +160,8 @@ class OpenRuns:
     """The runs of this process that are going on, and what is done while they are.
 
     Every `HEARTBEAT_SECONDS` their leases are renewed and what waits is told to the store. A second
-    after the first of them began, ``prepare`` is called once, for what a failure will need.
+    after the first of them began, ``prepare`` is called, for what a failure will need, and again
+    every second until it says that it is done.
     """
 
     def __init__(
@@ -161,19 +169,20 @@ class OpenRuns:
         store: Store,
         monotonic: Callable[[], float],
         dispatch: Callable[[str], None],
-        prepare: Callable[[], None],
+        prepare: Callable[[], bool],
     ) -> None:
         self._store = store
         self._monotonic = monotonic
         self._dispatch = dispatch
-        self._prepare: Callable[[], None] | None = prepare
+        self._prepare: Callable[[], bool] | None = prepare
+        self._prepare_at: float | None = None
+        """When to call it, on the monotonic clock; None before the first run."""
         self._open: dict[int, OpenRun] = {}
         self._noted: set[int] = set()
         """Those whose lease was renewed since they have lasted for a second."""
         self.watchdog = Watchdog(self._beat, HEARTBEAT_SECONDS)
         self._is_replaced = False
         """Whether another runtime has taken over, so that runs open here are the last ones."""
-        self._first_began: float | None = None
         self._renew_at: float | None = None
         """When to renew the leases next, on the monotonic clock; None before the first beat."""
         self._pause = _RETRY_SECONDS
@@ -181,8 +190,8 @@ class OpenRuns:
     def add(self, recording: OpenRun) -> None:
         """Note that a run has started, or that more is known of what is expected of it."""
         self._open[id(recording)] = recording
-        if self._first_began is None:
-            self._first_began = self._monotonic()
+        if self._prepare_at is None:
+            self._prepare_at = self._monotonic() + _SETTLED_SECONDS
         limit = recording.expected.max_runtime
         self.watchdog.ensure(min(limit, _SETTLED_SECONDS) if limit else _SETTLED_SECONDS)
 
@@ -224,12 +233,13 @@ class OpenRuns:
     def _settle(self, now: float) -> float:
         """Do what is for runs that last; return when to look again, on the monotonic clock."""
         due = math.inf
-        if self._prepare is not None and self._first_began is not None:
-            if now >= self._first_began + _SETTLED_SECONDS:
-                prepare, self._prepare = self._prepare, None
-                prepare()
-            else:
-                due = self._first_began + _SETTLED_SECONDS
+        if self._prepare is not None and self._prepare_at is not None:
+            if now >= self._prepare_at:
+                self._prepare_at = now + _SETTLED_SECONDS
+                if self._prepare():
+                    self._prepare = None
+            if self._prepare is not None:
+                due = self._prepare_at
         lasting = []
         for key, recording in list(self._open.items()):
             if key in self._noted or not recording.started:

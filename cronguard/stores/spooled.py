@@ -435,6 +435,16 @@ class SpooledStore:
 
     # --- what waits -----------------------------------------------------------------------------
 
+    def prepare(self) -> None:
+        """Load what is needed once the store takes nothing any more."""
+        from cronguard.stores.sql import sql_texts
+
+        self._made_backlog()
+        self._made_last_known()
+        for schema in ("spool", "sqlite"):
+            sql_texts(schema)
+        getattr(self.store, "prepare", lambda: None)()
+
     def waiting(self) -> int:
         """Return how many outcomes the store has yet to be told."""
         return len(self._unkept) + (self._made_backlog().waiting() if self._has_spool() else 0)

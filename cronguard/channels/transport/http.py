@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from cronguard.channels.transport import proxy, sockets
@@ -250,6 +251,13 @@ def _basic(user: str, password: str) -> str:
 
 def _bad_url() -> ChannelError:
     return ChannelError("bad_url", detail="the address is not of the form https://host/path")
+
+
+def load_late() -> None:
+    """Load now what is imported late, when somebody is told."""
+    for name in "base64", "email.utils", "httpcore", "httpx":
+        import_module(name)
+    from cronguard.channels.transport import _httpcore_backend  # noqa: F401
 
 
 __all__ = [

@@ -15,6 +15,7 @@ import queue
 import socket
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cronguard.core.errors import ChannelError, PartialDelivery
@@ -226,6 +227,12 @@ def _resolve(host: str, port: int, deadline: float) -> list[Address]:
     if isinstance(found, ChannelError):
         raise found
     return found
+
+
+def load_late() -> None:
+    """Load now what is imported late, when somebody is told."""
+    for name in "certifi", "encodings.idna", "ipaddress", "ssl":
+        import_module(name)
 
 
 __all__ = [

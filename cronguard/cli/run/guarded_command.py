@@ -47,7 +47,7 @@ def run_guarded(child: Child, options: dict[str, Any], name: str) -> int:
 
 
 def _run(child: Child, recording: Recording, name: str) -> int:
-    # What is loaded for the run's end is loaded here: the files may be others afterwards.
+    recording.prepare()  # the files may be others when the command has ended
     try:
         ended = child.run(_variables(recording), keep_stderr=_keeps_message(recording))
     except OSError as error:

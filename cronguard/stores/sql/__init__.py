@@ -7,6 +7,7 @@ applied again; `cronguard.stores.server.schema` makes a migration of them.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,4 +26,10 @@ def sql_files(folder: str) -> list[Traversable]:
     return sorted(found, key=lambda file: file.name)
 
 
-__all__ = ["sql_files"]
+@cache
+def sql_texts(folder: str) -> tuple[tuple[str, str], ...]:
+    """Return (name, text) of each file of ``folder``, in that order, as they were at first."""
+    return tuple((file.name, file.read_text(encoding="utf-8")) for file in sql_files(folder))
+
+
+__all__ = ["sql_files", "sql_texts"]

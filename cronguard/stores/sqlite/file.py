@@ -469,16 +469,16 @@ def _version(db: sqlite3.Connection) -> int:
 
 def apply_schema(db: sqlite3.Connection, schema: str) -> None:
     """Apply what is missing in one transaction; of many processes one does it, the rest find it."""
-    from cronguard.stores.sql import sql_files  # once a file
+    from cronguard.stores.sql import sql_texts  # once a file
 
     db.execute("BEGIN IMMEDIATE")
     version = _version(db)
-    for file in sql_files(schema):
-        number = int(file.name.split("_")[0])
+    for name, text in sql_texts(schema):
+        number = int(name.split("_")[0])
         if number <= version:
             continue
         statement = ""
-        for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
+        for line in text.splitlines(keepends=True):
             statement += line
             if sqlite3.complete_statement(statement):
                 db.execute(statement)

@@ -1,0 +1,196 @@
+"""Cronguard itself stops working under a job: its files go, or what it needs of the system does.
+
+The job runs every time, all outcomes are recorded in the end with the exact streak, each incident
+is told once, and the next run of the job starts.
+"""
+
+import textwrap
+
+import pytest
+from support import faults
+from support.processes import Place
+
+BEFORE = """
+    import sys, time
+    from pathlib import Path
+    package, other = Path("site/cronguard").absolute(), Path("other/cronguard").absolute()
+    calls = []
+
+    def done():
+        pass
+
+    def work(fail):
+        calls.append(fail)
+        if fail:
+            raise ValueError("bad")
+
+    def wait_until_prepared():
+        from cronguard.runtime.composition import current
+        while current().open_runs._prepare is not None:
+            time.sleep(0.01)
+
+    def wait_until_told():
+        from cronguard.runtime.composition import current
+        while current().dispatcher._under_way:
+            time.sleep(0.01)
+"""
+LONG_LIVED = """
+    run(False)
+    if "cold" not in sys.argv:
+        wait_until_prepared()
+    break_it()
+    for fail in True, True, True, False, True:
+        run(fail)
+    mend_it()
+    run(True)
+    assert calls == [False, True, True, True, False, True, True], calls
+    wait_until_told()
+    done()
+"""
+EXPECTED = [
+    ("success", 0),
+    ("failure", 1),
+    ("failure", 2),
+    ("failure", 3),
+    ("success", 0),
+    ("failure", 1),
+    ("failure", 2),
+]
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A place where cronguard is imported from ``site``, which a script may break."""
+    made = Place(tmp_path)
+    made.environ["PYTHONPATH"] = str(faults.install(tmp_path))
+    return made
+
+
+def script(*parts):
+    return "\n".join(textwrap.dedent(part) for part in (BEFORE, *parts))
+
+
+def outcomes(place):
+    return place.rows(
+        "SELECT status, consecutive_failure_count FROM cron_execution_logs"
+        " WHERE job = 'nightly' ORDER BY rowid"
+    )
+
+
+def check_aftermath(place):
+    """The next run starts with the default overlap, and no row of an ended run goes on."""
+    done = place.run('with guard(job="nightly"):\n    print("it ran")')
+    assert done.stdout == "it ran\n", done.stderr
+    assert outcomes(place)[-1] == ("success", 0)
+    assert "running" not in place.statuses()
+
+
+def check_long_lived(place, fault, job, *args):
+    done = place.run(script(faults.FAULTS[fault], faults.JOBS[job], LONG_LIVED), *args)
+    assert done.returncode == 0, done.stderr
+    assert outcomes(place) == EXPECTED, done.stderr
+    assert "hunter2" not in done.stderr
+    assert "Traceback" not in done.stderr
+    check_aftermath(place)
+    return done.stderr
+
+
+@pytest.mark.parametrize("fault", ["removed", "no descriptors"])
+def test_a_worker_goes_on(place, fault):
+    """The outcomes of a worker of which a second has passed are written as they come."""
+    said = check_long_lived(place, fault, "sync")
+    assert said.count("cronguard: nightly is failing: 2 failures in a row") == 2
+    assert "kept" not in said
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("job", faults.JOBS)
+@pytest.mark.parametrize("fault", faults.FAULTS)
+def test_a_worker_goes_on_whatever_breaks(place, fault, job):
+    """Each way in which a job is guarded, each fault."""
+    said = check_long_lived(place, fault, job)
+    assert 1 <= said.count("cronguard: nightly is failing: 2 failures in a row") <= 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("job", faults.JOBS)
+@pytest.mark.parametrize("fault", [each for each in faults.FAULTS if each != "no memory"])
+def test_a_worker_breaks_in_its_first_second(place, fault, job):
+    """What a failure needs is not loaded yet: outcomes wait, and somebody is told at once.
+
+    Without memory, Python itself may wait for ever for a thread that could not begin.
+    """
+    check_long_lived(place, fault, job, "cold")
+
+
+@pytest.mark.needs_root("becomes another user")
+@pytest.mark.parametrize("job", faults.JOBS)
+def test_a_worker_becomes_another_user(place, job):
+    """Who may read neither the log nor cronguard's files."""
+    place.folder.chmod(0o700)
+    code = script(faults.ANOTHER_USER, faults.JOBS[job], LONG_LIVED)
+    done = place.run(code)
+    assert done.returncode == 0, done.stderr
+    assert outcomes(place) == EXPECTED, done.stderr
+    check_aftermath(place)
+
+
+# --- across processes -----------------------------------------------------------------------------
+
+CRON = """
+    def broken(fail):
+        wait_until_prepared()
+        break_it()
+        work(fail)
+    @cron_guarded(job="nightly", threshold=2)
+    def nightly(fail):
+        broken(fail)
+    try:
+        nightly("fail" in sys.argv)
+    except ValueError:
+        pass
+    mend_it()
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("fault", faults.FAULTS)
+def test_a_job_breaks_it_each_time(place, fault):
+    """A job of cron's, such as the one that deploys."""
+    said = ""
+    for fail in True, True, True, False, True:
+        code = script(faults.FAULTS[fault], CRON)
+        done = place.run(code, *(["fail"] if fail else []))
+        assert done.returncode == 0, done.stderr
+        said += done.stderr
+    counts = [count for _, count in outcomes(place)]
+    assert counts == [1, 2, 3, 0, 1], said
+    assert "nightly is failing" in said or "nightly failed" in said
+    check_aftermath(place)
+
+
+# --- cronguard run --------------------------------------------------------------------------------
+
+
+def run_command(place, command):
+    code = "import sys\nfrom cronguard.cli import main\nsys.argv[0] = 'cronguard'\nsys.exit(main())"
+    return place.run(code, "run", "nightly", "--", "sh", "-c", command)
+
+
+@pytest.mark.parametrize(
+    "breaking", ["rm -r site/cronguard", "mv site/cronguard away && mkdir site/cronguard"]
+)
+def test_a_command_that_takes_cronguard_away(place, breaking):
+    """Its exit code stays its own, its end is recorded, and it is told of."""
+    said = ""
+    for code in 3, 3, 0, 4:
+        done = run_command(place, f"{breaking}; echo it broke >&2; exit {code}")
+        assert done.returncode == code, done.stderr
+        said += done.stderr
+        faults.shutil.rmtree(place.folder / "site", ignore_errors=True)
+        faults.shutil.rmtree(place.folder / "away", ignore_errors=True)
+        faults.shutil.copytree(place.folder / "other", place.folder / "site")
+    assert outcomes(place) == [("failure", 1), ("failure", 2), ("success", 0), ("failure", 1)], said
+    assert said.count("cronguard: nightly is failing: 2 failures in a row") == 1
+    assert run_command(place, "true").returncode == 0
+    assert "running" not in place.statuses()
