@@ -77,12 +77,11 @@ def code_text(errors: Sequence[BaseException]) -> CodeText:
     kinds = {id(type(error)): type(error) for error in errors}
     known = _joined(tuple(frames.values()), tuple(kinds.values()))
     codes = [own_code(error) or "" for error in errors]
+    if not any(codes):
+        return known
     schema = {name for each in zip(errors, codes, strict=True) for name in schema_names(*each)}
-    return replace(
-        known,
-        codes=frozenset(code for code in codes if len(code) >= _SHORTEST_CODE),
-        constants=known.constants.union(schema) if schema else known.constants,
-    )
+    shown = frozenset(code for code in codes if len(code) >= _SHORTEST_CODE)
+    return replace(known, codes=shown, constants=known.constants | schema)
 
 
 def _joined(frames: tuple[FrameType, ...], kinds: tuple[type, ...]) -> CodeText:
