@@ -251,7 +251,7 @@ def _text_of(pieces: list[str], names: set[str], constants: set[str]) -> CodeTex
 
 
 def _pieces(literal: str) -> Iterator[str]:
-    """What may be a piece of a sentence, in the order in which it would be read."""
+    """What may be a piece of a sentence, in its order."""
     if len(literal) > _LONGEST_LITERAL:
         return
     if _is_prose(literal):

@@ -31,10 +31,9 @@ _SHAPES = (  # name; what a text must hold to be searched, ``0`` for any digit; 
     ("token", "", r"(?<![A-Za-z0-9_+/.~-])(?![a-z]+\b)[A-Za-z0-9_+/.~-]{10,}"),
 )
 _LABELS = ("pass", "pwd", "secret", "token", "key", "auth", "bearer", "basic", "cred", "session")
-_DIGIT = re.compile(r"[0-9]")
 _MANUAL = re.compile(
     r"https://(?:errors\.pydantic\.dev|developer\.mozilla\.org|docs\.python\.org|sqlalche\.me)"
-    r"/[A-Za-z0-9_./#-]{0,120}"
+    r"/[A-Za-z0-9_./#-]{0,120}\)?"
 )
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
@@ -44,7 +43,7 @@ def always_masked(text: str) -> Iterator[tuple[int, int]]:
     yield from _addresses(text)
     lower = text.lower()
     hints = {
-        "0": _DIGIT.search(text) is not None,
+        "0": any(map(str.isdecimal, text)),
         "label": any(label in lower for label in _LABELS),
     }
     for name, hint, pattern in _compiled():
