@@ -97,13 +97,19 @@ def may_be_secret(text: str) -> bool:
     return False
 
 
+def is_token(run: str) -> bool:
+    """Tell whether a run of letters, digits and the like is a key, or random."""
+    return _is_key(run) or _looks_random(run)
+
+
 def _is_key(word: str) -> bool:
     if len(word) < _MIN_KEY_CHARS or "@" in word:
         return False
     if word.startswith(_KEY_STARTS):
         return True
-    start = next((each for each in _SHORT_KEY_STARTS if word.startswith(each)), None)
-    rest = word[len(start) :] if start else ""
+    if not word.startswith(_SHORT_KEY_STARTS):
+        return False
+    rest = word[max(len(each) for each in _SHORT_KEY_STARTS if word.startswith(each)) :]
     mixed = rest != rest.lower() and rest != rest.upper()
     return mixed or any(letter.isdigit() for letter in rest)
 

@@ -77,12 +77,11 @@ def code_text(errors: Sequence[BaseException]) -> CodeText:
     kinds = {id(type(error)): type(error) for error in errors}
     known = _joined(tuple(frames.values()), tuple(kinds.values()))
     codes = [own_code(error) or "" for error in errors]
+    if not any(codes):
+        return known
     schema = {name for each in zip(errors, codes, strict=True) for name in schema_names(*each)}
-    return replace(
-        known,
-        codes=frozenset(code for code in codes if len(code) >= _SHORTEST_CODE),
-        constants=known.constants.union(schema) if schema else known.constants,
-    )
+    shown = frozenset(code for code in codes if len(code) >= _SHORTEST_CODE)
+    return replace(known, codes=shown, constants=known.constants | schema)
 
 
 def _joined(frames: tuple[FrameType, ...], kinds: tuple[type, ...]) -> CodeText:
@@ -252,7 +251,7 @@ def _text_of(pieces: list[str], names: set[str], constants: set[str]) -> CodeTex
 
 
 def _pieces(literal: str) -> Iterator[str]:
-    """What may be a piece of a sentence, in the order in which it would be read."""
+    """What may be a piece of a sentence, in its order."""
     if len(literal) > _LONGEST_LITERAL:
         return
     if _is_prose(literal):

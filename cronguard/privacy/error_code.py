@@ -93,12 +93,14 @@ def own_code(error: BaseException) -> str | None:
     kind = type(error)
     if issubclass(kind, SystemExit):
         return _system_exit(read(error, "code"))
-    held = read(error, "__dict__")
-    # PostgREST's has a hint; elsewhere five digits can be anything, such as a postcode
-    of_database = isinstance(held, dict) and "hint" in held
-    own = ("code", KNOWN_SQLSTATE if of_database else _POSTGREST)
-    for name, shape in (*_TEXT_CODES, own):
+    for name, shape in _TEXT_CODES:
         if code := _shaped(read(error, name), shape):
+            return code
+    if (named := read(error, "code")) is not None:
+        held = read(error, "__dict__")
+        # PostgREST's has a hint; elsewhere five digits can be anything, such as a postcode
+        of_database = isinstance(held, dict) and "hint" in held
+        if code := _shaped(named, KNOWN_SQLSTATE if of_database else _POSTGREST):
             return code
     if issubclass(kind, OSError) and (code := _os_code(error)):
         return code

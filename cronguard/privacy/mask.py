@@ -7,8 +7,7 @@ from cronguard.core.rendering import plain
 MASK = "\u2039…\u203a"
 MOST_CHARACTERS = 4_000
 """How much of a text is looked at."""
-MOST_BYTES = 2_000
-"""How much UTF-8 is kept of it."""
+MOST_BYTES = 2_000  # of UTF-8, that are kept of it
 
 
 def clean(text: str, *, end: bool = False) -> str:

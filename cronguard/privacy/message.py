@@ -112,7 +112,7 @@ class _Message:
 
     def _find_machine_words(self) -> None:
         """Mark what the documents of an API call by name: its keys, and the codes of its errors."""
-        if not any(sign in self._text for sign in ('":', "':", "SQLSTATE")):
+        if '":' not in self._text and "':" not in self._text and "SQLSTATE" not in self._text:
             return
         spans = [m.span(1) for m in _KEY.finditer(self._text) if self._known.is_key(m.group(1))]
         spans += [m.span(m.lastindex or 0) for m in _CODE.finditer(self._text)]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-from cronguard.core.text import may_be_secret
+from cronguard.core.text import is_token
 
 _LABELLED = (
     r"(?i:\b(?:\w*pass(?:word|wd|phrase)?|pwd|\w*secret|\w*token|\w*api[_-]?key|access[_-]?key"
@@ -20,19 +20,20 @@ _LABELLED = (
 _SHAPES = (  # name; what a text must hold to be searched, ``0`` for any digit; expression
     ("url", "://", r"\b[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s\"'<>]+"),
     ("site", "www.", r"\bwww\.[^\s\"'<>]+"),
-    ("home", "", r"(?:~|/home/|[/\\]+Users[/\\]+)[^\s\"':]*"),
+    ("home", "/", r"(?:/home|/Users)/[^\s\"':]+"),
+    ("home", "\\", r"\\+Users\\+[^\s\"':]+"),
+    ("home", "~", r"~[^\s\"':]*"),
     ("ip", "0", r"\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}\b"),
     ("ipv6", ":", r"(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{1,4}(?![\w:])"),
     ("iban", "0", r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b"),
     ("digits", "0", r"\+?\(?[0-9](?:[ ().\u00a0/-]{0,2}[0-9]){6,}"),
     ("labelled", "label", _LABELLED),
-    ("token", "", r"[A-Za-z0-9_+/.~-]{10,}"),
+    ("token", "", r"(?<![A-Za-z0-9_+/.~-])(?![a-z]+\b)[A-Za-z0-9_+/.~-]{10,}"),
 )
 _LABELS = ("pass", "pwd", "secret", "token", "key", "auth", "bearer", "basic", "cred", "session")
-_DIGIT = re.compile(r"[0-9]")
 _MANUAL = re.compile(
     r"https://(?:errors\.pydantic\.dev|developer\.mozilla\.org|docs\.python\.org|sqlalche\.me)"
-    r"/[A-Za-z0-9_./#-]{0,120}"
+    r"/[A-Za-z0-9_./#-]{0,120}\)?"
 )
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
@@ -42,7 +43,7 @@ def always_masked(text: str) -> Iterator[tuple[int, int]]:
     yield from _addresses(text)
     lower = text.lower()
     hints = {
-        "0": _DIGIT.search(text) is not None,
+        "0": any(map(str.isdecimal, text)),
         "label": any(label in lower for label in _LABELS),
     }
     for name, hint, pattern in _compiled():
@@ -51,9 +52,7 @@ def always_masked(text: str) -> Iterator[tuple[int, int]]:
         for match in pattern.finditer(text):
             if name == "labelled":
                 yield match.span("secret")
-            elif match.group() not in _LOOPBACK and (
-                name != "token" or may_be_secret(match.group())
-            ):
+            elif match.group() not in _LOOPBACK and (name != "token" or is_token(match.group())):
                 yield match.span()
 
 

@@ -22,7 +22,7 @@ from cronguard.privacy.words import Known, keep_of
 
 _MOST_RELATED = 6
 _MOST_NOTES = 5
-_SHORTEST_QUOTE = 8
+_SHORTEST_QUOTE = 16
 _LINE_BREAK = " | "
 _JOINTS: dict[Role, str] = {"cause": "caused by", "context": "after", "member": "with"}
 

@@ -34,8 +34,7 @@ _AFTER = {
     "": re.compile(r"(?s:.*)"),
     "?": re.compile(r"[^\n]*"),
 }
-_NAMED = {"type": "name", "file": "name"}
-"""Holes of the same shape as another's."""
+_NAMED = {"type": "name", "file": "name"}  # of the same shape
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,16 +91,14 @@ class Known:
         """Whether what stands for a variable, a table or the like is the name of one."""
         if name.isalpha() and not name.islower():
             return not name.istitle() and self.code.knows(name)
-        if self._vouch(name):
+        if self.code.knows(name) or self.vocabulary.knows_name(name):
             return True
         return "." in name and all(map(self.is_name, name.split(".")))
 
-    def _vouch(self, name: str) -> bool:
-        return self.code.knows(name) or self.vocabulary.knows_name(name)
-
     def is_type(self, name: str) -> bool:
         """As `is_name` for a class, which may have a capital: ``Settings``."""
-        return self._vouch(name) or self.vocabulary.kind(name.lower()) == "known"
+        known = self.code.knows(name) or self.vocabulary.knows_name(name)
+        return known or self.vocabulary.kind(name.lower()) == "known"
 
     def is_key(self, name: str) -> bool:
         """As `is_name` for a key of a document, which may be a word as well: ``name``."""
@@ -180,7 +178,8 @@ class Words:
         if run[0].isdigit():
             return self._kind_of_number(start, end, run)
         if kind := vocabulary.kind(run):
-            return kind
+            as_value = self._around(start, end) in _QUOTED or self._text[start - 1 : start] == "="
+            return "" if as_value and kind == "term" and run.isupper() else kind
         if not run.isascii():
             return "sign" if _SIGNS.issuperset(run) else ""
         if run.isalpha() and run.istitle():
@@ -193,8 +192,8 @@ class Words:
 
     def _starts_clause(self, start: int, run: str) -> bool:
         around = self._around(start, start + len(run))
-        if run not in self._vocabulary.starters or around in _QUOTED or around == "()":
-            return False
+        if run not in self._vocabulary.starters or around in _QUOTED or around[-1:] in {")", ","}:
+            return False  # an exclamation, or "Last, First"
         before = self._text[:start].rstrip(" \t")
         return not before or before[-1] in _OPENS_CLAUSE
 

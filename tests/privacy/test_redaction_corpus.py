@@ -1,5 +1,9 @@
 """How much of people's data redaction finds, and how much of a clean message it leaves.
 
+The same figures as ``python -m tests.redaction`` prints. Where a corpus does not depend on Faker's
+version it is held to the number: one more leak is red, and so is one more needless mask. Whoever
+makes it better changes the number.
+
 ``--redaction-seed`` gives another seed; ``fresh`` draws one. ``--redaction-each`` multiplies the
 cases.
 """
@@ -9,24 +13,56 @@ from __future__ import annotations
 import random
 import re
 import time
-import warnings
-from collections import Counter
+from pathlib import Path
 from statistics import median
 
 import pytest
 from support import corpus
-from support.corpus_clean import clean_errors
-from support.measure import kept, leaks
+from support import redaction_figures as figures
 
 from cronguard.privacy.error_code import error_code
-from cronguard.privacy.redaction import redact_error, redact_text
+from cronguard.privacy.redaction import redact_error
 
 pytestmark = pytest.mark.one_python
 
 RECALL = 0.999
-ADVERSARIAL_RECALL = 0.98
-KEPT = 0.70
+NAMES = 0.98
+SMALL_LETTERS = 0.60
+WORDS = 0.85
+FACTS = 0.60
 MILLISECONDS = 1.0
+SEED = "2026"
+"""Of what is held to a number, whatever seed is asked for."""
+
+LEAKED = {
+    "names in the vocabulary, Last, First": 0,
+    "names in the vocabulary, LAST, FIRST": 1,
+    "names in the vocabulary, Title Case": 0,
+    "names in the vocabulary, Surname": 1,
+    "names in the vocabulary, CAPITALS": 0,
+    "names in the vocabulary, SURNAME": 1,
+    "names in the vocabulary, small letters": 116,
+    "names in the vocabulary, surname": 97,
+    "names in the vocabulary, user name": 19,
+    "names in the vocabulary, user_name": 95,
+    "names in the vocabulary, uname": 1,
+    "surnames such as Row and CHECK, Last, First": 0,
+    "surnames such as Row and CHECK, LAST, FIRST": 0,
+    "surnames such as Row and CHECK, Title Case": 0,
+    "surnames such as Row and CHECK, Surname": 2,
+    "surnames such as Row and CHECK, CAPITALS": 0,
+    "surnames such as Row and CHECK, SURNAME": 6,
+    "remarks in everyday words": 8,
+}
+"""Private values that can be read, in whole or in part."""
+KEPT = {
+    "jobs' own sentences": (302, 89, 47),
+    "clean messages, exception": 125,
+    "clean messages, text alone": 104,
+    "real libraries, no people": 53,
+}
+"""Words, facts and whole messages that come through."""
+PAGE = Path(__file__).with_name("ordinary_failures.md")
 
 
 @pytest.fixture(scope="module")
@@ -40,71 +76,91 @@ def seed(pytestconfig):
     return str(random.SystemRandom().randrange(10**9)) if asked == "fresh" else asked
 
 
-@pytest.fixture(scope="module")
-def table():
-    """Lines of figures, printed when the module is done (``pytest -s`` shows them)."""
-    lines = []
-    yield lines
-    print("\n" + "\n".join(lines))  # noqa: T201  # the figures are what one runs it for
-
-
-def measured(cases):
-    """(recall, misses by way of raising, milliseconds a message in the middle)."""
-    values, missed, times, examples = 0, Counter(), [], []
-    for case in cases:
-        begin = time.thread_time()
-        shown = redact_error(case.error) or ""
-        times.append((time.thread_time() - begin) * 1000)
-        for value in case.values:
-            values += 1
-            if found := leaks(value, case, shown):
-                missed[case.form] += 1
-                examples.append((case.form, value, found, shown[:200]))
-    assert values > 500
-    return 1 - missed.total() / values, values, median(times), examples
-
-
 @pytest.mark.parametrize("locales", ["own", pytest.param("fresh", marks=pytest.mark.long)])
-def test_people_are_masked(locales, seed, each, table):
+def test_people_are_masked(locales, seed, each):
     """Generated people in many locales, raised in a hundred ways: hardly a trace is left."""
     chosen = corpus.LOCALES if locales == "own" else corpus.FRESH_LOCALES
-    recall, values, middle, examples = measured(corpus.personal(seed, chosen, each))
-    table.append(
-        f"people, {len(chosen)} locales, seed {seed}: {values} values,"
-        f" recall {recall:.5f}, {middle:.2f} ms"
-    )
+    row = figures.people(locales, seed, chosen, each)
     assert len(chosen) >= 16
-    assert recall >= RECALL, examples
-    assert middle < MILLISECONDS
+    assert row.values > 2_000
+    assert row.recall >= RECALL, row.leaked
 
 
-def test_names_that_are_words_are_masked(seed, each, table):
+def test_redaction_of_a_message_takes_less_than_a_millisecond(seed):
+    """In the middle, of all the ways in which jobs fail."""
+    times = []
+    for case in corpus.personal(seed, ["en_US", "no_NO"], 1):
+        begin = time.thread_time()
+        redact_error(case.error)
+        times.append((time.thread_time() - begin) * 1000)
+    assert median(times) < MILLISECONDS
+
+
+def test_names_that_are_words_are_masked(seed, each):
     """Names such as Mark Long, Grace Page and Christopher Null are masked all the same."""
-    recall, values, middle, examples = measured(corpus.adversarial(seed, 8 * each))
-    table.append(
-        f"names that are words, seed {seed}: {values} values, recall {recall:.5f}, {middle:.2f} ms"
-    )
-    assert recall >= ADVERSARIAL_RECALL, examples
+    row = figures.names_that_are_words(seed, 8 * each)
+    assert row.recall >= NAMES, row.leaked
+
+
+@pytest.mark.parametrize("capitals", [False, True], ids=["any", "like Row and CHECK"])
+def test_names_from_other_lists_are_masked(capitals):
+    """Names that are words of the vocabulary, from lists that it was not made with."""
+    cased, small = [0, 0], [0, 0]
+    for row in figures.names_in_the_vocabulary(SEED, capitals=capitals):
+        assert len(row.leaked) <= LEAKED[row.name], row.leaked
+        total = cased if row.name.endswith(figures.CASED) else small
+        total[0] += row.values - len(row.leaked)
+        total[1] += row.values
+    assert cased[0] / cased[1] >= NAMES
+    assert capitals or small[0] / small[1] >= SMALL_LETTERS
+
+
+def test_remarks_are_masked():
+    """Free text in everyday words is no sentence of the code, whatever words it is made of."""
+    row = figures.remarks()
+    assert len(row.leaked) <= LEAKED[row.name], row.leaked
+
+
+def test_facts_in_a_jobs_own_sentences_are_kept():
+    """Status codes, counts, limits and names of the code come through; people do not."""
+    row = figures.own_sentences()
+    assert not row.leaked
+    assert row.share("facts") >= FACTS
+    kept = row.tokens[0], row.facts[0], row.whole[0]
+    assert all(map(int.__ge__, kept, KEPT[row.name])), (kept, row.hidden)
 
 
 @pytest.mark.parametrize("source", ["exception", "text alone"])
-def test_clean_messages_stay_readable(source, table):
+def test_clean_messages_stay_readable(source):
     """Messages of Python, SQLite, httpx, pydantic, PostgreSQL and PostgREST keep their words."""
-    counts = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for library, error in clean_errors():
-            text = str(error)
-            shown = redact_error(error) if source == "exception" else redact_text(text)
-            some, total = kept(text, shown or "")
-            before = counts.get(library, (0, 0))
-            counts[library] = before[0] + some, before[1] + total
-    shares = {library: some / total for library, (some, total) in counts.items()}
-    overall = sum(some for some, _ in counts.values()) / sum(total for _, total in counts.values())
-    figures = ", ".join(f"{library} {share:.2f}" for library, share in shares.items())
-    table.append(f"words kept in clean messages ({source}): {overall:.3f} ({figures})")
-    assert len(counts) >= 6
-    assert min(shares.values()) >= KEPT, shares
+    row = figures.clean(source)
+    assert len(row.libraries) >= 6
+    assert row.share("tokens") >= WORDS, row.hidden
+    assert min(each.share("tokens") for each in row.libraries.values()) >= 0.7
+    assert row.whole[0] >= KEPT[row.name], row.hidden
+
+
+@pytest.mark.long
+def test_errors_of_real_libraries(stack):
+    """Against loopback servers and PostgreSQL: no person is shown, and the libraries' words are."""
+    with figures.servers(stack) as at:
+        people, plain = figures.libraries(at, SEED, corpus.FRESH_LOCALES[:12])
+    assert people.values > 400
+    assert people.recall >= RECALL, people.leaked
+    assert plain.share("tokens") >= WORDS, plain.hidden
+    assert plain.whole[0] >= KEPT[plain.name], plain.hidden
+
+
+@pytest.mark.long
+def test_sixty_ordinary_failures(stack, tmp_path):
+    """As the page says that an alert shows them; ``python -m tests.redaction --page`` writes it."""
+    with figures.servers(stack) as at:
+        row, sixty = figures.ordinary(at)
+    (tmp_path / PAGE.name).write_text(figures.page_of(sixty), "utf-8")
+    assert len(sixty) == 60
+    assert not row.leaked
+    assert row.share("facts") >= 0.95, row.hidden
+    assert (tmp_path / PAGE.name).read_text("utf-8") == PAGE.read_text("utf-8")
 
 
 def test_codes_survive_among_peoples_data(seed):

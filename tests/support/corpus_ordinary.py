@@ -127,12 +127,9 @@ def own_sentence_with_the_answer(at):
     raise RuntimeError(f"payment rejected, status {answer.status_code}: {answer.text}")
 
 
-@ordinary("channel_not_found")
+@ordinary("users_not_found")
 def slack_refuses(at):
-    body = {"body": json.dumps({"ok": False, "error": "channel_not_found"})}
-    slack_sdk.WebClient(token="none", base_url=at.web + "/").api_call(
-        "chat.postMessage", http_verb="GET", params=body
-    )
+    slack_sdk.WebClient(token="none", base_url=at.web + "/").users_list()
 
 
 @ordinary("upstream answered", "502")

@@ -9,7 +9,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-_REASONS = {401: "Unauthorized", 404: "Not Found", 422: "Unprocessable Entity", 503: "Unavailable"}
+_REASONS = {
+    401: "Unauthorized",
+    404: "Not Found",
+    422: "Unprocessable Entity",
+    503: "Service Unavailable",
+}
 
 
 class _Web(BaseHTTPRequestHandler):

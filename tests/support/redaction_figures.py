@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import tempfile
 import warnings
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from support.measure import kept, leaks
 from cronguard.privacy.redaction import redact_error, redact_text
 
 _HERE = Path(__file__).parent
+_PORT = re.compile(r"port=[0-9]{4,5}")
 
 
 @dataclass
@@ -303,10 +305,7 @@ def page_of(sixty):
     for failure, error, _ in sixty:
         kept = capture(error, redact="scrub")
         code = f" ({kept.error_code})" if kept.error_code else ""
-        lines += [
-            f"**{failure.name.replace('_', ' ')}**",
-            "",
-            f"> {kept.error_type}{code}: {kept.error_message}",
-            "",
-        ]
+        message = _PORT.sub("port=8000", kept.error_message or "no message")
+        alert = f"> {kept.error_type}{code}: {message}"
+        lines += [f"**{failure.name.replace('_', ' ')}**", "", alert, ""]
     return "\n".join(lines)

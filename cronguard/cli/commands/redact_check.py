@@ -23,8 +23,9 @@ def command(*, whole: bool, as_json: bool) -> int:
     Reads messages from standard input, one a line, and prints each as it would be stored and sent
     with `redact` and `redact_keep` of the settings. Nothing is stored and nothing is sent.
 
-    Only the text is known here. Of an error that a job raises more is kept: also what your code
-    along the traceback says literally. A function given to `configure(redact=...)` is not used.
+    Only the text is known here. Of an error that a job raises the same is kept, and more of what
+    your code along the traceback says literally, and less of the values in its sentences. A
+    function given to `configure(redact=...)` is not used.
 
     \b
     Examples:
