@@ -255,11 +255,18 @@ class Store(Protocol):
         """
         ...
 
-    def prune(self, *, keep: timedelta, progress: Callable[[int, int], None] | None = None) -> int:
+    def prune(
+        self,
+        *,
+        keep: timedelta,
+        progress: Callable[[int, int], None] | None = None,
+        dry_run: bool = False,
+    ) -> int:
         """Delete ended runs and settled alerts older than ``keep``; return how many runs.
 
         A running row, a pending or dead alert, and a job's newest run are never deleted. The streak
-        and ``last_success_at`` are kept. ``progress(done, total)`` is called between batches.
+        and ``last_success_at`` are kept. ``progress(done, total)`` is called between batches. With
+        ``dry_run`` the runs are counted and nothing is deleted.
         """
         ...
 

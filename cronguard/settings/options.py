@@ -41,6 +41,8 @@ _CREDENTIAL_NAME_ENDS = (
 _CREDENTIAL_NAMES = frozenset({"auth", "sig", "pwd"})
 _MAX_TEXT_CHARS = 100
 _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+_UNIT = "(s|m|h|d|w)(?:ec(?:ond)?s?|in(?:ute)?s?|ours?|rs?|ays?|eeks?)?"
+"""A unit, or a word that begins with it."""
 _CRON_NICKNAMES = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
@@ -204,9 +206,9 @@ def check_channel_name(name: object) -> str:
 
 
 def parse_duration(text: str, key: str = "") -> float:
-    """Return the seconds in a duration such as ``45``, ``90s``, ``30m``, ``1h30m`` or ``90d``.
+    """Return the seconds in a duration such as ``45``, ``90s``, ``30m``, ``1h30m`` or ``90 days``.
 
-    Units are s, m, h, d and w; a number without a unit is seconds.
+    Units are s, m, h, d and w, or words for them; a number without a unit is seconds.
 
     Args:
         text: The duration.
@@ -216,8 +218,9 @@ def parse_duration(text: str, key: str = "") -> float:
         ConfigError: The text is no duration, or one of more than ten years.
     """
     compact = text.lower().replace(" ", "")[: _MAX_TEXT_CHARS + 1]
-    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([smhdw])", compact)
-    if parts and "".join(map("".join, parts)) == compact:
+    one = rf"([0-9]+(?:\.[0-9]+)?){_UNIT}"
+    if re.fullmatch(f"(?:{one})+", compact):
+        parts = re.findall(one, compact)
         seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
     elif re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", compact):
         seconds = float(compact)

@@ -642,8 +642,14 @@ class SpooledStore:
     def unlock(self, job: str) -> int:
         return self.store.unlock(job)
 
-    def prune(self, *, keep: timedelta, progress: Callable[[int, int], None] | None = None) -> int:
-        return self.store.prune(keep=keep, progress=progress)
+    def prune(
+        self,
+        *,
+        keep: timedelta,
+        progress: Callable[[int, int], None] | None = None,
+        dry_run: bool = False,
+    ) -> int:
+        return self.store.prune(keep=keep, progress=progress, dry_run=dry_run)
 
 
 __all__ = ["SpooledStore"]

@@ -57,12 +57,33 @@ def test_prune_keeps_what_is_young(here):
     assert here.json("status")["jobs"][0] == before
 
 
-@pytest.mark.parametrize("args", [[], ["--keep", "soon"], ["--keep", "0d"], ["--keep", "-1d"]])
+@pytest.mark.parametrize(
+    "args",
+    [
+        *([], ["--keep", "soon"], ["--keep", "0d"], ["--keep", "-1d"]),
+        *(["--keep", "30"], ["--keep", "2.5"], ["--keep", "23h"], ["--keep", "5min"]),
+    ],
+)
 def test_prune_is_told_how_much_to_keep(here, args):
     """There is no default: what is deleted is gone."""
     done = here("prune", *args)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+
+
+def test_prune_says_what_it_would_delete(here):
+    """Nothing is gone after a dry run, not even below a day."""
+    here.record("nightly", *["success"] * 4)
+    done = here("prune", "--keep", "1s", "--dry-run")
+    assert "Would delete" in done.stdout
+    assert len(here.json("history", "nightly")["runs"]) == 4
+    long_ago = rfc3339(datetime.now(UTC) - timedelta(hours=3))
+    with sqlite3.connect(here.path) as db:
+        db.execute("UPDATE cron_execution_logs SET finished_at = ?", (long_ago,))
+    db.close()
+    done = here("prune", "--keep", "1 hour 30 min", "--dry-run")
+    assert done.stdout == "Would delete 3 runs that ended more than 1 h 30 min ago.\n"
+    assert here("prune", "--keep", "90min", "--yes").stdout.startswith("Deleted 3 runs")
 
 
 def test_prune_of_nothing(here):

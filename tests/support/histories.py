@@ -320,7 +320,9 @@ class History:
 
     def prune(self):
         keep = timedelta(seconds=self.chance.choice((0, 600, 5000)))
-        self.same(self.store.prune(keep=keep), self.reference.prune(keep))
+        counted = self.store.prune(keep=keep, dry_run=True)
+        deleted = self.store.prune(keep=keep)
+        self.same((counted, deleted), (self.reference.prune(keep),) * 2)
 
     # --- what is shown --------------------------------------------------------------------------
 

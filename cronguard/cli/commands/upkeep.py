@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
 
 from cronguard.cli.arguments import find_job, job_argument, quiet_option
 from cronguard.cli.backlog import replay
 from cronguard.cli.opening import jobs_of, open_runtime, open_store
-from cronguard.cli.output.lines import plural, print_error, say
+from cronguard.cli.output.lines import on_terminal, plural, print_error, say
 from cronguard.cli.output.progress import progress
 from cronguard.cli.output.times import distance, to_moment, to_span
 from cronguard.core.clock import readable
 from cronguard.core.rendering import duration
+
+if TYPE_CHECKING:
+    from cronguard.core.interfaces import Store
+
+_SHORT = timedelta(days=1)
 
 
 @click.command()
@@ -108,24 +115,50 @@ def forget(job: str) -> None:
     metavar="DURATION",
     help="Keep runs that ended within this time: 90d, 12w.",
 )
+@click.option("--dry-run", is_flag=True, help="Say how many runs would be deleted; delete none.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask; also with --keep below a day.")
 @quiet_option
-def prune(keep: timedelta, *, quiet: bool) -> None:
+def prune(keep: timedelta, *, dry_run: bool, yes: bool, quiet: bool) -> None:
     """Delete old runs.
 
     Alerts that were sent as long ago go with them. A job's newest run, its streak and the time of
     its last success stay, and so do runs that are still open and alerts that have not gone out.
+    On a terminal it asks before.
 
     \b
     Example, weekly in a crontab:
       0 4 * * 0  cronguard prune --keep 90d --quiet
     """
+    if keep < _SHORT and not (yes or dry_run):
+        raise click.UsageError(
+            f"--keep {_words(keep)} would delete nearly everything: add --yes if it is meant"
+        )
     store = open_store()
-    deleted = 0
-    if jobs_of(store):
-        with progress("pruning") as advance:
-            deleted = store.prune(keep=keep, progress=advance)
+    if not jobs_of(store):
+        deleted = 0
+    elif dry_run or (not (yes or quiet) and _is_typed()):
+        deleted = store.prune(keep=keep, dry_run=True)
+        if not dry_run and deleted:
+            click.confirm(f"Delete {_what(deleted, keep)}?", abort=True)
+            deleted = _prune(store, keep)
+    else:
+        deleted = _prune(store, keep)
     if not quiet:
-        say(f"Deleted {plural(deleted, 'run')} that ended more than {_words(keep)} ago.")
+        say(f"{'Would delete' if dry_run else 'Deleted'} {_what(deleted, keep)}.")
+
+
+def _prune(store: Store, keep: timedelta) -> int:
+    with progress("pruning") as advance:
+        return store.prune(keep=keep, progress=advance)
+
+
+def _is_typed() -> bool:
+    """Tell whether somebody is there to answer."""
+    return sys.stdin.isatty() and on_terminal()
+
+
+def _what(runs: int, keep: timedelta) -> str:
+    return f"{plural(runs, 'run')} that ended more than {_words(keep)} ago"
 
 
 def _words(keep: timedelta) -> str:

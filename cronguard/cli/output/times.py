@@ -44,9 +44,16 @@ def span(seconds: float | None) -> str:
 
 
 def to_span(_ctx: click.Context, _param: click.Parameter, value: str | None) -> timedelta | None:
-    """An option's value such as ``90s``, ``30m``, ``2h``, ``90d``."""
+    """Return an option's value such as ``90s``, ``30m``, ``1h30m``, ``90 days``.
+
+    Without a unit it is refused: 30 would be seconds to us, and days to whoever typed it.
+    """
     if value is None:
         return None
+    number = value.strip()
+    if number.replace(".", "", 1).isdigit():
+        sentence = f"{number} has no unit: write {number}d for days, {number}h for hours"
+        raise click.BadParameter(sentence)
     try:
         seconds = parse_duration(value)
     except ConfigError as error:

@@ -243,7 +243,13 @@ class FunctionStore:
     def snooze(self, job: str, until: datetime | None) -> bool:
         return bool(self._ask("cronguard_snooze", job=job, until=rfc3339_or_none(until)))
 
-    def prune(self, *, keep: timedelta, progress: Callable[[int, int], None] | None = None) -> int:
+    def prune(
+        self,
+        *,
+        keep: timedelta,
+        progress: Callable[[int, int], None] | None = None,
+        dry_run: bool = False,
+    ) -> int:
         plan = self._ask("cronguard_prune_plan")
         after, deleted, seen = None, 0, 0
         while True:
@@ -253,6 +259,7 @@ class FunctionStore:
                 kept=plan["kept"],
                 after=after,
                 limit=_PRUNE_STRETCH,
+                dry_run=dry_run,
             )
             deleted += int(done["deleted"])
             seen += done["seen"]

@@ -281,7 +281,13 @@ class SQLiteStore:
 
         return self._file.write(work)
 
-    def prune(self, *, keep: timedelta, progress: Callable[[int, int], None] | None = None) -> int:
+    def prune(
+        self,
+        *,
+        keep: timedelta,
+        progress: Callable[[int, int], None] | None = None,
+        dry_run: bool = False,
+    ) -> int:
         from cronguard.stores.sqlite import views as shown  # not on a run's path
 
         before = rfc3339(self._clock() - keep)
@@ -289,11 +295,12 @@ class SQLiteStore:
         deleted = done = 0
         while done < last:
             batch = shown.PruneBatch(done + 1, before, kept)
-            deleted += self._file.write(batch.delete)
+            deleted += self._file.read(batch.count) if dry_run else self._file.write(batch.delete)
             done = min(batch.last, last)
             if progress:
                 progress(done, last)
-        self._file.write(lambda db: outbox.prune(db, before))
+        if not dry_run:
+            self._file.write(lambda db: outbox.prune(db, before))
         return deleted
 
     def migrate(self) -> bool:

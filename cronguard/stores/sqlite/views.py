@@ -108,13 +108,20 @@ class PruneBatch(NamedTuple):
         return self.first + 4_999
 
     def delete(self, db: sqlite3.Connection) -> int:
-        """Delete what has ended before the date; returns how many runs."""
+        """Delete what has ended before the date; return how many runs."""
+        gone = self._ended_before(db)
+        db.executemany("DELETE FROM cron_execution_logs WHERE rowid = ?", gone)
+        return len(gone)
+
+    def count(self, db: sqlite3.Connection) -> int:
+        """Return how many runs `delete` would delete."""
+        return len(self._ended_before(db))
+
+    def _ended_before(self, db: sqlite3.Connection) -> list[tuple[int]]:
         found = db.execute(
             """SELECT rowid FROM cron_execution_logs
                WHERE rowid BETWEEN ? AND ? AND status <> 'running'
                  AND coalesce(finished_at, started_at) < ?""",
             (self.first, self.last, self.before),
         ).fetchall()
-        gone = [row for row in found if row[0] not in self.kept]
-        db.executemany("DELETE FROM cron_execution_logs WHERE rowid = ?", gone)
-        return len(gone)
+        return [row for row in found if row[0] not in self.kept]

@@ -45,7 +45,10 @@ class Shown(StoreCase):
         stuck = self.run(self.OTHER)
         self.start(stuck)
         self.let_pass(200 * 86400)
+        for _ in range(2):
+            would_delete = self.store.prune(keep=timedelta(days=1), dry_run=True)
         deleted = self.store.prune(keep=timedelta(days=1))
+        assert deleted == would_delete
         assert deleted == 2
         assert [row.consecutive_failure_count for row in self.store.history(self.JOB)] == [3]
         assert self.shown(stuck).status == "running"

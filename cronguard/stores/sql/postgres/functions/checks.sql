@@ -26,7 +26,8 @@
 --   settle_alert          alert_id, attempt, state; error_code, retry_in. Whether the claim was held
 --   alerts_list           state, job, limit. A list of alerts
 --   prune_plan            nothing. {"kept": [run ids], "total"}
---   prune                 keep; kept, after, limit. {"deleted", "seen", "next"}
+--   prune                 keep; kept, after, limit, dry_run (count only). {"deleted", "seen",
+--                         "next"}
 --   secret_get, _unset    name. {"value"}; whether there was one
 --   secret_pad, _set      name, length; name, ticket, masked. See vault.sql
 --   secrets               nothing. A list of names and dates

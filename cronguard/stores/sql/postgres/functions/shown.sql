@@ -112,14 +112,16 @@ end $$;
 
 -- One stretch of the log in the order of run ids: delete what ended before "before". "next" is
 -- where to go on, null at the end; then alerts that were sent before that go too.
--- since version 2
+-- since version 3
 create or replace function public.cronguard_prune(request jsonb) returns jsonb
 language plpgsql set search_path = '' set statement_timeout = '60s'
 as $$
 declare
     _request constant jsonb := public.cronguard_checked_request(request, '{
-        "keep": ["seconds"], "kept": ["ids", []], "after": ["id", null], "limit": ["limit", 2000]
+        "keep": ["seconds"], "kept": ["ids", []], "after": ["id", null], "limit": ["limit", 2000],
+        "dry_run": ["flag", false]
     }');
+    _is_dry constant boolean := (_request ->> 'dry_run')::boolean;
     _before constant timestamptz
         := clock_timestamp() - make_interval(secs => (_request ->> 'keep')::double precision);
     _seen uuid[];
@@ -133,12 +135,19 @@ begin
         order by run_id
         limit (_request ->> 'limit')::integer
     ) stretch;
-    delete from public.cron_execution_logs
-    where run_id = any (_seen) and status <> 'running'
-        and coalesce(finished_at, started_at) < _before
-        and not _request -> 'kept' ? run_id::text;
-    get diagnostics _deleted = row_count;
-    if coalesce(cardinality(_seen), 0) < (_request ->> 'limit')::integer then
+    if _is_dry then
+        select count(*) into _deleted from public.cron_execution_logs
+        where run_id = any (_seen) and status <> 'running'
+            and coalesce(finished_at, started_at) < _before
+            and not _request -> 'kept' ? run_id::text;
+    else
+        delete from public.cron_execution_logs
+        where run_id = any (_seen) and status <> 'running'
+            and coalesce(finished_at, started_at) < _before
+            and not _request -> 'kept' ? run_id::text;
+        get diagnostics _deleted = row_count;
+    end if;
+    if not _is_dry and coalesce(cardinality(_seen), 0) < (_request ->> 'limit')::integer then
         delete from public.cronguard_alerts where state = 'sent' and settled_at < _before;
     end if;
     return jsonb_build_object(
