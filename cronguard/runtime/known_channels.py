@@ -16,8 +16,6 @@ from typing import NamedTuple
 from cronguard.core.clock import moment, rfc3339
 from cronguard.process import log
 
-FOLDER = "channels"
-"""In the user's state folder."""
 _MOST_CHARS = 10_000
 
 
@@ -55,7 +53,7 @@ def changes(folder: Path) -> Iterator[Change]:
     """Yield the jobs whose channels were others once, in the order of their names."""
     paths: list[Path] = []
     with suppress(OSError):
-        paths = sorted((folder / FOLDER).iterdir())
+        paths = sorted(folder.iterdir())
     for path in paths:
         channels, before, since = _lines(path)
         with suppress(ValueError):
@@ -72,4 +70,4 @@ def _lines(path: Path) -> tuple[str, str, str]:
     return first, second, third
 
 
-__all__ = ["FOLDER", "Change", "changes", "note"]
+__all__ = ["Change", "changes", "note"]

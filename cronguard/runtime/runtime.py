@@ -28,7 +28,6 @@ from cronguard.settings.loading import (
     channel_rules,
 )
 from cronguard.settings.options import JobConfig, resolve_job
-from cronguard.settings.store_url import default_store_path
 
 if TYPE_CHECKING:
     from cronguard.core.interfaces import Channel, Redact, Store
@@ -126,8 +125,12 @@ class Runtime:
         """Say so if the job's alerts go elsewhere from this host than at its last start."""
         channels = ",".join(rule.channel for rule in job.channels)
         line, name = f"{channels}\n".encode(), job.config.job.replace(":", "=")
+        folder = self.store.channels_folder
+        if folder is None:
+            return
+        caught: Exception | None = None
         try:
-            path = default_store_path(os.environ).parent / "channels" / name
+            path = folder / name
             try:
                 known = path.read_bytes()
             except FileNotFoundError:  # the first start
@@ -140,7 +143,12 @@ class Runtime:
 
                 note(path, job.config.job, channels)
         except Exception as error:  # noqa: BLE001  # nothing depends on it
-            log.debug("where alerts go could not be written down (%s)", type(error).__name__)
+            caught = error
+        if caught is not None:
+            interruption = raised_by_handler(caught)
+            if interruption is not None:
+                raise interruption
+            log.debug("where alerts go could not be written down (%s)", type(caught).__name__)
 
     def _channels_of(self, config: JobConfig) -> tuple[ChannelSettings, ...]:
         """Return the channels for this job; one that only the job names is looked up now."""

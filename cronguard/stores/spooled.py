@@ -105,6 +105,17 @@ class SpooledStore:
     def __repr__(self) -> str:
         return repr(self.store)
 
+    @property
+    def channels_folder(self) -> Path | None:
+        """Where this host notes to which channels the alerts of jobs go; None for nowhere.
+
+        Beside a store in a file, else beside the spool: a job's name is one job in one store.
+        """
+        file = None if self._remote else getattr(self.store, "path", None)
+        if isinstance(file, Path) and str(file) != ":memory:":
+            return file.with_name(f"{file.name}.channels")
+        return self.spool_path and self.spool_path.with_suffix(".channels")
+
     # --- runs -----------------------------------------------------------------------------------
 
     def start_run(

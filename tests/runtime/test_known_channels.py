@@ -92,8 +92,8 @@ def test_nothing_changed_nothing_said(place):
 @pytest.mark.parametrize("what", ["file", "garbage", "folder"])
 def test_a_memory_that_cannot_be_used(place, what):
     """The job runs, and nothing is said."""
-    folder = place.folder / ".local" / "state" / "cronguard" / "channels"
-    folder.parent.mkdir(parents=True)
+    folder = place.path.with_name(f"{place.path.name}.channels")
+    folder.parent.mkdir(parents=True, exist_ok=True)
     if what == "file":
         folder.write_text("")
     else:

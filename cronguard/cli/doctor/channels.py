@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cronguard.cli.doctor.findings import Check
 from cronguard.cli.opening import jobs_of, store_on_demand
 from cronguard.cli.output.lines import plural
 from cronguard.core.clock import readable
-from cronguard.core.errors import ChannelError, ConfigError, PluginError
+from cronguard.core.errors import ChannelError, PluginError
 from cronguard.core.model import DELIVERY_SECONDS, SecretRef
 from cronguard.runtime.delivery_codes import explain
 
@@ -150,14 +150,14 @@ def _in_vault(channel: ChannelSettings) -> bool:
     )
 
 
-def changes() -> Iterator[Check]:
-    """Look for jobs whose alerts go elsewhere from this host than they did."""
-    from cronguard.runtime import known_channels
-    from cronguard.settings.store_url import default_store_path
+def changes(folder: Path | None) -> Iterator[Check]:
+    """Look for jobs whose alerts go elsewhere from this host than they did.
 
-    try:
-        folder = default_store_path(os.environ).parent
-    except (ConfigError, OSError):
+    ``folder`` is the store's `channels_folder`.
+    """
+    from cronguard.runtime import known_channels
+
+    if folder is None:
         return
     since = datetime.now(UTC) - _RECENT
     for change in known_channels.changes(folder):

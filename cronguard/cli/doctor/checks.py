@@ -50,7 +50,7 @@ def examine(*, as_cron: bool = False) -> Findings:
     loaded = load_settings()
     checks += [*_software(), *_settings(loaded), *_store(loaded, expected)]
     checks += [*channels(loaded.settings), *heartbeats(loaded.settings), *proxy(loaded.settings)]
-    checks += [*changes(), *_plugins()]
+    checks += [*_plugins()]
     return Findings(checks, list(_values(loaded.settings)), expected)
 
 
@@ -136,6 +136,7 @@ def _store(loaded: Loaded, expected: list[Expected]) -> Iterator[Check]:
     for sentence in (refused_sentence(dependent), unreadable_sentence(dependent)):
         if sentence:
             yield Check("spool", "error", sentence)
+    yield from changes(dependent.channels_folder)
     dependent.close()
     if settings.store is None and (name := ephemeral_place(os.environ)) is not None:
         yield Check("store", "warning", ephemeral_sentence(name))
