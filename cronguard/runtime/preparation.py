@@ -30,9 +30,13 @@ _MODULES = (
     "cronguard.process.workers",
     "cronguard.runtime.channel_factory",
     "cronguard.runtime.delivery",
+    "cronguard.runtime.known_channels",
     "cronguard.stores.spool.backlog",
+    "cronguard.stores.sqlite.carrying",
     "cronguard.stores.sqlite.expectations",
+    "cronguard.stores.sqlite.leftovers",
     "cronguard.stores.sqlite.memory",
+    "cronguard.stores.sqlite.replaced",
     "cronguard.stores.sqlite.restating",
 )
 """What any failure may need."""

@@ -124,7 +124,7 @@ print("LOADED", sorted(mine), [n for n in ("httpx", "sqlite3", "rich", "wrapt", 
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     loaded = done.stdout.partition("LOADED ")[2]
-    allowed = ["cronguard", "core", "errors", "install", "text", "process", "log"]
+    allowed = ["cronguard", "core", "errors", "install", "text", "process", "log", "signals"]
     allowed += ["cli", "app", "groups", "output", "lines"]
     if args == ["--nonsense"]:
         allowed += ["rendering", "model", "clock"]
