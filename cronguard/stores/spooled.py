@@ -121,7 +121,9 @@ class SpooledStore:
             caught = error
         else:
             if self._remote:
-                self._note(run.job, started.state)
+                state = started.state
+                keep = state is not None and state.consecutive_failure_count > 0
+                self._note(run.job, state, keep=keep)  # what was swept may have been announced
                 self._open[run.run_id] = run
             return started
         problem = self._as_store_error(caught)
@@ -129,6 +131,8 @@ class SpooledStore:
         self._say(problem)
         if started.status == "running":
             self._begun[run.run_id] = run
+        else:
+            self._has_kept = True
         return started
 
     def _start_now(
@@ -158,13 +162,18 @@ class SpooledStore:
     def finish_run(
         self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str] = ()
     ) -> Finished:
+        started = started and run.run_id not in self._begun
         try:
             self._ask_again()
             if self._is_idle():
-                return self._finish_now(run, outcome, started=started, notified=notified)
-            return self._finish_behind(run, outcome, started=started, notified=notified)
+                finished = self._finish_now(run, outcome, started=started, notified=notified)
+            else:
+                finished = self._finish_behind(run, outcome, started=started, notified=notified)
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
             caught = error
+        else:
+            self._note_told(run)
+            return finished
         finally:
             self._release(run)
         problem = self._as_store_error(caught)
@@ -173,12 +182,19 @@ class SpooledStore:
             problem,
             lambda backlog: backlog.end(run, outcome, started=started, notified=notified),
         )
+        self._begun.pop(run.run_id, None)
         self._say(problem)
         return finished
+
+    def _note_told(self, run: Run) -> None:
+        """Note that the store has a run's outcome; what is kept here may say that it goes on."""
+        if self._begun.pop(run.run_id, None) is not None and self._backlog is not None:
+            self._backlog.note_over(run)
 
     def keep(self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str]) -> None:
         """Keep an outcome of which `finish_run` raised anything: it may not have been taken."""
         self._has_kept = True
+        started = started and self._begun.pop(run.run_id, None) is None
         self._unkept[run.run_id] = Unkept(run, outcome, started, notified)
         while len(self._unkept) > _MAX_UNKEPT:
             self._unkept.pop(next(iter(self._unkept)), None)
@@ -197,7 +213,7 @@ class SpooledStore:
             if not backlog.is_refusal(error):
                 raise
             return backlog.tell(run, outcome, started=started, notified=notified)
-        self._note(run.job, finished.state, ended=True)
+        self._note(run.job, finished.state, keep=True)
         return finished
 
     def _finish_behind(
@@ -240,7 +256,9 @@ class SpooledStore:
             run = self._begun.get(run_id)
             if run is None or self._judge is None or backlog.waits(run.job):
                 continue
-            self.store.start_run(run._replace(overlap="allow"), is_dead=self._judge[1])
+            again = run._replace(overlap="allow")
+            if self.store.start_run(again, is_dead=self._judge[1]).status == "skipped":
+                continue  # the store had said so before, and was not heard
             self._begun.pop(run_id, None)
             self._open[run_id] = run
             backlog.forget_run(run)
@@ -290,6 +308,8 @@ class SpooledStore:
         for each in list(self._unkept.values()):
             self._tell(each.run, each.outcome, started=each.started, notified=each.notified)
             self._unkept.pop(each.run.run_id, None)
+            if self._backlog is not None:
+                self._backlog.note_over(each.run)
         return None
 
     def _hand_over_unkept(self, backlog: Backlog) -> None:
@@ -339,7 +359,9 @@ class SpooledStore:
         """
         caught: Exception | None = None
         try:
-            return work(self._made_backlog())
+            backlog = self._made_backlog()
+            self._hand_over_unkept(backlog)
+            return work(backlog)
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
             caught = error
         interruption = raised_by_handler(caught)
@@ -371,17 +393,17 @@ class SpooledStore:
         where = "in the memory of this process" if in_memory else f"in {self.spool_path}"
         self._warn(f"runs are kept {where} until {until}: {caught}")
 
-    def _note(self, job: str, state: JobState | None, *, ended: bool = False) -> None:
+    def _note(self, job: str, state: JobState | None, *, keep: bool) -> None:
+        """Note what the store said of a job; with ``keep`` for other processes too."""
         if state is None:
             return
         if self._remote:
-            self._made_last_known().note(job, state, keep=ended)
+            self._made_last_known().note(job, state, keep=keep)
         else:
             self._states[job] = state
 
     def _release(self, run: Run) -> None:
         self._open.pop(run.run_id, None)
-        self._begun.pop(run.run_id, None)
         if self._last_known is not None:
             self._last_known.release(run)
 
@@ -396,7 +418,7 @@ class SpooledStore:
         raise self._as_store_error(caught) from None
 
     def _heard(self, job: str, finished: Finished) -> None:
-        self._note(job, finished.state, ended=True)
+        self._note(job, finished.state, keep=True)
 
     def _known(self, job: str) -> Known:
         from cronguard.stores.spool.known import Known
@@ -545,6 +567,8 @@ class SpooledStore:
         if here and time.monotonic() < self._quiet_until:
             return here
         try:
+            if not self._has_told(job):
+                return here
             there = self.store.claim_alerts(
                 channels=channels,
                 job=job,
@@ -561,6 +585,14 @@ class SpooledStore:
         if not here:
             raise problem
         return here
+
+    def _has_told(self, job: str | None) -> bool:
+        """Tell what waits before alerts are claimed: the store may not know that an outcome which
+        it took, and whose answer was lost, has been announced from here."""
+        if self._is_idle():
+            return True
+        backlog = self._caught_up_backlog()
+        return backlog is None or backlog.catch_up(job)
 
     def settle_alert(self, delivery: Delivery, settlement: Settlement) -> bool:
         local = self._claimed_here.get(delivery.alert_id)

@@ -2,16 +2,12 @@
 
 import json
 import sqlite3
-import tempfile
 import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from cronguard.core.alert_rule import alert_rules, overlay
 from cronguard.core.clock import new_id
@@ -42,6 +38,7 @@ from cronguard.stores.spool.values import (
 )
 from cronguard.stores.spooled import SpooledStore
 from cronguard.stores.sqlite import runs as sqlite_runs
+from cronguard.stores.sqlite.file import SQLiteFile
 from cronguard.testing import MemoryStore, StoreContract
 
 HERE = Owner("host", 1, "space", "1")
@@ -410,7 +407,7 @@ def test_a_spool_that_cannot_be_emptied_holds_up_nothing(host, remote, monkeypat
         patch.setattr(LocalStore, "drop", raising(full))
         host.play("failure", "failure")
         assert history(remote) == [("failure", 1), ("failure", 2), ("failure", 3)]
-        assert len([said for said in host.said if "disk is full" in said]) == 1
+        assert len({said for said in host.said if "disk is full" in said}) == 1
     host.restart()
     assert host.store.waiting() == 0
     host.play("success")
@@ -925,102 +922,148 @@ def test_what_was_known_survives_and_garbage_is_nothing(tmp_path):
         assert LastKnown(tmp_path / "known").get("a:b.c") == Known()
 
 
-# --- any history ----------------------------------------------------------------------------------
+# --- what histories found -------------------------------------------------------------------------
 
 
-class SpoolMachine(RuleBasedStateMachine):
-    """Runs of two jobs on one host, the store coming and going, processes restarting.
+def full_disk(monkeypatch, host):
+    """Let no write to the host's database go well, until the context is left."""
+    write = SQLiteFile.write
 
-    The reference is the list of outcomes in the order in which they happened: the store must have
-    exactly that once it has been reached again, and an incident is announced once a channel.
-    """
+    def fail(file, *args, **keywords):
+        if file.path == host.path:
+            raise StoreError("the disk is full", code="disk_full")
+        return write(file, *args, **keywords)
 
-    @initialize()
-    def begin(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.remote = Remote()
-        self.host = Host(self.remote, self.folder.name)
-        self.outcomes = {"a": [], "b": []}
-        self.announced = {"a": 0, "b": 0}
-        self.failing = {"a": 0, "b": 0}
-        self.notified = {"a": False, "b": False}
-
-    @rule(job=st.sampled_from("ab"), status=st.sampled_from(["success", "failure", "failure"]))
-    def run(self, job, status):
-        run, _ = self.host.begin(job)
-        self._end(job, run, status)
-
-    @rule(job=st.sampled_from("ab"), status=st.sampled_from(["success", "failure"]))
-    def run_as_the_store_goes(self, job, status):
-        run, _ = self.host.begin(job)
-        self.remote.down()
-        self._end(job, run, status)
-
-    @rule(job=st.sampled_from("ab"), status=st.sampled_from(["success", "failure"]))
-    def run_as_the_store_returns(self, job, status):
-        run, _ = self.host.begin(job)
-        self.remote.up()
-        self._end(job, run, status)
-
-    @rule(late=st.booleans())
-    def go(self, late):
-        self.remote.down(late=late)
-
-    @rule()
-    def come(self):
-        self.remote.up()
-
-    @rule()
-    def restart(self):
-        self.host.restart()
-
-    @rule()
-    def deliver(self):
-        if self.remote.trouble is None:
-            self.host.deliver()
-
-    def _end(self, job, run, status):
-        self.host.end(run, status)
-        self.outcomes[job].append(status)
-
-    @invariant()
-    def all_is_there_once_it_can_be_reached(self):
-        if not hasattr(self, "remote") or self.remote.trouble is not None:
-            return
-        self.host.store.replay()
-        for job, outcomes in self.outcomes.items():
-            count, rows = 0, []
-            for status in outcomes:
-                count = count + 1 if status == "failure" else 0
-                rows.append((status, count))
-            assert history(self.remote, job) == rows
-
-    @invariant()
-    def an_incident_is_announced_once(self):
-        """Counted where what was kept has been told: an outcome that the store took without being
-        able to say so waits there with an alert of its own, until it hears that we told."""
-        if not hasattr(self, "remote") or self.remote.trouble is not None:
-            return
-        self.host.store.replay()
-        for job, outcomes in self.outcomes.items():
-            incidents = "".join(status[0] for status in outcomes).split("s")
-            long = sum(len(each) >= 2 for each in incidents)
-            some = sum(len(each) >= 1 for each in incidents)
-            alerts = self.host.store.alerts(job=job)
-            notified = [alert for alert in alerts if alert.attempts or alert.state == "pending"]
-            assert long <= len(notified) <= some, (outcomes, alerts)
-
-    def teardown(self):
-        if hasattr(self, "host"):
-            self.host.store.close()
-            self.folder.cleanup()
+    monkeypatch.setattr(SQLiteFile, "write", fail)
 
 
-class TestAnyHistory(SpoolMachine.TestCase):
-    settings = settings(max_examples=20, stateful_step_count=20)
+def test_lost_start_refused_outcome(host, remote):
+    """The store has a row of which nobody was told: it gives up its lease all the same."""
+    remote.down(late=True)
+    run, _ = host.begin()
+    remote.up()
+    remote.refuses = {"nightly": "23514"}
+    host.end(run, "success")
+    _, started = host.begin()
+    assert started.status == "running"
 
 
-@pytest.mark.long
-@pytest.mark.one_python
-class TestAnyLongHistory(SpoolMachine.TestCase):
-    settings = settings(max_examples=60, stateful_step_count=25)
+def test_lost_answer_of_a_skipped_start(host, remote):
+    """The run went on, since nobody was heard: its outcome is not taken for a skipped one's."""
+    other = Owner("other", 1, "other space", "1")
+    holder = Run(new_id(), "nightly", datetime.now(UTC), other, (TOLD,))
+    remote.start_run(holder, is_dead=lambda _: False)
+    remote.down(late=True)
+    run, started = host.begin()
+    assert started.status == "running"
+    remote.up()
+    host.store.heartbeat([run.run_id], lease=90.0)
+    host.end(run, "failure")
+    assert history(remote) == [("running", None), ("failure", 1)]
+
+
+def test_disk_full_between_start_and_finish(host, remote, monkeypatch):
+    """The outcome waits in memory, is recorded whole, and the next run starts."""
+    remote.down()
+    run, _ = host.begin()
+    with monkeypatch.context() as patch:
+        full_disk(patch, host)
+        host.end(run, "failure")
+    _, started = host.begin()
+    assert started.status == "running"
+    remote.up()
+    host.store.replay()
+    assert history(remote) == [("failure", 1)]
+    neighbour = Host(remote, host.path.parent)
+    assert not neighbour.store._made_backlog().has_begun(run.run_id)
+    neighbour.store.close()
+
+
+def test_disk_full_when_the_store_is_back(host, remote, monkeypatch):
+    """The store takes the outcome of a run that began here; later the file says so too."""
+    remote.down()
+    run, _ = host.begin()
+    remote.up()
+    with monkeypatch.context() as patch:
+        full_disk(patch, host)
+        host.end(run, "success")
+    _, started = host.begin()
+    assert started.status == "running"
+    assert history(remote) == [("success", 0), ("running", None)]
+
+
+def test_told_outcome_is_taken_out_later(host, remote, monkeypatch):
+    """Once the file can be written again, by the process that goes on."""
+    remote.down()
+    host.play("failure")
+    remote.up()
+    with monkeypatch.context() as patch:
+        full_disk(patch, host)
+        host.store.replay()
+    host.store.replay()
+    neighbour = Host(remote, host.path.parent)
+    assert neighbour.store.waiting() == 0
+    neighbour.store.close()
+
+
+def test_lost_answer_delivered_before_the_next_run(host, remote):
+    """The store would tell as well what was told from here: it hears of that first."""
+    host.play("failure")
+    run, _ = host.begin()
+    remote.down(late=True)
+    host.end(run, "failure")
+    remote.up()
+    neighbour = Host(remote, host.path.parent)
+    assert len(neighbour.deliver() + host.deliver()) == 1
+    neighbour.store.close()
+
+
+def test_order_with_an_outcome_only_this_process_knows(host, remote, monkeypatch):
+    """A store that is left alone for a while is not asked: what comes later still queues behind."""
+    remote.down("timeout")
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "end", raising(MemoryError()))
+        run = Run(new_id(), "nightly", datetime.now(UTC), HERE, (TOLD,))
+        with pytest.raises(StoreError):
+            host.end(run, "failure", started=False)
+    host.play("success")
+    remote.up()
+    host.store._quiet_until = 0.0
+    host.store.replay()
+    assert history(remote) == [("failure", 1), ("success", 0)]
+
+
+def test_crash_found_at_a_start_is_known_here(host, remote):
+    """The process that heard of it is killed: another one of this host announces nothing anew."""
+    host.play("failure")
+    host.begin(owner=KILLED)
+    run, _ = host.begin(owner=KILLED._replace(started="2"))
+    assert len(host.deliver()) == 1
+    host.store = host._process()
+    remote.down()
+    host.end(run, "failure", started=True)
+    assert len(host.deliver()) == 1
+
+
+@pytest.mark.parametrize("error", [StoreConfigError("no key", code="key_refused"), LookupError()])
+def test_unexplained_refusal_holds_no_other_job(host, remote, monkeypatch, error):
+    """A proxy may dislike one job's text, and a plugin one job's row: the others are recorded."""
+    tell = Remote.finish_run
+
+    def dislike(run, outcome, **keywords):
+        if run.job == "nightly" and outcome.failure and outcome.failure.error_message:
+            raise error
+        return tell(remote, run, outcome, **keywords)
+
+    monkeypatch.setattr(remote, "finish_run", dislike)
+    failure = Failure("ValueError", "E1", "<script>", "a.py:1 in f")
+    run, _ = host.begin()
+    host.store.finish_run(run, Outcome("failure", datetime.now(UTC), 0.5, failure), started=True)
+    host.play("failure", job="other")
+    assert history(remote, "other") == [("failure", 1)]
+    for _ in range(3):  # what it dislikes is left out in the end
+        host.store.replay()
+    host.store.replay()
+    assert history(remote) == [("failure", 1)]
+    (record,) = MemoryStore.history(remote, "nightly")
+    assert record.failure.error_message is None

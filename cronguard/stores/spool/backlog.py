@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,6 +33,7 @@ from cronguard.core.model import (
     Started,
 )
 from cronguard.process.signals import raised_by_handler
+from cronguard.stores.spool.degraded import LONGEST_PAUSE
 from cronguard.stores.spool.known import Known
 from cronguard.stores.spool.local import PAGE, Entry, LocalStore, Queue
 from cronguard.stores.sqlite.outbox import Wanted
@@ -46,6 +48,16 @@ hundreds, and each that starts would judge them all."""
 _UNREADABLE = "the local spool cannot be read"
 _UNWRITABLE = "the local spool cannot be written"
 _IN_MEMORY = "outcomes wait in the memory of this process"
+_PATIENCE = 3
+"""So often an outcome is refused by something that does not say why, such as a proxy, before it is
+told with less text."""
+_SHORT_PAUSE = 60.0
+"""Seconds that it waits at most before it is tried again: it may be no fault of the outcome's."""
+_AWAY = re.compile(
+    r"timeout|busy|no_thread|connection_\w+|unknown_host|tls|gateway|unreachable|shutting_down"
+    r"|starting_up|too_many_connections|disk_full|read_only|database_down|57014"
+)
+"""Codes of a store that nothing can be told to now."""
 _REFUSED = re.compile(r"2[23]\w{3}|PGRST1\d\d|54\w{3}|invalid_request|unencodable")
 """Codes of a server that is well and did not take this outcome: data exceptions, constraints,
 limits, a request that its functions refuse."""
@@ -81,6 +93,8 @@ class Backlog:
         self._going_on = threading.Lock()
         self._told: dict[tuple[int, int], tuple[LocalStore, Entry]] = {}
         """What the store has been told, and could not be taken out."""
+        self._over: dict[str, Run] = {}
+        """Runs that a database which could not be written may say to go on here alone."""
         self._judged = -_ALIVE_SECONDS
         self._judge: tuple[Owner, Callable[[Owner], bool]] | None = None
 
@@ -139,8 +153,7 @@ class Backlog:
 
     def close(self) -> None:
         """Let go of the file, after another try to take out what has been told."""
-        for local, entry in list(self._told.values()):
-            self._drop(local, entry)
+        self._tidy()
         if self._file is not None:
             self._file.close()
 
@@ -152,6 +165,7 @@ class Backlog:
 
     def begin(self, run: Run, is_dead: Callable[[Owner], bool]) -> Started:
         """Record here that a run begins, or that it is skipped."""
+        self._tidy()
         known = self._known(run.job)
         return self._write(run.job, lambda local: local.begin(run, known, is_dead))
 
@@ -160,14 +174,35 @@ class Backlog:
     ) -> Finished:
         """Keep an outcome here, behind those of its job that wait already."""
         known = self._known(run.job)
-        return self._write(
+        finished = self._write(
             run.job,
             lambda local: local.end(run, outcome, known, started=started, notified=notified),
         )
+        if self._memory is not None:  # it may have begun in the file
+            self.note_over(run)
+        return finished
+
+    def note_over(self, run: Run) -> None:
+        """Note that a run no longer goes on here alone: it has ended, or the store knows of it."""
+        self._over[run.run_id] = run
+
+    def _drop_begun(self, local: LocalStore, runs: Sequence[Run]) -> bool:
+        """Return whether all could be taken out; the first that cannot be ends it."""
+        return all(self._attempt(partial(local.drop_begun, run), _UNWRITABLE) for run in runs)
+
+    def _tidy(self) -> None:
+        """Take out what is over; what cannot be written now is left for the next time."""
+        over = list(self._over.values())
+        tidied = [self._drop_begun(local, over) for local in self._found()] if over else []
+        for run in over if all(tidied) else ():
+            self._over.pop(run.run_id, None)
+        for local, entry in list(self._told.values()):
+            if not self._drop(local, entry):
+                return
 
     def holds(self, job: str) -> bool:
         """Tell whether a run of the job goes on that only this host knows of."""
-        return any(self._ask(lambda local: local.holds(job)))
+        return any(self._ask(lambda local: local.holds(job, besides=self._over)))
 
     def has_begun(self, run_id: str) -> bool:
         """Tell whether a run goes on whose start only this host knows."""
@@ -175,7 +210,8 @@ class Backlog:
 
     def forget_run(self, run: Run) -> None:
         """Forget that a run goes on here, since the store knows of it."""
-        self._ask(lambda local: local.drop_begun(run))
+        self.note_over(run)
+        self._tidy()
 
     def renew(self, run_ids: Sequence[str], *, lease: float) -> None:
         """Renew the leases of runs that go on here."""
@@ -237,13 +273,18 @@ class Backlog:
         Raises:
             StoreError: The store does not answer.
         """
+        self._tidy()
         total, done = self.waiting(), 0
         with self._going_on:
             for job in sorted({job for jobs in self._ask(LocalStore.jobs) for job in jobs}):
-                for _ in self._tell_job(job):
-                    done += 1
-                    if progress:
-                        progress(done, total)
+                try:
+                    for _ in self._tell_job(job):
+                        done += 1
+                        if progress:
+                            progress(done, total)
+                except StoreError as error:
+                    if _is_away(error):
+                        raise
         return done
 
     def catch_up(self, job: str | None, seconds: float | None = None) -> bool:
@@ -269,14 +310,21 @@ class Backlog:
                 self._going_on.release()
 
     def _catch_up(self, job: str | None, deadline: float) -> bool:
+        self._tidy()
+        failed = False
         jobs = [queue.job for found in self._ask(lambda each: each.queues(job)) for queue in found]
         dead = self.dead()
         if not jobs and not dead:
             return True
         for each in dict.fromkeys(jobs):
             steps = self._tell_job(each)
-            while time.monotonic() < deadline and next(steps, self) is None:
-                pass
+            try:
+                while time.monotonic() < deadline and next(steps, self) is None:
+                    pass
+            except StoreError as error:
+                if each == job or failed or _is_away(error):
+                    raise
+                failed = True  # it may be about this outcome alone
         for run in dead:
             if time.monotonic() < deadline:
                 self._count_one(run, crash(datetime.now(UTC)))
@@ -285,6 +333,7 @@ class Backlog:
     def _tell_job(self, job: str) -> Iterator[None]:
         """Tell the outcomes of one job, each at a step; end at one that the store refuses."""
         for local in list(self._found()):
+            shorten = local.tries(job) >= _PATIENCE
             after, limit = 0, 1  # most often the store still does not answer
             while entries := local.entries(job, after=after, limit=limit):
                 limit = PAGE
@@ -292,39 +341,46 @@ class Backlog:
                     after = entry.seq
                     if entry.seq in self._told_of(local):
                         continue
-                    if not self._tell_entry(local, entry):
+                    if not self._tell_entry(local, entry, shorten=shorten):
                         return
+                    shorten = False
                     yield
 
-    def _tell_entry(self, local: LocalStore, entry: Entry) -> bool:
+    def _tell_entry(self, local: LocalStore, entry: Entry, *, shorten: bool) -> bool:
         """Tell one outcome; return False if the store refuses it."""
         run, started, notified = entry.run, entry.started, entry.notified
         try:
-            self.tell(run, entry.outcome, started=started, notified=notified)
+            self.tell(run, entry.outcome, started=started, notified=notified, shorten=shorten)
         except StoreError as error:
-            if not self.is_refusal(error):
-                raise
-            self._refused(local, entry, error)
-            return False
-        self._drop(local, entry)
-        return True
+            caught = error
+        else:
+            self._drop(local, entry)
+            return True
+        if _is_away(caught):
+            raise caught
+        refuses = self.is_refusal(caught)
+        longest = LONGEST_PAUSE if refuses else _SHORT_PAUSE
+        code = caught.code
+        self._attempt(lambda: local.refuse(run.job, code, longest=longest), _UNWRITABLE)
+        if not refuses:
+            raise caught
+        self._warn(
+            f"the store refuses an outcome of {run.job}, which waits with those after it and is"
+            f" tried again: {caught}"
+        )
+        return False
 
     def _told_of(self, local: LocalStore) -> set[int]:
         return {entry.seq for place, entry in self._told.values() if place is local}
 
-    def _drop(self, local: LocalStore, entry: Entry) -> None:
+    def _drop(self, local: LocalStore, entry: Entry) -> bool:
         key = id(local), entry.seq
-        if self._attempt(lambda: local.drop(entry), _UNWRITABLE):
+        is_out = self._attempt(lambda: local.drop(entry), _UNWRITABLE)
+        if is_out:
             self._told.pop(key, None)
         else:  # another process tells it once more, which changes nothing
             self._told[key] = local, entry
-
-    def _refused(self, local: LocalStore, entry: Entry, error: StoreError) -> None:
-        self._warn(
-            f"the store refuses an outcome of {entry.run.job}, which waits with those after it"
-            f" and is tried again: {error}"
-        )
-        self._attempt(lambda: local.refuse(entry.run.job, error.code), _UNWRITABLE)
+        return is_out
 
     # --- alerts ---------------------------------------------------------------------------------
 
@@ -391,9 +447,17 @@ class Backlog:
         return _REFUSED.fullmatch(error.code) is not None
 
     def tell(
-        self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str] = ()
+        self,
+        run: Run,
+        outcome: Outcome,
+        *,
+        started: bool,
+        notified: Collection[str] = (),
+        shorten: bool = False,
     ) -> Finished:
         """Do `Store.finish_run`; what is refused is tried again with less text.
+
+        ``shorten`` does so too where it is not known to be refused for what it is.
 
         Raises:
             StoreError: The store did not take it in any form.
@@ -402,12 +466,16 @@ class Backlog:
             try:
                 finished = self._finish(run, form, started=started, notified=notified)
             except StoreError as error:
-                if is_last or not self.is_refusal(error):
+                if is_last or not (self.is_refusal(error) or (shorten and not _is_away(error))):
                     raise
             else:
                 self._noted(run.job, finished)
                 return finished
         raise AssertionError  # the last form returns or raises
+
+
+def _is_away(error: StoreError) -> bool:
+    return _AWAY.fullmatch(error.code) is not None
 
 
 def _forms(outcome: Outcome) -> Iterator[tuple[Outcome, bool]]:

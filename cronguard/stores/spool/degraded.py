@@ -24,10 +24,10 @@ LONGEST_PAUSE = 3600.0
 _FIRST_PAUSE = 15.0
 
 
-def pause(tries: int) -> float:
+def pause(tries: int, longest: float = LONGEST_PAUSE) -> float:
     """Return the seconds after so many refusals in a row; with jitter, so that hosts differ."""
-    longest = min(LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(tries, 20))
-    return float(longest * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+    most = min(longest, _FIRST_PAUSE * 2 ** min(tries, 20))
+    return float(most * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
 
 
 class Outage:

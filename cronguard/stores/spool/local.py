@@ -205,10 +205,11 @@ class LocalStore:
         until = holder.started_at + timedelta(seconds=holder.lease)
         return not rows.has_expired(until, self._clock())
 
-    def holds(self, job: str) -> bool:
+    def holds(self, job: str, *, besides: Collection[str] = ()) -> bool:
         """Tell whether a run of the job that began here goes on, whose start the store misses."""
-        query = "SELECT 1 FROM begun WHERE job = ? LIMIT 1"
-        return self._file.read(lambda db: db.execute(query, (job,)).fetchone()) is not None
+        query = "SELECT run_id FROM begun WHERE job = ?"
+        found = self._file.read(lambda db: db.execute(query, (job,)).fetchall())
+        return any(run_id not in besides for (run_id,) in found)
 
     def has_begun(self, run_id: str) -> bool:
         """Tell whether a run goes on whose start the store has not taken."""
@@ -253,10 +254,13 @@ class LocalStore:
         return [job for (job,) in self._file.read(lambda db: db.execute(query).fetchall())]
 
     def ended(self, job: str | None = None) -> list[str]:
-        """Return runs, of one job or all, whose outcomes wait and whose starts the store took."""
+        """Return runs, of one job or all, whose outcomes wait: those first that the store knows.
+
+        It may know of others too, where its answer to a start was lost.
+        """
         query = """
             SELECT DISTINCT run_id FROM waiting
-            WHERE started AND seq > 0 AND (? IS NULL OR job = ?) LIMIT ?"""
+            WHERE seq > 0 AND (? IS NULL OR job = ?) ORDER BY NOT started, seq DESC LIMIT ?"""
         found = self._file.read(lambda db: db.execute(query, (job, job, _MAX_ENDED)).fetchall())
         return [run_id for (run_id,) in found]
 
@@ -313,13 +317,19 @@ class LocalStore:
             return entries or self.entries(job, after=after, limit=limit)
         return entries
 
-    def refuse(self, job: str, code: str) -> None:
+    def tries(self, job: str) -> int:
+        """Return how often the store refused a job's first outcome."""
+        query = "SELECT tries FROM queues WHERE job = ?"
+        row = self._file.read(lambda db: db.execute(query, (job,)).fetchone())
+        return row[0] if row else 0
+
+    def refuse(self, job: str, code: str, *, longest: float = degraded.LONGEST_PAUSE) -> None:
         """Note that the store refused a job's first outcome: it waits, longer each time."""
 
         def work(db: sqlite3.Connection) -> None:
             row = db.execute("SELECT tries FROM queues WHERE job = ?", (job,)).fetchone()
             tries = row[0] if row else 0
-            retry_at = self._clock() + timedelta(seconds=degraded.pause(tries))
+            retry_at = self._clock() + timedelta(seconds=degraded.pause(tries, longest))
             db.execute(
                 "UPDATE queues SET refused = ?, tries = ?, retry_at = ? WHERE job = ?",
                 (code, tries + 1, rfc3339(retry_at), job),

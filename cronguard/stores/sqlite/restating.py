@@ -43,7 +43,8 @@ def keep(
     """
     before, _ = _known(db, run.job)
     after = restate_late(before, run, now) if late else restate(before, run.stated, now)
-    _save(db, run.job, before, after, now, text=text)
+    # Of a late statement some may not hold: a start that states the same must be compared.
+    _save(db, run.job, before, after, now, text=None if late else text)
     if channels is not None:
         db.execute(
             "UPDATE cronguard_jobs SET channels = ?, channels_stated = ? WHERE job = ?",
