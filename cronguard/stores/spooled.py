@@ -296,6 +296,9 @@ class SpooledStore:
         """Return the backlog, with what only this process knew; None if there can be none now.
 
         Then what this process knows has been told to the store.
+
+        Raises:
+            StoreError: The store does not take it, or it must wait for what cannot be read now.
         """
         try:
             backlog = self._made_backlog()
@@ -304,8 +307,10 @@ class SpooledStore:
             caught = error
         else:
             return backlog
-        self._as_store_error(caught)
+        problem = self._as_store_error(caught)
         for each in list(self._unkept.values()):
+            if self._backlog is not None and self._backlog.waits(each.run.job):
+                raise problem
             self._tell(each.run, each.outcome, started=each.started, notified=each.notified)
             self._unkept.pop(each.run.run_id, None)
             if self._backlog is not None:

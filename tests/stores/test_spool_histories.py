@@ -176,7 +176,8 @@ class Spools(RuleBasedStateMachine):
 
     def _keeps_apart(self, process):
         """Whether other processes of the host do not see what waits in this one."""
-        return process.is_alive and (process.host == DISKLESS or self.full or self._memory(process))
+        apart = process.host == DISKLESS or self.full or self._memory(process)
+        return process.is_alive and (apart or process.store._unkept)
 
     @rule(
         at=processes_drawn,
@@ -302,7 +303,9 @@ class Spools(RuleBasedStateMachine):
 
     @rule(nothing_works=st.booleans())
     def run_out_of_memory(self, nothing_works):
+        """Or have some again. Meanwhile each process alone knows what it could not keep."""
         self.nothing_works = nothing_works
+        self.forgotten.update(HOSTS)
 
     @rule(at=processes_drawn)
     def kill(self, at):

@@ -123,21 +123,28 @@ class Backlog:
             self._attempt(lambda local=local: answers.append(ask(local)), _UNREADABLE)  # type: ignore[misc]  # mypy knows no type of a lambda's default
         return answers
 
-    def _attempt(self, work: Callable[[], object], consequence: str) -> bool:
+    def _attempt(
+        self,
+        work: Callable[[], object],
+        consequence: str,
+        errors: type[Exception] = StoreError,
+    ) -> bool:
         """Do what may fail here and holds up nothing; return whether it went well.
 
-        Raises only what a signal handler of the program raises meanwhile.
+        Raises what is none of ``errors``, and what a signal handler of the program raises.
         """
+        caught: Exception
         try:
             work()
-        except StoreError as error:
+        except errors as error:
             caught = error
         else:
             return True
         interruption = raised_by_handler(caught)
         if interruption is not None:
             raise interruption
-        self._warn(f"{consequence}: {caught}")
+        reason = caught if isinstance(caught, StoreError) else type(caught).__name__
+        self._warn(f"{consequence}: {reason}")
         return False
 
     def _write(self, job: str, write: Callable[[LocalStore], T]) -> T:
@@ -188,7 +195,8 @@ class Backlog:
 
     def _drop_begun(self, local: LocalStore, runs: Sequence[Run]) -> bool:
         """Return whether all could be taken out; the first that cannot be ends it."""
-        return all(self._attempt(partial(local.drop_begun, run), _UNWRITABLE) for run in runs)
+        drops = [partial(local.drop_begun, run) for run in runs]
+        return all(self._attempt(drop, _UNWRITABLE, Exception) for drop in drops)
 
     def _tidy(self) -> None:
         """Take out what is over; what cannot be written now is left for the next time."""
@@ -375,7 +383,7 @@ class Backlog:
 
     def _drop(self, local: LocalStore, entry: Entry) -> bool:
         key = id(local), entry.seq
-        is_out = self._attempt(lambda: local.drop(entry), _UNWRITABLE)
+        is_out = self._attempt(lambda: local.drop(entry), _UNWRITABLE, Exception)
         if is_out:
             self._told.pop(key, None)
         else:  # another process tells it once more, which changes nothing

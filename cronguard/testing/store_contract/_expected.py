@@ -207,6 +207,16 @@ class Expected(StoreCase):
         self.finish(pruned, "success")
         assert self.watch().expected == expected
 
+    def test_statement_after_a_late_one(self) -> None:
+        """A start that states the same as one which was told too late to hold is kept."""
+        self.play("success", stated=statements(threshold=3))
+        day = timedelta(days=1)
+        late = self.run(started_at=self.clock() - day, stated=statements(threshold=5))
+        self.finish(late, "success", started=False)
+        assert self.watch().expected.threshold == 3
+        self.play("success", stated=statements(threshold=5))
+        assert self.watch().expected.threshold == 5
+
     def test_a_crash_is_told_to_those_who_are_kept_with_the_job(self) -> None:
         """Not to those of a start by hand that finds it."""
         self.play("failure", stated=statements(threshold=2, runbook="https://example.org/r"))

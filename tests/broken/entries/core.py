@@ -12,8 +12,8 @@ ENTRIES = (
         (
             Change(
                 RULE,
-                'if outcome.status == "cancelled":',
-                'if outcome.status in ("cancelled", "crashed"):',
+                'if outcome.status in ("cancelled", "skipped"):',
+                'if outcome.status in ("cancelled", "skipped", "crashed"):',
             ),
         ),
         (
@@ -47,8 +47,8 @@ ENTRIES = (
         (
             Change(
                 "cronguard/process/identity.py",
-                "    except OSError:\n        pass  # it exists, but we may not signal it",
-                "    except OSError:\n        return True",
+                "    except PermissionError:\n        pass  # it exists, but we may not signal it",
+                "    except PermissionError:\n        return True",
             ),
         ),
         ("tests/system/test_spaces.py::test_a_process_that_is_hidden",),

@@ -4,6 +4,11 @@ from ..runner import Change, Entry
 
 RUNS = "cronguard/stores/sqlite/runs.py"
 SQL = "cronguard/stores/sql/postgres"
+SPOOLED = "cronguard/stores/spooled.py"
+BACKLOG = "cronguard/stores/spool/backlog.py"
+LOCAL = "cronguard/stores/spool/local.py"
+RESTATING = "cronguard/stores/sqlite/restating.py"
+SPOOL = "tests/stores/test_spool.py"
 ON_SQLITE = "tests/stores/test_contract.py::TestSQLiteStore"
 ON_POSTGRES = "tests/stores/test_contract_sql.py::TestPostgresStore"
 
@@ -104,5 +109,99 @@ ENTRIES = (
         "a start that names what has ended is taken for a usual one",
         (Change(f"{SQL}/functions/checks.sql", "'{dead,ended,notified", "'{dead,notified"),),
         ("tests/stores/test_sql_requests.py::test_what_is_usual_is_what_the_rules_accept",),
+    ),
+    Entry(
+        "what waits does not say that it has ended",
+        (Change(SPOOLED, "over = {*ended, *backlog.ended(run.job), *", "over = {*ended, *"),),
+        (f"{SPOOL}::test_refused_outcome_later_ones_queue",),
+    ),
+    Entry(
+        "only starts that were answered may have been stored",
+        (
+            Change(
+                LOCAL,
+                "WHERE seq > 0 AND (? IS NULL OR job = ?) ORDER BY NOT started",
+                "WHERE seq > 0 AND started AND (? IS NULL OR job = ?) ORDER BY NOT started",
+            ),
+        ),
+        (f"{SPOOL}::test_lost_start_refused_outcome",),
+    ),
+    Entry(
+        "what is no error of the store's is kept nowhere",
+        (
+            Change(
+                SPOOLED,
+                "        if not isinstance(caught, StoreError):\n            code =",
+                "        if not isinstance(caught, StoreError):\n            raise caught\n"
+                "            code =",
+            ),
+        ),
+        ("tests/system/test_unharmed.py::test_outcome_that_the_store_fails_on_waits",),
+    ),
+    Entry(
+        "a run whose start only this host knows counts as told",
+        (
+            Change(
+                SPOOLED,
+                "        started = started and run.run_id not in self._begun\n",
+                "",
+            ),
+        ),
+        (f"{SPOOL}::test_disk_full_between_start_and_finish",),
+    ),
+    Entry(
+        "a lost skip is taken for a start",
+        (
+            Change(
+                SPOOLED,
+                '.status == "skipped":\n                continue',
+                '.status == "":\n                continue',
+            ),
+        ),
+        (f"{SPOOL}::test_lost_answer_of_a_skipped_start",),
+    ),
+    Entry(
+        "what is over is not taken out later",
+        (Change(BACKLOG, "        over = list(self._over.values())\n", "        over = []\n"),),
+        (f"{SPOOL}::test_disk_full_when_the_store_is_back",),
+    ),
+    Entry(
+        "what this process alone knows is overtaken",
+        (
+            Change(
+                SPOOLED,
+                "            backlog = self._made_backlog()\n"
+                "            self._hand_over_unkept(backlog)\n"
+                "            return work(backlog)\n",
+                "            backlog = self._made_backlog()\n            return work(backlog)\n",
+            ),
+        ),
+        (f"{SPOOL}::test_order_with_an_outcome_only_this_process_knows",),
+    ),
+    Entry(
+        "alerts are claimed before what waits is told",
+        (
+            Change(
+                SPOOLED,
+                "            if not self._has_told(job):\n                return here\n",
+                "",
+            ),
+        ),
+        (f"{SPOOL}::test_lost_answer_delivered_before_the_next_run",),
+    ),
+    Entry(
+        "what a start found is not noted for other processes",
+        (Change(SPOOLED, "state.consecutive_failure_count > 0\n", "False\n"),),
+        (f"{SPOOL}::test_crash_found_at_a_start_is_known_here",),
+    ),
+    Entry(
+        "one job's unexplained refusal holds up every job",
+        (Change(BACKLOG, "if each == job or failed or _is_away(error):", "if error:"),),
+        (f"{SPOOL}::test_unexplained_refusal_holds_no_other_job",),
+    ),
+    Entry(
+        "a late statement is taken for one that was kept",
+        (Change(RESTATING, "text=None if late else text)", "text=text)"),),
+        ("tests/stores/test_contract.py::TestSQLiteStore::test_statement_after_a_late_one",),
     ),
 )

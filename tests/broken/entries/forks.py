@@ -88,8 +88,8 @@ ENTRIES = (
         (
             Change(
                 "cronguard/runtime/composition.py",
-                "after_the_fork(paused.watchdog.ensure)",
-                "paused.watchdog.ensure()",
+                "after_the_fork(paused.open_runs.watchdog.ensure)",
+                "paused.open_runs.watchdog.ensure()",
             ),
         ),
         (f"{WORLDS}::test_greenlets_that_fork",),

@@ -3,6 +3,7 @@
 from ..runner import Change, Entry
 
 SCOPES = "tests/process/test_lock_scopes.py"
+WATCHDOG = "cronguard/runtime/watchdog.py"
 CHECK = "cronguard/runtime/check.py"
 
 ENTRIES = (
@@ -10,9 +11,9 @@ ENTRIES = (
         "no lease is renewed",
         (
             Change(
-                "cronguard/runtime/runtime.py",
-                "self.store.heartbeat(held, lease=LEASE_SECONDS)",
-                "del held",
+                WATCHDOG,
+                "self._store.heartbeat(run_ids, lease=LEASE_SECONDS)",
+                "del run_ids",
             ),
         ),
         ("tests/runtime/test_watchdog.py::test_leases_are_renewed_in_time",),
@@ -21,20 +22,18 @@ ENTRIES = (
         "a loop stands in the try that gives the lock back",
         (
             Change(
-                "cronguard/runtime/runtime.py",
-                "            return bool(held) and self._replay_all(give_up)\n",
-                "            for unwritten in list(self._unwritten.values()) if held else ():\n"
-                "                if time.monotonic() >= give_up"
-                " or not self._replay_one(unwritten):\n"
-                "                    return False\n"
-                "            return bool(held)\n",
+                "cronguard/stores/spool/backlog.py",
+                "            return bool(held) and self._catch_up(job, deadline)\n",
+                "            for run in self.dead() if held else ():\n"
+                "                self.forget_run(run)\n"
+                "            return bool(held) and self._catch_up(job, deadline)\n",
             ),
         ),
         (f"{SCOPES}::test_no_loop_runs_in_the_try_that_gives_a_lock_back",),
     ),
     Entry(
         "does not rest between beats",
-        (Change("cronguard/runtime/watchdog.py", "wake.wait(pause)", "wake.wait(0)"),),
+        (Change(WATCHDOG, "alarm.wait(pause)", "alarm.wait(0)"),),
         ("tests/runtime/test_watchdog.py::test_it_rests_between_beats",),
     ),
     Entry(

@@ -5,7 +5,9 @@ from ..runner import Change, Entry
 FILE = "cronguard/stores/sqlite/file.py"
 MEMORY = "cronguard/stores/sqlite/memory.py"
 RUNS = "cronguard/stores/sqlite/runs.py"
-REPLAY = "cronguard/stores/spool/replay.py"
+SPOOLED = "cronguard/stores/spooled.py"
+BACKLOG = "cronguard/stores/spool/backlog.py"
+LOCAL = "cronguard/stores/spool/local.py"
 CONNECTION = "cronguard/stores/server/connection.py"
 POSTGRES = "cronguard/stores/server/postgres.py"
 SQL = "cronguard/stores/sql/postgres"
@@ -351,28 +353,28 @@ IN_THE_SPOOL = (
         "what somebody must correct is not kept",
         (
             Change(
-                "cronguard/stores/spool/store.py",
-                "            caught = self._noted(error)\n        try:\n",
-                "            caught = self._noted(error)\n"
-                "        if isinstance(caught, StoreConfigError):\n"
-                "            raise caught\n"
-                "        try:\n",
+                SPOOLED,
+                "        problem = self._as_store_error(caught)\n        finished = ",
+                "        problem = self._as_store_error(caught)\n"
+                "        if isinstance(problem, StoreConfigError):\n"
+                "            raise problem\n"
+                "        finished = ",
             ),
         ),
         (f"{SPOOL}::test_what_somebody_must_correct_is_spooled",),
     ),
     Entry(
         "what waits is not told first",
-        (Change(REPLAY, "if not waiting and not gone:", "if waiting or not gone:"),),
+        (Change(BACKLOG, "if not jobs and not dead:", "if jobs or not dead:"),),
         (f"{SPOOL}::test_down_at_the_finish_only",),
     ),
     Entry(
         "replay does not say who was notified",
         (
             Change(
-                REPLAY,
-                "self._remote.finish_run(run, outcome, started=started, notified=notified)",
-                "self._remote.finish_run(run, outcome, started=started)",
+                BACKLOG,
+                "self._finish(run, form, started=started, notified=notified)",
+                "self._finish(run, form, started=started, notified=())",
             ),
         ),
         (f"{SPOOL}::TestReachedStore::test_what_was_told_without_the_store_is_not_told_again",),
@@ -381,9 +383,9 @@ IN_THE_SPOOL = (
         "what the store answers is not noted",
         (
             Change(
-                REPLAY,
-                "        self._last_known.note(run.job, finished.state, keep=True)\n",
-                "",
+                SPOOLED,
+                "        self._note(job, finished.state, keep=True)\n",
+                "        del job\n",
             ),
         ),
         (f"{SPOOL}::test_what_was_learned_by_telling_counts_when_the_store_is_gone_again",),
@@ -392,9 +394,9 @@ IN_THE_SPOOL = (
         "a start that was kept nowhere counts as told",
         (
             Change(
-                "cronguard/stores/spool/decisions.py",
-                "*(outcome_text(outcome), started,",
-                "*(outcome_text(outcome), True,",
+                LOCAL,
+                '*(started, ",".join(sorted(notified)) or None),',
+                '*(True, ",".join(sorted(notified)) or None),',
             ),
         ),
         (f"{SPOOL}::test_an_outcome_whose_start_was_kept_nowhere_is_told_whole",),
