@@ -14,6 +14,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
+from support.aftermath import assert_goes_on
 from support.reference import Event, Job, counted, history_of, text_of
 
 from cronguard.core.model import AlertRule, Run
@@ -266,6 +267,7 @@ def test_sixteen_processes_killed_at_random(log, seconds, request):
             for _event, streak, _last, shown, decided in walked
             for kind, rule, _step in decided
         ]
+    assert_goes_on(log.store, *JOBS)
     if seconds > 1:
         say = request.config.get_terminal_writer().line
         say(f"\n{log.kind}: {done.stdout.strip()} kills, {Counter(row[2] for row in journal)}")

@@ -10,9 +10,12 @@ import sys
 
 import pytest
 from support import mailbox
+from support.aftermath import assert_goes_on
 from support.cli import Cli
 from support.hostile import answers, serve
 from support.mailbox import Mailbox
+
+from cronguard.stores.sqlite.store import SQLiteStore
 
 pytestmark = pytest.mark.one_python
 
@@ -80,8 +83,11 @@ def seen(tmp_path):
             name: run("-m", "cronguard", *name.split()) for name in ("status", "history nightly")
         }
         listed = run("-m", "cronguard", "history", "nightly", "--json")
+    store = SQLiteStore(tmp_path / "log.db")
+    assert_goes_on(store, "nightly")
+    store.close()
     db = sqlite3.connect(tmp_path / "log.db")
-    (row,) = db.execute("SELECT error_message FROM cron_execution_logs").fetchone()
+    (row,) = db.execute("SELECT error_message FROM cron_execution_logs ORDER BY rowid").fetchone()
     db.close()
     return {
         "slack": slack.received[0].json,

@@ -96,6 +96,13 @@ class Outage:
         store.close()
         return [(row.status, row.consecutive_failure_count) for row in rows]
 
+    def assert_goes_on(self):
+        """The next run starts, with the default overlap, and no run that has ended is open."""
+        env = {"CRONGUARD_STORE_TIMEOUT": "60"}
+        done = self.place.run("with guard(job='nightly'): print('ran')", env=env)
+        assert done.stdout == "ran\n", done.stderr
+        assert "running" not in [status for status, _ in self.counts()]
+
     def alerts(self):
         """(streak, degraded) of every alert that arrived."""
         found = [request.json for request in self.hook.received]
@@ -113,6 +120,8 @@ def outage(request, tmp_path):
             "CRONGUARD_WEBHOOK_URL": notified.url,
         }
         yield made
+        made.way.mend()
+        made.assert_goes_on()
         made.way.close()
 
 
@@ -215,6 +224,8 @@ def away(tmp_path, database):
     outage.cli = Cli(tmp_path)
     outage.cli.environ = outage.place.environ | {"CRONGUARD_STORE_TIMEOUT": "60"}  # once it is back
     yield outage
+    outage.way.mend()
+    outage.assert_goes_on()
     outage.way.close()
 
 

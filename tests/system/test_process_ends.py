@@ -5,6 +5,7 @@ import sys
 import time
 
 import pytest
+from support.aftermath import assert_place_goes_on
 from support.hostile import (
     Answers,
     answer,
@@ -100,7 +101,8 @@ if sys.version_info[:2] != (3, 12):  # where no thread can be started then: see 
 def place(tmp_path):
     place = Place(tmp_path)
     place.patient = True
-    return place
+    yield place
+    assert_place_goes_on(place)
 
 
 def notified(place, server, **more):

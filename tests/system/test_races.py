@@ -9,13 +9,16 @@ from itertools import pairwise
 
 import pytest
 from support import crowd
+from support.aftermath import assert_place_goes_on
 from support.hostile import answers, serve
 from support.processes import Place
 
 
 @pytest.fixture
 def place(tmp_path):
-    return Place(tmp_path)
+    made = Place(tmp_path)
+    yield made
+    assert_place_goes_on(made)
 
 
 def test_500_rapid_calls(place):

@@ -11,13 +11,15 @@ import threading
 import time
 
 import pytest
-from support.record import SOON, Gate, StoreOf, failing_store, record, recording, until
+from support.record import SOON, Gate, StoreOf, failing_store, record, until
+from support.record import recording as recording_alone
 
 from cronguard import cron_guarded, guard
 from cronguard.core.errors import ChannelError, StoreConfigError, StoreError
 from cronguard.process import log
 from cronguard.process.workers import Busy, TimeoutPool
 from cronguard.runtime import composition, runtime
+from cronguard.stores.spooled import SpooledStore
 from cronguard.testing import MemoryStore, RecordingChannel
 
 __all__ = ["record"]
@@ -44,6 +46,29 @@ async def returns_async():
 
 async def raises_async():
     raise ERROR
+
+
+@contextlib.contextmanager
+def recording(**options):
+    """As `recording_alone`; afterwards the store is well again, and every job goes on."""
+    with recording_alone(**options) as record:
+        yield record
+        logging.disable(logging.CRITICAL)  # what is said here is not what the test is about
+        try:
+            assert_all_go_on(record)
+        finally:
+            logging.disable(logging.NOTSET)
+
+
+def assert_all_go_on(record):
+    """The next run of each job starts, and no row of a run that has ended is left running."""
+    if isinstance(record.store, StoreOf):
+        record.store.before = lambda: None
+    if isinstance(record.runtime.store, SpooledStore):
+        record.runtime.store._quiet_until = 0.0
+    for job in {"nightly", *(status.job for status in record.store.jobs())}:
+        assert cron_guarded(job=job)(returns)() is RESULT
+        assert "running" not in record.statuses(job)
 
 
 def check_unharmed(**options):
@@ -121,7 +146,7 @@ def test_a_store_that_raises(caplog, error, bounded):
 )
 def test_what_becomes_of_an_end_is_said_truly(caplog, error, fate):
     """That it waits, where and for what; and that it is lost, when this process ends."""
-    with recording(store=failing_store(error, at="finish")), guard(job="nightly"):
+    with recording_alone(store=failing_store(error, at="finish")), guard(job="nightly"):
         pass
     kept, lost = lines(caplog)
     assert kept == f"runs are kept in the memory of this process {fate}"
@@ -330,6 +355,13 @@ def test_outcome_that_the_store_fails_on_waits():
         assert job() is RESULT
         assert record.runtime.store.waiting() == 0
         assert record.statuses("nightly") == ["success"] * 5
+
+
+def test_what_waits_is_told_before_the_next_heartbeat():
+    """Others wait for its row, and this process may not run the job again for long."""
+    with recording(store=failing_store(StoreError("away"), at="finish")) as record:
+        assert cron_guarded(job="nightly")(returns)() is RESULT
+        assert record.runtime.open_runs._renew_at <= time.monotonic() + 2.0
 
 
 # --- channels ------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from support.aftermath import assert_place_goes_on
 from support.processes import Place, respect_modes
 
 JOB = """
@@ -33,7 +34,9 @@ def run_text(command, **options):
 
 @pytest.fixture
 def place(tmp_path):
-    return Place(tmp_path)
+    made = Place(tmp_path)
+    yield made
+    assert_place_goes_on(made)
 
 
 HOMELESS = (

@@ -52,6 +52,7 @@ class Prepared:
             self._projects[regime] = self._stack.closing(Project(database))
         found = self._projects[regime]
         found.gateway.answer = None
+        found.gateway.once.clear()
         found.requests.clear()
         return found
 

@@ -44,6 +44,9 @@ class Gateway:
         """(method, path) of everything that came in."""
         self.answer = None
         """None, or (status, body) to give instead of asking PostgREST."""
+        self.once = []
+        """(function, status, content type, body): each is the answer to that function's next call,
+        which PostgREST never sees."""
         self.secret_key = "sb_secret_test_0123456789abcdefghij"
         self.publishable_key = "sb_publishable_test_0123456789abcdef"
         self.service_token = token("service_role")
@@ -84,6 +87,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.owner.answer is not None:
             status, text = self.owner.answer
             return self._answer(status, [("Content-Type", "text/plain")], text.encode())
+        for scripted in self.owner.once:
+            function, status, kind, text = scripted
+            if self.path == f"{PREFIX}/rpc/{function}":
+                self.owner.once.remove(scripted)
+                return self._answer(status, [("Content-Type", kind)], text.encode())
         if not self.path.startswith(PREFIX + "/"):
             return self._refuse(404, "no Route matched with those values")
         key = self.headers.get("apikey")
