@@ -77,6 +77,7 @@ class Runtime:
         self.store = with_timeouts_and_spool(store, settings)
         self.channels = {channel.name: channel for channel in settings.channels}
         self.open_runs = OpenRuns(self.store, self._now, self._dispatch, self._prepare_meanwhile)
+        self.store.on_kept = self.open_runs.tell_soon
         self.exported = os.environ.get(RUN_VARIABLE)
         """The run that a parent ``cronguard run`` records; None if we are not its command."""
         self.is_closed = False

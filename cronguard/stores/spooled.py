@@ -84,6 +84,8 @@ class SpooledStore:
     ) -> None:
         self.store = store
         self.spool_path = path
+        self.on_kept: Callable[[], None] = lambda: None
+        """Called when an outcome was kept here: other processes may wait for its row."""
         self._remote = remote
         self._warn = warn
         self._backlog: Backlog | None = None
@@ -142,6 +144,8 @@ class SpooledStore:
         self._say(problem)
         if started.status == "running":
             self._begun[run.run_id] = run
+        else:
+            self._has_kept = True
         return started
 
     def _start_now(
@@ -193,6 +197,7 @@ class SpooledStore:
         )
         self._begun.pop(run.run_id, None)
         self._say(problem)
+        self.on_kept()
         return finished
 
     def _note_told(self, run: Run) -> None:

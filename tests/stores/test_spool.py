@@ -1067,3 +1067,76 @@ def test_unexplained_refusal_holds_no_other_job(host, remote, monkeypatch, error
     assert history(remote) == [("failure", 1)]
     (record,) = MemoryStore.history(remote, "nightly")
     assert record.failure.error_message is None
+
+
+# --- siblings and containers ----------------------------------------------------------------------
+
+
+def test_sibling_with_an_outcome_that_waits(host, remote):
+    """Another worker of the same server tells it, and runs the job at once."""
+    sibling = Host(remote, host.path.parent)
+    run, _ = host.begin()
+    remote.down()
+    host.end(run, "failure")
+    remote.up()
+    again, started = sibling.begin(owner=HERE._replace(pid=3))
+    assert started.status == "running"
+    sibling.end(again, "failure")
+    assert history(remote) == [("failure", 1), ("failure", 2)]
+    assert len(sibling.deliver() + host.deliver()) == 1
+    sibling.store.close()
+
+
+def test_sibling_with_an_outcome_that_waits_in_memory(remote):
+    """With the worker's next heartbeat, which comes soon, the job is free for the others."""
+    host, sibling = Host(remote, None), Host(remote, None, "b")
+    soon = []
+    host.store.on_kept = lambda: soon.append(True)
+    run, _ = host.begin()
+    remote.refuses = {"nightly": "23514"}
+    host.end(run, "failure")
+    assert soon == [True]
+    host.store.heartbeat([], lease=90.0)
+    assert history(remote) == [("running", None)]
+    again, started = sibling.begin(owner=HERE._replace(pid=3))
+    assert started.status == "running"
+    remote.refuses = {}
+    sibling.end(again, "success")
+    host.store.replay()
+    assert history(remote) == [("failure", 1), ("success", 0)]
+
+
+@pytest.mark.parametrize("is_back", [True, False])
+def test_container_restarted_with_an_outcome_on_its_disk(host, remote, is_back):
+    """Its processes cannot be judged from the new one, and its lease goes on: the job runs."""
+    run, _ = host.begin(owner=THERE)
+    remote.down()
+    host.end(run, "failure")
+    if is_back:
+        remote.up()
+    restarted = Host(remote, host.path.parent)
+    again, started = restarted.begin(owner=THERE._replace(space="another"))
+    assert started.status == "running"
+    remote.up()
+    restarted.end(again, "failure")
+    assert history(remote) == [("failure", 1), ("failure", 2)]
+    assert restarted.store.waiting() == 0
+    restarted.store.close()
+
+
+def test_container_restarted_with_an_outcome_nobody_knows(remote):
+    """The row gave up its lease before, so the job runs; once that is over, it has crashed."""
+    host = Host(remote, None)
+    run, _ = host.begin(owner=THERE)
+    remote.refuses = {"nightly": "23514"}
+    host.end(run, "failure")
+    host.store.heartbeat([], lease=90.0)
+    remote.refuses = {}
+    restarted = Host(remote, None)
+    again, started = restarted.begin(owner=THERE._replace(space="another"))
+    assert started.status == "running"
+    restarted.end(again, "failure")
+    assert history(remote) == [("running", None), ("failure", 1)]
+    remote.heartbeat([run.run_id], lease=0.0)
+    restarted.play("failure")
+    assert history(remote) == [("crashed", 2), ("failure", 1), ("failure", 3)]

@@ -99,10 +99,10 @@ if sys.version_info[:2] != (3, 12):  # where no thread can be started then: see 
 
 @pytest.fixture
 def place(tmp_path):
-    made = Place(tmp_path)
-    made.patient = True
-    yield made
-    assert_place_goes_on(made)
+    place = Place(tmp_path)
+    place.patient = True
+    yield place
+    assert_place_goes_on(place)
 
 
 def notified(place, server, **more):

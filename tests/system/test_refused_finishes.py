@@ -68,6 +68,7 @@ class Worker:
 
     def __init__(self, folder, url, *, lives_on):
         self.place = Place(folder)
+        self.place.patient = True
         self.url = url
         self.lives_on = lives_on
         self.hook = answers()

@@ -357,6 +357,13 @@ def test_outcome_that_the_store_fails_on_waits():
         assert record.statuses("nightly") == ["success"] * 5
 
 
+def test_what_waits_is_told_before_the_next_heartbeat():
+    """Others wait for its row, and this process may not run the job again for long."""
+    with recording(store=failing_store(StoreError("away"), at="finish")) as record:
+        assert cron_guarded(job="nightly")(returns)() is RESULT
+        assert record.runtime.open_runs._renew_at <= time.monotonic() + 2.0
+
+
 # --- channels ------------------------------------------------------------------------------------
 
 

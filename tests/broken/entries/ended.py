@@ -150,6 +150,14 @@ ENTRIES = (
         (f"{SPOOL}::test_disk_full_between_start_and_finish",),
     ),
     Entry(
+        "what waits is told with the next heartbeat only",
+        (Change(SPOOLED, "        self.on_kept()\n", ""),),
+        (
+            f"{SPOOL}::test_sibling_with_an_outcome_that_waits_in_memory",
+            "tests/system/test_unharmed.py::test_what_waits_is_told_before_the_next_heartbeat",
+        ),
+    ),
+    Entry(
         "a lost skip is taken for a start",
         (
             Change(
