@@ -101,7 +101,7 @@ class Recording:
             self.live, self.skipped, self.held_by = False, True, started.held_by
             runtime.open_runs.remove(self)
         if started.alerts_due:
-            runtime.dispatcher.dispatch(run.job)
+            runtime.dispatch(run.job)
         if self.skipped:
             log.warning(
                 "%s was skipped: run %s still holds it (cronguard unlock %s frees it)",
@@ -237,7 +237,7 @@ class Recording:
             self._report("end", problem)
             runtime.notify_directly(run, outcome, notified)
         elif alerts_due:
-            runtime.dispatcher.dispatch(run.job)
+            runtime.dispatch(run.job)
         job = self.job if outcome.status != "cancelled" else None
         if job is not None and job.config.heartbeat_url is not None:
             self._ping(runtime, job, run, failed=outcome.status != "success")

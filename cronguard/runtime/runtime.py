@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -76,13 +77,15 @@ class Runtime:
         self.settings = settings
         self.store = with_timeouts_and_spool(store, settings)
         self.channels = {channel.name: channel for channel in settings.channels}
-        self.open_runs = OpenRuns(self.store, self._now, self._dispatch, self._prepare_meanwhile)
+        self.open_runs = OpenRuns(self.store, self._now, self.dispatch, self._prepare_meanwhile)
         self.store.on_kept = self.open_runs.tell_soon
         self.exported = os.environ.get(RUN_VARIABLE)
         """The run that a parent ``cronguard run`` records; None if we are not its command."""
         self.is_closed = False
         self._preparation: Preparation | None = None
         self._warned_of: set[str] = set()
+        self._undelivered: set[str] = set()
+        """Jobs of which it was said that nothing can be sent for them."""
         self._notified_directly: set[str] = set()
         """Jobs whose failure was notified without the store, so that this is done only once."""
 
@@ -96,8 +99,23 @@ class Runtime:
     def _now(self) -> float:
         return self.monotonic()
 
-    def _dispatch(self, job: str) -> None:
-        self.dispatcher.dispatch(job)
+    def dispatch(self, job: str) -> None:
+        """Send the job's due alerts in the background; raise only what a signal handler raises."""
+        caught: Exception | None = None
+        try:
+            self.dispatcher.dispatch(job)
+        except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
+            caught = error
+        if caught is None:
+            return
+        if interruption := raised_by_handler(caught):
+            raise interruption
+        if job not in self._undelivered:
+            self._undelivered.add(job)
+            log.last_line(
+                f"cronguard: an alert of {job} waits and cannot be sent from here"
+                f" ({type(caught).__name__}){hidden_modules()}: see cronguard doctor"
+            )
 
     @cached_property
     def _captures(self) -> TimeoutPool:
@@ -282,6 +300,21 @@ def say_unsent(job: str, outcome: Outcome) -> None:
     what = f" with {failure.error_type}" if failure else ""
     where = f" at {failure.error_location}" if failure and failure.error_location else ""
     log.last_line(
-        f"cronguard: {job} failed{what}{where}, which could neither be recorded nor sent:"
-        " see cronguard doctor"
+        f"cronguard: {job} failed{what}{where}, which could neither be recorded nor sent"
+        f"{hidden_modules()}: see cronguard doctor"
     )
+
+
+def hidden_modules() -> str:
+    """Return what to say of files beside the program that hide modules of Python's own."""
+    folder = os.path.dirname(getattr(sys.modules.get("__main__"), "__file__", None) or "")  # noqa: PTH120
+    hidden = [
+        f"{name}.py"
+        for name, module in list(sys.modules.items())
+        if name in sys.stdlib_module_names
+        and os.path.dirname(getattr(module, "__file__", None) or "") == folder  # noqa: PTH120
+    ]
+    if not folder or not hidden or hasattr(sys, "frozen"):  # a bundle has them all in one folder
+        return ""
+    files = " and ".join(hidden)
+    return f"; beside the job, {files} hides Python's own module of that name: rename it"

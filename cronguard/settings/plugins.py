@@ -9,6 +9,7 @@ is missing in a zipapp or a source tree.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -365,6 +366,11 @@ def builtin_names(group: Group) -> list[str]:
     return found
 
 
+def hook_dirs() -> list[str]:
+    """Return where PyInstaller finds ``hook-cronguard.py``, which names the built-ins to it."""
+    return [os.path.join(os.path.dirname(__file__), "pyinstaller")]  # noqa: PTH118, PTH120  # light
+
+
 __all__ = [
     "CHANNELS",
     "SECRETS",
@@ -378,6 +384,7 @@ __all__ = [
     "fault",
     "foreign_names",
     "forget",
+    "hook_dirs",
     "load",
     "names",
     "options_of",

@@ -103,6 +103,36 @@ def test_a_worker_goes_on(place, fault):
     assert "kept" not in said
 
 
+def test_nothing_can_be_imported_at_all(place):
+    """A job is run asynchronously, and its log lines have nowhere to go."""
+    check_long_lived(place, "no import", "async", "cold")
+
+
+def test_what_the_spool_reads_is_read_before(place):
+    """The log's folder and the package go together: the local database is made all the same."""
+    place.path = place.folder / "data" / "runs.db"
+    code = """
+        run(False)
+        wait_until_prepared()
+        from cronguard.runtime.composition import current
+        current().store.close()
+        shutil.rmtree(package)
+        Path("data").rename("away")
+        Path("data").write_text("in the way")
+        run(True)
+        print(current().store.waiting(), current().store._backlog.in_memory)
+        Path("data").unlink()
+        Path("away").rename("data")
+        run(True)
+    """
+    done = place.run(
+        script("import shutil", faults.JOBS["sync"], code),
+        env={"CRONGUARD_STORE": f"sqlite:///{place.path}"},
+    )
+    assert done.stdout == "1 False\n", done.stderr
+    assert outcomes(place) == [("success", 0), ("failure", 1), ("failure", 2)]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("job", faults.JOBS)
 @pytest.mark.parametrize("fault", faults.FAULTS)
@@ -194,3 +224,62 @@ def test_a_command_that_takes_cronguard_away(place, breaking):
     assert said.count("cronguard: nightly is failing: 2 failures in a row") == 1
     assert run_command(place, "true").returncode == 0
     assert "running" not in place.statuses()
+
+
+# --- nothing can be kept --------------------------------------------------------------------------
+
+THREE_FAILURES = """
+    @cron_guarded(threshold=1)
+    def nightly():
+        print("ran")
+        raise ValueError("bad")
+    for _ in range(3):
+        try:
+            nightly()
+        except ValueError:
+            print("raised")
+"""
+
+
+def told(done):
+    """The lines on standard error that say that the job fails."""
+    assert done.stdout.split() == ["ran", "raised"] * 3, done.stderr
+    sayings = "nightly is failing", "nightly failed", "an alert of nightly waits"
+    lines = done.stderr.splitlines()
+    return [each for each in lines if each.startswith(tuple(f"cronguard: {x}" for x in sayings))]
+
+
+@pytest.mark.parametrize("missing", ["sqlite3", "_sqlite3", "queue", "json"])
+def test_python_lacks_a_module(place, missing):
+    """As where Python was built without it: the job runs, and its failure is told once."""
+    code = textwrap.dedent(f'import sys\nsys.modules["{missing}"] = None\n')
+    done = place.run(code + textwrap.dedent(THREE_FAILURES), env={"CRONGUARD_STORE": None})
+    assert len(told(done)) == 1, done.stderr
+
+
+@pytest.mark.parametrize("name", ["json", "sqlite3", "queue"])
+def test_a_file_beside_the_job_hides_a_module(place, name):
+    """Of Python's own: told once, and where it is all that can be told, which file it is."""
+    (place.folder / f"{name}.py").write_text("value = 1\n")
+    done = place.run(THREE_FAILURES)
+    (line,) = told(done)
+    if "is failing" not in line:
+        assert f"beside the job, {name}.py hides Python's own module" in line
+
+
+@pytest.mark.parametrize(
+    "closed", ["os.close(2)", "os.dup2(os.open('own', os.O_RDWR|os.O_CREAT), 2)"]
+)
+def test_the_last_line_goes_to_standard_error_alone(place, closed):
+    """A program has put another file in its place: nothing is written to that."""
+    (place.folder / "json.py").write_text("value = 1\n")
+    code = f"""
+        import os
+        with guard(job="other"):
+            pass
+        {closed}
+        os.open("own", os.O_RDWR | os.O_CREAT)
+    """
+    code = textwrap.dedent(code) + textwrap.dedent(THREE_FAILURES)
+    place.run(code)
+    assert "cronguard: nightly failed" not in (place.folder / "own").read_text()

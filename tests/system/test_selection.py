@@ -4,6 +4,7 @@ from support.selection import COLLECTED
 
 ON_EVERY_PYTHON = {
     "system/test_counts.py": "the connections and transactions of the standard library's sqlite3",
+    "system/test_faults_inside.py": "imports, threads and what no memory does to them",
     "system/test_process_ends.py": "threads and hooks at the interpreter's exit",
     "testing/test_pytest_plugin.py": "event loops",
 }

@@ -13,6 +13,7 @@ from . import (
     forks,
     guarding,
     house,
+    inside,
     privacy,
     runtime,
     settings,
@@ -30,6 +31,7 @@ ENTRIES = (
     *settings.ENTRIES,
     *runtime.ENTRIES,
     *guarding.ENTRIES,
+    *inside.ENTRIES,
     *cli.ENTRIES,
     *house.ENTRIES,
 )
