@@ -113,7 +113,7 @@ def imported(folder, name, source):
     return module
 
 
-def test_a_constant_of_a_module_counts_if_the_module_says_so(tmp_path, monkeypatch):
+def test_a_constant_counts_if_the_module_has_it(tmp_path, monkeypatch):
     """A template and names that stand in the file; not what a global got when the program ran."""
     monkeypatch.setenv("CUSTOMER", "Kari Nordmann")
     monkeypatch.setenv("TENANT", "nordmann_as")

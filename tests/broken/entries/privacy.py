@@ -24,10 +24,7 @@ ENTRIES = (
                 "for text in texts[:_MOST_INNER])",
             ),
         ),
-        (
-            "tests/privacy/test_redaction.py::"
-            "test_a_constant_of_a_module_counts_if_the_module_says_so",
-        ),
+        ("tests/privacy/test_redaction.py::test_a_constant_counts_if_the_module_has_it",),
     ),
     Entry(
         "a piece of one sentence vouches for a word of another",
@@ -61,7 +58,7 @@ ENTRIES = (
         (
             Change(
                 "cronguard/settings/types.py",
-                "        or may_be_secret(name)  # people paste the secret itself behind the scheme\n",
+                "        or may_be_secret(name)  # pasted where its name belongs\n",
                 "",
             ),
         ),
