@@ -178,7 +178,8 @@ class Words:
         if run[0].isdigit():
             return self._kind_of_number(start, end, run)
         if kind := vocabulary.kind(run):
-            as_value = self._around(start, end) in _QUOTED or self._text[start - 1 : start] == "="
+            around = self._around(start, end)
+            as_value = around in _QUOTED or around == "()" or around[:1] == "="
             return "" if as_value and kind == "term" and run.isupper() else kind
         if not run.isascii():
             return "sign" if _SIGNS.issuperset(run) else ""

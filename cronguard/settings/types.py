@@ -164,7 +164,7 @@ def parse_reference(text: str, schemes: Collection[str] = SCHEMES) -> SecretRef 
         not 0 < len(name) <= _MAX_NAME_CHARS
         or "//" in name
         or not letters.issuperset(name)
-        or may_be_secret(name)  # people paste the secret itself behind the scheme
+        or may_be_secret(name)  # pasted where its name belongs
     ):
         return None
     return SecretRef(scheme, name)

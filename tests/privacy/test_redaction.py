@@ -13,6 +13,7 @@ import types
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cli import Cli
 
 from cronguard.privacy import redaction
 from cronguard.privacy.capture import capture, capture_output
@@ -113,7 +114,7 @@ def imported(folder, name, source):
     return module
 
 
-def test_a_constant_of_a_module_counts_if_the_module_says_so(tmp_path, monkeypatch):
+def test_a_constant_counts_if_the_module_has_it(tmp_path, monkeypatch):
     """A template and names that stand in the file; not what a global got when the program ran."""
     monkeypatch.setenv("CUSTOMER", "Kari Nordmann")
     monkeypatch.setenv("TENANT", "nordmann_as")
@@ -585,6 +586,16 @@ def test_a_commands_colours_and_carriage_returns_are_no_part_of_its_words():
     tail = "\x1b[1;31mERROR\x1b[0m: \x1b[33mConnection refused\x1b[0m\r\nBusy\rRetry failed\n"
     assert redact_output(tail) == f"ERROR: Connection refused | {MASK} | Retry failed"
     assert redact_output("pass\x1b[1mword=fi\x1b[0mle") == f"password={MASK}"
+
+
+def test_progress_bars_do_not_push_out_the_error(tmp_path):
+    """A bar that is drawn again two thousand times is one line, as it is on a terminal."""
+    said = "import sys; print('upload failed: connection refused', file=sys.stderr)"
+    said += "; [print(f'{n:5} of 2000 files', end='\\r', file=sys.stderr) for n in range(2000)]"
+    cli = Cli(tmp_path)
+    cli("run", "nightly", "--", sys.executable, "-c", said + "; sys.exit(3)")
+    (record,) = cli.runs("nightly")
+    assert record.failure.error_message.startswith("upload failed: connection refused")
 
 
 def test_a_traceback_in_a_commands_output_names_its_files():

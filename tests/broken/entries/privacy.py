@@ -15,4 +15,64 @@ ENTRIES = (
         ),
         ("tests/privacy/test_capture.py::test_other_errors_get_their_time_in_a_thread",),
     ),
+    Entry(
+        "what a module's constant got when the program ran counts as written",
+        (
+            Change(
+                "cronguard/privacy/code_text.py",
+                "for text in texts[:_MOST_INNER] if _stands_in(text, source))",
+                "for text in texts[:_MOST_INNER])",
+            ),
+        ),
+        ("tests/privacy/test_redaction.py::test_a_constant_counts_if_the_module_has_it",),
+    ),
+    Entry(
+        "a piece of one sentence vouches for a word of another",
+        (
+            Change(
+                "cronguard/privacy/message.py",
+                "for piece, rest in self._known.code.fragments if rest and rest in text",
+                "for piece, rest in self._known.code.fragments",
+            ),
+        ),
+        ("tests/privacy/test_redaction.py::test_a_piece_of_another_sentence_vouches_for_nothing",),
+    ),
+    Entry(
+        "no number in a job's own sentence is shown",
+        (Change("cronguard/privacy/words.py", "[0-9]{1,3}|[0-9]\\.[0-9]{1,2}", "[0-9]{0}"),),
+        ("tests/privacy/test_redaction_corpus.py::test_facts_in_a_jobs_own_sentences_are_kept",),
+    ),
+    Entry(
+        "an address that does not split is opened",
+        (
+            Change(
+                "cronguard/settings/store_url.py",
+                '== "postgres" and not _splits(rest)',
+                '== "postgres" and not rest',
+            ),
+        ),
+        ("tests/settings/test_store_url.py::test_an_address_that_does_not_split_is_refused",),
+    ),
+    Entry(
+        "a secret behind a reference is the reference's name",
+        (
+            Change(
+                "cronguard/settings/types.py",
+                "        or may_be_secret(name)  # pasted where its name belongs\n",
+                "",
+            ),
+        ),
+        ("tests/settings/test_secrets.py::test_what_is_a_reference",),
+    ),
+    Entry(
+        "rows of others reach the terminal as they are",
+        (
+            Change(
+                "cronguard/cli/output/lines.py",
+                "click.echo(_harmless(line), nl=nl)",
+                "click.echo(line, nl=nl)",
+            ),
+        ),
+        ("tests/cli/test_cli_alerts.py::test_rows_of_strangers_do_nothing_to_a_terminal",),
+    ),
 )
