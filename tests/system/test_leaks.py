@@ -506,7 +506,8 @@ def test_a_command_that_prints_its_secret(tmp_path):
     done = cli("run", "nightly", "--threshold", "1", "--", "sh", "-c", script)
     assert done.returncode == 3
     assert "cannot post to" in cli.runs("nightly")[0].failure.error_message
-    files = {path.name: path.read_bytes() for path in cli.folder.glob("runs.db*")}
+    kept = [path for path in cli.folder.rglob("*") if path.is_file() and "runs.db" in str(path)]
+    files = {str(path): path.read_bytes() for path in kept}
     for command in ("status", "history nightly", "history nightly --json"):
         files[command] = cli(*command.split()).stdout.encode()
     assert [

@@ -354,8 +354,8 @@ IN_THE_SPOOL = (
         (
             Change(
                 SPOOLED,
-                "        problem = self._as_store_error(caught)\n        finished = ",
-                "        problem = self._as_store_error(caught)\n"
+                "        self._has_kept = True\n        finished = ",
+                "        self._has_kept = True\n"
                 "        if isinstance(problem, StoreConfigError):\n"
                 "            raise problem\n"
                 "        finished = ",
