@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support.faulty import PASSING
 
 from cronguard.core.alert_rule import alert_rules, overlay
 from cronguard.core.clock import new_id
@@ -979,6 +980,19 @@ def test_disk_full_between_start_and_finish(host, remote, monkeypatch):
     neighbour.store.close()
 
 
+@pytest.mark.parametrize("kind", PASSING)
+def test_any_fault_is_the_stores(host, remote, kind):
+    """Whatever it raises, the outcome waits, and the next run starts."""
+    run, _ = host.begin()
+    remote.trouble = PASSING[kind]()
+    host.end(run, "failure")
+    assert host.store.waiting() == 1
+    remote.up()
+    host.store._quiet_until = 0.0
+    host.play("failure")
+    assert history(remote) == [("failure", 1), ("failure", 2)]
+
+
 def test_disk_full_when_the_store_is_back(host, remote, monkeypatch):
     """The store takes the outcome of a run that began here; later the file says so too."""
     remote.down()
@@ -1059,7 +1073,9 @@ def test_unexplained_refusal_holds_no_other_job(host, remote, monkeypatch, error
     failure = Failure("ValueError", "E1", "<script>", "a.py:1 in f")
     run, _ = host.begin()
     host.store.finish_run(run, Outcome("failure", datetime.now(UTC), 0.5, failure), started=True)
-    host.play("failure", job="other")
+    other, _ = host.begin(job="other")
+    assert history(remote, "other") == [("running", None)]
+    host.end(other, "failure")
     assert history(remote, "other") == [("failure", 1)]
     for _ in range(3):  # what it dislikes is left out in the end
         host.store.replay()

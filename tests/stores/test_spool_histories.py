@@ -352,9 +352,9 @@ class Spools(RuleBasedStateMachine):
     def forget(self, at, shared):
         process = self.processes[at]
         job = SHARED if shared else process.host
+        self.odd.add(job)
         with suppress(StoreError, *FAULTS):
             process.store.forget(job)
-            self.odd.add(job)
 
     # --- what must hold -------------------------------------------------------------------------
 

@@ -136,7 +136,7 @@ ENTRIES = (
                 "            code =",
             ),
         ),
-        ("tests/system/test_unharmed.py::test_outcome_that_the_store_fails_on_waits",),
+        (f"{SPOOL}::test_any_fault_is_the_stores",),
     ),
     Entry(
         "a run whose start only this host knows counts as told",
@@ -171,7 +171,7 @@ ENTRIES = (
     Entry(
         "what is over is not taken out later",
         (Change(BACKLOG, "        over = list(self._over.values())\n", "        over = []\n"),),
-        (f"{SPOOL}::test_disk_full_when_the_store_is_back",),
+        (f"{SPOOL}::test_disk_full_between_start_and_finish",),
     ),
     Entry(
         "what this process alone knows is overtaken",

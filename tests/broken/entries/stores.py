@@ -355,7 +355,6 @@ IN_THE_SPOOL = (
             Change(
                 SPOOLED,
                 "        self._has_kept = True\n        finished = ",
-                "        self._has_kept = True\n"
                 "        if isinstance(problem, StoreConfigError):\n"
                 "            raise problem\n"
                 "        finished = ",
@@ -377,7 +376,7 @@ IN_THE_SPOOL = (
                 "self._finish(run, form, started=started, notified=())",
             ),
         ),
-        (f"{SPOOL}::TestReachedStore::test_what_was_told_without_the_store_is_not_told_again",),
+        (f"{SPOOL}::test_the_streak_goes_on_from_what_was_last_known",),
     ),
     Entry(
         "what the store answers is not noted",
