@@ -20,6 +20,7 @@ _MODULES = (
     "json",
     "logging",
     "opcode",
+    "cronguard.channels.transport.proxy",
     "cronguard.core.damage",
     "cronguard.core.install",
     "cronguard.core.payload",
@@ -30,9 +31,13 @@ _MODULES = (
     "cronguard.process.workers",
     "cronguard.runtime.channel_factory",
     "cronguard.runtime.delivery",
+    "cronguard.runtime.known_channels",
     "cronguard.stores.spool.backlog",
+    "cronguard.stores.sqlite.carrying",
     "cronguard.stores.sqlite.expectations",
+    "cronguard.stores.sqlite.leftovers",
     "cronguard.stores.sqlite.memory",
+    "cronguard.stores.sqlite.replaced",
     "cronguard.stores.sqlite.restating",
 )
 """What any failure may need."""
@@ -92,6 +97,8 @@ class Preparation:
                 if isinstance(value, SecretRef):
                     yield partial(builtin, SECRETS, value.scheme)
         yield partial(builtin, CHANNELS, "console")
+        if settings.proxy:
+            yield partial(import_module, "urllib.request")
         if any(job.get("heartbeat_url") for job in settings.jobs.values()):
             yield partial(import_module, "cronguard.runtime.heartbeat_ping")
         seen: set[str] = set()
