@@ -20,6 +20,7 @@ _MODULES = (
     "json",
     "logging",
     "opcode",
+    "cronguard.channels.transport.proxy",
     "cronguard.core.damage",
     "cronguard.core.install",
     "cronguard.core.payload",
@@ -96,6 +97,8 @@ class Preparation:
                 if isinstance(value, SecretRef):
                     yield partial(builtin, SECRETS, value.scheme)
         yield partial(builtin, CHANNELS, "console")
+        if settings.proxy:
+            yield partial(import_module, "urllib.request")
         if any(job.get("heartbeat_url") for job in settings.jobs.values()):
             yield partial(import_module, "cronguard.runtime.heartbeat_ping")
         seen: set[str] = set()
