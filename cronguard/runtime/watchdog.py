@@ -178,6 +178,9 @@ class OpenRuns:
         self._prepare_at: float | None = None
         """When to call it, on the monotonic clock; None before the first run."""
         self._open: dict[int, OpenRun] = {}
+        self._is_active = False
+        """Whether a run has started since the last beat: then the next one is in a second, so that
+        not every run of many has to wake the thread."""
         self._noted: set[int] = set()
         """Those whose lease was renewed since they have lasted for a second."""
         self.watchdog = Watchdog(self._beat, HEARTBEAT_SECONDS)
@@ -190,6 +193,7 @@ class OpenRuns:
     def add(self, recording: OpenRun) -> None:
         """Note that a run has started, or that more is known of what is expected of it."""
         self._open[id(recording)] = recording
+        self._is_active = True
         if self._prepare_at is None:
             self._prepare_at = self._monotonic() + _SETTLED_SECONDS
         limit = recording.expected.max_runtime
@@ -218,7 +222,8 @@ class OpenRuns:
     def _beat(self) -> float:
         """Do the watchdog's work; return the seconds until there is more to do."""
         now = self._monotonic()
-        due = self._settle(now)
+        was_active, self._is_active = self._is_active, False
+        due = min(self._settle(now), now + _SETTLED_SECONDS if was_active else math.inf)
         if self._renew_at is None:
             self._renew_at = now + HEARTBEAT_SECONDS
         elif now >= self._renew_at:

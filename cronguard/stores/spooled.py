@@ -84,6 +84,7 @@ class SpooledStore:
     ) -> None:
         self.store = store
         self.spool_path = path
+        self._spool_file = path and os.fspath(path)
         self.on_kept: Callable[[], None] = lambda: None
         """Called when an outcome was kept here: other processes may wait for its row."""
         self._remote = remote
@@ -349,7 +350,7 @@ class SpooledStore:
         """Tell whether this host has kept anything, ever; most have not."""
         if self._backlog is not None and self._backlog.in_memory:
             return True
-        return self.spool_path is not None and os.access(self.spool_path, os.F_OK)
+        return self._spool_file is not None and os.access(self._spool_file, os.F_OK)
 
     def _made_backlog(self) -> Backlog:
         if self._backlog is None:

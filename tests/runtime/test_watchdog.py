@@ -79,6 +79,7 @@ def test_leases_are_renewed_in_time(watched):
         assert watched.after(28) == 1
         assert watched.store.renewed == []
         with guard(job="two", max_runtime=None) as two:
+            watched.after(0)
             assert watched.after(1) == HEARTBEAT_SECONDS
         watched.after(30)
     watched.after(30)
