@@ -98,7 +98,12 @@ def seen(tmp_path):
         "row": row,
         "json": json.loads(listed.stdout),
         "terminal": [answer.stdout for answer in shown.values()],
-        "files": b"".join(file.read_bytes() for file in tmp_path.glob("log.db*")),
+        "files": b"".join(
+            file.read_bytes()
+            for place in tmp_path.glob("log.db*")
+            for file in (place, *place.rglob("*"))
+            if file.is_file()
+        ),
     }
 
 
