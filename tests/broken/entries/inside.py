@@ -2,14 +2,13 @@
 
 from ..runner import Change, Entry
 
-PREPARATION = "cronguard/runtime/preparation.py"
 LOADED = "tests/runtime/test_preparation.py"
 INSIDE = "tests/system/test_faults_inside.py"
 
 ENTRIES = (
     Entry(
         "a module that a failure needs is loaded when it fails",
-        (Change(PREPARATION, '    "cronguard.core.payload",\n', ""),),
+        (Change("cronguard/channels/slack.py", '    "".encode("utf-16-le")\n', "    pass\n"),),
         (f"{LOADED}::test_nothing_is_imported_when_a_job_fails",),
     ),
     Entry(
