@@ -178,7 +178,7 @@ def test_the_end_of_standard_error_is_the_message(cli):
 def test_nothing_of_the_command_line_is_stored(cli):
     """Command lines hold passwords: none of their words is in the database."""
     cli("run", "nightly", "--", "sh", "-c", "exit 1", "--password=hunter2hunter2")
-    held = b"".join(path.read_bytes() for path in cli.folder.glob("runs.db*"))
+    held = b"".join(path.read_bytes() for path in cli.folder.rglob("*") if path.is_file())
     assert b"nightly" in held
     assert b"hunter2" not in held
 

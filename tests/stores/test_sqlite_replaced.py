@@ -140,7 +140,8 @@ def restore_by_sqlite(place):
 
 
 def remove_folder(place):
-    shutil.rmtree(place.path.parent)
+    while place.path.parent.exists():  # the worker may delete a file of its own meanwhile
+        shutil.rmtree(place.path.parent, ignore_errors=True)
 
 
 WAYS = [

@@ -42,5 +42,6 @@ def _is_damaged(store):
     try:
         store.jobs()
     except StoreError as error:
-        return isinstance(error, StoreConfigError) or store.path.is_dir()
+        of_others = error.code == "no_permission"
+        return isinstance(error, StoreConfigError) or store.path.is_dir() or of_others
     return False

@@ -259,7 +259,7 @@ class FunctionStore:
                 kept=plan["kept"],
                 after=after,
                 limit=_PRUNE_STRETCH,
-                dry_run=dry_run,
+                **({"dry_run": True} if dry_run else {}),
             )
             deleted += int(done["deleted"])
             seen += done["seen"]

@@ -167,8 +167,10 @@ def start(
     states_anew = True
     if job is None:
         # A job that was forgotten while it ran: then this run may have to be skipped.
+        # So must one whose row says so already.
         states_anew = db.execute(_IS_RUNNING, (run.job,)).fetchone() is not None
-        job = _registered(db, run, now, stated=not states_anew)
+        states = not states_anew and not _is_there(db, run.run_id)
+        job = _registered(db, run, now, stated=states)
     state = checked(db, run.job, job.state)
     if state is not job.state:
         save_state(db, run.job, state, rfc3339_or_none(state.last_success_at))

@@ -176,7 +176,7 @@ $$;
 -- with a statement are left alone by a start that states nothing. "late": told by the run's end, since
 -- its start was not stored; what was stated since it started stands. In Python:
 -- cronguard.core.expectations.restate and restate_late.
--- since version 2
+-- since version 3
 create or replace function public.cronguard_restate(
     known public.cronguard_jobs, request jsonb, late boolean
 ) returns public.cronguard_jobs
