@@ -356,7 +356,9 @@ def pg_password(at, a, b):
 
 
 def alchemy_pg(at, a, b):
-    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=at.connect)
+    engine = sqlalchemy.create_engine(
+        "postgresql+psycopg://", creator=at.connect, poolclass=sqlalchemy.pool.NullPool
+    )
     with engine.begin() as connection:
         connection.exec_driver_sql(_TABLES)
         for _ in range(2):
