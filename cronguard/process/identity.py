@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from cronguard.core.model import Owner
 from cronguard.process import forks
+from cronguard.process.signals import is_numbered
 
 _current: Owner | None = None
 
@@ -81,8 +82,8 @@ def _is_run_command(pid: int) -> bool:
         with open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123  # light
             words = file.read().split(b"\0")
     except OSError as error:
-        if error.errno is None:
-            raise  # see `_look_up`
+        if not is_numbered(error):
+            raise
         return False
     return any(
         word == b"run" and before.rpartition(b"/")[2].startswith(b"cronguard")
@@ -124,6 +125,6 @@ def _look_up(pid: int) -> tuple[str | None, bool, int]:
             fields = file.read().rpartition(b")")[2].split()
         return fields[19].decode("ascii"), fields[0] in (b"Z", b"X"), int(fields[1])
     except (OSError, IndexError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno is None:
-            raise  # the system gives a number: a signal handler of the program raised this one
+        if not is_numbered(error):
+            raise
         return None, False, 0

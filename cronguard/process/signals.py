@@ -55,6 +55,14 @@ def _answer_or_error(
         return None, error
 
 
+def is_numbered(error: BaseException) -> bool:
+    """Tell whether an error can be the system's, whose `OSError` has a number.
+
+    One without may be a time limit of the program, such as a TimeoutError, raised just now.
+    """
+    return not isinstance(error, OSError) or error.errno is not None
+
+
 def raised_by_handler(error: BaseException) -> BaseException | None:
     """Return the exception that a signal handler of the program raised, if it led to ``error``.
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
 
-from cronguard.core.interfaces import Store
 from cronguard.core.model import SecretRef
 from cronguard.process import log
 from cronguard.process.forks import importing_alone
 from cronguard.settings.loading import Settings
+from cronguard.stores.spooled import SpooledStore
 
 _MODULES = (
     "json",
@@ -49,7 +49,7 @@ _MOST_TRIES = 10
 class Preparation:
     """Loads what a failing run, its alerts and a store that is away would need."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: SpooledStore) -> None:
         self._settings = settings
         self._steps = self._all_steps(settings, store)
         self._heavy: list[Callable[[], object]] = []
@@ -82,7 +82,7 @@ class Preparation:
             _say(caught)
             self._next = None
 
-    def _all_steps(self, settings: Settings, store: Store) -> Iterator[Callable[[], object]]:
+    def _all_steps(self, settings: Settings, store: SpooledStore) -> Iterator[Callable[[], object]]:
         """Yield each step, none of which takes long or waits for another thread."""
         from cronguard.settings.plugins import CHANNELS, SECRETS, builtin
 
@@ -109,7 +109,7 @@ class Preparation:
                 if load_late is not None:
                     self._heavy.append(load_late)
                     yield load_late
-        yield getattr(store, "prepare", lambda: None)
+        yield store.prepare
 
     def _load_plugins(self) -> None:
         """Load third parties' channels: in a thread of their own, so not in `importing_alone`."""

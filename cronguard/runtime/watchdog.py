@@ -24,7 +24,7 @@ from cronguard.process.forks import own_thread, wait_for_end
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from cronguard.core.interfaces import Store
+    from cronguard.stores.spooled import SpooledStore
 
     class OpenRun(Protocol):
         """The interface of a recording: a run of this process that has not ended yet."""
@@ -166,7 +166,7 @@ class OpenRuns:
 
     def __init__(
         self,
-        store: Store,
+        store: SpooledStore,
         monotonic: Callable[[], float],
         dispatch: Callable[[str], None],
         prepare: Callable[[], bool],
@@ -260,20 +260,17 @@ class OpenRuns:
 
     def _note(self, lasting: list[OpenRun]) -> None:
         """Let other processes of this host know of runs that last, should the store go away."""
-        note = getattr(self._store, "note_open", None)
-        if note is not None:
-            note([each.run.run_id for each in lasting if each.run is not None])
+        self._store.note_open([each.run.run_id for each in lasting if each.run is not None])
 
     def _renew(self, now: float, held: list[OpenRun]) -> None:
         self._renew_at = now + HEARTBEAT_SECONDS
         run_ids = [each.run.run_id for each in held if each.run is not None]
-        waiting = getattr(self._store, "waiting", None)
         try:
-            if run_ids or (waiting is not None and waiting()):
+            if run_ids or self._store.waiting():
                 self._store.heartbeat(run_ids, lease=LEASE_SECONDS)
         except StoreError as error:  # overruns must be looked for all the same
             log.debug("a heartbeat was missed: %s", error)
-        if waiting is not None and waiting():
+        if self._store.waiting():
             self._pause = min(self._pause * 2, HEARTBEAT_SECONDS)
             self._renew_at = now + self._pause
 

@@ -13,6 +13,7 @@ from support.processes import Place
 from cronguard.process import forks
 from cronguard.runtime.preparation import Preparation
 from cronguard.settings.loading import ChannelSettings, Settings
+from cronguard.stores.spooled import SpooledStore
 from cronguard.testing import MemoryStore
 
 NOT_NEEDED = {
@@ -280,7 +281,7 @@ def test_no_lock_is_held_where_others_import(monkeypatch):
 @pytest.fixture
 def preparation():
     channel = ChannelSettings("console", "console")
-    return Preparation(Settings(channels=(channel,)), MemoryStore())
+    return Preparation(Settings(channels=(channel,)), SpooledStore(MemoryStore(), None))
 
 
 def test_loading_waits_for_imports_of_others(preparation, monkeypatch):

@@ -481,7 +481,7 @@ def test_a_heartbeat_reaches_what_began_here(host, remote):
 
 def test_the_living_are_not_judged_by_every_start(host, remote, monkeypatch):
     """Hundreds may run at once while the store is away; each would judge all the others."""
-    monkeypatch.setattr(local, "_ALIVE_SECONDS", 3600.0)
+    monkeypatch.setattr(local, "ALIVE_SECONDS", 3600.0)
     judged = []
     remote.down()
     host.begin()
@@ -702,6 +702,21 @@ def test_no_place_for_a_spool_says_what_is_lost(remote, tmp_path):
     host.play("failure", "failure")
     host.store.close()
     assert any("2 outcomes are lost with this process" in each for each in host.said)
+
+
+def test_outcomes_beyond_what_memory_keeps(remote, monkeypatch):
+    """The oldest are dropped, and how many is said: at 1, 2, 4 and so on, not at each."""
+    monkeypatch.setattr("cronguard.stores.spooled._MAX_UNKEPT", 2)
+    host = Host(remote, None)
+    outcome = Outcome("failure", datetime.now(UTC), 0.5, Failure("ValueError"))
+    for _ in range(5):
+        run = Run(new_id(), "nightly", datetime.now(UTC), HERE, (TOLD,))
+        host.store.keep(run, outcome, started=False, notified=set())
+    assert host.store.waiting() == 2
+    lost = [said.partition(" ")[0] for said in host.said if "are lost" in said]
+    assert lost == ["1", "2"]
+    assert host.store.replay() == 2
+    assert history(remote) == [("failure", 1), ("failure", 2)]
 
 
 def test_outcome_that_nothing_can_keep_waits(host, remote, monkeypatch):

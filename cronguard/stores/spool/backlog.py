@@ -35,16 +35,13 @@ from cronguard.core.model import (
 from cronguard.process.signals import raised_by_handler
 from cronguard.stores.spool.degraded import LONGEST_PAUSE
 from cronguard.stores.spool.known import Known
-from cronguard.stores.spool.local import PAGE, Entry, LocalStore, Queue
+from cronguard.stores.spool.local import ALIVE_SECONDS, PAGE, Entry, LocalStore, Queue
 from cronguard.stores.sqlite.outbox import Wanted
 
 T = TypeVar("T")
 
 REPLAY_SECONDS = 0.4
 """How long a start or a finish may spend on what waits, before it goes to the end of the queue."""
-_ALIVE_SECONDS = 1.0
-"""Where all runs that began here were alive, they are not judged again for so long: there may be
-hundreds, and each that starts would judge them all."""
 _UNREADABLE = "the local spool cannot be read"
 _UNWRITABLE = "the local spool cannot be written"
 _IN_MEMORY = "outcomes wait in the memory of this process"
@@ -95,7 +92,7 @@ class Backlog:
         """What the store has been told, and could not be taken out."""
         self._over: dict[str, Run] = {}
         """Runs that a database which could not be written may say to go on here alone."""
-        self._judged = -_ALIVE_SECONDS
+        self._judged = -ALIVE_SECONDS
         self._judge: tuple[Owner, Callable[[Owner], bool]] | None = None
 
     # --- where it is kept -----------------------------------------------------------------------
@@ -227,7 +224,7 @@ class Backlog:
 
     def count_dead(self) -> list[RunRecord]:
         """Tell the store of the runs that began here and whose process is gone; return them."""
-        found, self._judged = [], -_ALIVE_SECONDS
+        found, self._judged = [], -ALIVE_SECONDS
         for run in self.dead():
             gone = crash(datetime.now(UTC))
             finished = self._count_one(run, gone)
@@ -241,15 +238,15 @@ class Backlog:
         self.forget_run(run)
         return finished
 
-    def dead(self, job: str | None = None) -> list[Run]:
+    def dead(self) -> list[Run]:
         """Return the runs that began here and whose process is gone."""
         now = time.monotonic()
-        if self._judge is None or (job is None and now - self._judged < _ALIVE_SECONDS):
+        if self._judge is None or now - self._judged < ALIVE_SECONDS:
             return []
         owner, is_dead = self._judge
-        answers = self._ask(lambda local: local.dead(job, owner, is_dead))
+        answers = self._ask(lambda local: local.dead(None, owner, is_dead))
         dead = [run for found in answers for run in found]
-        if not dead and job is None:
+        if not dead:
             self._judged = now
         return dead
 

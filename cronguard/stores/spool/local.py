@@ -40,8 +40,9 @@ from cronguard.stores.sqlite.memory import MemoryFile
 
 _KEPT = timedelta(days=30)
 PAGE = 100
-_ALIVE_SECONDS = 1.0
-"""Where many runs of a job go on side by side, not each start judges them all."""
+ALIVE_SECONDS = 1.0
+"""Where all were alive, they are not judged again for so long: there may be hundreds, and each
+start would judge them all."""
 _MAX_ENDED = 1000
 
 
@@ -96,7 +97,7 @@ class LocalStore:
         What is skipped waits in the queue, as outcomes do.
         """
         now = time.monotonic()
-        if run.overlap == "skip" or now - self._judged.get(run.job, -math.inf) >= _ALIVE_SECONDS:
+        if run.overlap == "skip" or now - self._judged.get(run.job, -math.inf) >= ALIVE_SECONDS:
             self.count_dead(run.job, run.owner, is_dead, known)
             self._judged[run.job] = now
         holder = known.holder
@@ -502,4 +503,4 @@ def _is_here(owner: Owner, mine: Owner) -> bool:
     return owner.space is not None and owner.space == mine.space
 
 
-__all__ = ["PAGE", "Entry", "LocalStore", "Queue"]
+__all__ = ["ALIVE_SECONDS", "PAGE", "Entry", "LocalStore", "Queue"]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from cronguard.core.errors import StoreConfigError, StoreError
+from cronguard.process.signals import is_numbered
 from cronguard.stores.sqlite.forks import watch as watch_forks
 
 T = TypeVar("T")
@@ -386,8 +387,8 @@ def counter_of(number: int) -> bytes | None:
     try:
         header = os.pread(number, 28, 0)
     except (OSError, AttributeError) as error:  # it is not there on Windows
-        if isinstance(error, OSError) and error.errno is None:
-            raise  # the system gives a number: a signal handler of the program raised this one
+        if not is_numbered(error):
+            raise
         return None
     return header[24:] if header.startswith(b"SQLite format 3\0") else b""
 
