@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from cronguard.core.model import Owner
 from cronguard.process import forks
-from cronguard.process.signals import is_numbered
+from cronguard.process.signals import tolerate
 
 _current: Owner | None = None
 
@@ -78,13 +78,9 @@ def _is_run_command(pid: int) -> bool:
     It keeps its ended command as a zombie until the outcome is recorded: such a run is over, but
     has not crashed.
     """
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123  # light
-            words = file.read().split(b"\0")
-    except OSError as error:
-        if not is_numbered(error):
-            raise
-        return False
+    words: list[bytes] = []
+    with tolerate(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123  # light
+        words = file.read().split(b"\0")
     return any(
         word == b"run" and before.rpartition(b"/")[2].startswith(b"cronguard")
         for before, word in pairwise(words)
@@ -92,10 +88,9 @@ def _is_run_command(pid: int) -> bool:
 
 
 def _host_name() -> str:
-    try:
+    name = ""
+    with tolerate(OSError):
         name = socket.gethostname()[:200]
-    except OSError:
-        name = ""
     if not name.isprintable():
         from cronguard.core.rendering import plain  # no host is called so
 
@@ -106,12 +101,12 @@ def _host_name() -> str:
 def _process_space() -> str | None:
     if not sys.platform.startswith("linux"):
         return None
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123  # on every run's path
-            boot = file.read().strip()
-        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115  # likewise
-    except (OSError, ValueError):
-        return None
+    with (
+        tolerate(OSError, ValueError),
+        open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file,  # noqa: PTH123  # on every run's path
+    ):
+        return f"{file.read().strip()}/{os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115  # likewise
+    return None
 
 
 def _look_up(pid: int) -> tuple[str | None, bool, int]:
@@ -120,11 +115,10 @@ def _look_up(pid: int) -> tuple[str | None, bool, int]:
     These are fields 22, 3 and 4 of ``/proc/pid/stat``, see proc(5). Field 2, the name, is skipped
     by its last bracket, since it may hold spaces and brackets. If unreadable, the time is None.
     """
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123  # on every run's path
-            fields = file.read().rpartition(b")")[2].split()
+    with (
+        tolerate(OSError, IndexError, ValueError),
+        open(f"/proc/{pid}/stat", "rb") as file,  # noqa: PTH123  # on every run's path
+    ):
+        fields = file.read().rpartition(b")")[2].split()
         return fields[19].decode("ascii"), fields[0] in (b"Z", b"X"), int(fields[1])
-    except (OSError, IndexError, ValueError) as error:
-        if not is_numbered(error):
-            raise
-        return None, False, 0
+    return None, False, 0

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cronguard.process.signals import raised_by_handler
+from cronguard.process.signals import raised_by_handler, tolerate
 
 if TYPE_CHECKING:
     from cronguard.process.workers import TimeoutPool
@@ -146,13 +146,13 @@ def last_line(text: str) -> None:
     try:
         if _stderr is not None and _file_of_stderr() == _stderr:
             os.write(_STDERR, f"{text}\n".encode("utf-8", "replace"))
-    except (OSError, ValueError, MemoryError):  # nobody is left to be told
-        return
+    except (OSError, ValueError, MemoryError) as caught:  # nobody is left to be told
+        if isinstance(caught, OSError) and caught.errno is None:
+            raise  # a time limit of the program's, raised just now
 
 
 def _file_of_stderr() -> tuple[int, int] | None:
-    try:
+    with tolerate(OSError):
         found = os.fstat(_STDERR)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+        return found.st_dev, found.st_ino
+    return None

@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from cronguard.process.signals import raised_by_handler
+
 if TYPE_CHECKING:
     import ssl
 
@@ -34,16 +36,16 @@ def connect_to_first(addresses: Sequence[Address], deadline: float) -> socket.so
             sock.settimeout(left / (len(addresses) - index))
             sock.connect(address)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError as error:
+        except BaseException as error:
+            if sock is not None:
+                sock.close()
+            if not isinstance(error, OSError):
+                raise
             failure = error
-            if sock is not None:
-                sock.close()
-        except BaseException:
-            if sock is not None:
-                sock.close()
-            raise
         else:
             return sock
+        if raised_by_handler(failure):
+            break
     raise failure
 
 

@@ -55,12 +55,27 @@ def _answer_or_error(
         return None, error
 
 
-def is_numbered(error: BaseException) -> bool:
-    """Tell whether an error can be the system's, whose `OSError` has a number.
+class tolerate:  # noqa: N801  # as `contextlib.suppress` is called
+    """Suppress errors of these types, but not what a signal handler of the program raises.
 
-    One without may be a time limit of the program, such as a TimeoutError, raised just now.
+    A time limit is often a TimeoutError, which is an OSError: whoever takes it for the disk's
+    trouble keeps it from the program.
     """
-    return not isinstance(error, OSError) or error.errno is not None
+
+    def __init__(self, *kinds: type[BaseException]) -> None:
+        self._kinds = kinds
+        self._outside: BaseException | None = None
+
+    def __enter__(self) -> None:
+        self._outside = sys.exception()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        return isinstance(error, self._kinds) and not _led_to(error, self._outside)
 
 
 def raised_by_handler(error: BaseException) -> BaseException | None:
@@ -71,7 +86,11 @@ def raised_by_handler(error: BaseException) -> BaseException | None:
     exception that was already being handled. Call this after the ``except`` clause that caught
     ``error``, not in it.
     """
-    outside = sys.exception()
+    return _led_to(error, sys.exception())
+
+
+def _led_to(error: BaseException, outside: BaseException | None) -> BaseException | None:
+    """Return what a handler raised among ``error`` and its causes, up to ``outside``."""
     handlers = _handler_codes()
     seen: set[int] = set()
     found: BaseException | None = error

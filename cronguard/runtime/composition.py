@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from cronguard.process import log
 from cronguard.process.forks import after_the_fork, end_imports, register
+from cronguard.process.signals import tolerate
 from cronguard.runtime.runtime import Runtime
 from cronguard.settings.loading import Loaded, load_settings
 
@@ -130,10 +131,9 @@ def load(overrides: Mapping[str, Any]) -> Loaded:
 
 
 def _cwd() -> Path | None:
-    try:
+    with tolerate(OSError):
         return Path.cwd()
-    except OSError:
-        return None
+    return None
 
 
 def _main_script() -> Path | None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from cronguard.core.clock import moment, rfc3339
 from cronguard.process import log
+from cronguard.process.signals import tolerate
 
 _MOST_CHARS = 10_000
 
@@ -52,11 +52,11 @@ def note(path: Path, job: str, channels: str) -> None:
 def changes(folder: Path) -> Iterator[Change]:
     """Yield the jobs whose channels were others once, in the order of their names."""
     paths: list[Path] = []
-    with suppress(OSError):
+    with tolerate(OSError):
         paths = sorted(folder.iterdir())
     for path in paths:
         channels, before, since = _lines(path)
-        with suppress(ValueError):
+        with tolerate(ValueError):
             at = moment(since)
             if before and at is not None:
                 yield Change(path.name.replace("=", ":"), channels, before, at)
@@ -64,7 +64,7 @@ def changes(folder: Path) -> Iterator[Change]:
 
 def _lines(path: Path) -> tuple[str, str, str]:
     text = ""
-    with suppress(OSError, ValueError):
+    with tolerate(OSError, ValueError):
         text = path.read_text(encoding="utf-8")[:_MOST_CHARS]
     first, second, third, *_ = [*text.splitlines(), "", "", ""]
     return first, second, third

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from cronguard.core.errors import ConfigError, CronguardError, StoreConfigError
 from cronguard.core.model import SecretRef
 from cronguard.process import log
+from cronguard.process.signals import tolerate
 from cronguard.settings.loading import Settings
 from cronguard.settings.store_url import default_store_path, store_target
 
@@ -87,10 +88,11 @@ def with_timeouts_and_spool(store: Store, settings: Settings) -> SpooledStore:
 
 
 def _spool_path(store: Store, settings: Settings, *, remote: bool) -> Path | None:
-    try:
+    folder: Path | None = None
+    with tolerate(ConfigError, OSError):
         folder = default_store_path(os.environ).parent
-    except (ConfigError, OSError) as error:
-        log.debug("the local spool is in memory: %s", error)
+    if folder is None:
+        log.debug("the local spool is in memory: there is no place for its file")
         return None
     if not remote:
         place = getattr(store, "path", None)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cronguard.core.text import is_secret, may_be_secret
+from cronguard.process.signals import tolerate
 from cronguard.settings.types import Layer, Notes
 
 _PYPROJECT = "pyproject.toml"
@@ -84,10 +85,9 @@ def _folders(cwd: Path | None, main: Path | None) -> Iterator[Path]:
 
 
 def _resolved(path: Path) -> Path:
-    try:
+    with tolerate(OSError, ValueError):
         return Path(os.path.realpath(path))
-    except (OSError, ValueError):
-        return path
+    return path
 
 
 def _read(notes: Notes, path: Path, *, named_as: str | None = None) -> bytes | None:
@@ -111,8 +111,10 @@ def _read(notes: Notes, path: Path, *, named_as: str | None = None) -> bytes | N
             notes.problem(f"{named_as} does not exist: correct or unset it")
         return None
     except OSError as error:
+        if not error.errno:
+            raise  # a time limit of the program's, raised just now
         if named_as or os.path.lexists(path):
-            reason = os.strerror(error.errno).lower() if error.errno else type(error).__name__
+            reason = os.strerror(error.errno).lower()
             notes.problem(
                 f"{named_as or path} cannot be read ({reason}), so its settings are not used: "
                 "make it readable for this user"
@@ -131,11 +133,10 @@ def _is_untrusted(path: Path) -> bool:
     """
     if not hasattr(os, "geteuid"):
         return False
-    try:
+    with tolerate(OSError):
         anybody = path.parent.stat().st_mode & stat.S_IWOTH
         return bool(anybody) and path.lstat().st_uid not in (0, os.geteuid())
-    except OSError:
-        return True
+    return True
 
 
 def _table(notes: Notes, path: Path, content: bytes) -> Mapping[str, object] | None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypedDict, cast
 from cronguard.core.errors import ConfigError
 from cronguard.core.model import Expectations, Origin, Overlap, SecretRef, Statement
 from cronguard.core.text import is_secret, show, suggest
+from cronguard.process.signals import tolerate
 
 _DURATIONS = frozenset({"max_runtime", "grace"})
 _NONE_IS_ABSENT = frozenset({"job", "realert_every", "channels", "schedule", "runbook"})
@@ -323,11 +324,10 @@ def _check_timezone(key: str, value: object) -> str:
     if isinstance(value, str) and 0 < len(value) <= _MAX_TEXT_CHARS:
         from zoneinfo import ZoneInfo  # few jobs have a time zone
 
-        try:
+        with tolerate(KeyError, ValueError, OSError):
             return ZoneInfo(value).key
-        except (KeyError, ValueError, OSError):
-            if _looks_like_zone(value) and not _has_zone_database():
-                return value
+        if _looks_like_zone(value) and not _has_zone_database():
+            return value
     raise ConfigError(
         f"{key} {show(value)} is not known: give a name of the IANA time zone database, "
         "such as 'Europe/Oslo'"
@@ -343,11 +343,10 @@ def _has_zone_database() -> bool:
     # `cronguard check`, which evaluates the schedule, will report what is missing.
     from zoneinfo import ZoneInfo  # few jobs have a time zone
 
-    try:
+    with tolerate(KeyError, ValueError, OSError):
         ZoneInfo("Europe/London")
-    except (KeyError, ValueError, OSError):
-        return False
-    return True
+        return True
+    return False
 
 
 def _check_ignore(key: str, value: object) -> tuple[type[BaseException], ...]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from cronguard.core.errors import ConfigError
 from cronguard.core.model import SecretRef
 from cronguard.core.text import suggest
+from cronguard.process.signals import tolerate
 from cronguard.settings.types import DEPTH, parse_reference
 
 BUILTIN_SCHEMES = {
@@ -211,10 +212,9 @@ def _state_folder(environ: Mapping[str, str]) -> Path | None:
 
 def _is_folder(path: Path) -> bool:
     # Path.is_dir() raises if a parent folder cannot be entered.
-    try:
+    with tolerate(OSError, ValueError):
         return stat.S_ISDIR(path.stat().st_mode)
-    except (OSError, ValueError):
-        return False
+    return False
 
 
 def _exists_or_can_be_made(folder: Path) -> bool:

@@ -87,8 +87,8 @@ class Spools(RuleBasedStateMachine):
         self.remote = Faulty(self.dead)
         self.full = set()
         """The databases that cannot be written."""
-        self.patience = local._ALIVE_SECONDS, backlog._ALIVE_SECONDS
-        local._ALIVE_SECONDS = backlog._ALIVE_SECONDS = 0.0
+        self.patience = local.ALIVE_SECONDS, backlog.ALIVE_SECONDS
+        local.ALIVE_SECONDS = backlog.ALIVE_SECONDS = 0.0
         self.nothing_works = False
         """Whether not even memory takes anything."""
         self.write = write = SQLiteFile.write
@@ -473,7 +473,7 @@ class Spools(RuleBasedStateMachine):
             self._aftermath()
         finally:
             SQLiteFile.write = self.write
-            local._ALIVE_SECONDS, backlog._ALIVE_SECONDS = self.patience
+            local.ALIVE_SECONDS, backlog.ALIVE_SECONDS = self.patience
             for process in self.processes.values():
                 process.store.close()
             self.folder.cleanup()

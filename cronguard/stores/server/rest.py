@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cronguard.process.net import connect_to_first, tls_context
+from cronguard.process.signals import raised_by_handler
 
 _IDLE_SECONDS = 15.0
 """How long a connection is kept without being used: what lies between may forget it in silence."""
@@ -66,8 +67,10 @@ class Api:
                 return self._exchange(connection, function, body)
             except TimeoutError:
                 raise
-            except (OSError, http.client.HTTPException):
-                pass  # closed meanwhile
+            except (OSError, http.client.HTTPException) as error:
+                failure = error  # closed meanwhile, as a rule
+            if raised_by_handler(failure):
+                raise failure
         try:
             return self._exchange(self._new(), function, body)
         except (ConnectionResetError, BrokenPipeError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import time
@@ -12,6 +11,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from cronguard.core.model import JobState, Run
+from cronguard.process.signals import tolerate
 from cronguard.stores.spool.values import readable, run_of, run_text, state_of, state_text
 
 _AT_LEAST_EVERY = 1.0
@@ -79,7 +79,7 @@ class LastKnown:
         self._states.pop(job, None)
         self._written.pop(job, None)
         if self._folder is not None:
-            with contextlib.suppress(OSError, ValueError):
+            with tolerate(OSError, ValueError):
                 _path(self._folder, job).unlink()
 
     def _read(self, job: str, since: int) -> tuple[str, bool] | None:
@@ -87,10 +87,9 @@ class LastKnown:
         if self._folder is None:
             return None
         path = _path(self._folder, job)
-        try:
+        with tolerate(OSError, ValueError):
             return path.read_text(encoding="utf-8"), path.stat().st_mtime_ns > since
-        except (OSError, ValueError):
-            return None
+        return None
 
     def _is_written(self, job: str, state: JobState) -> bool:
         before, at = self._written.get(job, (None, 0.0))
@@ -108,7 +107,7 @@ class LastKnown:
         facts = json.loads(state_text(state)) if state else {}
         if holder := self._held.get(job):
             facts["holder"] = json.loads(run_text(holder))
-        with contextlib.suppress(OSError, ValueError):
+        with tolerate(OSError, ValueError):
             _replace(_path(self._folder, job), json.dumps(facts).encode("utf-8"), since)
             if state is not None:
                 self._written[job] = state, time.monotonic()

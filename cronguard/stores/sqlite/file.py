@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from cronguard.core.errors import StoreConfigError, StoreError
-from cronguard.process.signals import is_numbered
+from cronguard.process.signals import tolerate
 from cronguard.stores.sqlite.forks import watch as watch_forks
 
 T = TypeVar("T")
@@ -384,13 +384,10 @@ def counter_of(number: int) -> bytes | None:
     Empty for what is no SQLite file any more, None if unknown. It is read through SQLite's own
     descriptor: closing another would give up SQLite's locks.
     """
-    try:
+    with tolerate(OSError, AttributeError):  # there is no `pread` on Windows
         header = os.pread(number, 28, 0)
-    except (OSError, AttributeError) as error:  # it is not there on Windows
-        if not is_numbered(error):
-            raise
-        return None
-    return header[24:] if header.startswith(b"SQLite format 3\0") else b""
+        return header[24:] if header.startswith(b"SQLite format 3\0") else b""
+    return None
 
 
 def file_at(path: Path) -> tuple[int, int] | None:
@@ -437,10 +434,9 @@ def _has_leftovers(path: Path) -> bool:
 
 
 def _absolute(path: Path) -> str:
-    try:
+    with tolerate(OSError):
         return str(path.absolute())
-    except OSError:  # there is no working directory any more
-        return str(path)
+    return str(path)  # there is no working directory any more
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -522,11 +518,10 @@ _LASTING = {"corrupt", "not_a_database"}
 
 
 def _is_special(path: Path) -> bool:
-    try:
+    with tolerate(OSError):
         found = path.stat().st_mode
-    except OSError:
-        return False
-    return not stat.S_ISREG(found) and not stat.S_ISDIR(found)
+        return not stat.S_ISREG(found) and not stat.S_ISDIR(found)
+    return False
 
 
 def _translate(error: sqlite3.Error, path: Path) -> StoreError:

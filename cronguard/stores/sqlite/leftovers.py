@@ -16,6 +16,8 @@ import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from cronguard.process.signals import tolerate
+
 SUFFIXES = ("-wal", "-shm")
 _SHM_IN_USE = "128"
 """The byte of a ``-shm`` that all who have it open have locked (SQLite's deadman switch)."""
@@ -80,15 +82,16 @@ def replace_by_empty(path: Path) -> None:
 @contextlib.contextmanager
 def folder_locked(path: Path) -> Iterator[None]:
     """Keep out others who make or clear away files in the folder."""
-    try:
+    number = None
+    with tolerate(ImportError, OSError):  # an open file cannot be deleted on Windows
         import fcntl
 
         number = os.open(Path(os.path.realpath(path)).parent, os.O_RDONLY | os.O_CLOEXEC)
-    except (ImportError, OSError):  # no such lock here; an open file cannot be deleted on Windows
+    if number is None:
         yield
         return
     try:
-        with contextlib.suppress(OSError):
+        with tolerate(OSError):
             fcntl.flock(number, fcntl.LOCK_EX)
         yield
     finally:
@@ -111,9 +114,9 @@ def remove_leftovers(path: Path, *, only: Collection[tuple[int, int]] | None = N
 def _open_here() -> set[tuple[int, int]]:
     """Return which files this process has open."""
     found = set()
-    with contextlib.suppress(OSError):
+    with tolerate(OSError):
         for descriptor in _DESCRIPTORS.iterdir():
-            with contextlib.suppress(OSError):
+            with tolerate(OSError):
                 each = descriptor.stat()
                 found.add((each.st_dev, each.st_ino))
     return found
@@ -121,10 +124,10 @@ def _open_here() -> set[tuple[int, int]]:
 
 def _used_without(path: Path) -> bool:
     """Tell whether somebody has the path's ``-shm`` open, and nobody the file itself."""
-    try:
+    shm = file = 0
+    locks = ""
+    with tolerate(OSError, ValueError):
         shm, file = Path(f"{os.path.realpath(path)}-shm").stat().st_ino, path.stat().st_ino
         locks = _LOCKS.read_text(encoding="ascii")
-    except (OSError, ValueError):
-        return False
     held = set(_A_LOCK.findall(locks))
     return (str(shm), _SHM_IN_USE) in held and str(file) not in {inode for inode, _ in held}

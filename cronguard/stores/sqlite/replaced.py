@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cronguard.core.errors import StoreConfigError
+from cronguard.process.signals import tolerate
 from cronguard.stores.sqlite.leftovers import clear_own, folder_locked, remove_leftovers
 
 _LOOKS, _LOOK_SECONDS = 20, 0.02
@@ -149,7 +150,7 @@ def _whereabouts(number: int | None, identity: tuple[int, int] | None) -> str | 
     """Return the path that the open file has now; None if it has none, or none that is known."""
     if number is None:
         return None
-    with contextlib.suppress(OSError):
+    with tolerate(OSError):
         found = Path(f"/proc/self/fd/{number}").readlink()
         there = found.stat()
         if (there.st_dev, there.st_ino) == identity:
