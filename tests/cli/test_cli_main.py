@@ -10,13 +10,12 @@ from pathlib import Path
 
 import click
 import pytest
+from support import readme
 from support.cli import PATIENCE, Cli, Here, read_until
 
 from cronguard import __version__
 from cronguard.cli import cli as root
 from cronguard.cli.commands import history
-
-README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture
@@ -81,7 +80,8 @@ def test_without_arguments_there_is_help(here):
 
 def test_the_readme_names_commands_that_exist():
     """And options that they have."""
-    used = re.findall(r"cronguard ([a-z][a-z-]+)((?: +[^\n`|#]*)?)", README.read_text())
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in readme.pages())
+    used = re.findall(r"cronguard ([a-z][a-z-]+)((?: +[^\n`|#]*)?)", pages)
     shell = [(name, rest) for name, rest in used if f"cronguard {name}" in COMMANDS]
     for name, rest in shell:
         own = rest.split(" -- ")[0]

@@ -1,4 +1,4 @@
-"""The README's checked parts: each follows a comment ``<!-- check: NAME key=value … -->``."""
+"""What is checked in each README: it follows a comment ``<!-- check: NAME key=value … -->``."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,8 @@ class Part(NamedTuple):
     options: dict
     text: str
     """A fence's content without the fence, or a table as it stands."""
-    line: int
+    place: str
+    """File and line."""
 
     def rows(self):
         """A table's cells below its head, backticks kept."""
@@ -23,10 +24,16 @@ class Part(NamedTuple):
         return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
+def pages():
+    """Every README of the tree, but for the examples'."""
+    here = [README, *(ROOT / "cronguard").rglob("README.md"), *(ROOT / "tests").rglob("README.md")]
+    return sorted(path for path in here if ".pytest_cache" not in path.parts)
+
+
 def parts(name):
     """Every part of that name, in order; there is at least one."""
     found = [part for part in _all() if part.name == name]
-    assert found, f"README.md has no part marked check: {name}"
+    assert found, f"no README has a part marked check: {name}"
     return found
 
 
@@ -35,21 +42,27 @@ def names():
 
 
 def unmarked():
-    """Fences that nothing checks, by line."""
-    text = README.read_text(encoding="utf-8")
+    """Fences that nothing checks, by file and line."""
     checked = {part.text for part in _all()}
     return [
-        text[: fence.start()].count("\n") + 1
+        _place(page, text[: fence.start()])
+        for page in pages()
+        for text in [page.read_text(encoding="utf-8")]
         for fence in _FENCE.finditer(text)
         if fence[2] not in checked
     ]
 
 
 def _all():
-    text = README.read_text(encoding="utf-8")
-    for mark in re.finditer(r"<!-- check: (\S+)((?: \w+=\S+)*) -->\n", text):
-        rest = text[mark.end() :]
-        fence = _FENCE.match(rest)
-        body = fence[2] if fence else rest.partition("\n\n")[0] + "\n"
-        options = dict(pair.split("=") for pair in mark[2].split())
-        yield Part(mark[1], options, body, text[: mark.start()].count("\n") + 1)
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+        for mark in re.finditer(r"<!-- check: (\S+)((?: \w+=\S+)*) -->\n", text):
+            rest = text[mark.end() :]
+            fence = _FENCE.match(rest)
+            body = fence[2] if fence else rest.partition("\n\n")[0] + "\n"
+            options = dict(pair.split("=") for pair in mark[2].split())
+            yield Part(mark[1], options, body, _place(page, text[: mark.start()]))
+
+
+def _place(page, before):
+    return f"{page.relative_to(ROOT)}:{before.count(chr(10)) + 1}"

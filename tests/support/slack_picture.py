@@ -137,8 +137,8 @@ def context(page, block):
 
 
 def drawn():
-    """The picture of the alert that the README's JSON document is."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    """The picture of the alert that the JSON document of the channels' README is."""
+    text = (ROOT / "cronguard/channels/README.md").read_text(encoding="utf-8")
     pattern = r'```json\n(\{\n  "schema": "cronguard.alert/1".*?\n\})\n```'
     (document,) = re.findall(pattern, text, re.DOTALL)
     return picture(blocks(decode(json.dumps(json.loads(document)))))

@@ -1,4 +1,4 @@
-"""Every command, snippet and table of the README does what it says."""
+"""Every command, snippet and table of every README does what it says."""
 
 import inspect
 import json
@@ -74,12 +74,12 @@ class Sandbox:
 
 def each(name):
     return pytest.mark.parametrize(
-        "part", [pytest.param(part, id=f"line {part.line}") for part in readme.parts(name)]
+        "part", [pytest.param(part, id=part.place) for part in readme.parts(name)]
     )
 
 
 def test_everything_fenced_is_checked():
-    """No block of code stands in the README without a test that runs it."""
+    """No block of code stands in a README without a test that runs it."""
     assert readme.unmarked() == []
     source = Path(__file__).read_text(encoding="utf-8")
     source += (readme.ROOT / "tests/examples/test_reminder_story.py").read_text(encoding="utf-8")
@@ -122,15 +122,19 @@ def test_crontab_lines_run(sandbox):
     """Each line of the crontab is five fields and a command that works."""
     (part,) = readme.parts("crontab")
     sandbox.file("nightly.sh", "#!/bin/sh\nexit 3\n").chmod(0o755)
-    variable, empty, *lines = part.text.splitlines()
+    path, variable, empty, *lines = part.text.splitlines()
+    assert path.startswith("PATH=")
     assert variable.startswith("CRONGUARD_SLACK_WEBHOOK_URL=")
     assert not empty
     for line in lines:
         fields = line.split(None, 5)
         assert all(set(field) <= set("0123456789*/") for field in fields[:5])
+        assert "--schedule" not in line or f'"{" ".join(fields[:5])}"' in fields[5]
         done = sandbox("sh", "-c", fields[5])
         assert done.returncode == (3 if "nightly" in line else 0), done.stderr
     assert sandbox.last("nightly")["status"] == "failure"
+    (job,) = json.loads(sandbox("cronguard", "status", "--json").stdout)["jobs"]
+    assert job["schedule"] == "15 2 * * *"
 
 
 @each("settings")
@@ -208,28 +212,60 @@ def test_the_payload_has_its_fields():
     assert Alert(**shown).schema == Alert._field_defaults["schema"]
 
 
-def test_the_tests_pass_as_written(sandbox):
-    """Tests copied from the README pass on the first try."""
-    (part,) = readme.parts("pytest")
+@each("pytest")
+def test_the_tests_pass_as_written(part, sandbox):
+    """Tests copied from a README pass on the first try."""
     sandbox.file("test_jobs.py", part.text)
     done = sandbox(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 passed" in done.stdout
+    assert f"{part.text.count('def test_')} passed" in done.stdout
     assert not (sandbox.folder / "runs.db").exists()
 
 
-def test_links_lead_somewhere():
-    """Every relative link names a file that there is, every anchor a heading."""
-    text = readme.README.read_text(encoding="utf-8")
+def test_a_plugins_contract_runs_as_written(sandbox):
+    """A store passes by what the README says of it."""
+    (part,) = readme.parts("contract")
+    sandbox.file("test_store.py", part.text)
+    done = sandbox(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"\d\d passed", done.stdout)
+
+
+@pytest.mark.parametrize("page", readme.pages(), ids=lambda page: page.parent.name)
+def test_links_lead_somewhere(page):
+    """Every relative link names a file that there is, every anchor a heading of that file."""
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        there = page.parent / file if file else page
+        assert there.exists(), target
+        if anchor:
+            assert anchor in _anchors(there.read_text(encoding="utf-8")), target
+
+
+def _anchors(text):
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
-    targets = [each for each in re.findall(r"\]\(([^)]+)\)", text) if "://" not in each]
-    assert len(targets) > 5
-    for target in targets:
-        if target.startswith("#"):
-            assert target[1:] in anchors
-        else:
-            assert (readme.ROOT / target).exists(), target
+    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def test_every_page_is_found_from_the_first():
+    """A reader of README.md gets to the README of each package."""
+    seen, new = set(), [readme.README]
+    while new:
+        page = new.pop()
+        seen.add(page)
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+            path = (page.parent / target).resolve()
+            if path.name == "README.md" and path.exists() and path not in seen:
+                new.append(path)
+    assert set(readme.pages()) <= seen
+
+
+def test_the_first_page_is_short():
+    """What only some readers need stands beside what it is about."""
+    assert len(readme.README.read_text(encoding="utf-8").splitlines()) <= 370
 
 
 def test_the_table_of_proofs_names_tests_that_there_are():

@@ -121,8 +121,8 @@ def set_secret(name: str) -> None:
 
     Asked for without showing it, or read from standard input; never from the command line, where
     everybody on the machine could see it. Its plaintext reaches no table or backup, and no log but
-    of a server that logs what functions do inside: see the README. One that the vault cannot
-    decrypt any more, as after a restore into another project, is replaced as well.
+    of a server that logs what functions do inside (cronguard/stores/README.md says which). One that
+    the vault cannot decrypt any more, as after a restore into another project, is replaced as well.
 
     \b
     Examples:
