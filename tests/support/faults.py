@@ -5,6 +5,7 @@ Each is code for a script of `support.processes.Place`: it defines ``break_it`` 
 """
 
 import shutil
+import textwrap
 from pathlib import Path
 
 import cronguard
@@ -168,6 +169,59 @@ JOBS = {
     """,
 }
 """How a job is guarded: each defines ``run``, which calls ``work``."""
+
+
+BEFORE = """
+    import sys, time
+    from pathlib import Path
+    package, other = Path("site/cronguard").absolute(), Path("other/cronguard").absolute()
+    calls = []
+
+    def done():
+        pass
+
+    def work(fail):
+        calls.append(fail)
+        if fail:
+            raise ValueError("bad")
+
+    def wait_until_prepared():
+        from cronguard.runtime.composition import current
+        while current().open_runs._prepare is not None:
+            time.sleep(0.01)
+
+    def wait_until_told():
+        from cronguard.runtime.composition import current
+        while current().dispatcher._under_way:
+            time.sleep(0.01)
+"""
+LONG_LIVED = """
+    run(False)
+    if "cold" not in sys.argv:
+        wait_until_prepared()
+    break_it()
+    for fail in True, True, True, False, True:
+        run(fail)
+    mend_it()
+    run(True)
+    assert calls == [False, True, True, True, False, True, True], calls
+    wait_until_told()
+    done()
+"""
+EXPECTED = [
+    ("success", 0),
+    ("failure", 1),
+    ("failure", 2),
+    ("failure", 3),
+    ("success", 0),
+    ("failure", 1),
+    ("failure", 2),
+]
+
+
+def script(*parts):
+    """A script of these parts, with ``work`` and what it waits for before them."""
+    return "\n".join(textwrap.dedent(part) for part in (BEFORE, *parts))
 
 
 def install(folder):

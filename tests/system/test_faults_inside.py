@@ -10,53 +10,6 @@ import pytest
 from support import faults
 from support.processes import Place
 
-BEFORE = """
-    import sys, time
-    from pathlib import Path
-    package, other = Path("site/cronguard").absolute(), Path("other/cronguard").absolute()
-    calls = []
-
-    def done():
-        pass
-
-    def work(fail):
-        calls.append(fail)
-        if fail:
-            raise ValueError("bad")
-
-    def wait_until_prepared():
-        from cronguard.runtime.composition import current
-        while current().open_runs._prepare is not None:
-            time.sleep(0.01)
-
-    def wait_until_told():
-        from cronguard.runtime.composition import current
-        while current().dispatcher._under_way:
-            time.sleep(0.01)
-"""
-LONG_LIVED = """
-    run(False)
-    if "cold" not in sys.argv:
-        wait_until_prepared()
-    break_it()
-    for fail in True, True, True, False, True:
-        run(fail)
-    mend_it()
-    run(True)
-    assert calls == [False, True, True, True, False, True, True], calls
-    wait_until_told()
-    done()
-"""
-EXPECTED = [
-    ("success", 0),
-    ("failure", 1),
-    ("failure", 2),
-    ("failure", 3),
-    ("success", 0),
-    ("failure", 1),
-    ("failure", 2),
-]
-
 
 @pytest.fixture
 def place(tmp_path):
@@ -64,10 +17,6 @@ def place(tmp_path):
     made = Place(tmp_path)
     made.environ["PYTHONPATH"] = str(faults.install(tmp_path))
     return made
-
-
-def script(*parts):
-    return "\n".join(textwrap.dedent(part) for part in (BEFORE, *parts))
 
 
 def outcomes(place):
@@ -86,9 +35,11 @@ def check_aftermath(place):
 
 
 def check_long_lived(place, fault, job, *args):
-    done = place.run(script(faults.FAULTS[fault], faults.JOBS[job], LONG_LIVED), *args)
+    done = place.run(
+        faults.script(faults.FAULTS[fault], faults.JOBS[job], faults.LONG_LIVED), *args
+    )
     assert done.returncode == 0, done.stderr
-    assert outcomes(place) == EXPECTED, done.stderr
+    assert outcomes(place) == faults.EXPECTED, done.stderr
     assert "hunter2" not in done.stderr
     assert "Traceback" not in done.stderr
     check_aftermath(place)
@@ -126,7 +77,7 @@ def test_what_the_spool_reads_is_read_before(place):
         run(True)
     """
     done = place.run(
-        script("import shutil", faults.JOBS["sync"], code),
+        faults.script("import shutil", faults.JOBS["sync"], code),
         env={"CRONGUARD_STORE": f"sqlite:///{place.path}"},
     )
     assert done.stdout == "1 False\n", done.stderr
@@ -158,10 +109,10 @@ def test_a_worker_breaks_in_its_first_second(place, fault, job):
 def test_a_worker_becomes_another_user(place, job):
     """Who may read neither the log nor cronguard's files."""
     place.folder.chmod(0o700)
-    code = script(faults.ANOTHER_USER, faults.JOBS[job], LONG_LIVED)
+    code = faults.script(faults.ANOTHER_USER, faults.JOBS[job], faults.LONG_LIVED)
     done = place.run(code)
     assert done.returncode == 0, done.stderr
-    assert outcomes(place) == EXPECTED, done.stderr
+    assert outcomes(place) == faults.EXPECTED, done.stderr
     check_aftermath(place)
 
 
@@ -189,7 +140,7 @@ def test_a_job_breaks_it_each_time(place, fault):
     """A job of cron's, such as the one that deploys."""
     said = ""
     for fail in True, True, True, False, True:
-        code = script(faults.FAULTS[fault], CRON)
+        code = faults.script(faults.FAULTS[fault], CRON)
         done = place.run(code, *(["fail"] if fail else []))
         assert done.returncode == 0, done.stderr
         said += done.stderr
