@@ -190,3 +190,89 @@ def test_refused_until_somebody_mends_it(worker):
     worker.end()
     assert worker.log() == WANTED
     assert worker.alerts() == ["failing"]
+
+
+PREFORKING = """
+    import os
+    import sys
+
+    @cron_guarded(job="nightly")
+    def nightly(well):
+        print("ran", flush=True)
+        if not well:
+            raise ValueError("bad")
+
+    def call(status):
+        try:
+            nightly(status == "success")
+        except ValueError:
+            pass
+        print("over", flush=True)
+
+    call("success")  # what the server does before it forks its workers
+    pipes = [os.pipe() for _ in range(2)]
+    for requests, _ in pipes:
+        if os.fork() == 0:
+            for _, end in pipes:
+                os.close(end)
+            with os.fdopen(requests) as lines:
+                for line in lines:
+                    call(line.strip())
+            sys.exit()
+    for line in sys.stdin:
+        number, status = line.split()
+        os.write(pipes[int(number)][1], f"{status}\\n".encode())
+    for _, end in pipes:
+        os.close(end)
+    for _ in pipes:
+        os.wait()
+    """
+
+
+@pytest.mark.parametrize("worker", [True], indirect=True, ids=["worker"])
+def test_siblings_of_a_server_that_forks_its_workers(worker):
+    """One has an outcome that waits: the job runs in both, and all is recorded in order."""
+    place = worker.place
+    worker.process = place.start(place.write(PREFORKING), stdin=-1)
+
+    def ask(number, status):
+        worker.process.stdin.write(f"{number} {status}\n")
+        worker.process.stdin.flush()
+        assert worker.process.stdout.readline() == "ran\n"
+        assert worker.process.stdout.readline() == "over\n"
+
+    assert worker.process.stdout.readline() == "ran\n"
+    assert worker.process.stdout.readline() == "over\n"
+    with worker.database.admin() as db:
+        db.execute(REFUSE_ONCE.format(code="22P05"))
+    ask(0, "failure")
+    ask(1, "failure")
+    ask(0, "failure")
+    ask(1, "success")
+    worker.end()
+    assert worker.log() == WANTED
+    assert worker.alerts() == ["failing"]
+
+
+@pytest.mark.needs_root("makes a pid namespace")
+@pytest.mark.parametrize("worker", [True], indirect=True, ids=["container"])
+def test_a_container_killed_whole_and_restarted_within_its_lease(worker):
+    """Its last outcome waits on its disk: the new one tells it, and the job runs at once."""
+    container = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    place = worker.place
+
+    def start():
+        worker.process = place.start(worker.script, stdin=-1, wrapper=container)
+
+    start()
+    worker.run("success")
+    with worker.database.admin() as db:
+        db.execute(REFUSE_ONCE.format(code="23514"))
+    worker.run("failure")
+    worker.process.kill()
+    worker.process.communicate(timeout=PATIENCE)
+    start()
+    worker.run("failure", "failure", "success")
+    worker.end()
+    assert worker.log() == WANTED
+    assert worker.alerts() == ["failing"]
