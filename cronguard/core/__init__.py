@@ -36,6 +36,7 @@ __all__ = [
     "damage",
     "errors",
     "expectations",
+    "health",
     "install",
     "interfaces",
     "model",

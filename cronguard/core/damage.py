@@ -21,6 +21,8 @@ class Damaged(NamedTuple):
     row: str
     """The job's name or the row's id, as text that can be shown."""
     problem: str
+    key: str = ""
+    """The same as it is in the row."""
 
 
 def readable(rows: Iterable[Row], read: Callable[[Row], Read]) -> list[Read]:
@@ -71,7 +73,7 @@ def damaged_rows(rows: Iterable[tuple[str, str, Callable[[], object]]]) -> list[
         except UNREADABLE:
             problem = "it cannot be read"
         if problem:
-            found.append(Damaged(table, show(name), problem))
+            found.append(Damaged(table, show(name), problem, name))
     return found
 
 

@@ -276,6 +276,19 @@ class RunRecord(NamedTuple):
     failure: Failure | None = None
     host: str | None = None
     pid: int | None = None
+    owner: Owner | None = None
+    """Who holds it; only of a run that is going on, in `Watch.running`."""
+    lease_over: bool = False
+    """Whether its lease has run out by the store's clock; likewise."""
+
+
+class KeptRun(NamedTuple):
+    """A run that this host keeps for a store which has not taken it."""
+
+    run: Run
+    outcome: Outcome | None = None
+    """How it ended; None while it goes on."""
+    lease_over: bool = False
 
 
 class JobStatus(NamedTuple):
@@ -291,6 +304,15 @@ class JobStatus(NamedTuple):
     schedule: Schedule | None = None
     alerts_pending: int = 0
     alerts_dead: int = 0
+    announced: frozenset[str] = frozenset()
+    """Channels that have been notified of the incident that is going on."""
+    failing_since: datetime | None = None
+    """When the first run of the current streak of failures ended; None if there is no streak, or
+    that run was pruned."""
+    last_start_at: datetime | None = None
+    """The latest start of a run, skipped ones included; None if there was none."""
+    pending_since: datetime | None = None
+    """When the oldest of the pending alerts was decided; None if there is none."""
 
 
 class Watch(NamedTuple):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import NamedTuple
 
 from cronguard.core.alert_rule import overrun_step
 from cronguard.core.clock import rfc3339
@@ -15,6 +17,11 @@ EARLY_SECONDS = 10.0
 """How early a run may start and still count as on time, since hosts' clocks differ slightly."""
 MOST_OCCURRENCES = 100_000
 """How many are judged in one check, about a second's work; the next check goes on from there."""
+MOST_SHOWN = 1_000
+"""How many missed occurrences are counted for those who only look."""
+_PLAN = ("schedule", "timezone", "grace")
+_LONGEST_WAIT = timedelta(days=9 * 366)
+"""From one 29 February to the next, over a year 2100."""
 _MAX_CLOCK_SETBACK = timedelta(hours=3)
 
 
@@ -106,7 +113,7 @@ def _judgement(
         job=watch.job,
         number=len(missed),
         latest=latest,
-        message=missed_sentence(watch.expected.plan, len(missed), latest)
+        message=missed_sentence(watch.expected.plan, len(missed), missed[0], latest)
         if watch.expected.plan and latest
         else None,
         judged_from=watch.judged_until,
@@ -115,28 +122,68 @@ def _judgement(
     )
 
 
-def late_since(watch: Watch, last_start: datetime | None) -> datetime | None:
-    """Return when the job was last due if it has not started since, else None.
+class Lateness(NamedTuple):
+    """How a job stands to its schedule."""
 
-    Only the last occurrence that has been judged already is looked at.
+    since: datetime | None
+    """The first occurrence that was missed; None if the job is not late."""
+    number: int
+    """How many were missed in a row; more than `MOST_SHOWN` are not counted on."""
+    latest: datetime | None
+    """The last one of these."""
+    next_due: datetime | None
+    """The first occurrence that may still be met."""
+
+
+def lateness(watch: Watch, last_start: datetime | None, now: datetime) -> Lateness | None:
+    """Return whether a job is late, with nothing written and whoever has looked before.
+
+    It is where an occurrence has passed, its grace is over, and nothing has started from
+    `EARLY_SECONDS` before it until now. That no run is open is for the caller to see.
+
+    Args:
+        watch: The job, with its schedule and how far it has been judged.
+        last_start: Its latest start, skipped ones included; None if there was none.
+        now: The current time.
+
+    Returns:
+        None without a schedule.
     """
-    plan, judged = watch.expected.plan, watch.judged_until
-    if plan is None or judged is None:
+    plan = watch.expected.plan
+    if plan is None:
         return None
-    due = next(occurrences(plan, judged - timedelta(microseconds=1), judged), None)
-    early = timedelta(seconds=EARLY_SECONDS)
-    if due is None or (last_start is not None and last_start >= due - early):
-        return None
-    return due
+    begin = _registered_at(watch, now)
+    if last_start is not None:
+        begin = max(begin, last_start + timedelta(seconds=EARLY_SECONDS))
+    over = now - timedelta(seconds=plan.grace)
+    missed = list(islice(occurrences(plan, begin, over), MOST_SHOWN))
+    far = now + _LONGEST_WAIT
+    next_due = next(occurrences(plan, max(begin, over), far), None)
+    if not missed:
+        return Lateness(None, 0, None, next_due)
+    return Lateness(missed[0], len(missed), missed[-1], next_due)
 
 
-def missed_sentence(plan: Schedule, number: int, latest: datetime) -> str:
-    """Return a sentence that says what was missed, for the alert."""
+def _registered_at(watch: Watch, now: datetime) -> datetime:
+    """Return when the schedule began to count.
+
+    At first that is ``judged_until``, which every judgement moves on; what is known then is when
+    the schedule was stated.
+    """
+    known = [watch.judged_until] if watch.judged_until is not None else []
+    stated = [watch.sources[name].since for name in _PLAN if name in watch.sources]
+    begin = min([*known, max(stated)]) if stated and known else max([*known, *stated], default=now)
+    return now if begin > now + _MAX_CLOCK_SETBACK else begin
+
+
+def missed_sentence(plan: Schedule, number: int, first: datetime, latest: datetime | None) -> str:
+    """Return a sentence that says what was missed, for an alert and for people who look."""
     cron = f"{plan.cron} ({plan.timezone})"
-    at = rfc3339(latest).replace(".000000", "")
-    if number == 1:
-        return f"no run started for {cron} at {at}"
-    return f"no run started at {number:,} of the times of {cron}, the latest {at}"
+    since = rfc3339(first).replace(".000000", "")
+    if number == 1 or latest is None:
+        return f"no run started for {cron} at {since}"
+    until = rfc3339(latest).replace(".000000", "")
+    return f"no run started at {number:,} times of {cron}, from {since} to {until}"
 
 
 def overrun(run_id: str, job: str, elapsed: float, max_runtime: float) -> Overrun | None:

@@ -144,13 +144,12 @@ def _missed(
     missed = schedule.judge(watch, _starts(store, watch, now), now)
     if missed is not None:
         store.announce_missed(missed, rules)
-    starts = (status.last_run.started_at if status and status.last_run else None, watch.seen_until)
-    last = max((start for start in starts if start is not None), default=None)
-    if missed is not None and missed.message is not None:
+    late = schedule.lateness(watch, status.last_start_at if status else None, now)
+    if late is not None and late.since is not None:
+        text = schedule.missed_sentence(plan, late.number, late.since, late.latest)
+        yield Problem("missed", watch.job, text, since=late.since)
+    elif missed is not None and missed.message is not None:
         yield Problem("missed", watch.job, missed.message, since=missed.latest)
-    elif late := schedule.late_since(watch, last):
-        text = schedule.missed_sentence(plan, 1, late)
-        yield Problem("missed", watch.job, text, since=late)
 
 
 def _starts(store: Store, watch: Watch, now: datetime) -> Iterator[datetime]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -25,6 +25,7 @@ from cronguard.core.model import (
     Finished,
     JobState,
     JobStatus,
+    KeptRun,
     Missed,
     Outcome,
     Overrun,
@@ -566,13 +567,15 @@ class SpooledStore:
         """Do `Store.jobs`; alerts that wait here, or were given up, are counted too."""
         found = list(self.store.jobs())
         here = self._made_backlog().counts() if self._has_spool() else {}
-        return [
-            status._replace(
-                alerts_pending=status.alerts_pending + here.get((status.job, "pending"), 0),
-                alerts_dead=status.alerts_dead + here.get((status.job, "dead"), 0),
-            )
-            for status in found
-        ]
+        return [_with_alerts(status, here) for status in found]
+
+    def kept(self) -> list[KeptRun]:
+        """Return the runs that the store misses: those that ended, in order, and those that go on.
+
+        Nothing is told to it for that.
+        """
+        here = self._made_backlog().kept() if self._has_spool() else []
+        return here + [KeptRun(each.run, each.outcome) for each in self._unkept.values()]
 
     # --- the outboxes ---------------------------------------------------------------------------
 
@@ -667,6 +670,19 @@ class SpooledStore:
         dry_run: bool = False,
     ) -> int:
         return self.store.prune(keep=keep, progress=progress, dry_run=dry_run)
+
+
+def _with_alerts(
+    status: JobStatus, here: Mapping[tuple[str, str], tuple[int, datetime]]
+) -> JobStatus:
+    """Return a job with the alerts of it that are ``here``: (job, state) → how many, since when."""
+    pending, since = here.get((status.job, "pending"), (0, None))
+    known = [each for each in (status.pending_since, since) if each is not None]
+    return status._replace(
+        alerts_pending=status.alerts_pending + pending,
+        alerts_dead=status.alerts_dead + here.get((status.job, "dead"), (0, None))[0],
+        pending_since=min(known, default=None),
+    )
 
 
 __all__ = ["SpooledStore"]

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cronguard.core import schedule
-from cronguard.core.model import Expectations, Schedule, Watch
-from cronguard.core.schedule import judge, late_since, occurrences, overrun
+from cronguard.core.model import Expectations, Schedule, Source, Watch
+from cronguard.core.schedule import judge, lateness, occurrences, overrun
 
 pytestmark = pytest.mark.one_python
 
@@ -170,7 +170,8 @@ def test_what_was_missed_is_counted_and_the_latest_named():
     found = judge(watch, [], now)
     assert (found.number, found.latest) == (3, utc("2026-11-22T06:00"))
     assert found.message == (
-        "no run started at 3 of the times of 0 6 * * * (UTC), the latest 2026-11-22T06:00:00Z"
+        "no run started at 3 times of 0 6 * * * (UTC),"
+        " from 2026-11-20T06:00:00Z to 2026-11-22T06:00:00Z"
     )
     later = watch._replace(judged_until=found.judged_until, seen_until=found.seen_until)
     assert judge(later, [], now) is None
@@ -256,15 +257,40 @@ def most_met(due, starts, grace):
     return sum(place(each, set()) for each in due)
 
 
+def late(watch, last_start, now):
+    """(since, how many, next due)."""
+    found = lateness(watch, last_start and utc(last_start), utc(now))
+    return found.since, found.number, found.next_due
+
+
 def test_a_job_is_late_until_it_starts():
-    """Also after what it missed has been announced; never for what came before it was known."""
-    watch = watched()
-    assert late_since(watch, None) is None
-    judged = watch._replace(judged_until=utc("2026-11-20T06:00"))
-    assert late_since(judged, utc("2026-11-19T06:00")) == utc("2026-11-20T06:00")
-    assert late_since(judged, None) == utc("2026-11-20T06:00")
-    assert late_since(judged, utc("2026-11-20T05:59:55")) is None
-    assert late_since(judged, utc("2026-11-20T09:00")) is None
+    """From the end of an occurrence's grace; whoever judged it before, or nobody."""
+    sources = {"schedule": Source("code", utc("2026-11-20T00:00"))}
+    for judged in ("2026-11-20T00:00", "2026-11-21T06:00", "2026-11-22T06:00"):
+        watch = watched(since=judged)._replace(sources=sources)
+        first, third = utc("2026-11-20T06:00"), utc("2026-11-22T06:00")
+        assert late(watch, None, "2026-11-20T06:04:59") == (None, 0, first)
+        assert late(watch, None, "2026-11-22T06:04:59") == (first, 2, third)
+        now = "2026-11-22T08:00"
+        assert late(watch, None, now) == (first, 3, utc("2026-11-23T06:00"))
+        assert late(watch, "2026-11-20T06:03", now)[:2] == (utc("2026-11-21T06:00"), 2)
+        assert late(watch, "2026-11-22T05:59:50", now) == (None, 0, utc("2026-11-23T06:00"))
+        assert late(watch, "2026-11-22T05:59:49", now)[:2] == (third, 1)
+        assert late(watch, "2026-11-22T07:00", now)[0] is None
+
+
+def test_a_job_is_not_late_for_a_schedule_it_did_not_have():
+    """Nor where the clock was ahead when that was stated."""
+    watch = watched(since="2026-11-22T08:00")
+    assert late(watch, "2026-11-01T06:00", "2026-11-22T09:00")[0] is None
+    assert late(watched(since="2027-01-01T00:00"), None, "2026-11-22T09:00")[0] is None
+    assert lateness(Watch("job"), None, utc("2026-11-22T09:00")) is None
+
+
+def test_a_long_absence_is_shown_in_part():
+    """Whoever looks is not kept waiting."""
+    since, number, _ = late(watched("* * * * *"), None, "2027-11-20T00:00")
+    assert (since, number) == (utc("2026-11-20T00:01"), schedule.MOST_SHOWN)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from cronguard.core.model import (
 )
 
 HOUR = timedelta(hours=1)
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 CRASHED = Failure(
     "Crashed", None, "the process ended before its run did (killed or lost power?)", None
 )
@@ -99,7 +100,7 @@ def counted(events):
 
 def history_of(job):
     """Walk a job's outcomes: (event, the streak after it, the last success after it, the one that
-    its alerts show, the alerts decided: kind, rule, step)."""
+    its alerts show, the alerts decided: kind, rule, step; the incident, who was notified of it)."""
     streak, incident, notified, last = 0, None, set(), None
     for number, event in enumerate(job.events, 1):
         before, decided = last, []
@@ -133,7 +134,8 @@ def history_of(job):
             if at == number and streak and run_id in (counted(job.events[:at])[-1], incident):
                 notified |= channels
         shown = event.ended if event.status in ("success", "late") else before
-        yield event, streak, last, shown, [] if event.snoozed else decided
+        known = [] if event.snoozed else decided
+        yield event, streak, last, shown, known, incident, frozenset(notified)
 
 
 class Reference:
@@ -336,7 +338,7 @@ class Reference:
                 notified,
             )
         )
-        *_, (_event, streak, _last, shown, decided) = history_of(job)
+        *_, (_event, streak, _last, shown, decided, _incident, _notified) = history_of(job)
         row.status, row.holds = status, False
         row.finished_at, row.duration, row.failure = outcome[1:]
         row.count = 0 if status == "success" else streak
@@ -550,10 +552,23 @@ class Reference:
                 job.snoozed_until,
                 job.judged_until,
                 job.seen_until,
-                tuple(self.record(row) for row in self.open_rows(name)),
+                tuple(
+                    self.record(row)._replace(
+                        owner=row.run.owner,
+                        lease_over=not (self.now < row.lease_until <= self.now + HOUR),
+                    )
+                    for row in self.open_rows(name)
+                ),
             )
             for name, job in sorted(self.jobs_by_name.items())
         ]
+
+    def incident(self, job):
+        """(channels that were notified of the incident that goes on, when its first run ended)."""
+        found = list(history_of(job))
+        opened, notified = found[-1][5:] if found else (None, set())
+        first = self.rows.get(opened)
+        return frozenset(notified), first.finished_at if first else None
 
     def jobs(self):
         return [
@@ -568,6 +583,16 @@ class Reference:
                 *(
                     sum(out.facts["job"] == name and out.state == state for out in self.outbox)
                     for state in ("pending", "dead")
+                ),
+                *self.incident(job),
+                max(self.starts(name, LONG_AGO), default=None),
+                min(
+                    (
+                        out.created_at
+                        for out in self.outbox
+                        if out.facts["job"] == name and out.state == "pending"
+                    ),
+                    default=None,
                 ),
             )
             for name, job in sorted(self.jobs_by_name.items())

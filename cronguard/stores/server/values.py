@@ -17,6 +17,7 @@ from cronguard.core.model import (
     JobState,
     JobStatus,
     Outcome,
+    Owner,
     Run,
     RunRecord,
     Schedule,
@@ -109,7 +110,7 @@ def watch_of(row: dict[str, Any]) -> Watch:
         snoozed_until=moment(row["snoozed_until"]),
         judged_until=datetime.fromisoformat(row["judged_until"]),
         seen_until=moment(row["seen_until"]),
-        running=tuple(readable(row["running"], record_of)),
+        running=tuple(readable(row["running"], _running_of)),
     )
 
 
@@ -164,6 +165,12 @@ def record_of(row: dict[str, Any]) -> RunRecord:
     )
 
 
+def _running_of(row: dict[str, Any]) -> RunRecord:
+    """A run that is going on, with who holds it."""
+    owner = Owner(row["host"] or "", row["pid"] or 0, row["space"], row["process_started"])
+    return record_of(row)._replace(owner=owner, lease_over=row["lease_over"])
+
+
 def status_of(row: dict[str, Any]) -> JobStatus:
     """A job at a glance."""
     last, cron = row["last_run"], row["schedule"]
@@ -177,4 +184,8 @@ def status_of(row: dict[str, Any]) -> JobStatus:
         schedule=Schedule(cron, row["timezone"], row["grace"]) if cron else None,
         alerts_pending=row["alerts_pending"],
         alerts_dead=row["alerts_dead"],
+        announced=frozenset(row["announced"]),
+        failing_since=moment(row["failing_since"]),
+        last_start_at=moment(row["last_start_at"]),
+        pending_since=moment(row["pending_since"]),
     )

@@ -25,6 +25,7 @@ from cronguard.core.model import (
     Delivery,
     DeliveryState,
     Finished,
+    KeptRun,
     Outcome,
     Overrun,
     Owner,
@@ -413,12 +414,13 @@ class Backlog:
             for delivery, local in found
         ]
 
-    def counts(self) -> dict[tuple[str, str], int]:
-        """Return how many alerts there are here of each job in each state."""
-        total: dict[tuple[str, str], int] = {}
+    def counts(self) -> dict[tuple[str, str], tuple[int, datetime]]:
+        """Return how many alerts there are here of each job in each state, and since when."""
+        total: dict[tuple[str, str], tuple[int, datetime]] = {}
         for counts in self._ask(LocalStore.counts):
-            for key, number in counts.items():
-                total[key] = total.get(key, 0) + number
+            for key, (number, since) in counts.items():
+                before, earliest = total.get(key, (0, since))
+                total[key] = before + number, min(earliest, since)
         return total
 
     def alerts(self, state: DeliveryState | None, job: str | None, limit: int) -> list[AlertRecord]:
@@ -427,6 +429,16 @@ class Backlog:
         return [alert for alerts in found for alert in alerts]
 
     # --- what is shown --------------------------------------------------------------------------
+
+    def kept(self) -> list[KeptRun]:
+        """Return what the store has yet to be told, in order, and the runs that go on here."""
+        answers = self._ask(lambda local: local.kept(besides=self._told_of(local)))
+        return [
+            each
+            for found in answers
+            for each in found
+            if each.outcome is not None or each.run.run_id not in self._over
+        ]
 
     def starts(self, job: str, after: datetime) -> set[datetime]:
         """Return when runs of the job started, later than ``after``, that the store may miss."""

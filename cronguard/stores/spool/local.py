@@ -23,6 +23,7 @@ from cronguard.core.model import (
     DeliveryState,
     Finished,
     JobState,
+    KeptRun,
     Outcome,
     Overrun,
     Owner,
@@ -44,6 +45,7 @@ ALIVE_SECONDS = 1.0
 """Where all were alive, they are not judged again for so long: there may be hundreds, and each
 start would judge them all."""
 _MAX_ENDED = 1000
+_MAX_SHOWN = 10_000
 
 
 class Entry(NamedTuple):
@@ -225,6 +227,25 @@ class LocalStore:
         found = self._file.read(lambda db: db.execute(query, (job, job)).fetchall())
         runs = [readable(run_of, text) for (text,) in found]
         return [run.started_at for run in runs if run is not None and run.started_at > after]
+
+    def kept(self, *, besides: Collection[int] = ()) -> list[KeptRun]:
+        """Return what the store has yet to be told, in order, and then the runs that go on here."""
+        waiting = "SELECT seq, run, outcome FROM waiting WHERE seq > 0 ORDER BY seq LIMIT ?"
+        begun = """
+            SELECT b.run, r.lease_expires_at FROM begun b
+            LEFT JOIN cron_execution_logs r ON r.id = b.run_id ORDER BY r.rowid"""
+        outcomes = self._file.read(lambda db: db.execute(waiting, (_MAX_SHOWN,)).fetchall())
+        runs = self._file.read(lambda db: db.execute(begun).fetchall())
+        now, found = self._clock(), []
+        for seq, text, outcome in outcomes:
+            run, end = readable(run_of, text), readable(outcome_of, outcome)
+            if run is not None and end is not None and seq not in besides:
+                found.append(KeptRun(run, end))
+        for text, until in runs:
+            run = readable(run_of, text)
+            if run is not None:
+                found.append(KeptRun(run, None, rows.has_expired(moment(until), now)))
+        return found
 
     # --- the queue ------------------------------------------------------------------------------
 
@@ -413,11 +434,16 @@ class LocalStore:
         """Do `Store.settle_alert`."""
         return self._file.write(lambda db: outbox.settle(db, delivery, settlement, self._clock()))
 
-    def counts(self) -> dict[tuple[str, str], int]:
-        """Return how many alerts there are of each job in each state."""
-        query = "SELECT job, state, count(*) FROM cronguard_alerts GROUP BY job, state"
+    def counts(self) -> dict[tuple[str, str], tuple[int, datetime]]:
+        """Return how many alerts there are of each job in each state, and since when."""
+        query = """
+            SELECT job, state, count(*), min(created_at) FROM cronguard_alerts
+            GROUP BY job, state"""
         found = self._file.read(lambda db: db.execute(query).fetchall())
-        return {(job, state): number for job, state, number in found}
+        return {
+            (job, state): (number, datetime.fromisoformat(since))
+            for job, state, number, since in found
+        }
 
     def alerts(self, state: DeliveryState | None, job: str | None, limit: int) -> list[AlertRecord]:
         """Do `Store.alerts`."""

@@ -78,11 +78,11 @@ def declare(
     restating.declare(db, job, stated, host, now)
 
 
-def watches(db: sqlite3.Connection) -> list[Watch]:
+def watches(db: sqlite3.Connection, now: datetime) -> list[Watch]:
     """`cronguard.core.interfaces.Store.watches`."""
     running: dict[str, list[RunRecord]] = {}
-    for record in records(db, "status = 'running'", (), limit=-1):
-        running.setdefault(record.job, []).insert(0, record)
+    for record in views.running(db, now):
+        running.setdefault(record.job, []).append(record)
     found = readable(db.execute(f"{_WATCH} ORDER BY job").fetchall(), _read)
     return [watch._replace(running=tuple(running.get(watch.job, ()))) for watch in found]
 

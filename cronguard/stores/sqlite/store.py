@@ -204,7 +204,7 @@ class SQLiteStore:
     def watches(self) -> list[Watch]:
         from cronguard.stores.sqlite.expectations import watches  # not on a run's path
 
-        return self._file.read(watches)
+        return self._file.read(lambda db: watches(db, self._clock()))
 
     def damaged(self) -> list[Damaged]:
         """Return rows that cannot be what cronguard wrote; the other methods leave them out."""

@@ -9,37 +9,52 @@ from typing import Any, NamedTuple
 
 from cronguard.core.clock import moment
 from cronguard.core.damage import known_status, readable
-from cronguard.core.model import Failure, JobStatus, RunRecord, Schedule
+from cronguard.core.model import Failure, JobStatus, Owner, RunRecord, Schedule
+from cronguard.stores.sqlite.runs import has_expired
 
 _RECORD = """id, job, status, started_at, finished_at, duration_ms, consecutive_failure_count,
     error_type, error_code, error_message, error_location, host, pid"""
+_NEWEST = 100
+"""How many of a job's rows are looked at for one that can be read, or for its latest start: most
+are in the order of starting."""
 
 
 def jobs(db: sqlite3.Connection) -> list[JobStatus]:
     """`cronguard.core.interfaces.Store.jobs`."""
     found = db.execute(
-        """SELECT job, consecutive_failure_count, last_success_at, snoozed_until, schedule,
+        f"""SELECT job, consecutive_failure_count, last_success_at, snoozed_until, schedule,
                   timezone, grace,
                   (SELECT count(*) FROM cron_execution_logs r INDEXED BY cron_execution_logs_running
                    WHERE r.job = j.job AND r.status = 'running'),
                   (SELECT count(*) FROM cronguard_alerts a
                    WHERE a.job = j.job AND a.state = 'pending'),
                   (SELECT count(*) FROM cronguard_alerts a
-                   WHERE a.job = j.job AND a.state = 'dead')
-           FROM cronguard_jobs j ORDER BY job"""
+                   WHERE a.job = j.job AND a.state = 'dead'),
+                  announced,
+                  (SELECT finished_at FROM cron_execution_logs r WHERE r.id = j.incident_id),
+                  (SELECT max(started_at) FROM (SELECT started_at FROM cron_execution_logs r
+                   WHERE r.job = j.job ORDER BY rowid DESC LIMIT {_NEWEST})),
+                  (SELECT min(created_at) FROM cronguard_alerts a
+                   WHERE a.job = j.job AND a.state = 'pending')
+           FROM cronguard_jobs j ORDER BY job"""  # noqa: S608  # a constant of this module
     ).fetchall()
 
     def status_of(row: Sequence[Any]) -> JobStatus:
+        ran = records(db, "job = ? AND status <> 'skipped'", (row[0],), limit=_NEWEST)
         return JobStatus(
             job=row[0],
             consecutive_failure_count=row[1],
-            last_run=next(records(db, "job = ? AND status <> 'skipped'", (row[0],), limit=1), None),
+            last_run=next(ran, None),
             last_success_at=moment(row[2]),
             running=row[7],
             snoozed_until=moment(row[3]),
             schedule=Schedule(row[4], row[5], row[6]) if row[4] else None,
             alerts_pending=row[8],
             alerts_dead=row[9],
+            announced=frozenset(row[10].split(",") if row[10] else ()),
+            failing_since=moment(row[11]),
+            last_start_at=moment(row[12]),
+            pending_since=moment(row[13]),
         )
 
     return readable(found, status_of)
@@ -51,6 +66,22 @@ def records(
     """Rows that match and can be read, newest first."""
     for row in rows(db, where, values, limit=limit):
         yield from readable([row], record_of)
+
+
+def running(db: sqlite3.Connection, now: datetime) -> Iterator[RunRecord]:
+    """Runs that are going on and can be read, with their owners and leases, oldest first."""
+
+    def read(row: Sequence[Any]) -> RunRecord:
+        *known, space, started, expires = row
+        record = record_of(known)
+        owner = Owner(record.host or "", record.pid or 0, space, started)
+        return record._replace(owner=owner, lease_over=has_expired(moment(expires), now))
+
+    found = db.execute(
+        f"SELECT {_RECORD}, process_space, process_started, lease_expires_at"  # noqa: S608  # a constant of this module
+        " FROM cron_execution_logs WHERE status = 'running' ORDER BY rowid"
+    )
+    yield from readable(found.fetchall(), read)
 
 
 def rows(

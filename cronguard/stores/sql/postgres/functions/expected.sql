@@ -106,7 +106,7 @@ begin
 end $$;
 
 -- What is expected of every job, by name, with its runs that are still going.
--- since version 2
+-- since version 4
 create or replace function public.cronguard_watches(request jsonb) returns jsonb
 language plpgsql stable set search_path = ''
 as $$
@@ -124,7 +124,7 @@ begin
             'judged_until', public.cronguard_rfc3339(j.judged_until),
             'seen_until', public.cronguard_rfc3339(j.seen_until),
             'running', coalesce((
-                select jsonb_agg(public.cronguard_run_shown(r) order by r.seq)
+                select jsonb_agg(public.cronguard_run_held(r) order by r.seq)
                 from public.cron_execution_logs r where r.job = j.job and r.status = 'running'
             ), '[]')
         ) || case when (request ->> 'schema')::integer > 1 then '{}' else jsonb_build_object(

@@ -17,7 +17,22 @@ as $$
     ) end
 $$;
 
+-- A run that is going on: the same, and who holds it. In Python:
+-- cronguard.stores.sqlite.runs.has_expired.
+-- since version 4
+create or replace function public.cronguard_run_held(run public.cron_execution_logs)
+returns jsonb
+language sql stable set search_path = ''
+as $$
+    select public.cronguard_run_shown(run) || jsonb_build_object(
+        'space', run.process_space, 'process_started', run.process_started,
+        'lease_over', coalesce(run.lease_expires_at <= clock_timestamp()
+            or run.lease_expires_at > clock_timestamp() + interval '1 hour', true)
+    )
+$$;
+
 -- Every job that has run or is registered, by name.
+-- since version 4
 create or replace function public.cronguard_status(request jsonb) returns jsonb
 language plpgsql stable set search_path = ''
 as $$
@@ -45,6 +60,19 @@ begin
             'alerts_dead', (
                 select count(*) from public.cronguard_alerts a
                 where a.job = j.job and a.state = 'dead'
+            ),
+            'announced', to_jsonb(coalesce(j.announced, '{}')),
+            'failing_since', (
+                select public.cronguard_rfc3339(r.finished_at) from public.cron_execution_logs r
+                where r.run_id = j.incident_id
+            ),
+            'last_start_at', (
+                select public.cronguard_rfc3339(max(r.started_at))
+                from public.cron_execution_logs r where r.job = j.job
+            ),
+            'pending_since', (
+                select public.cronguard_rfc3339(min(a.created_at))
+                from public.cronguard_alerts a where a.job = j.job and a.state = 'pending'
             )
         ) order by j.job collate "C")
         from public.cronguard_jobs j

@@ -1,0 +1,324 @@
+"""How a job is doing: one pure function, which every command, page and JSON shows.
+
+What goes in is what a store gives (`JobStatus`, `Watch`), what this host keeps for it (`KeptRun`),
+the time, and which of the runs that look open have lost their process. Nothing is written, so
+whoever looks sees the same. `cronguard.runtime.health` reads all that from a store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Literal, NamedTuple, TypeAlias, get_args
+
+from cronguard.core.alert_rule import is_snoozed
+from cronguard.core.clock import readable
+from cronguard.core.damage import UNREADABLE, watch_problem
+from cronguard.core.errors import ConfigError
+from cronguard.core.model import (
+    AlertRule,
+    Expectations,
+    JobStatus,
+    KeptRun,
+    RunRecord,
+    Watch,
+)
+from cronguard.core.rendering import duration
+from cronguard.core.schedule import Lateness, lateness, missed_sentence
+
+State: TypeAlias = Literal["failing", "stuck", "late", "warning", "new", "ok"]
+STATES: tuple[State, ...] = get_args(State)
+"""From the worst to the best."""
+WRONG: tuple[State, ...] = ("failing", "stuck", "late")
+"""Those for which `needs_attention` holds, unless the job is snoozed."""
+MAX_WAITING = timedelta(minutes=1)
+"""How long an alert may wait: until then the process that decided it may be sending it."""
+
+
+class Health(NamedTuple):
+    """How one job is doing. Times are aware, in UTC; durations are seconds."""
+
+    job: str
+    state: State
+    """The worst of `states`; ``warning`` at least where something cannot be judged."""
+    why: str
+    """One sentence about the state, without the job's name and without a full stop."""
+    since: datetime | None
+    """When the state began: the end of the first failure, the moment at which a run passed its
+    ``max_runtime``, the first occurrence that was missed. None for ``new`` and ``ok``, and where
+    that is not known any more."""
+    states: tuple[State, ...]
+    """All that apply, worst first; ``new`` or ``ok`` alone."""
+    failures: int
+    """How many in a row, with crashes that nobody has counted yet."""
+    threshold: int
+    """The lowest of the job's rules: so many failures in a row make it ``failing``."""
+    expected: Expectations
+    rules: tuple[AlertRule, ...] = ()
+    """Who is notified of the job; empty if that is not known yet."""
+    running: tuple[RunRecord, ...] = ()
+    """Runs that are going on, oldest first."""
+    dead: tuple[RunRecord, ...] = ()
+    """Runs whose process is gone and that nobody has counted as crashed yet, oldest first."""
+    last_run: RunRecord | None = None
+    """The newest run that ended or is still going; skipped ones do not count."""
+    last_start_at: datetime | None = None
+    """The latest start, skipped ones included."""
+    last_success_at: datetime | None = None
+    next_due: datetime | None = None
+    """The first occurrence of the schedule that may still be met. It has passed already where the
+    job is waited for, by its grace at most. None without a schedule."""
+    missed: int = 0
+    """How many occurrences in a row have been missed; 0 unless the job is late."""
+    snoozed_until: datetime | None = None
+    """None unless the job is snoozed now."""
+    alerts_waiting: int = 0
+    waiting_since: datetime | None = None
+    """When the oldest of the waiting alerts was decided."""
+    alerts_dead: int = 0
+    """How many alerts were given up."""
+    problem: str | None = None
+    """What keeps the job from being judged, such as a damaged row or a schedule that this host
+    cannot evaluate; None for nothing."""
+
+    @property
+    def running_since(self) -> datetime | None:
+        """When the oldest run that is going on started; None if none is."""
+        return min((run.started_at for run in self.running), default=None)
+
+
+def needs_attention(health: Health, now: datetime) -> bool:
+    """Tell whether ``cronguard check`` exits 1 for this job.
+
+    It does while the job is failing, stuck, late or cannot be judged, and is not snoozed, and while
+    an alert is given up or has waited for more than `MAX_WAITING`.
+    """
+    wrong = health.problem is not None or health.state in WRONG
+    return (wrong and health.snoozed_until is None) or has_undelivered(health, now)
+
+
+def has_undelivered(health: Health, now: datetime) -> bool:
+    """Tell whether an alert of the job is given up or has waited too long."""
+    waiting = health.waiting_since
+    return health.alerts_dead > 0 or (waiting is not None and now - waiting > MAX_WAITING)
+
+
+def by_urgency(healths: Sequence[Health]) -> list[Health]:
+    """Return the jobs in the order of `STATES`, snoozed ones last in each, then by name."""
+    return sorted(
+        healths,
+        key=lambda each: (STATES.index(each.state), each.snoozed_until is not None, each.job),
+    )
+
+
+def judge(
+    status: JobStatus,
+    watch: Watch,
+    *,
+    rules: Sequence[AlertRule] = (),
+    dead: Collection[str] = (),
+    problem: str | None = None,
+    now: datetime,
+) -> Health:
+    """Judge how a job is doing.
+
+    Args:
+        status: The job as the store shows it.
+        watch: What is expected of it; ``Watch(job)`` where that cannot be read.
+        rules: Who is notified; the job's own threshold holds where nobody is.
+        dead: Ids of runs of ``watch.running`` whose process is gone.
+        problem: What is known to keep it from being judged.
+        now: The current time.
+    """
+    problem = problem or watch_problem(watch)
+    late = None
+    if problem is None:
+        late, problem = _lateness(watch, status, now)
+    health = _unjudged(status, watch, rules, dead, now)._replace(problem=problem)
+    if late is not None:
+        is_late = late.since is not None and not health.running
+        health = health._replace(next_due=late.next_due, missed=late.number if is_late else 0)
+    found = sorted(_findings(health, status, late, now), key=lambda each: STATES.index(each[0]))
+    if problem is not None and all(state not in WRONG for state, _, _ in found):
+        found.insert(0, ("warning", f"it cannot be judged: {problem}", None))
+    state, why, since = found[0] if found else _well(health)
+    states = tuple(dict.fromkeys(each for each, _, _ in found)) or (state,)
+    return health._replace(state=state, why=why, since=since, states=states)
+
+
+def _unjudged(
+    status: JobStatus,
+    watch: Watch,
+    rules: Sequence[AlertRule],
+    dead: Collection[str],
+    now: datetime,
+) -> Health:
+    """Return what is known beside the state."""
+    gone = tuple(run for run in watch.running if run.run_id in dead)
+    return Health(
+        job=status.job,
+        state="ok",
+        why="",
+        since=None,
+        states=(),
+        failures=max(status.consecutive_failure_count, 0) + len(gone),
+        threshold=min((rule.threshold for rule in rules), default=watch.expected.threshold),
+        expected=watch.expected,
+        rules=tuple(rules),
+        running=tuple(run for run in watch.running if run.run_id not in dead),
+        dead=gone,
+        last_run=status.last_run,
+        last_start_at=status.last_start_at,
+        last_success_at=status.last_success_at,
+        snoozed_until=status.snoozed_until if is_snoozed(status.snoozed_until, now) else None,
+        alerts_waiting=status.alerts_pending,
+        waiting_since=status.pending_since,
+        alerts_dead=status.alerts_dead,
+    )
+
+
+_Finding: TypeAlias = tuple[State, str, datetime | None]
+
+
+def _findings(
+    health: Health, status: JobStatus, late: Lateness | None, now: datetime
+) -> Iterator[_Finding]:
+    """Yield what applies and is not well: state, why, since when."""
+    since = status.failing_since
+    if not status.consecutive_failure_count and health.dead:
+        since = health.dead[0].started_at
+    if health.failures and (health.failures >= health.threshold or status.announced):
+        yield "failing", _failing_sentence(health), since
+    elif health.failures:
+        yield "warning", _warning_sentence(health), since
+    limit = health.expected.max_runtime
+    if limit is not None and health.problem is None:
+        for run in health.running:
+            elapsed = (now - run.started_at).total_seconds()
+            if elapsed >= limit:
+                text = (
+                    f"still running after {duration(elapsed)},"
+                    f" longer than its max_runtime of {duration(limit)}"
+                )
+                yield "stuck", text, run.started_at + timedelta(seconds=limit)
+                break
+    plan = health.expected.plan
+    if health.missed and late is not None and late.since is not None and plan is not None:
+        text = missed_sentence(plan, late.number, late.since, late.latest)
+        yield "late", text, late.since
+
+
+def _failing_sentence(health: Health) -> str:
+    worked = health.last_success_at
+    tail = f"last worked at {readable(worked)}" if worked else "never worked"
+    return f"{_failures(health)}; {tail}"
+
+
+def _warning_sentence(health: Health) -> str:
+    return f"{_failures(health)}; alerts from {health.threshold}"
+
+
+def _failures(health: Health) -> str:
+    count = "1 failure" if health.failures == 1 else f"{health.failures:,} failures in a row"
+    if health.dead:
+        return f"{count}, the last a crash that nobody has counted yet: its process is gone"
+    last = health.last_run
+    if last is None or last.failure is None:
+        return count
+    code = f" ({last.failure.error_code})" if last.failure.error_code else ""
+    return f"{count}, the last {last.failure.error_type}{code}"
+
+
+def _well(health: Health) -> _Finding:
+    if health.last_run is None and not health.running and health.last_success_at is None:
+        due = health.next_due
+        return "new", f"never ran; due at {readable(due)}" if due else "never ran", None
+    if health.last_success_at is not None:
+        return "ok", f"last worked at {readable(health.last_success_at)}", None
+    return "ok", "running for the first time" if health.running else "no failure", None
+
+
+def _lateness(watch: Watch, status: JobStatus, now: datetime) -> tuple[Lateness | None, str | None]:
+    """Return what of the schedule was missed, and what keeps it from being judged."""
+    try:
+        return lateness(watch, status.last_start_at, now), None
+    except ConfigError as error:
+        return None, str(error)
+    except UNREADABLE:
+        return None, "its times cannot be judged"
+
+
+def with_kept(status: JobStatus, watch: Watch, kept: Sequence[KeptRun]) -> tuple[JobStatus, Watch]:
+    """Return a job as it will be once the store has taken what this host keeps for it, in order."""
+    ids = {each.run.run_id for each in kept}
+    running = [run for run in watch.running if run.run_id not in ids]
+    for each in kept:
+        record, last = kept_record(each), status.last_start_at
+        status = status._replace(
+            last_start_at=record.started_at if last is None else max(last, record.started_at)
+        )
+        if each.outcome is None:
+            running.append(record)
+        elif each.outcome.status != "skipped" and not _has(status, record):
+            status = _counted(status, record)
+    changed = len(running) - len(watch.running)
+    return (
+        status._replace(running=max(status.running + changed, 0)),
+        watch._replace(running=tuple(running)),
+    )
+
+
+def _has(status: JobStatus, record: RunRecord) -> bool:
+    """Tell whether the store took the outcome, and its answer was lost."""
+    last = status.last_run
+    return last is not None and last.run_id == record.run_id and last.status != "running"
+
+
+def kept_record(kept: KeptRun) -> RunRecord:
+    """Return a run that the store has not taken yet as one of its rows, without a count."""
+    run, outcome, lease_over = kept
+    record = RunRecord(
+        run.run_id, run.job, "running", run.started_at, host=run.owner.host, pid=run.owner.pid
+    )
+    if outcome is None:
+        return record._replace(owner=run.owner, lease_over=lease_over)
+    return record._replace(
+        status=outcome.status,
+        finished_at=outcome.finished_at,
+        duration=outcome.duration,
+        failure=outcome.failure,
+    )
+
+
+def _counted(status: JobStatus, record: RunRecord) -> JobStatus:
+    """Return the status after an outcome that the store has not taken yet."""
+    count = status.consecutive_failure_count
+    if record.status == "success":
+        return status._replace(
+            consecutive_failure_count=0,
+            announced=frozenset(),
+            failing_since=None,
+            last_run=record._replace(consecutive_failure_count=0),
+            last_success_at=record.finished_at,
+        )
+    if record.status != "cancelled":
+        count += 1
+        status = status._replace(failing_since=status.failing_since or record.finished_at)
+    return status._replace(
+        consecutive_failure_count=count, last_run=record._replace(consecutive_failure_count=count)
+    )
+
+
+__all__ = [
+    "MAX_WAITING",
+    "STATES",
+    "WRONG",
+    "Health",
+    "State",
+    "by_urgency",
+    "has_undelivered",
+    "judge",
+    "kept_record",
+    "needs_attention",
+    "with_kept",
+]

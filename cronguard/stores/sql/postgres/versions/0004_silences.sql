@@ -1,0 +1,1 @@
+-- Version 4: who holds a run that is going on, and since when a job fails, are shown.
