@@ -11,9 +11,11 @@ from cronguard.cli.output.lines import CommandError
 from cronguard.core.errors import CronguardError
 
 if TYPE_CHECKING:
+    from cronguard.core.health import Health
     from cronguard.core.model import JobStatus
 
 F = TypeVar("F", bound=Callable[..., Any])
+Job = TypeVar("Job", "JobStatus", "Health")
 
 
 def complete_jobs(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
@@ -67,12 +69,12 @@ quiet_option = click.option(
 )
 
 
-def find_job(statuses: Sequence[JobStatus], name: str) -> JobStatus:
+def find_job(known: Sequence[Job], name: str) -> Job:
     """The job of that name. Raises `CommandError` with the nearest name if there is none."""
-    for status in statuses:
-        if status.job == name:
-            return status
-    raise CommandError(no_such_job(name, [status.job for status in statuses]))
+    for each in known:
+        if each.job == name:
+            return each
+    raise CommandError(no_such_job(name, [each.job for each in known]))
 
 
 def no_such_job(name: str, known: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ from cronguard.cli.output.lines import SettingsError
 from cronguard.core.errors import PluginError
 
 if TYPE_CHECKING:
+    from cronguard.core.health import Health
     from cronguard.core.interfaces import Store
     from cronguard.core.model import JobStatus
     from cronguard.runtime.runtime import Runtime
@@ -87,6 +88,14 @@ def store_file(store: Store) -> Path | None:
 def jobs_of(store: Store) -> list[JobStatus]:
     """`Store.jobs`, but a database that is not there yet is not created by looking at it."""
     return store.jobs() if is_there(store) else []
+
+
+def health_of(runtime: Runtime) -> list[Health]:
+    """How every job is doing, by name; a database that is not there yet is not created for it."""
+    from cronguard.runtime.health import read_health
+
+    store = runtime.store if is_there(runtime.store) else None
+    return read_health(store, runtime.settings)
 
 
 def is_there(store: Store) -> bool:

@@ -3,64 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cronguard.core import schedule
-from cronguard.core.alert_rule import alert_rules, is_snoozed
-from cronguard.core.clock import readable
-from cronguard.core.damage import watch_problem
+from cronguard.core.alert_rule import alert_rules
+from cronguard.core.damage import UNREADABLE, watch_problem
 from cronguard.core.errors import ConfigError
+from cronguard.core.health import MAX_WAITING, Health, needs_attention
 from cronguard.core.interfaces import Store
-from cronguard.core.model import AlertRule, ChannelRule, JobStatus, RunRecord, Watch
-from cronguard.core.rendering import duration
+from cronguard.core.model import AlertRule, RunRecord, Watch
 from cronguard.process.identity import current_owner, is_dead
+from cronguard.runtime.health import channels_of, read_health
 from cronguard.settings.options import resolve_job
+from cronguard.settings.types import Settings
 
 if TYPE_CHECKING:
     from cronguard.runtime.delivery import Attempt, Dispatcher
 
-ProblemKind: TypeAlias = Literal["crashed", "overrun", "missed", "failing", "undelivered"]
-ChannelsFor: TypeAlias = Callable[[str], tuple[ChannelRule, ...]]
-
-_MIN_WAITING_AGE = timedelta(minutes=1)
-"""A pending alert younger than this may be being sent by the process that decided it."""
 _STARTS_PER_PAGE = 10_000
 
 
-class Problem(NamedTuple):
-    """Something that is wrong with a job now."""
+class Undelivered(NamedTuple):
+    """Alerts of a job for one channel that were given up, or have waited too long."""
 
-    kind: ProblemKind
     job: str
-    message: str
-    run_id: str | None = None
-    since: datetime | None = None
-    """When it began; None if there is no single time."""
-    snoozed: bool = False
-    """Whether the job is snoozed: the problem is shown, but does not make the check fail."""
+    channel: str
+    dead: bool
+    """Whether they were given up."""
+    number: int
+    since: datetime
+    """When the first of them was decided."""
 
 
 class Report(NamedTuple):
     """What a check found."""
 
-    jobs: int
-    problems: tuple[Problem, ...]
+    jobs: tuple[Health, ...]
+    """How every job is doing now, by name."""
+    attention: frozenset[str]
+    """The jobs for which `health.needs_attention` holds."""
+    crashed: tuple[RunRecord, ...]
+    """The dead runs that this check was the first to count."""
+    undelivered: tuple[Undelivered, ...]
     attempts: tuple[Attempt, ...]
     """Every attempt to send an alert, in the order in which they ended."""
 
     @property
     def ok(self) -> bool:
-        """Tell whether nothing is wrong except with snoozed jobs."""
-        return all(problem.snoozed for problem in self.problems)
+        """Tell whether nothing is wrong except with snoozed jobs, and every alert arrives."""
+        return not self.attention and not self.undelivered
 
 
 def check(
     store: Store,
     dispatcher: Dispatcher,
-    configured: Mapping[str, Mapping[str, Any]],
+    settings: Settings,
     *,
-    channels_for: ChannelsFor,
     now: datetime,
     report: Callable[[Attempt], None] | None = None,
 ) -> Report:
@@ -69,37 +68,26 @@ def check(
     Args:
         store: Where the jobs are kept.
         dispatcher: Sends the alerts that are due.
-        configured: The jobs' tables in the settings.
-        channels_for: Returns the channels of a job that never ran.
+        settings: The jobs' tables, and the channels of jobs that never ran.
         now: The current time.
         report: Called with every attempt to send an alert.
 
     Raises:
         StoreError: The store does not answer.
     """
-    declare(store, configured)
+    declare(store, settings.jobs)
     crashed = store.sweep(current_owner(), is_dead=is_dead)
-    watches = store.watches()
-    statuses = {status.job: status for status in store.jobs()}
-    found = [_crashed(record) for record in crashed]
-    for watch in watches:
-        rules = alert_rules(watch.channels or channels_for(watch.job), watch.expected)
-        status = statuses.get(watch.job)
-        if wrong := watch_problem(watch):
-            found.append(Problem("missed", watch.job, f"cannot be judged, since its {wrong}"))
-            continue
-        found += _overruns(store, watch, rules, now)
-        try:
-            found += _missed(store, watch, rules, status, now)
-        except (ConfigError, ValueError, OverflowError) as error:
-            said = str(error) if isinstance(error, ConfigError) else "its times cannot be judged"
-            found.append(Problem("missed", watch.job, said))
-        found += _failing(watch, rules)
+    for watch in store.watches():
+        if watch_problem(watch) is None:
+            rules = alert_rules(watch.channels or channels_of(watch.job, settings), watch.expected)
+            _announce_overruns(store, watch, rules, now)
+            _announce_missed(store, watch, rules, now)
     attempts = dispatcher.deliver_all(force=False, report=report)
-    found += _undelivered(store, attempts, now)
-    snoozed = {watch.job for watch in watches if is_snoozed(watch.snoozed_until, now)}
-    problems = [problem._replace(snoozed=problem.job in snoozed) for problem in found]
-    return Report(len(watches), tuple(sorted(problems, key=lambda each: each.job)), tuple(attempts))
+    jobs = read_health(store, settings, now=now)
+    attention = frozenset(each.job for each in jobs if needs_attention(each, now))
+    return Report(
+        tuple(jobs), attention, tuple(crashed), tuple(_undelivered(store, now)), tuple(attempts)
+    )
 
 
 def declare(store: Store, configured: Mapping[str, Mapping[str, Any]]) -> None:
@@ -110,15 +98,9 @@ def declare(store: Store, configured: Mapping[str, Mapping[str, Any]]) -> None:
             store.declare(name, stated, host=current_owner().host)
 
 
-def _crashed(record: RunRecord) -> Problem:
-    count = record.consecutive_failure_count
-    text = f"its process is gone; {_in_a_row(count)}"
-    return Problem("crashed", record.job, text, record.run_id, record.started_at)
-
-
-def _overruns(
+def _announce_overruns(
     store: Store, watch: Watch, rules: Sequence[AlertRule], now: datetime
-) -> Iterator[Problem]:
+) -> None:
     limit = watch.expected.max_runtime
     if limit is None:
         return
@@ -127,29 +109,17 @@ def _overruns(
         news = schedule.overrun(record.run_id, watch.job, elapsed, limit)
         if news is not None:
             store.announce_overrun(news, rules)
-            text = f"{news.message}: {duration(elapsed)} so far"
-            yield Problem("overrun", watch.job, text, record.run_id, record.started_at)
 
 
-def _missed(
-    store: Store,
-    watch: Watch,
-    rules: Sequence[AlertRule],
-    status: JobStatus | None,
-    now: datetime,
-) -> Iterator[Problem]:
-    plan = watch.expected.plan
-    if plan is None:
+def _announce_missed(store: Store, watch: Watch, rules: Sequence[AlertRule], now: datetime) -> None:
+    if watch.expected.plan is None:
         return
-    missed = schedule.judge(watch, _starts(store, watch, now), now)
+    try:
+        missed = schedule.judge(watch, _starts(store, watch, now), now)
+    except (ConfigError, *UNREADABLE):
+        return  # `Health.problem` says so
     if missed is not None:
         store.announce_missed(missed, rules)
-    late = schedule.lateness(watch, status.last_start_at if status else None, now)
-    if late is not None and late.since is not None:
-        text = schedule.missed_sentence(plan, late.number, late.since, late.latest)
-        yield Problem("missed", watch.job, text, since=late.since)
-    elif missed is not None and missed.message is not None:
-        yield Problem("missed", watch.job, missed.message, since=missed.latest)
 
 
 def _starts(store: Store, watch: Watch, now: datetime) -> Iterator[datetime]:
@@ -162,26 +132,11 @@ def _starts(store: Store, watch: Watch, now: datetime) -> Iterator[datetime]:
         after = page[-1]
 
 
-def _failing(watch: Watch, rules: Sequence[AlertRule]) -> Iterator[Problem]:
-    count = watch.consecutive_failure_count
-    if count >= min((rule.threshold for rule in rules), default=watch.expected.threshold):
-        last = watch.last_success_at
-        worked = f"last worked at {readable(last)}" if last else "never worked"
-        yield Problem("failing", watch.job, f"{_in_a_row(count)}; {worked}", since=last)
-
-
-def _undelivered(store: Store, attempts: Sequence[Attempt], now: datetime) -> Iterator[Problem]:
-    tried = {attempt.delivery.alert_id for attempt in attempts}
-    waiting: dict[tuple[str, str, str], list[datetime]] = {}
+def _undelivered(store: Store, now: datetime) -> Iterator[Undelivered]:
+    found: dict[tuple[str, str, bool], list[datetime]] = {}
     for alert in (*store.alerts(state="pending"), *store.alerts(state="dead")):
         dead = alert.state == "dead"
-        if dead or alert.alert_id in tried or now - alert.created_at > _MIN_WAITING_AGE:
-            fate = "given up (cronguard deliver --dead tries again)" if dead else "still waiting"
-            waiting.setdefault((alert.job, alert.channel, fate), []).append(alert.created_at)
-    for (job, channel, fate), times in waiting.items():
-        alerts = "an alert" if len(times) == 1 else f"{len(times)} alerts"
-        yield Problem("undelivered", job, f"{alerts} for {channel} {fate}", since=min(times))
-
-
-def _in_a_row(count: int | None) -> str:
-    return "1 failure" if count == 1 else f"{count} failures in a row"
+        if dead or now - alert.created_at > MAX_WAITING:
+            found.setdefault((alert.job, alert.channel, dead), []).append(alert.created_at)
+    for (job, channel, dead), times in sorted(found.items()):
+        yield Undelivered(job, channel, dead, len(times), min(times))

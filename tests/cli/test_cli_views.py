@@ -61,7 +61,7 @@ def test_status_shows_every_job(here):
     ]
     assert "running" in rows[1]
     assert "never" in rows[1]
-    assert total == f"3 jobs, 1 failing. Recorded in {here.path}."
+    assert total == f"3 jobs: 1 failing, 2 ok. Recorded in {here.path}."
     assert done.stderr == ""
 
 
@@ -99,25 +99,38 @@ def test_status_tells_of_alerts_and_snoozing(here):
 
 
 def test_status_as_json(here):
-    """``cronguard.status/1``: every key, times in RFC 3339 with Z, seconds as numbers."""
+    """``cronguard.status/2``: every key, times in RFC 3339 with Z, seconds as numbers."""
     plan = statements(schedule="0 6 * * *", timezone="Europe/Oslo", grace=600.0)
     here.record("nightly", "success", "failure", stated=plan)
     document = here.json("status")
     assert list(document) == ["schema", "store", "jobs"]
-    assert document["schema"] == "cronguard.status/1"
+    assert document["schema"] == "cronguard.status/2"
     (job,) = document["jobs"]
     last = job.pop("last_run")
     assert datetime.fromisoformat(job.pop("last_success_at")).utcoffset() is not None
+    assert datetime.fromisoformat(job.pop("next_due_at")).utcoffset() is not None
     assert job == {
         "job": "nightly",
-        "state": "failing",
+        "state": "warning",
+        "why": "1 failure, the last ValueError; alerts from 2",
+        "since": last["finished_at"],
+        "needs_attention": False,
+        "also": [],
         "consecutive_failure_count": 1,
+        "threshold": 2,
         "running": 0,
+        "running_since": None,
+        "uncounted_crashes": 0,
+        "missed": 0,
         "snoozed_until": None,
         "schedule": "0 6 * * *",
         "timezone": "Europe/Oslo",
         "grace_seconds": 600.0,
+        "max_runtime_seconds": 1800.0,
+        "channels": ["console"],
+        "runbook": None,
         "alerts_pending": 0,
+        "alerts_pending_since": None,
         "alerts_dead": 0,
     }
     assert last["started_at"].endswith("Z")

@@ -58,7 +58,7 @@ def test_every_job_is_there(here):
     here.record("broken", "failure", "failure", failure=failure, channels=rules, stated=plan)
     here.record("going", "running")
     page = Page(written(here))
-    assert "3 jobs, 1 failing, 1 running" in page.text
+    assert "3 jobs: 1 failing, 2 ok; 1 running" in page.text
     assert page.text.index("broken") < page.text.index("fine") < page.text.index("going")
     for words in (
         "0 6 * * * (Europe/Oslo)",

@@ -27,6 +27,7 @@ from cronguard.stores.sqlite.store import SQLiteStore
 from cronguard.testing import FrozenClock, MemoryStore
 
 TOLD = (ChannelRule("console"),)
+NONE = Settings(channels=(ChannelSettings("console", "console"),))
 
 
 @pytest.fixture
@@ -48,7 +49,16 @@ def expected(cron, zone="UTC"):
 
 
 def problems(done):
-    return [(each["job"], each["kind"]) for each in json.loads(done.stdout)["problems"]]
+    return wrong_of(json.loads(done.stdout)["jobs"])
+
+
+def wrong_of(jobs):
+    return [(each["job"], each["state"]) for each in jobs if each["state"] not in ("new", "ok")]
+
+
+def wrong(found):
+    """What a check says of the jobs that are not well: (job, state), by name."""
+    return wrong_of([each._asdict() for each in found.jobs])
 
 
 # --- the command ----------------------------------------------------------------------------------
@@ -76,15 +86,19 @@ def test_all_is_well(here):
     """One line, exit 0."""
     here.record("nightly", "success")
     done = here("check")
-    assert (done.returncode, done.stdout) == (0, "✓ 1 job, nothing wrong.\n")
-    assert json.loads(here("check", "--json").stdout) == {
-        "schema": "cronguard.check/1",
+    assert (done.returncode, done.stdout) == (0, "✓ 1 job, nothing wrong: 1 ok.\n")
+    found = json.loads(here("check", "--json").stdout)
+    (job,) = found.pop("jobs")
+    assert (job["job"], job["state"], job["needs_attention"]) == ("nightly", "ok", False)
+    assert found == {
+        "schema": "cronguard.check/2",
         "store": str(here.path),
         "ok": True,
-        "jobs": 1,
         "alerts_sent": 0,
-        "problems": [],
+        "crashed": [],
+        "undelivered": [],
     }
+    assert job == here.json("status")["jobs"][0]
 
 
 def test_a_crontab_is_not_mailed_every_five_minutes(here):
@@ -111,8 +125,11 @@ def test_a_killed_run_is_found_and_told(place):
         """
     assert place.run(hang).returncode == -signal.SIGKILL
     done = cli("check", "--json")
-    assert (done.returncode, problems(done)) == (1, [("nightly", "crashed")])
-    assert cli("check").returncode == 0  # one failure is below the threshold
+    assert (done.returncode, problems(done)) == (0, [("nightly", "warning")])
+    assert [each["job"] for each in json.loads(done.stdout)["crashed"]] == ["nightly"]
+    done = cli("check")
+    assert "1 failure, the last Crashed; alerts from 2" in done.stdout
+    assert done.stdout.endswith("✓ 1 job, nothing to be done about: 1 warning.\n")
     place.run(hang)
     done = cli("check")
     assert done.returncode == 1
@@ -128,17 +145,17 @@ def test_a_job_that_never_ran_is_missed(here):
     """Settings alone expect it: from the first check on, and not before."""
     declare(here.folder, '[job.nightly]\nschedule = "* * * * *"\ngrace = 0\n')
     done = here("check")
-    assert (done.returncode, done.stdout) == (0, "✓ 1 job, nothing wrong.\n")
+    assert (done.returncode, done.stdout) == (0, "✓ 1 job, nothing wrong: 1 new.\n")
     since = rfc3339(datetime.now(UTC) - timedelta(minutes=3))
     with closing(sqlite3.connect(here.path)) as db, db:
-        sources = json.dumps(dict.fromkeys(("schedule", "grace"), ["settings", since]))
+        sources = json.dumps({key: ["settings", since] for key in ("schedule", "grace")})
         db.execute("UPDATE cronguard_jobs SET judged_until = ?, sources = ?", (since, sources))
     done = here("check")
     assert done.returncode == 1
     assert "no run started at 3 times of * * * * * (UTC)" in done.stdout
     assert "nightly did not run when it should have" in done.stderr
     done = here("check", "--json")
-    assert problems(done) == [("nightly", "missed")]
+    assert problems(done) == [("nightly", "late")]
     assert json.loads(done.stdout)["alerts_sent"] == 0
 
 
@@ -150,7 +167,7 @@ def test_wrong_settings_are_said_and_what_is_valid_is_checked(here):
     done = here("check")
     assert done.returncode == 2
     assert "nonsense" in done.stderr
-    assert "1 job, nothing wrong" in done.stdout
+    assert "2 jobs, nothing wrong: 2 new." in done.stdout
 
 
 def test_a_schedule_in_an_unknown_zone_is_not_expected(here):
@@ -170,24 +187,26 @@ def test_a_schedule_that_only_another_host_understands(store, clock):
     store.declare("b", expected("a later version's", "UTC"))
     store.declare("c", expected("0 * * * *", "UTC"))
     clock.advance(3600)
-    found = look(store, clock).problems
-    assert [problem.job for problem in found] == ["a", "b", "c"]
-    assert found[0].message == (
-        "its schedule 0 * * * * (Mars/Olympus) cannot be evaluated on this host"
+    found = look(store, clock)
+    assert wrong(found) == [("a", "warning"), ("b", "warning"), ("c", "late")]
+    assert found.attention == {"a", "b", "c"}
+    assert found.jobs[0].why == (
+        "it cannot be judged: its schedule 0 * * * * (Mars/Olympus) cannot be evaluated on this"
+        " host"
     )
-    assert found[2].message.startswith("no run started")
+    assert found.jobs[2].why.startswith("no run started")
 
 
 def test_what_is_snoozed_is_shown_and_no_trouble(here):
     """Somebody knows."""
     here.record("nightly", "failure", "failure")
     done = here("check")
-    assert (done.returncode, "1 job, 1 in trouble" in done.stdout) == (1, True)
+    assert (done.returncode, "✗ 1 job: 1 failing." in done.stdout) == (1, True)
     here("snooze", "nightly", "--for", "2h")
     done = here("check")
     assert done.returncode == 0
-    assert "(snoozed)" in done.stdout
-    assert "nothing wrong that is not snoozed" in done.stdout
+    assert "(snoozed, wakes in " in done.stdout
+    assert "1 job, nothing to be done about: 1 failing." in done.stdout
 
 
 def test_an_alert_that_does_not_go_out_is_a_problem(here):
@@ -195,11 +214,19 @@ def test_an_alert_that_does_not_go_out_is_a_problem(here):
     here.setenv("CRONGUARD_CHANNELS", "webhook")
     here.setenv("CRONGUARD_WEBHOOK_URL", "http://127.0.0.1:1/")
     here.record("nightly", "failure", "failure", channels=(ChannelRule("webhook"),))
+    here.record("nightly", "success")
     done = here("check", "--json")
-    assert (done.returncode, problems(done)) == (
-        1,
-        [("nightly", "failing"), ("nightly", "undelivered")],
-    )
+    assert (done.returncode, problems(done)) == (0, [])  # it has a minute
+    with closing(sqlite3.connect(here.path)) as db, db:
+        long_ago = rfc3339(datetime.now(UTC) - timedelta(seconds=61))
+        db.execute("UPDATE cronguard_alerts SET created_at = ?", (long_ago,))
+    done = here("check", "--json")
+    (found,) = json.loads(done.stdout)["undelivered"]
+    assert (found.pop("since"), done.returncode) == (long_ago, 1)
+    assert found == {"job": "nightly", "channel": "webhook", "given_up": False, "alerts": 1}
+    done = here("check")
+    assert "an alert for webhook still waiting" in done.stdout
+    assert "✗ 1 job: 1 ok." in done.stdout
 
 
 def test_what_is_wrong_is_told_in_words(store, clock):
@@ -213,17 +240,14 @@ def test_what_is_wrong_is_told_in_words(store, clock):
         store.finish_run(run, Outcome("failure", clock(), 1.0), started=True)
 
     def notified(dispatcher):
-        found = check(store, dispatcher, {}, channels_for=lambda _job: TOLD, now=clock())
-        return [(each.kind, each.message, each.since) for each in found.problems]
+        found = check(store, dispatcher, NONE, now=clock())
+        (job,) = found.jobs
+        return (job.state, job.why), [(each.dead, each.number) for each in found.undelivered]
 
-    failing = ("failing", f"3 failures in a row; last worked at {worked:%F %T} UTC", worked)
-    waits = "an alert for console still waiting"
-    assert notified(sick) == [failing, ("undelivered", waits, clock())]
-    dead = "an alert for console given up (cronguard deliver --dead tries again)"
-    assert notified(Dispatcher(store, ("console",), lambda _name: gone)) == [
-        failing,
-        ("undelivered", dead, clock()),
-    ]
+    failing = ("failing", f"3 failures in a row; last worked at {worked:%F %T} UTC")
+    assert notified(sick) == (failing, [])
+    clock.advance(120)
+    assert notified(Dispatcher(store, ("console",), lambda _name: gone)) == (failing, [(True, 1)])
 
 
 def test_an_alert_is_tried_when_it_is_due_and_no_sooner(store, clock):
@@ -238,15 +262,15 @@ def test_an_alert_is_tried_when_it_is_due_and_no_sooner(store, clock):
     assert [each.settlement.state for each in look(store, clock).attempts] == ["sent"]
 
 
-def test_problems_are_sorted_by_job(store, clock):
-    """Not by what is wrong, so that each job is read about in one place."""
+def test_every_job_is_told_of_by_name(store, clock):
+    """Each once, whatever is wrong with it."""
     begin(store, clock, "a", stated=statements(max_runtime=60.0))
     for _ in range(2):
         run = begin(store, clock, "b")
         store.finish_run(run, Outcome("failure", clock(), 1.0), started=True)
     begin(store, clock, "c", stated=statements(max_runtime=60.0))
     clock.advance(61)
-    assert [each.job for each in look(store, clock).problems] == ["a", "b", "c"]
+    assert wrong(look(store, clock)) == [("a", "stuck"), ("b", "failing"), ("c", "stuck")]
 
 
 def test_an_alert_that_is_under_way_elsewhere_is_no_trouble_yet(store, clock):
@@ -255,9 +279,13 @@ def test_an_alert_that_is_under_way_elsewhere_is_no_trouble_yet(store, clock):
         run = begin(store, clock)
         store.finish_run(run, Outcome("failure", clock(), 1.0), started=True)
     store.claim_alerts(channels=("console",), claim_for=300)
-    assert [each.kind for each in look(store, clock).problems] == ["failing"]
+    run = begin(store, clock)
+    store.finish_run(run, Outcome("success", clock(), 1.0), started=True)
+    assert look(store, clock).ok
     clock.advance(61)
-    assert [each.kind for each in look(store, clock).problems] == ["failing", "undelivered"]
+    found = look(store, clock)
+    assert (found.ok, wrong(found)) == (False, [])
+    assert [(each.channel, each.dead) for each in found.undelivered] == [("console", False)]
 
 
 # --- what it rests on -----------------------------------------------------------------------------
@@ -300,7 +328,7 @@ def store(request, clock, tmp_path):
 
 def look(store, clock, configured=None):
     dispatcher = Dispatcher(store, ("console",), lambda _name: Silent())
-    return check(store, dispatcher, configured or {}, channels_for=lambda _job: TOLD, now=clock())
+    return check(store, dispatcher, NONE._replace(jobs=configured or {}), now=clock())
 
 
 def begin(store, clock, job="nightly", **changes):
@@ -327,9 +355,11 @@ def test_a_run_elsewhere_is_left_until_its_lease_is_over(store, clock):
         store, clock, owner=Owner("other", 1, "elsewhere", "1"), stated=statements(max_runtime=60.0)
     )
     clock.advance(80)
-    assert [p.kind for p in look(store, clock).problems] == ["overrun"]
+    assert wrong(look(store, clock)) == [("nightly", "stuck")]
     clock.advance(11)
-    assert [p.kind for p in look(store, clock).problems] == ["crashed"]
+    found = look(store, clock)
+    assert wrong(found) == [("nightly", "warning")]
+    assert [each.run_id for each in found.crashed] == [run.run_id]
     assert store.history("nightly")[0].run_id == run.run_id
 
 
@@ -363,9 +393,9 @@ def test_a_job_that_starts_again_is_well_again(store, clock):
     assert look(store, clock, plan).ok
     clock.advance(3 * 3600)
     for _ in range(2):
-        (found,) = look(store, clock, plan).problems
-        assert (found.kind, found.since) == ("missed", clock() - timedelta(hours=2, seconds=1))
-        assert found.message.startswith("no run started at 2 times of 0 ")
+        (found,) = look(store, clock, plan).jobs
+        assert (found.state, found.since) == ("late", clock() - timedelta(hours=2, seconds=1))
+        assert found.why.startswith("no run started at 2 times of 0 ")
     begin(store, clock)
     assert look(store, clock, plan).ok
 
@@ -407,7 +437,7 @@ def test_missed_while_snoozed_is_told_afterwards(store, clock):
     clock.advance(2 * 3600)
     found = look(store, clock, plan)
     assert [each.delivery.kind for each in found.attempts] == ["missed"]
-    assert "at 4 times of" in found.problems[0].message
+    assert "at 4 times of" in found.jobs[0].why
 
 
 # --- told by the run itself -----------------------------------------------------------------------

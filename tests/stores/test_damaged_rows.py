@@ -8,6 +8,7 @@ import pytest
 from cronguard.core.clock import new_id, rfc3339
 from cronguard.core.model import ChannelRule, Outcome, Owner, Run
 from cronguard.runtime.check import check
+from cronguard.settings.types import Settings
 from cronguard.stores.server.postgres import PostgresStore
 from cronguard.stores.sqlite.store import SQLiteStore
 
@@ -58,8 +59,9 @@ def spoil(store, execute, change):
     for run in dead.values():
         store.start_run(run, is_dead=lambda _: False)
     execute(f"update cronguard_jobs set {change} where job = 'bad'")
-    report = check(store, NoDelivery(), {}, channels_for=lambda _: (), now=datetime.now(UTC))
-    assert {"a", "c"} <= {each.job for each in report.problems if each.kind == "crashed"}
+    report = check(store, NoDelivery(), Settings(), now=datetime.now(UTC))
+    assert {"a", "c"} <= {each.job for each in report.crashed}
+    assert {each.job for each in report.jobs} == {"a", "bad", "c"}
     assert {"a", "c"} <= {watch.job for watch in store.watches()}
     assert {"a", "c"} <= {status.job for status in store.jobs()}
     assert len(store.claim_alerts(channels=["slack"], job="a")) == 1

@@ -11,6 +11,7 @@ from cronguard.core.expectations import statements
 from cronguard.core.model import ChannelRule, Failure, Outcome, Owner, Run
 from cronguard.runtime.check import check
 from cronguard.runtime.delivery import Dispatcher
+from cronguard.settings.types import ChannelSettings, Settings
 from cronguard.stores.server.postgres import PostgresStore
 from cronguard.stores.server.supabase import SupabaseStore
 
@@ -192,8 +193,8 @@ def test_two_hosts_checking_at_the_same_instant(hosts):
     def work(trial, number, store):
         dispatcher = Dispatcher(store, ("told",), lambda _name: Silent())
         now = begin + timedelta(hours=5 + trial)
-        rules = (ChannelRule("told"),)
-        return check(store, dispatcher, {}, channels_for=lambda _job: rules, now=now).attempts
+        settings = Settings(channels=(ChannelSettings("told", "log"),))
+        return check(store, dispatcher, settings, now=now).attempts
 
     trials = together(hosts, work, 4)
     sent = [attempt.delivery.alert_id for trial in trials for found in trial for attempt in found]

@@ -11,14 +11,18 @@ from cronguard.cli.arguments import json_option, quiet_option
 from cronguard.cli.backlog import kept_alerts_sent, replay
 from cronguard.cli.opening import describe_store, is_there, load_settings, open_runtime
 from cronguard.cli.output.attempts import sent
+from cronguard.cli.output.facts import health_facts, state_counts
 from cronguard.cli.output.lines import emit, mark, plural, print_error, say
 from cronguard.cli.output.progress import progress
 from cronguard.cli.output.table import table
-from cronguard.cli.output.times import stamp
+from cronguard.cli.output.times import distance, stamp
 from cronguard.core.clock import rfc3339_or_none
+from cronguard.core.health import by_urgency
 
 if TYPE_CHECKING:
-    from cronguard.runtime.check import Problem, Report
+    from cronguard.core.health import Health
+    from cronguard.core.model import RunRecord
+    from cronguard.runtime.check import Report, Undelivered
     from cronguard.runtime.runtime import Runtime
 
 
@@ -32,7 +36,8 @@ def command(*, quiet: bool, as_json: bool) -> int:
     looks: it ends the runs whose process is gone, announces runs that go on past their max_runtime
     and schedules that nobody kept, and sends every alert that is due. Run it every few minutes from
     a host that is up, best not the jobs' own; from several at once, each thing is still announced
-    once. Exits 1 if anything is wrong, snoozed jobs apart, so a script can rely on it.
+    once. Exits 1 while a job is failing, stuck or late and not snoozed, and while an alert is given
+    up or has waited for more than a minute, so a script can rely on it.
 
     Jobs that settings give a schedule ([tool.cronguard.job.NAME]) are expected from the first check
     on, even if they never ran.
@@ -40,45 +45,46 @@ def command(*, quiet: bool, as_json: bool) -> int:
     \b
     Examples:
       */5 * * * *  cronguard check --quiet    in a crontab: cron mails every line
-      cronguard check --json | jq '.problems[].job'
+      cronguard check --json | jq '.jobs[] | select(.needs_attention) | .job'
 
     \b
-    --json prints cronguard.check/1:
-      {"schema", "store", "ok", "jobs": how many, "alerts_sent", "problems": [{"job",
-       "kind": "crashed" | "overrun" | "missed" | "failing" | "undelivered", "message",
-       "run_id", "since", "snoozed"}]}
+    --json prints cronguard.check/2:
+      {"schema", "store", "ok", "alerts_sent", "jobs": [a job as in `status`],
+       "crashed": [{"job", "run_id", "started_at"}] that this check counted first,
+       "undelivered": [{"job", "channel", "given_up", "alerts": how many, "since"}]}
     """
     loaded = load_settings()
     for problem in loaded.problems:
         print_error(problem)
     runtime = open_runtime(loaded.settings)
     place = describe_store(runtime.settings, runtime.store)
+    now = datetime.now(UTC)
     with kept_alerts_sent(runtime):
-        found = _check(runtime, quiet=quiet or as_json)
+        found = _check(runtime, now, quiet=quiet or as_json)
     if as_json:
         emit(
-            "check/1",
+            "check/2",
             store=place,
             ok=found.ok and not loaded.problems,
-            jobs=found.jobs,
             alerts_sent=sum(map(sent, found.attempts)),
-            problems=[_facts(problem) for problem in found.problems],
+            jobs=[health_facts(health, now) for health in found.jobs],
+            crashed=[_run_facts(run) for run in found.crashed],
+            undelivered=[_alert_facts(each) for each in found.undelivered],
         )
     elif not quiet:
-        _show(found, place)
+        _show(found, place, now)
     if loaded.problems:
         return 2
     return 0 if found.ok else 1
 
 
-def _check(runtime: Runtime, *, quiet: bool) -> Report:
+def _check(runtime: Runtime, now: datetime, *, quiet: bool) -> Report:
     from cronguard.runtime.check import Report, check
-    from cronguard.settings.loading import channel_rules
-    from cronguard.settings.options import resolve_job
 
     settings = runtime.settings
     if not is_there(runtime.store) and not settings.jobs:
-        return Report(0, (), ())  # a database that is not there is not made by looking at it
+        # a database that is not there is not made by looking at it
+        return Report((), frozenset(), (), (), ())
 
     replay(runtime.store, quiet=quiet)
     with progress("checking") as advance:
@@ -89,54 +95,56 @@ def _check(runtime: Runtime, *, quiet: bool) -> Report:
             tried += 1
             advance(tried, tried + 1)
 
-        return check(
-            runtime.store,
-            runtime.dispatcher,
-            settings.jobs,
-            channels_for=lambda job: channel_rules(
-                resolve_job({"job": job}, settings.jobs.get(job, {})), settings.channels
-            ),
-            now=datetime.now(UTC),
-            report=report,
-        )
+        return check(runtime.store, runtime.dispatcher, settings, now=now, report=report)
 
 
-def _facts(problem: Problem) -> dict[str, Any]:
+def _run_facts(run: RunRecord) -> dict[str, Any]:
+    return {"job": run.job, "run_id": run.run_id, "started_at": rfc3339_or_none(run.started_at)}
+
+
+def _alert_facts(alerts: Undelivered) -> dict[str, Any]:
     return {
-        "job": problem.job,
-        "kind": problem.kind,
-        "message": problem.message,
-        "run_id": problem.run_id,
-        "since": rfc3339_or_none(problem.since),
-        "snoozed": problem.snoozed,
+        "job": alerts.job,
+        "channel": alerts.channel,
+        "given_up": alerts.dead,
+        "alerts": alerts.number,
+        "since": rfc3339_or_none(alerts.since),
     }
 
 
-def _show(found: Report, place: str) -> None:
+def _show(found: Report, place: str, now: datetime) -> None:
+    rows: list[tuple[str, str, str, str]] = [
+        (each.job, each.state, stamp(each.since, now, brief=True), _why(each, now))
+        for each in by_urgency(found.jobs)
+        if each.state not in ("new", "ok")
+    ]
+    states: dict[str, str] = {each.job: each.state for each in found.jobs}
+    for alerts in found.undelivered:
+        since = stamp(alerts.since, now, brief=True)
+        rows.append((alerts.job, states.get(alerts.job, "-"), since, _waiting(alerts)))
+    if rows:
+        table(("JOB", "STATE", "SINCE (UTC)", "WHAT"), rows)
     delivered = sum(map(sent, found.attempts))
-    if found.problems:
-        now = datetime.now(UTC)
-        table(
-            ("JOB", "PROBLEM", "SINCE (UTC)", "WHAT"),
-            [
-                (
-                    problem.job,
-                    problem.kind,
-                    stamp(problem.since, now, brief=True),
-                    problem.message + (" (snoozed)" if problem.snoozed else ""),
-                )
-                for problem in found.problems
-            ],
-        )
     if delivered:
         say(f"Sent {plural(delivered, 'alert')}.")
     if not found.jobs:
         say(f"No job has run yet, and settings expect none. Runs will be recorded in {place}.")
-    elif found.ok:
-        known = " that is not snoozed" if found.problems else ""
-        say(f"{mark('ok')} {plural(found.jobs, 'job')}, nothing wrong{known}.")
+        return
+    jobs, counts = plural(len(found.jobs), "job"), state_counts(found.jobs)
+    if found.ok:
+        verdict = "nothing to be done about" if rows else "nothing wrong"
+        say(f"{mark('ok')} {jobs}, {verdict}: {counts}.")
     else:
-        wrong = len({problem.job for problem in found.problems if not problem.snoozed})
-        say(
-            f"{mark('error')} {plural(found.jobs, 'job')}, {wrong} in trouble. Recorded in {place}."
-        )
+        say(f"{mark('error')} {jobs}: {counts}. Recorded in {place}.")
+
+
+def _why(health: Health, now: datetime) -> str:
+    if health.snoozed_until is None:
+        return health.why
+    return f"{health.why} (snoozed, wakes {distance(health.snoozed_until, now)})"
+
+
+def _waiting(alerts: Undelivered) -> str:
+    what = "an alert" if alerts.number == 1 else f"{alerts.number} alerts"
+    fate = "given up (cronguard deliver --dead tries again)" if alerts.dead else "still waiting"
+    return f"{what} for {alerts.channel} {fate}"

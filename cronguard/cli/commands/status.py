@@ -9,13 +9,12 @@ import click
 
 from cronguard.cli.arguments import find_job, job_argument, json_option
 from cronguard.cli.backlog import spool_sentence
-from cronguard.cli.opening import describe_store, jobs_of, open_runtime
-from cronguard.cli.output.facts import job_facts, state
+from cronguard.cli.opening import describe_store, health_of, open_runtime
+from cronguard.cli.output.facts import health_facts, state_counts
 from cronguard.cli.output.lines import emit, plural, say
 from cronguard.cli.output.table import table
 from cronguard.cli.output.times import distance, stamp
-from cronguard.core.alert_rule import is_snoozed
-from cronguard.core.model import JobStatus
+from cronguard.core.health import Health, by_urgency
 
 
 @click.command()
@@ -34,19 +33,23 @@ def command(jobs: tuple[str, ...], *, as_json: bool) -> None:
       cronguard status --json | jq '.jobs[] | select(.state == "failing")'
 
     \b
-    --json prints cronguard.status/1:
-      {"schema", "store", "jobs": [{"job", "state": "ok" | "failing" | "never",
-       "consecutive_failure_count", "running", "last_run": a run as in `history` or null,
-       "last_success_at", "snoozed_until", "schedule", "timezone", "grace_seconds",
-       "alerts_pending", "alerts_dead"}]}
+    --json prints cronguard.status/2:
+      {"schema", "store", "jobs": [{"job", "state": "failing" | "stuck" | "late" |
+       "warning" | "new" | "ok", "why", "since", "needs_attention", "also": [states],
+       "consecutive_failure_count", "threshold", "running", "running_since",
+       "uncounted_crashes", "last_run": a run as in `history` or null,
+       "last_success_at", "next_due_at", "missed", "snoozed_until", "schedule",
+       "timezone", "grace_seconds", "max_runtime_seconds", "channels", "runbook",
+       "alerts_pending", "alerts_pending_since", "alerts_dead"}]}
     """
     runtime = open_runtime()
     place = describe_store(runtime.settings, runtime.store)
-    found = jobs_of(runtime.store)
+    found = health_of(runtime)
     if jobs:
         found = [find_job(found, name) for name in dict.fromkeys(jobs)]
     if as_json:
-        emit("status/1", store=place, jobs=[job_facts(status) for status in found])
+        now = datetime.now(UTC)
+        emit("status/2", store=place, jobs=[health_facts(health, now) for health in found])
         return
     if not found:
         say("No job has run yet. Guard one:")
@@ -55,40 +58,39 @@ def command(jobs: tuple[str, ...], *, as_json: bool) -> None:
         say(f"Runs will be recorded in {place}.")
         return
     _show(found)
-    failing = sum(state(status) == "failing" for status in found)
-    say(f"{plural(len(found), 'job')}, {failing} failing. Recorded in {place}.")
+    say(f"{plural(len(found), 'job')}: {state_counts(found)}. Recorded in {place}.")
     if kept := spool_sentence(runtime.store):
         say(f"{kept}.")
 
 
-def _show(found: Sequence[JobStatus]) -> None:
+def _show(found: Sequence[Health]) -> None:
     now = datetime.now(UTC)
     columns = ("JOB", "STATE", "FAILURES", "LAST RUN (UTC)", "RESULT", "LAST SUCCESS (UTC)", "NOTE")
     rows = []
-    for status in found:
-        last = status.last_run
+    for health in by_urgency(found):
+        last = health.last_run
         rows.append(
             (
-                status.job,
-                state(status),
-                status.consecutive_failure_count,
+                health.job,
+                health.state,
+                health.failures,
                 stamp(last.started_at if last else None, now, brief=True),
                 last.status if last else "-",
-                stamp(status.last_success_at, now, never="never", brief=True),
-                "; ".join(_notes(status, now)),
+                stamp(health.last_success_at, now, never="never", brief=True),
+                "; ".join(_notes(health, now)),
             )
         )
     table(columns, rows)
 
 
-def _notes(status: JobStatus, now: datetime) -> list[str]:
-    notes = []
-    if status.running > 1:
-        notes.append(f"{status.running} running")
-    if status.alerts_pending:
-        notes.append(f"{plural(status.alerts_pending, 'alert')} pending")
-    if status.alerts_dead:
-        notes.append(f"{plural(status.alerts_dead, 'alert')} given up (cronguard deliver --dead)")
-    if status.snoozed_until and is_snoozed(status.snoozed_until, now):
-        notes.append(f"snoozed, wakes {distance(status.snoozed_until, now)}")
+def _notes(health: Health, now: datetime) -> list[str]:
+    notes = [] if health.state in ("new", "ok") else [health.why]
+    if len(health.running) > 1:
+        notes.append(f"{len(health.running)} running")
+    if health.alerts_waiting:
+        notes.append(f"{plural(health.alerts_waiting, 'alert')} pending")
+    if health.alerts_dead:
+        notes.append(f"{plural(health.alerts_dead, 'alert')} given up (cronguard deliver --dead)")
+    if health.snoozed_until:
+        notes.append(f"snoozed, wakes {distance(health.snoozed_until, now)}")
     return notes

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from cronguard.core.clock import rfc3339_or_none
-from cronguard.core.model import JobStatus, RunRecord
+from cronguard.core.health import STATES, Health, needs_attention
+from cronguard.core.model import RunRecord
 
 
 def run_facts(record: RunRecord) -> dict[str, Any]:
@@ -27,30 +31,43 @@ def run_facts(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def job_facts(status: JobStatus) -> dict[str, Any]:
-    """A job: every key is always there, null where nothing is known."""
-    plan = status.schedule
+def health_facts(health: Health, now: datetime) -> dict[str, Any]:
+    """How a job is doing: every key is always there, null where nothing is known."""
+    expected = health.expected
+    plan = expected.plan
     return {
-        "job": status.job,
-        "state": state(status),
-        "consecutive_failure_count": status.consecutive_failure_count,
-        "running": status.running,
-        "last_run": run_facts(status.last_run) if status.last_run else None,
-        "last_success_at": rfc3339_or_none(status.last_success_at),
-        "snoozed_until": rfc3339_or_none(status.snoozed_until),
+        "job": health.job,
+        "state": health.state,
+        "why": health.why,
+        "since": rfc3339_or_none(health.since),
+        "needs_attention": needs_attention(health, now),
+        "also": list(health.states[1:]),
+        "consecutive_failure_count": health.failures,
+        "threshold": health.threshold,
+        "running": len(health.running),
+        "running_since": rfc3339_or_none(health.running_since),
+        "uncounted_crashes": len(health.dead),
+        "last_run": run_facts(health.last_run) if health.last_run else None,
+        "last_success_at": rfc3339_or_none(health.last_success_at),
+        "next_due_at": rfc3339_or_none(health.next_due),
+        "missed": health.missed,
+        "snoozed_until": rfc3339_or_none(health.snoozed_until),
         "schedule": plan.cron if plan else None,
         "timezone": plan.timezone if plan else None,
         "grace_seconds": plan.grace if plan else None,
-        "alerts_pending": status.alerts_pending,
-        "alerts_dead": status.alerts_dead,
+        "max_runtime_seconds": expected.max_runtime,
+        "channels": [rule.channel for rule in health.rules],
+        "runbook": expected.runbook,
+        "alerts_pending": health.alerts_waiting,
+        "alerts_pending_since": rfc3339_or_none(health.waiting_since),
+        "alerts_dead": health.alerts_dead,
     }
 
 
-def state(status: JobStatus) -> str:
-    """``failing`` during a streak, ``never`` before the first run, else ``ok``."""
-    if status.consecutive_failure_count:
-        return "failing"
-    return "ok" if status.last_run else "never"
+def state_counts(healths: Sequence[Health]) -> str:
+    """How many jobs are in which state, worst first: ``2 failing, 1 late, 47 ok``."""
+    found = Counter(each.state for each in healths)
+    return ", ".join(f"{found[state]} {state}" for state in STATES if found[state])
 
 
 def error_text(record: RunRecord) -> str:

@@ -12,15 +12,15 @@ COLOURS = {
     "ok": "green",
     "success": "green",
     "failing": "red",
+    "stuck": "red",
+    "late": "red",
     "failure": "red",
     "crashed": "red",
-    "overrun": "red",
-    "missed": "red",
-    "undelivered": "yellow",
+    "warning": "yellow",
     "running": "cyan",
     "skipped": "yellow",
     "cancelled": "yellow",
-    "never": "bright_black",
+    "new": "bright_black",
 }
 """Words that stand out when they are all that a cell says."""
 _LAST = 36

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from cronguard.cli.arguments import find_job, job_argument, up_to
-from cronguard.cli.opening import describe_store, jobs_of, open_runtime
+from cronguard.cli.opening import describe_store, health_of, open_runtime
 from cronguard.cli.output.lines import CommandError, plural, say
 from cronguard.cli.report.contents import Report, collect
 from cronguard.core.install import how_to_install
@@ -40,7 +40,7 @@ def command(jobs: tuple[str, ...], output: str, limit: int) -> None:
       */15 * * * *  cronguard report -o /srv/www/jobs.html >/dev/null
     """
     runtime = open_runtime()
-    found = jobs_of(runtime.store)
+    found = health_of(runtime)
     if jobs:
         found = [find_job(found, name) for name in dict.fromkeys(jobs)]
     place = describe_store(runtime.settings, runtime.store)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from cronguard.cli.output.facts import error_text, state
+from cronguard.cli.output.facts import error_text, state_counts
 from cronguard.cli.output.lines import plural
-from cronguard.core.alert_rule import alert_rules, is_snoozed
 from cronguard.core.clock import readable
+from cronguard.core.health import Health, by_urgency
 from cronguard.core.interfaces import Store
-from cronguard.core.model import AlertRecord, JobStatus, RunRecord, Watch
+from cronguard.core.model import AlertRecord, RunRecord
 from cronguard.core.rendering import duration, plain
 
 STRIP = 50
@@ -57,64 +57,53 @@ class Report(NamedTuple):
 
 
 def collect(
-    store: Store, statuses: Sequence[JobStatus], place: str, now: datetime, *, limit: int
+    store: Store, healths: Sequence[Health], place: str, now: datetime, *, limit: int
 ) -> Report:
     """Read what is to be shown of these jobs; ``limit`` rows of each."""
-    watches = {watch.job: watch for watch in store.watches()} if statuses else {}
-    known = {status.job for status in statuses}
-    order = {"failing": 0, "ok": 1, "never": 2}
+    known = {health.job for health in healths}
     sections = [
         _section(
-            status,
-            watches.get(status.job),
-            store.history(status.job, limit=max(STRIP, limit)),
-            now,
+            health,
+            store.history(health.job, limit=max(STRIP, limit)) if health.last_start_at else [],
             limit,
         )
-        for status in sorted(statuses, key=lambda each: (order[state(each)], each.job))
+        for health in by_urgency(healths)
     ]
-    failing = sum(section.state == "failing" for section in sections)
-    running = sum(bool(status.running) for status in statuses)
+    running = sum(bool(health.running) for health in healths)
+    counts = f": {state_counts(healths)}" if healths else ""
     return Report(
         made=when(now) or "",
         store=plain(place),
-        summary=f"{plural(len(sections), 'job')}, {failing} failing, {running} running",
+        summary=f"{plural(len(sections), 'job')}{counts}; {running} running",
         sections=sections,
         alerts=[_alert(each) for each in store.alerts(limit=200) if each.job in known][:50]
-        if statuses
+        if any(health.last_start_at for health in healths)
         else [],
     )
 
 
-def _section(
-    status: JobStatus,
-    watch: Watch | None,
-    runs: Sequence[RunRecord],
-    now: datetime,
-    limit: int,
-) -> Section:
-    facts = [("Failures in a row", str(status.consecutive_failure_count))]
-    rules = alert_rules(watch.channels, watch.expected) if watch else ()
-    if rules:
-        described = ", ".join(f"{rule.channel} at {rule.threshold}" for rule in rules)
+def _section(health: Health, runs: Sequence[RunRecord], limit: int) -> Section:
+    facts = [("Why", health.why), ("Failures in a row", str(health.failures))]
+    if health.rules:
+        described = ", ".join(f"{rule.channel} at {rule.threshold}" for rule in health.rules)
         facts.append(("Tells", described))
-    facts.append(("Last success", when(status.last_success_at) or "never"))
-    if status.schedule:
-        facts.append(("Schedule", f"{status.schedule.cron} ({status.schedule.timezone})"))
+    facts.append(("Last success", when(health.last_success_at) or "never"))
+    if plan := health.expected.plan:
+        facts.append(("Schedule", f"{plan.cron} ({plan.timezone})"))
     took = [run.duration for run in runs if run.duration is not None and run.status == "success"]
     if took:
         facts.append(("Usually takes", duration(sorted(took)[len(took) // 2]) or ""))
-    if status.running:
-        facts.append(("Running now", str(status.running)))
-    if status.snoozed_until and is_snoozed(status.snoozed_until, now):
-        facts.append(("Snoozed until", when(status.snoozed_until) or ""))
-    if status.alerts_pending:
-        facts.append(("Alerts waiting", str(status.alerts_pending)))
-    if status.alerts_dead:
-        facts.append(("Alerts given up", str(status.alerts_dead)))
+    if health.running:
+        facts.append(("Running now", str(len(health.running))))
+    if health.snoozed_until:
+        facts.append(("Snoozed until", when(health.snoozed_until) or ""))
+    if health.alerts_waiting:
+        facts.append(("Alerts waiting", str(health.alerts_waiting)))
+    if health.alerts_dead:
+        facts.append(("Alerts given up", str(health.alerts_dead)))
     return Section(
-        job=plain(status.job),
-        state=state(status),
+        job=plain(health.job),
+        state=health.state,
         facts=[(label, plain(text)) for label, text in facts],
         strip=[_cell(run) for run in reversed(runs[:STRIP])],
         rows=[_row(run) for run in runs[:limit]],
