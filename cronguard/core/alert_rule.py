@@ -8,7 +8,7 @@ outcome. PostgreSQL has the same rules in SQL, and one model test runs on both.
 # text, which costs every cron process more than the rest of this module.
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -25,6 +25,7 @@ from cronguard.core.model import (
     Outcome,
     Overrun,
     RunStatus,
+    Silence,
     Statement,
 )
 
@@ -130,6 +131,7 @@ def decide(
                 last_counted_run=run_id,
                 snoozed_until=state.snoozed_until,
                 expected=state.expected,
+                silence=None if state.silence is None or state.silence.over else state.silence,
             )
     else:
         count = state.consecutive_failure_count + 1
@@ -155,17 +157,23 @@ def decide(
 def _recovered_alerts(
     before: JobState, job: str, run_id: str, rules: Sequence[AlertRule]
 ) -> list[DueAlert]:
-    """Return the alerts due to the channels that were notified of the incident now ended."""
-    return [
-        DueAlert(
-            "recovered",
-            rule.channel,
-            rule.threshold,
-            f"{job}/{before.incident_id or run_id}/recovered/{rule.channel}",
-        )
-        for rule in rules
-        if rule.notify_recovery and rule.channel in before.announced
-    ]
+    """Return the alerts due to the channels that were notified of what has now ended.
+
+    That is the incident, or else a silence that a start has ended: one alert for both.
+    """
+    silence = before.silence
+    due = []
+    for rule in rules:
+        if not rule.notify_recovery:
+            continue
+        key = None
+        if rule.channel in before.announced:
+            key = f"{job}/{before.incident_id or run_id}/recovered/{rule.channel}"
+        elif silence is not None and silence.over and rule.channel in silence.announced:
+            key = f"{silence_key(job, silence, rule.channel)}/recovered"
+        if key is not None:
+            due.append(DueAlert("recovered", rule.channel, rule.threshold, key))
+    return due
 
 
 def _failing_alerts(after: JobState, job: str, rules: Sequence[AlertRule]) -> list[DueAlert]:
@@ -263,11 +271,47 @@ def _overrun_key(overrun: Overrun, step: int, channel: str) -> str:
     return f"{overrun.job}/{overrun.run_id}/overrun/{step}/{channel}"
 
 
+EARLY_SECONDS = 10.0
+"""How early a run may start and still count as on time, since hosts' clocks differ slightly."""
+
+
+def ends_silence(silence: Silence, started_at: datetime) -> bool:
+    """Tell whether a start ends a silence that goes on: one from before it, told late, does not."""
+    return started_at >= silence.since - timedelta(seconds=EARLY_SECONDS)
+
+
 def missed_alerts(missed: Missed, rules: Sequence[AlertRule]) -> tuple[DueAlert, ...]:
-    """Return the alerts due for missed occurrences: one a channel, whatever their number."""
-    if missed.latest is None:
+    """Return the alerts due for missed occurrences: one a channel when a silence begins.
+
+    Further ones only with ``realert_every``, after that many further occurrences each; where
+    several such steps have passed since the job was last judged, one alert tells of the last.
+    """
+    silence = missed.silence
+    if silence is None:
         return ()
-    step = f"{missed.job}/missed/{rfc3339(missed.latest)}"
-    return tuple(
-        DueAlert("missed", rule.channel, rule.threshold, f"{step}/{rule.channel}") for rule in rules
-    )
+    due = []
+    for rule in rules:
+        key = silence_key(missed.job, silence, rule.channel)
+        if missed.before:
+            every = rule.realert_every
+            step = (silence.missed - 1) // every if every else 0
+            if not every or step <= (missed.before - 1) // every:
+                continue
+            key = f"{key}/{1 + step * every}"
+        due.append(DueAlert("missed", rule.channel, rule.threshold, key))
+    return tuple(due)
+
+
+def silence_key(job: str, silence: Silence, channel: str) -> str:
+    """Return the key of the alert that tells a channel of a silence."""
+    return f"{job}/silence/{rfc3339(silence.since)}/{channel}"
+
+
+def announced_silence(
+    missed: Missed, before: Silence | None, due: Sequence[DueAlert]
+) -> Silence | None:
+    """Return the silence to keep once these alerts are enqueued; ``before`` is what was kept."""
+    if missed.silence is None:
+        return before
+    known = before.announced if before is not None else frozenset()
+    return missed.silence._replace(announced=known.union(each.channel for each in due))

@@ -163,6 +163,19 @@ class Outcome(NamedTuple):
     failure: Failure | None = None
 
 
+class Silence(NamedTuple):
+    """Occurrences of a job's schedule that nobody kept, in a row: one alert."""
+
+    since: datetime
+    """The first of them, by which the silence is named."""
+    missed: int = 1
+    """How many there were when it was last judged."""
+    over: bool = False
+    """Whether a start has ended it. It is kept until a success, which `announced` hear of."""
+    announced: frozenset[str] = frozenset()
+    """Channels that have been notified of it, or of one before it, and of no success since."""
+
+
 class JobState(NamedTuple):
     """What a job's row holds between runs; the alert rule needs no other history."""
 
@@ -177,6 +190,7 @@ class JobState(NamedTuple):
     """The run whose success, failure or crash was committed last."""
     snoozed_until: datetime | None = None
     expected: Expectations = Expectations()
+    silence: Silence | None = None
 
 
 class Started(NamedTuple):
@@ -331,9 +345,9 @@ class Watch(NamedTuple):
     judged_until: datetime | None = None
     """Occurrences of the schedule up to this time have been judged; at first, the time when the
     schedule was registered."""
-    seen_until: datetime | None = None
-    """Starts up to this time have been matched to an occurrence; None before the first one."""
     running: tuple[RunRecord, ...] = ()
+    silence: Silence | None = None
+    """The last one that was judged; None if there was none, or a success has come since."""
 
 
 class Overrun(NamedTuple):
@@ -350,7 +364,11 @@ class Overrun(NamedTuple):
 
 
 class Missed(NamedTuple):
-    """A judgement of a schedule: the occurrences at which its job did not start."""
+    """A judgement of a schedule: the occurrences at which its job did not start.
+
+    One alert tells of all of them: several silences that nobody saw in time are told of with the
+    last one.
+    """
 
     job: str
     number: int
@@ -362,7 +380,10 @@ class Missed(NamedTuple):
     judged_from: datetime | None
     """The job's `Watch.judged_until` as read; if it has changed since, another host judged."""
     judged_until: datetime
-    seen_until: datetime | None
+    silence: Silence | None = None
+    """The last silence as it is now, `Silence.announced` apart; None if nothing was missed."""
+    before: int = 0
+    """How many of its occurrences had been judged before; 0 if it is new."""
 
 
 class AlertRecord(NamedTuple):

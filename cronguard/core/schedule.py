@@ -7,18 +7,17 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
-from cronguard.core.alert_rule import overrun_step
+from cronguard.core.alert_rule import EARLY_SECONDS, ends_silence, overrun_step
 from cronguard.core.clock import rfc3339
 from cronguard.core.errors import ConfigError
-from cronguard.core.model import Missed, Overrun, Schedule, Watch
+from cronguard.core.model import Missed, Overrun, Schedule, Silence, Watch
 from cronguard.core.rendering import duration
 
-EARLY_SECONDS = 10.0
-"""How early a run may start and still count as on time, since hosts' clocks differ slightly."""
 MOST_OCCURRENCES = 100_000
 """How many are judged in one check, about a second's work; the next check goes on from there."""
 MOST_SHOWN = 1_000
 """How many missed occurrences are counted for those who only look."""
+_INSTANT = timedelta(microseconds=1)
 _PLAN = ("schedule", "timezone", "grace")
 _LONGEST_WAIT = timedelta(days=9 * 366)
 """From one 29 February to the next, over a year 2100."""
@@ -61,22 +60,22 @@ def occurrences(plan: Schedule, after: datetime, until: datetime) -> Iterator[da
 def first_start(watch: Watch, now: datetime) -> datetime:
     """Return the time after which a run's start is to be judged."""
     begin = watch.judged_until or now
-    return watch.seen_until or begin - timedelta(seconds=EARLY_SECONDS)
+    if watch.silence is not None and not watch.silence.over:
+        begin = min(begin, watch.silence.since - _INSTANT)
+    return begin - timedelta(seconds=EARLY_SECONDS)
 
 
 def judge(watch: Watch, starts: Iterable[datetime], now: datetime) -> Missed | None:
     """Judge which occurrences have passed without a start.
 
-    Each start counts for one occurrence, the earliest that it can still meet: a start meets an
-    occurrence from `EARLY_SECONDS` before it until its grace is over. An occurrence is judged when
-    its grace is over.
+    An occurrence is met by any start from `EARLY_SECONDS` before it until its grace is over, and is
+    judged then. A silence begins with one that is not met, and ends with the next start.
 
     If the clock was set back by up to three hours, nothing is judged twice (cron runs nothing twice
-    then either). If it was set back further, judging starts over. Starts at the same microsecond
-    count as one if a judgement comes between them.
+    then either). If it was set back further, judging starts over.
 
     Args:
-        watch: The job, with its schedule and how far it has been judged.
+        watch: The job, with its schedule, how far it has been judged, and its last silence.
         starts: The job's starts later than `first_start`, earliest first.
         now: The current time.
 
@@ -87,39 +86,71 @@ def judge(watch: Watch, starts: Iterable[datetime], now: datetime) -> Missed | N
     if plan is None or begin is None:
         return None
     if begin > now + _MAX_CLOCK_SETBACK:
-        return _judgement(watch, [], now, None)
+        return Missed(watch.job, 0, None, None, begin, now)
     grace, early = timedelta(seconds=plan.grace), timedelta(seconds=EARLY_SECONDS)
+    run_of = _Silences(watch.silence)
     coming = iter(starts)
     start = next(coming, None)
-    missed: list[datetime] = []
-    due = seen = None
+    due = None
     for count, due in enumerate(occurrences(plan, begin, now - grace), 1):
         while start is not None and start < due - early:
+            run_of.end()
             start = next(coming, None)
         if start is not None and start <= due + grace:
-            seen, start = start, next(coming, None)
+            run_of.end()
         else:
-            missed.append(due)
+            run_of.miss(due)
         if count == MOST_OCCURRENCES:
             break
-    return None if due is None else _judgement(watch, missed, due, seen or watch.seen_until)
+    if due is None:
+        return None
+    if start is not None:
+        run_of.end()
+    return run_of.judgement(watch, plan, due)
 
 
-def _judgement(
-    watch: Watch, missed: list[datetime], until: datetime, seen: datetime | None
-) -> Missed:
-    latest = missed[-1] if missed else None
-    return Missed(
-        job=watch.job,
-        number=len(missed),
-        latest=latest,
-        message=missed_sentence(watch.expected.plan, len(missed), missed[0], latest)
-        if watch.expected.plan and latest
-        else None,
-        judged_from=watch.judged_until,
-        judged_until=until,
-        seen_until=seen,
-    )
+class _Silences:
+    """The silences of a judgement, one after the other. ``last`` is the one that was kept."""
+
+    def __init__(self, last: Silence | None) -> None:
+        self._silence = last if last is not None and not last.over else None
+        self._before = self._silence.missed if self._silence else 0
+        self._untold: list[Silence] = []
+        """Those that began and ended while nobody looked."""
+        self._latest: datetime | None = None
+        self._number = 0
+
+    def miss(self, due: datetime) -> None:
+        """Note an occurrence that was not met."""
+        self._number, self._latest = self._number + 1, due
+        silence = self._silence
+        if silence is None:
+            self._silence = Silence(due)
+        elif silence.over:
+            if not self._before:
+                self._untold.append(silence)
+            self._silence, self._before = Silence(due), 0
+        else:
+            self._silence = silence._replace(missed=silence.missed + 1)
+
+    def end(self) -> None:
+        """Note a start."""
+        if self._silence is not None and not self._silence.over:
+            self._silence = self._silence._replace(over=True)
+
+    def judgement(self, watch: Watch, plan: Schedule, until: datetime) -> Missed:
+        """Return what was found."""
+        silence, latest = self._silence, self._latest
+        if silence is None or latest is None:
+            ended = silence if silence is not None and silence.over else None
+            return Missed(watch.job, 0, None, None, watch.judged_until, until, ended, self._before)
+        untold = sum(each.missed for each in self._untold)
+        first = self._untold[0].since if self._untold else silence.since
+        message = missed_sentence(plan, untold + silence.missed, first, latest)
+        judged = watch.judged_until
+        return Missed(
+            watch.job, self._number, latest, message, judged, until, silence, self._before
+        )
 
 
 class Lateness(NamedTuple):
@@ -152,16 +183,28 @@ def lateness(watch: Watch, last_start: datetime | None, now: datetime) -> Latene
     plan = watch.expected.plan
     if plan is None:
         return None
-    begin = _registered_at(watch, now)
-    if last_start is not None:
+    begin, known = _registered_at(watch, now), _open_silence(watch, last_start)
+    if known is not None and watch.judged_until is not None:
+        begin = watch.judged_until
+    elif last_start is not None:
         begin = max(begin, last_start + timedelta(seconds=EARLY_SECONDS))
     over = now - timedelta(seconds=plan.grace)
     missed = list(islice(occurrences(plan, begin, over), MOST_SHOWN))
-    far = now + _LONGEST_WAIT
-    next_due = next(occurrences(plan, max(begin, over), far), None)
+    next_due = next(occurrences(plan, max(begin, over), now + _LONGEST_WAIT), None)
+    if known is not None:
+        latest = missed[-1] if missed else watch.judged_until
+        return Lateness(known.since, known.missed + len(missed), latest, next_due)
     if not missed:
         return Lateness(None, 0, None, next_due)
     return Lateness(missed[0], len(missed), missed[-1], next_due)
+
+
+def _open_silence(watch: Watch, last_start: datetime | None) -> Silence | None:
+    """Return the silence that was judged and goes on; None if there is none."""
+    silence = watch.silence
+    if silence is None or silence.over:
+        return None
+    return None if last_start is not None and ends_silence(silence, last_start) else silence
 
 
 def _registered_at(watch: Watch, now: datetime) -> datetime:

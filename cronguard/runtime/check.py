@@ -112,8 +112,8 @@ def _announce_overruns(
 
 
 def _announce_missed(store: Store, watch: Watch, rules: Sequence[AlertRule], now: datetime) -> None:
-    if watch.expected.plan is None:
-        return
+    if watch.expected.plan is None or watch.running:
+        return  # while a run is open nothing is missed: when it ends, it is judged
     try:
         missed = schedule.judge(watch, _starts(store, watch, now), now)
     except (ConfigError, *UNREADABLE):

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cronguard.core import schedule
-from cronguard.core.model import Expectations, Schedule, Source, Watch
+from cronguard.core.alert_rule import announced_silence, missed_alerts
+from cronguard.core.model import (
+    AlertRule,
+    Expectations,
+    Missed,
+    Schedule,
+    Silence,
+    Source,
+    Watch,
+)
 from cronguard.core.schedule import judge, lateness, occurrences, overrun
 
 pytestmark = pytest.mark.one_python
@@ -155,12 +164,12 @@ def test_a_start_meets_an_occurrence_within_its_grace(start, met):
     assert (found.message is None) is met
 
 
-def test_one_start_meets_one_occurrence():
-    """A job due every minute that starts every five is missed four times in five."""
-    watch = watched("* * * * *", since="2026-11-20T11:59:30")
+def test_a_start_meets_all_that_it_can():
+    """Each occurrence whose grace it begins in: the others of a job due every minute are missed."""
+    watch = watched("* * * * *", since="2026-11-20T11:59:30", grace=120.0)
     starts = [utc(f"2026-11-20T12:{minute:02}") for minute in range(0, 60, 5)]
-    found = judge(watch, starts, utc("2026-11-20T13:04:59"))
-    assert found.number == 60 - 12
+    found = judge(watch, starts, utc("2026-11-20T13:00:00"))
+    assert found.number == 2 * 11 + 3  # of the last five, 12:59 may still be met
 
 
 def test_what_was_missed_is_counted_and_the_latest_named():
@@ -173,18 +182,26 @@ def test_what_was_missed_is_counted_and_the_latest_named():
         "no run started at 3 times of 0 6 * * * (UTC),"
         " from 2026-11-20T06:00:00Z to 2026-11-22T06:00:00Z"
     )
-    later = watch._replace(judged_until=found.judged_until, seen_until=found.seen_until)
+    assert (found.silence, found.before) == (Silence(utc("2026-11-20T06:00"), 3), 0)
+    later = judged(watch, found)
     assert judge(later, [], now) is None
     assert judge(later, [], utc("2026-11-23T06:04")) is None
     again = judge(later, [], utc("2026-11-23T06:05"))
-    assert again.message == "no run started for 0 6 * * * (UTC) at 2026-11-23T06:00:00Z"
+    assert (again.silence, again.before) == (Silence(utc("2026-11-20T06:00"), 4), 3)
+    assert again.message == (
+        "no run started at 4 times of 0 6 * * * (UTC),"
+        " from 2026-11-20T06:00:00Z to 2026-11-23T06:00:00Z"
+    )
+    started = judge(later, [utc("2026-11-22T09:00")], utc("2026-11-23T06:05"))
+    assert (started.silence, started.before) == (Silence(utc("2026-11-23T06:00")), 0)
+    assert started.message == "no run started for 0 6 * * * (UTC) at 2026-11-23T06:00:00Z"
 
 
 def test_a_clock_put_back_an_hour_judges_nothing_twice():
     """Cron runs nothing twice then, and nothing is missed for it; the next day counts again."""
     watch = watched("0 * * * *", since="2026-11-20T10:30")
     found = judge(watch, [utc("2026-11-20T11:00:01")], utc("2026-11-20T11:30"))
-    watch = watch._replace(judged_until=found.judged_until, seen_until=found.seen_until)
+    watch = judged(watch, found)
     assert judge(watch, [], utc("2026-11-20T10:30")) is None
     assert judge(watch, [], utc("2026-11-20T11:30")) is None
     assert missed_by(watch, [], utc("2026-11-20T12:05")) == (1, utc("2026-11-20T12:00"))
@@ -205,8 +222,8 @@ def test_a_long_absence_is_judged_in_parts(monkeypatch):
     while found := judge(watch, [], now):
         assert found.number <= 100
         total += found.number
-        watch = watch._replace(judged_until=found.judged_until)
-    assert total == 30 * 24
+        watch = judged(watch, found)
+    assert total == watch.silence.missed == 30 * 24
 
 
 DUE = st.integers(0, 40).map(lambda minutes: utc("2026-11-20T12:00") + timedelta(minutes=minutes))
@@ -222,39 +239,85 @@ STARTS = st.lists(
     grace=st.sampled_from([0.0, 20.0, 60.0, 150.0, 600.0]),
     looks=st.lists(DUE, max_size=6).map(sorted),
 )
-def test_judging_is_the_best_matching_and_the_same_at_any_pace(starts, grace, looks):
-    """As many occurrences are met as any assignment of starts could meet, however often one looks,
-    and each look knows only the starts that there are by then."""
+def test_a_silence_is_told_of_once_at_any_pace(starts, grace, looks):
+    """However often one looks, and each look knows only the starts that there are by then: the
+    occurrences that are missed are the same, and each silence is new once at most."""
     watch = watched("*/3 * * * *", since="2026-11-20T11:59", grace=grace)
     end = utc("2026-11-20T12:45")
+    news = []
     total = 0
     for now in [*looks, end]:
         known = [s for s in starts if s > schedule.first_start(watch, now) and s <= now]
         found = judge(watch, known, now)
         if found:
             total += found.number
-            watch = watch._replace(judged_until=found.judged_until, seen_until=found.seen_until)
-    due = list(
-        occurrences(watch.expected.plan, utc("2026-11-20T11:59"), end - timedelta(seconds=grace))
-    )
-    assert total == len(due) - most_met(due, starts, grace)
-
-
-def most_met(due, starts, grace):
-    """The size of the greatest matching, by augmenting paths (Kuhn)."""
+            if found.silence and not found.before:
+                news.append(found.silence.since)
+            watch = judged(watch, found)
     early, late = timedelta(seconds=schedule.EARLY_SECONDS), timedelta(seconds=grace)
-    owner = {}
+    due = occurrences(watch.expected.plan, utc("2026-11-20T11:59"), end - late)
+    missed = [each for each in due if not any(each - early <= s <= each + late for s in starts)]
+    assert total == len(missed)
+    first = [
+        each
+        for before, each in pairwise([None, *missed])
+        if before is None or any(before - early <= s <= each + late for s in starts)
+    ]
+    assert set(news) <= set(first)
+    assert len(news) == len(set(news))
+    assert news[-1:] == first[-1:]
 
-    def place(each, seen):
-        for index, start in enumerate(starts):
-            if each - early <= start <= each + late and index not in seen:
-                seen.add(index)
-                if index not in owner or place(owner[index], seen):
-                    owner[index] = each
-                    return True
-        return False
 
-    return sum(place(each, set()) for each in due)
+def judged(watch, found):
+    """A job after a judgement, as a store keeps it."""
+    return watch._replace(
+        judged_until=found.judged_until, silence=announced_silence(found, watch.silence, ())
+    )
+
+
+def test_silences_that_nobody_saw_are_told_of_together():
+    """By the name of the last one, with how many there were in all."""
+    watch = watched()
+    starts = [utc("2026-11-20T07:00"), utc("2026-11-21T07:00"), utc("2026-11-22T07:00")]
+    found = judge(watch, starts, utc("2026-11-22T08:00"))
+    assert (found.silence, found.before) == (Silence(utc("2026-11-22T06:00"), 1, True), 0)
+    assert found.message == (
+        "no run started at 3 times of 0 6 * * * (UTC),"
+        " from 2026-11-20T06:00:00Z to 2026-11-22T06:00:00Z"
+    )
+
+
+def test_a_start_that_ended_a_silence_unseen_is_noted():
+    """By a client that knew of no silences."""
+    watch = watched()._replace(
+        judged_until=utc("2026-11-20T06:00"), silence=Silence(utc("2026-11-20T06:00"))
+    )
+    found = judge(watch, [utc("2026-11-21T06:00")], utc("2026-11-21T07:00"))
+    assert (found.number, found.silence.over, found.message) == (0, True, None)
+    assert missed_alerts(found, [AlertRule("slack", 2, 1)]) == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "missed", "every", "key"),
+    [
+        (0, 1, None, ""),
+        (0, 9, 2, ""),
+        (1, 9, None, None),
+        (1, 2, 3, None),
+        (1, 4, 3, "/4"),
+        (1, 9, 3, "/7"),
+        (4, 6, 3, None),
+        (6, 7, 3, "/7"),
+        (1, 2, 1, "/2"),
+    ],
+)
+def test_a_silence_is_announced_again_as_its_rule_says(before, missed, every, key):
+    """Not at all, or after every so many further occurrences."""
+    since = utc("2026-11-20T06:00")
+    news = Missed("job", 1, since, "missed", since, since, Silence(since, missed), before)
+    name = "job/silence/2026-11-20T06:00:00.000000Z/slack"
+    found = [each.key for each in missed_alerts(news, [AlertRule("slack", 2, every)])]
+    assert found == ([] if key is None else [name + key])
 
 
 def late(watch, last_start, now):

@@ -52,6 +52,7 @@ VALID = {
         "judged_from": TIME,
         "judged_until": TIME,
         "seen_until": TIME,
+        "silence": {"since": TIME, "missed": 3, "over": False},
         "message": "m",
         "alerts": [ALERT],
     },

@@ -10,7 +10,16 @@ from psycopg.types.json import Jsonb
 
 from cronguard.core.alert_rule import alert_rules, decide
 from cronguard.core.clock import new_id
-from cronguard.core.model import ChannelRule, Expectations, Failure, JobState, Outcome, Owner, Run
+from cronguard.core.model import (
+    ChannelRule,
+    Expectations,
+    Failure,
+    JobState,
+    Outcome,
+    Owner,
+    Run,
+    Silence,
+)
 from cronguard.core.payload import build, encode
 from cronguard.stores.server.values import outcome_json, run_json
 
@@ -42,6 +51,14 @@ STATES = st.builds(
         realert_every=st.none() | st.integers(1, 4),
         notify_recovery=st.booleans(),
         runbook=st.none() | st.just("https://example.org/r?a=1&b=ø"),
+    ),
+    silence=st.none()
+    | st.builds(
+        Silence,
+        MOMENTS,
+        st.integers(1, 9),
+        st.booleans(),
+        st.frozensets(st.sampled_from(CHANNELS)),
     ),
 )
 FAILURES = st.builds(Failure, TEXT.filter(bool), *[st.none() | TEXT] * 3)
@@ -97,6 +114,12 @@ def test_every_decision_is_the_same_in_sql(db, examples):
     holds()
 
 
+def silence_row(silence):
+    if silence is None:
+        return None, 0, False, []
+    return silence.since, silence.missed, silence.over, sorted(silence.announced)
+
+
 def check_decision(db, case):
     state, run, outcome, snoozed, late, notified = case
     request = run_json(run) | ({"notified": notified} if notified else {})
@@ -106,7 +129,8 @@ def check_decision(db, case):
     db.execute(
         "insert into cronguard_jobs (job, consecutive_failure_count, incident_id, announced,"
         " last_success_at, last_counted_run, snoozed_until, threshold, realert_every,"
-        " notify_recovery, runbook) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        " notify_recovery, runbook, silence_since, silence_missed, silence_over,"
+        " silence_announced) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             run.job,
             state.consecutive_failure_count,
@@ -116,6 +140,7 @@ def check_decision(db, case):
             state.last_counted_run,
             datetime.now(UTC) + timedelta(hours=1) if snoozed else None,
             *state.expected[4:],
+            *silence_row(state.silence),
         ),
     )
     db.execute("select cronguard_insert_running(%s)", (Jsonb(run_json(run)),))
@@ -137,6 +162,10 @@ def check_decision(db, case):
         notified=notified,
     )
     assert count == expected.consecutive_failure_count
+    kept = db.execute(
+        "select silence_since, silence_missed, silence_over, silence_announced from cronguard_jobs"
+    ).fetchone()
+    assert kept == silence_row(expected.state.silence)
     row = db.execute(
         "select consecutive_failure_count, incident_id::text, announced, last_success_at,"
         " last_counted_run::text from cronguard_jobs"

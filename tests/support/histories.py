@@ -16,6 +16,7 @@ from cronguard.core.model import (
     Owner,
     Run,
     Settlement,
+    Silence,
     Statement,
 )
 
@@ -74,7 +75,7 @@ class History:
             self.claim: 3,
             self.settle: 3,
             self.overrun: 2,
-            self.missed: 1,
+            self.missed: 3,
             self.prune: 1,
         }
         for _ in range(steps):
@@ -125,7 +126,7 @@ class History:
         return Run(
             f"{self.chance.getrandbits(32):08x}-0000-4000-8000-{self.minted:012x}",
             self.name(),
-            self.reference.now + timedelta(seconds=self.chance.choice((0, 0, -3, -9000))),
+            self.reference.now + timedelta(seconds=self.chance.choice((0, 0, 55, -3, -9000))),
             self.chance.choice(OWNERS),
             self.channels(),
             self.stated(),
@@ -304,15 +305,24 @@ class History:
         begin = (
             self.reference.now if job is None or self.chance.random() < 0.2 else job.judged_until
         )
-        latest = self.chance.choice((None, begin + timedelta(seconds=60)))
+        known = job.silence if job and job.silence and not job.silence.over else None
+        if known is not None and self.chance.random() < 0.3:
+            known = None
+        number = self.chance.choice((0, 1, 1, 3))
+        over = self.chance.random() < 0.3
+        first = begin + timedelta(seconds=60)
+        silence = Silence(first, number, over) if number else None
+        if known is not None and (number or over):
+            silence = known._replace(missed=known.missed + number, over=over, announced=frozenset())
         news = Missed(
             name,
-            3 if latest else 0,
-            latest,
-            "3 missed" if latest else None,
+            number,
+            first if number else None,
+            f"{number} missed" if number else None,
             begin,
             begin + timedelta(seconds=60),
-            self.chance.choice((None, begin)),
+            silence,
+            known.missed if known else 0,
         )
         rules = alert_rules(self.channels(), Expectations())
         found = self.store.announce_missed(news, rules)

@@ -16,12 +16,14 @@ from cronguard.core.model import (
     JobStatus,
     Outcome,
     RunRecord,
+    Silence,
     Source,
     Started,
     Watch,
 )
 
 HOUR = timedelta(hours=1)
+EARLY = timedelta(seconds=10)
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 CRASHED = Failure(
     "Crashed", None, "the process ended before its run did (killed or lost power?)", None
@@ -54,6 +56,8 @@ class Event:
     rules: list
     snoozed: bool
     notified: frozenset
+    silence: Silence | None = None
+    """One that a start had ended."""
 
 
 @dataclass
@@ -70,7 +74,7 @@ class Job:
     channels_stated: bool = False
     declared: dict = field(default_factory=dict)
     snoozed_until: datetime | None = None
-    seen_until: datetime | None = None
+    silence: Silence | None = None
 
 
 @dataclass
@@ -93,9 +97,28 @@ def text_of(moment):
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}" if moment else None
 
 
+def named(silence, channel):
+    return f"silence/{text_of(silence.since)}/{channel}"
+
+
 def counted(events):
     """The runs that were counted, oldest first."""
     return [e.run.run_id for e in events if e.status in ("success", "failure", "crashed")]
+
+
+def recovered(event, rules, incident, notified):
+    """Whom a success tells that incident and silence are over."""
+    heard = event.silence.announced if event.silence else set()
+    for rule in rules:
+        channel = rule["channel"]
+        if channel in notified:
+            step = f"{incident}/recovered/{channel}"
+        elif channel in heard:
+            step = f"{named(event.silence, channel)}/recovered"
+        else:
+            continue
+        if rule["notify_recovery"]:
+            yield "recovered", rule, step
 
 
 def history_of(job):
@@ -107,11 +130,7 @@ def history_of(job):
         reached = [rule for rule in event.rules if rule["channel"] not in event.notified]
         opened = incident
         if event.status == "success":
-            decided = [
-                ("recovered", rule, f"{opened}/recovered")
-                for rule in reached
-                if rule["notify_recovery"] and rule["channel"] in notified
-            ]
+            decided = list(recovered(event, reached, opened, notified))
             streak, incident, notified, last = 0, None, set(), event.ended
         elif event.status == "late":
             last = max(last or event.ended, event.ended)
@@ -125,11 +144,14 @@ def history_of(job):
                     continue
                 if rule["channel"] not in notified:
                     notified.add(rule["channel"])
-                    decided.append(("failing", rule, f"{opened}/failing"))
+                    decided.append(("failing", rule, f"{opened}/failing/{rule['channel']}"))
                 elif rule["realert_every"] and over > 0 and over % rule["realert_every"] == 0:
-                    decided.append(("still_failing", rule, f"{opened}/{streak}"))
+                    key = f"{opened}/{streak}/{rule['channel']}"
+                    decided.append(("still_failing", rule, key))
         if event.run.test_mode and event.status != "skipped":
-            decided += [("test", rule, f"{event.run.run_id}/test") for rule in reached]
+            decided += [
+                ("test", rule, f"{event.run.run_id}/test/{rule['channel']}") for rule in reached
+            ]
         for at, run_id, channels in job.also_notified:
             if at == number and streak and run_id in (counted(job.events[:at])[-1], incident):
                 notified |= channels
@@ -184,7 +206,9 @@ class Reference:
                 job.sources[name] = Source(origin, self.now)
             job.expected[name] = value
         if plan != ([job.expected[name] for name in PLAN] if job.expected["schedule"] else None):
-            job.judged_until, job.seen_until = self.now, None
+            job.judged_until = self.now
+            if job.silence:
+                job.silence = job.silence._replace(over=True)
 
     def restate(self, job, run, *, late=False):
         """Keep what a start states; ``late`` if only the run's end has told it."""
@@ -229,6 +253,11 @@ class Reference:
             job.declared.pop(host, None)
             job.declared[host] = {each.name: each.value for each in statements}
 
+    def hear(self, job, started_at):
+        """A start ends the silence, if it is none from before it."""
+        if job.silence and started_at >= job.silence.since - EARLY:
+            job.silence = job.silence._replace(over=True)
+
     # --- runs -----------------------------------------------------------------------------------
 
     def open_rows(self, name):
@@ -270,6 +299,7 @@ class Reference:
             bool(holders) and run.overlap == "skip"
         )
         count = self.streak(job)
+        self.hear(job, run.started_at)
         if skipped and known is None:
             self.rows[run.run_id] = Row(run, "skipped", run.started_at, 0.0, count)
         elif not skipped:
@@ -311,6 +341,7 @@ class Reference:
                 run, "running", lease_until=self.now + timedelta(seconds=run.lease), holds=True
             )
             ran = True
+            self.hear(job, run.started_at)
             if not is_new and not skipped:
                 self.restate(job, run, late=True)
         was_crashed = row is not None and row.status == "crashed"
@@ -336,15 +367,18 @@ class Reference:
                 self.rules(job, channels),
                 self.snoozed(job),
                 notified,
+                job.silence if job.silence and job.silence.over else None,
             )
         )
+        if status == "success" and not about_itself and job.silence and job.silence.over:
+            job.silence = None
         *_, (_event, streak, _last, shown, decided, _incident, _notified) = history_of(job)
         row.status, row.holds = status, False
         row.finished_at, row.duration, row.failure = outcome[1:]
         row.count = 0 if status == "success" else streak
         for kind, rule, step in decided:
             self.enqueue(
-                f"{run.job}/{step}/{rule['channel']}",
+                f"{run.job}/{step}",
                 rule["channel"],
                 kind=kind,
                 job=run.job,
@@ -470,12 +504,30 @@ class Reference:
         job = self.jobs_by_name.get(missed.job)
         if job is None or job.judged_until != missed.judged_from:
             return False
-        if missed.latest is not None and rules and self.snoozed(job):
+        silence, told = missed.silence, []
+        for rule in rules if silence else ():
+            key = f"{missed.job}/{named(silence, rule.channel)}"
+            if not missed.before:
+                told.append((key, rule))
+                continue
+            steps = range(1, silence.missed + 1, rule.realert_every or silence.missed + 1)
+            passed = [step for step in steps if missed.before < step]
+            if passed:
+                told.append((f"{key}/{passed[-1]}", rule))
+        if told and self.snoozed(job):
             return False
-        job.judged_until, job.seen_until = missed.judged_until, missed.seen_until
-        for rule in rules if missed.latest is not None else ():
+        if silence and not silence.over:
+            begin = silence.since - EARLY - timedelta(microseconds=1)
+            if self.starts(missed.job, begin):
+                return False
+        job.judged_until = missed.judged_until
+        if silence:
+            heard = job.silence.announced if job.silence else set()
+            heard = frozenset({*heard, *(rule.channel for _, rule in told)})
+            job.silence = silence._replace(announced=heard)
+        for key, rule in told:
             self.enqueue(
-                f"{missed.job}/missed/{text_of(missed.latest)}/{rule.channel}",
+                key,
                 rule.channel,
                 kind="missed",
                 job=missed.job,
@@ -551,7 +603,6 @@ class Reference:
                 self.last_success(job),
                 job.snoozed_until,
                 job.judged_until,
-                job.seen_until,
                 tuple(
                     self.record(row)._replace(
                         owner=row.run.owner,
@@ -559,6 +610,7 @@ class Reference:
                     )
                     for row in self.open_rows(name)
                 ),
+                job.silence,
             )
             for name, job in sorted(self.jobs_by_name.items())
         ]

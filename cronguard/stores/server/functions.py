@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, cast
 
-from cronguard.core.alert_rule import later_step_keys, missed_alerts, overrun_alerts
+from cronguard.core.alert_rule import later_step_keys, overrun_alerts
 from cronguard.core.clock import rfc3339, rfc3339_or_none
 from cronguard.core.damage import Damaged, damaged_rows, readable
 from cronguard.core.errors import StoreConfigError, StoreError
@@ -37,6 +37,7 @@ from cronguard.stores.server.values import (
     alert_of,
     channels_of,
     due_json,
+    missed_json,
     outcome_json,
     record_of,
     run_json,
@@ -174,17 +175,7 @@ class FunctionStore:
         )
 
     def announce_missed(self, missed: Missed, rules: Sequence[AlertRule]) -> bool:
-        return bool(
-            self._ask(
-                "cronguard_announce_missed",
-                job=missed.job,
-                judged_from=rfc3339_or_none(missed.judged_from),
-                judged_until=rfc3339_or_none(missed.judged_until),
-                seen_until=rfc3339_or_none(missed.seen_until),
-                alerts=[due_json(each) for each in missed_alerts(missed, rules)],
-                message=missed.message,
-            )
-        )
+        return bool(self._ask("cronguard_announce_missed", **missed_json(missed, rules)))
 
     def forget(self, job: str) -> bool:
         return bool(self._ask("cronguard_forget", job=job))

@@ -6,21 +6,24 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from cronguard.core.alert_rule import DueAlert
-from cronguard.core.clock import moment, rfc3339
+from cronguard.core.alert_rule import DueAlert, missed_alerts
+from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
 from cronguard.core.damage import UNREADABLE, known_status, readable
 from cronguard.core.model import (
     AlertRecord,
+    AlertRule,
     ChannelRule,
     Expectations,
     Failure,
     JobState,
     JobStatus,
+    Missed,
     Outcome,
     Owner,
     Run,
     RunRecord,
     Schedule,
+    Silence,
     Source,
     Statement,
     Watch,
@@ -92,7 +95,30 @@ def _state(row: dict[str, Any]) -> JobState:
         row["last_counted_run"],
         moment(row["snoozed_until"]),
         expected_of(row["expected"]),
+        silence_of(row.get("silence")),
     )
+
+
+def silence_of(row: Mapping[str, Any] | None) -> Silence | None:
+    """A job's silence; None for none."""
+    if row is None:
+        return None
+    since = datetime.fromisoformat(row["since"])
+    return Silence(since, row["missed"], row["over"], frozenset(row["announced"]))
+
+
+def missed_json(missed: Missed, rules: Sequence[AlertRule]) -> dict[str, Any]:
+    """A judgement of a job's schedule."""
+    silence = missed.silence
+    return {
+        "job": missed.job,
+        "judged_from": rfc3339_or_none(missed.judged_from),
+        "judged_until": rfc3339(missed.judged_until),
+        "silence": silence
+        and {"since": rfc3339(silence.since), "missed": silence.missed, "over": silence.over},
+        "alerts": [due_json(each) for each in missed_alerts(missed, rules)],
+        "message": missed.message,
+    }
 
 
 def watch_of(row: dict[str, Any]) -> Watch:
@@ -109,8 +135,8 @@ def watch_of(row: dict[str, Any]) -> Watch:
         last_success_at=moment(row["last_success_at"]),
         snoozed_until=moment(row["snoozed_until"]),
         judged_until=datetime.fromisoformat(row["judged_until"]),
-        seen_until=moment(row["seen_until"]),
         running=tuple(readable(row["running"], _running_of)),
+        silence=silence_of(row["silence"]),
     )
 
 

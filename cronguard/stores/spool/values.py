@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from cronguard.core.alert_rule import alert_rules, overlay
@@ -16,6 +17,7 @@ from cronguard.core.model import (
     Outcome,
     Owner,
     Run,
+    Silence,
     Statement,
 )
 
@@ -112,8 +114,27 @@ def state_text(state: JobState) -> str:
         "last_success_at": rfc3339_or_none(state.last_success_at),
         "snoozed_until": rfc3339_or_none(state.snoozed_until),
         "expected": state.expected._asdict(),
+        "silence": _silence_facts(state.silence),
     }
     return json.dumps(facts)
+
+
+def _silence_facts(silence: Silence | None) -> dict[str, Any] | None:
+    if silence is None:
+        return None
+    return {
+        **silence._asdict(),
+        "since": rfc3339(silence.since),
+        "announced": sorted(silence.announced),
+    }
+
+
+def _silence_of(facts: dict[str, Any] | None) -> Silence | None:
+    """A silence, as it is kept here; None for none."""
+    if not facts:
+        return None
+    since = datetime.fromisoformat(facts["since"])
+    return Silence(since, int(facts["missed"]), bool(facts["over"]), frozenset(facts["announced"]))
 
 
 def state_of(text: str) -> JobState:
@@ -127,6 +148,7 @@ def state_of(text: str) -> JobState:
         facts["last_counted_run"],
         moment(facts["snoozed_until"]),
         Expectations(**_known(Expectations, facts.get("expected", {}))),
+        _silence_of(facts.get("silence")),
     )
 
 

@@ -6,12 +6,19 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from cronguard.core.alert_rule import is_snoozed, later_step_keys, missed_alerts, overrun_alerts
-from cronguard.core.clock import moment, new_id, rfc3339, rfc3339_or_none
+from cronguard.core.alert_rule import (
+    EARLY_SECONDS,
+    announced_silence,
+    is_snoozed,
+    later_step_keys,
+    missed_alerts,
+    overrun_alerts,
+)
+from cronguard.core.clock import moment, new_id, rfc3339
 from cronguard.core.damage import UNREADABLE, Damaged, damaged_rows, readable
 from cronguard.core.model import (
     AlertRule,
@@ -23,6 +30,7 @@ from cronguard.core.model import (
     Owner,
     Run,
     RunRecord,
+    Silence,
     Statement,
     Watch,
 )
@@ -34,7 +42,7 @@ from cronguard.stores.sqlite.views import records
 
 _WATCH = f"""
     SELECT job, {rows.EXPECTED}, sources, channels, consecutive_failure_count, last_success_at,
-           snoozed_until, judged_until, seen_until
+           snoozed_until, judged_until, {rows.SILENCE}
     FROM cronguard_jobs"""  # noqa: S608  # constants of this package
 
 
@@ -106,7 +114,7 @@ def _read_strictly(row: Sequence[Any]) -> Watch:
 
 def _read(row: Sequence[Any]) -> Watch:
     job, *expected = row[: 1 + len(Expectations._fields)]
-    sources, channels, count, succeeded, snoozed, judged, seen = row[1 + len(expected) :]
+    sources, channels, count, succeeded, snoozed, judged, *silence = row[1 + len(expected) :]
     return Watch(
         job=job,
         expected=rows.expected_of(expected),
@@ -116,7 +124,7 @@ def _read(row: Sequence[Any]) -> Watch:
         last_success_at=moment(succeeded),
         snoozed_until=moment(snoozed),
         judged_until=moment(judged),
-        seen_until=moment(seen),
+        silence=rows.silence_of(silence),
     )
 
 
@@ -170,20 +178,29 @@ def announce_missed(
         return False
     if due_alerts and is_snoozed(watch.snoozed_until, now):
         return False
+    silence = missed.silence
+    if silence is not None and not silence.over and _has_started(db, missed.job, silence):
+        return False
     db.execute(
-        "UPDATE cronguard_jobs SET judged_until = ?, seen_until = ? WHERE job = ?",
-        (
-            rfc3339(missed.judged_until),
-            rfc3339_or_none(missed.seen_until),
-            missed.job,
-        ),
+        "UPDATE cronguard_jobs SET judged_until = ? WHERE job = ?",
+        (rfc3339(missed.judged_until), missed.job),
     )
+    if silence is not None:
+        after = announced_silence(missed, watch.silence, due_alerts)
+        rows.save_silence(db, missed.job, after)
     news = []
     for due in due_alerts:
         alert = build_missed(due, missed, alert_id=new_id(), state=_state(watch))
         news.append(NewAlert(due.key, due.channel, alert))
     enqueue(db, now, news)
     return True
+
+
+def _has_started(db: sqlite3.Connection, job: str, silence: Silence) -> bool:
+    """Tell whether a run has started since the silence was read that goes on."""
+    begin = rfc3339(silence.since - timedelta(seconds=EARLY_SECONDS))
+    query = "SELECT 1 FROM cron_execution_logs WHERE job = ? AND started_at >= ?"
+    return db.execute(query, (job, begin)).fetchone() is not None
 
 
 def forget(db: sqlite3.Connection, job: str) -> bool:

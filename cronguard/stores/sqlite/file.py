@@ -22,7 +22,7 @@ from cronguard.stores.sqlite.forks import watch as watch_forks
 T = TypeVar("T")
 CarryOver: TypeAlias = Callable[[sqlite3.Connection | None, sqlite3.Connection], None]
 
-SCHEMA_VERSIONS = {"spool": 2, "sqlite": 2}
+SCHEMA_VERSIONS = {"spool": 3, "sqlite": 3}
 """Folder of SQL files → the number of its last one. Written down, since every process would list
 the folder otherwise; a test holds it against the files."""
 _FIRST_NAP, _LONGEST_NAP, _SHORT_NAP = 0.004, 0.1, 0.001

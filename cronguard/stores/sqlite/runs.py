@@ -14,6 +14,7 @@ from cronguard.core.alert_rule import (
     alert_rules,
     crash,
     decide,
+    ends_silence,
     finish_action,
     is_snoozed,
     mark_notified,
@@ -31,6 +32,7 @@ from cronguard.core.model import (
     Owner,
     Run,
     RunStatus,
+    Silence,
     Started,
     Statement,
 )
@@ -54,16 +56,18 @@ if TYPE_CHECKING:
 EXPECTED = ", ".join(Expectations._fields)
 """The columns of `Expectations`, in its order."""
 _N_EXPECTED = len(Expectations._fields)
+SILENCE = "silence_since, silence_missed, silence_over, silence_announced"
+"""The columns of `Silence`, in its order."""
 # Constants of this module are put into queries, and nothing else.
 _STATE = f"""
     SELECT consecutive_failure_count, incident_id, announced, last_success_at, last_counted_run,
-           snoozed_until, {EXPECTED}, channels, channels_stated,
+           snoozed_until, {EXPECTED}, {SILENCE}, channels, channels_stated,
            (SELECT r.status FROM cron_execution_logs r WHERE r.id = ?),
            EXISTS (SELECT 1 FROM cronguard_alerts a WHERE a.job = j.job AND a.state = 'pending')
     FROM cronguard_jobs j WHERE job = ?"""  # noqa: S608
 _EXPECTED = f"""
     SELECT consecutive_failure_count, incident_id, announced, last_success_at, last_counted_run,
-           snoozed_until, {EXPECTED}, channels, channels_stated, stated,
+           snoozed_until, {EXPECTED}, {SILENCE}, channels, channels_stated, stated,
            EXISTS (SELECT 1 FROM cronguard_alerts a WHERE a.job = j.job AND a.state = 'pending'),
            EXISTS (SELECT 1 FROM cron_execution_logs r INDEXED BY cron_execution_logs_running
                    WHERE r.job = j.job AND r.status = 'running')
@@ -130,13 +134,15 @@ def start_unopposed(
         return None
     if last is not None and row[4] != last and not has_counted(db, last):
         return None
-    count, _, _, _, _, _, *known, channels, from_statement, stated, pending, _ = row
+    count, _, _, _, _, _, *known, since, _, over, _, channels, from_statement, stated = row[:-2]
     says_nothing = not run.stated and (from_statement or not run.channels)
     if not says_nothing and stated != statement_text(run.channels, run.stated):
         return None
     if not insert_running(db, run, now):
         return None
-    due = bool(pending) and is_due(db, run.job, now)
+    if since is not None and not over:
+        end_silence(db, run, state_of(row))
+    due = bool(row[-2]) and is_due(db, run.job, now)
     expected = expected_of(known)
     return Started("running", count, None, due, None, expected, _kept_channels(channels)), row
 
@@ -179,6 +185,7 @@ def start(
     state, holder = sweep_job(db, run, swept, now, dead, ended=ended)
     skipped = job.run_status == "skipped" or (holder is not None and run.overlap == "skip")
     count = state.consecutive_failure_count
+    state = end_silence(db, run, state)
     if skipped:
         _insert_skipped(db, run, count)
     else:
@@ -250,6 +257,7 @@ def finish(
         return Finished(count, due), after
     if action == "insert":
         insert_running(db, run, now)
+        job = job._replace(state=end_silence(db, run, job.state))
         if known and states:
             job = _restated(db, run, job, now, late=True)
     job = job._replace(channels=run.channels or job.channels)
@@ -298,7 +306,41 @@ def state_of(row: Sequence[Any]) -> JobState:
     if row[2]:
         announced = frozenset(row[2].split(","))
     expected = expected_of(row[6 : 6 + _N_EXPECTED])
-    return JobState(row[0], row[1], announced, moment(row[3]), row[4], moment(row[5]), expected)
+    silence = None
+    if row[6 + _N_EXPECTED] is not None:
+        silence = silence_of(row[6 + _N_EXPECTED : 10 + _N_EXPECTED])
+    return JobState(
+        row[0], row[1], announced, moment(row[3]), row[4], moment(row[5]), expected, silence
+    )
+
+
+def silence_of(row: Sequence[Any]) -> Silence | None:
+    """Return the silence in the columns `SILENCE`."""
+    since, missed, over, announced = row
+    if since is None:
+        return None
+    channels = frozenset(announced.split(",") if announced else ())
+    return Silence(datetime.fromisoformat(since), missed, bool(over), channels)
+
+
+def end_silence(db: sqlite3.Connection, run: Run, state: JobState) -> JobState:
+    """Note that a start has ended a silence, unless it is one from before it; the state then."""
+    silence = state.silence
+    if silence is None or silence.over or not ends_silence(silence, run.started_at):
+        return state
+    ended = silence._replace(over=True)
+    save_silence(db, run.job, ended)
+    return state._replace(silence=ended)
+
+
+def save_silence(db: sqlite3.Connection, job: str, silence: Silence | None) -> None:
+    """Write a job's silence; None for none."""
+    since, missed, over, announced = silence or (None, 0, False, ())
+    channels = ",".join(sorted(announced)) or None
+    db.execute(
+        f"UPDATE cronguard_jobs SET ({SILENCE}) = (?, ?, ?, ?) WHERE job = ?",  # noqa: S608  # constants of this module
+        (rfc3339_or_none(since), missed, over, channels, job),
+    )
 
 
 def expected_of(row: Sequence[Any]) -> Expectations:
@@ -485,6 +527,8 @@ def _commit(
     if after is not before:
         succeeded = finished_at if after.last_success_at is outcome.finished_at else None
         save_state(db, run.job, after, succeeded or rfc3339_or_none(after.last_success_at))
+        if after.silence is not before.silence:
+            save_silence(db, run.job, after.silence)
     if decision.alerts:
         from cronguard.core.payload import build_due  # only when somebody is told
 
@@ -513,6 +557,8 @@ def save_state(
 def seed(db: sqlite3.Connection, job: str, state: JobState) -> None:
     """Write what another store said of a job into the row that it has here."""
     save_state(db, job, state, rfc3339_or_none(state.last_success_at))
+    if state.silence is not None:
+        save_silence(db, job, state.silence)
     columns = ", ".join(f"{name} = ?" for name in Expectations._fields)
     db.execute(
         f"UPDATE cronguard_jobs SET snoozed_until = ?, {columns} WHERE job = ?",  # noqa: S608  # names of this module

@@ -14,11 +14,12 @@ from cronguard.testing.store_contract._outbox import Outbox
 from cronguard.testing.store_contract._overlaps import Overlaps
 from cronguard.testing.store_contract._repeats import Repeats
 from cronguard.testing.store_contract._shown import Shown
+from cronguard.testing.store_contract._silences import Silences
 from cronguard.testing.store_contract._streak import Streak
 
 
 class StoreContract(
-    Streak, Alerts, Repeats, Overlaps, Crashes, Ended, Expected, Notified, Outbox, Shown
+    Streak, Alerts, Repeats, Overlaps, Crashes, Ended, Expected, Silences, Notified, Outbox, Shown
 ):
     """Subclass it, return your store from `make_store`; give `JOB` a prefix if tests share it."""
 

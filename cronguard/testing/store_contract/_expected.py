@@ -7,7 +7,7 @@ from typing import Any
 
 from cronguard.core.alert_rule import alert_rules
 from cronguard.core.expectations import statements
-from cronguard.core.model import AlertRule, ChannelRule, Expectations, Missed, Overrun, Run, Watch
+from cronguard.core.model import AlertRule, ChannelRule, Expectations, Overrun, Run, Watch
 from cronguard.testing.store_contract._case import (
     HERE,
     RULE,
@@ -48,7 +48,7 @@ class Expected(StoreCase):
         assert {each.origin for each in watch.sources.values()} == {"code"}
         assert len({each.since for each in watch.sources.values()}) == 1
         assert watch.sources.keys() == set(Expectations._fields)
-        assert watch.seen_until is None
+        assert watch.silence is None
         assert [record.run_id for record in watch.running] == [run.run_id]
 
     def test_what_is_not_stated_is_kept(self) -> None:
@@ -295,46 +295,15 @@ class Expected(StoreCase):
         assert not self.overrun(run, 1)
         assert self.store.alerts() == []
 
-    def test_snooze_holds_back_what_is_expected(self) -> None:
-        """No overrun is told meanwhile; what was missed stays to be judged."""
+    def test_snooze_holds_back_an_overrun(self) -> None:
+        """It is announced by whoever looks afterwards."""
         run = self.run()
         self.start(run)
         self.store.snooze(self.JOB, self.clock() + timedelta(hours=1))
         assert not self.overrun(run, 1)
-        missed = self.missed(1)
-        assert not self.store.announce_missed(missed, RULES)
-        assert self.watch().judged_until == missed.judged_from
         self.store.snooze(self.JOB, None)
         assert self.overrun(run, 1)
-        assert self.store.announce_missed(missed, RULES)
-        assert self.kinds() == ["overrun", "missed"]
-
-    def missed(self, number: int) -> Missed:
-        """So many occurrences missed, as of now."""
-        before = self.watch().judged_until
-        assert before is not None
-        latest = before + timedelta(hours=2)
-        sentence = f"{number} missed" if number else None
-        return Missed(
-            self.JOB, number, latest if number else None, sentence, before, latest, before
-        )
-
-    def test_missed_occurrences_are_announced_once(self) -> None:
-        """One alert a channel and judgement; only the first of two that judge at once is heard."""
-        self.play("success", stated=statements(runbook="https://example.org/r"))
-        missed = self.missed(3)
-        assert self.store.announce_missed(missed, (*RULES, AlertRule("pager", 5)))
-        assert not self.store.announce_missed(missed, RULES)
-        watch = self.watch()
-        assert (watch.judged_until, watch.seen_until) == (missed.judged_until, missed.seen_until)
-        assert self.kinds() == ["missed", "missed"]
-        (alert,) = self.payloads()
-        assert (alert["kind"], alert["error_message"]) == ("missed", "3 missed")
-        assert (alert["run_id"], alert["started_at"], alert["host"]) == (None, None, None)
-        assert alert["last_success_at"].startswith("2026-01-01T00:01:05")
-        assert alert["runbook"] == "https://example.org/r"
-        assert self.store.announce_missed(self.missed(0), RULES)
-        assert len(self.kinds()) == 2
+        assert self.kinds() == ["overrun"]
 
     def test_a_forgotten_job_is_gone_until_it_runs_again(self) -> None:
         """Its streak and open alerts too; its runs can still be read."""

@@ -18,8 +18,8 @@
 --   starts                job, after; limit. A list of times
 --   history               job; limit. A list of runs
 --   announce_overrun      run_id, elapsed, message, alerts. Whether alerts of the job are due
---   announce_missed       job, judged_until; judged_from, seen_until, message, alerts. Whether it
---                         was written
+--   announce_missed       job, judged_until; judged_from, message, alerts, silence: {"since",
+--                         "missed", "over"}. Whether it was written
 --   forget                job. Whether it was known
 --   snooze                job; until. Whether it is known
 --   claim_alerts          channels; job, force, state, limit, claim_for. A list of alerts

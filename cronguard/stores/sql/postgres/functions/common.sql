@@ -93,6 +93,33 @@ as $$
     from jsonb_array_elements(public.cronguard_channels(channels)) as each
 $$;
 
+-- Note that a start has ended the job's silence, unless it is one from before it; the job as it is
+-- then. Its row must be locked. In Python: cronguard.core.alert_rule.ends_silence.
+-- since version 4
+create or replace function public.cronguard_end_silence(
+    known public.cronguard_jobs, started_at timestamptz
+) returns public.cronguard_jobs
+language plpgsql set search_path = ''
+as $$
+begin
+    if known.silence_since <= started_at + interval '10 seconds' and not known.silence_over then
+        known.silence_over := true;
+        update public.cronguard_jobs set silence_over = true where job = known.job;
+    end if;
+    return known;
+end $$;
+
+-- A job's silence; JSON's null for none.
+-- since version 4
+create or replace function public.cronguard_silence(known public.cronguard_jobs) returns jsonb
+language sql stable set search_path = ''
+as $$
+    select case when known.silence_since is null then 'null'::jsonb else jsonb_build_object(
+        'since', public.cronguard_rfc3339(known.silence_since), 'missed', known.silence_missed,
+        'over', known.silence_over, 'announced', to_jsonb(known.silence_announced)
+    ) end
+$$;
+
 -- The job's row, locked until the transaction ends; a job that is not known is registered.
 -- since version 2
 create or replace function public.cronguard_lock_job(request jsonb) returns public.cronguard_jobs
@@ -112,8 +139,8 @@ begin
 end $$;
 
 -- The job as it is once this is stated of it: name -> {"value", "origin"}. What is not stated stays;
--- a schedule that differs counts from now on.
--- since version 2
+-- a schedule that differs counts from now on, and what it silenced is over.
+-- since version 4
 create or replace function public.cronguard_apply(known public.cronguard_jobs, stated jsonb)
 returns public.cronguard_jobs
 language plpgsql set search_path = ''
@@ -152,12 +179,13 @@ begin
     if public.cronguard_plan(known) <> _plan then
         known.judged_until := _now;
         known.seen_until := null;
+        known.silence_over := known.silence_since is not null;
     end if;
     return known;
 end $$;
 
 -- Write what cronguard_apply has made of the job.
--- since version 2
+-- since version 4
 create or replace function public.cronguard_save_expected(known public.cronguard_jobs) returns void
 language sql set search_path = ''
 as $$
@@ -168,7 +196,8 @@ as $$
         runbook = known.runbook, sources = known.sources, declared = known.declared,
         channels = known.channels, channels_stated = known.channels_stated,
         stated = known.stated,
-        judged_until = known.judged_until, seen_until = known.seen_until
+        judged_until = known.judged_until, seen_until = known.seen_until,
+        silence_over = known.silence_over
     where job = known.job
 $$;
 

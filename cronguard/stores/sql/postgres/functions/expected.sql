@@ -123,6 +123,7 @@ begin
             'snoozed_until', public.cronguard_rfc3339(j.snoozed_until),
             'judged_until', public.cronguard_rfc3339(j.judged_until),
             'seen_until', public.cronguard_rfc3339(j.seen_until),
+            'silence', public.cronguard_silence(j),
             'running', coalesce((
                 select jsonb_agg(public.cronguard_run_held(r) order by r.seq)
                 from public.cron_execution_logs r where r.job = j.job and r.status = 'running'
@@ -208,30 +209,60 @@ begin
     return public.cronguard_has_due(_job.job);
 end $$;
 
--- Note until when a job has been judged and enqueue its missed alerts; false if somebody else has
--- judged it meanwhile, or it is snoozed.
--- since version 2
+-- Note until when a job has been judged, and its silence, and enqueue its missed alerts; false if
+-- somebody else has judged it meanwhile, it is snoozed, or a run has started since in a silence that
+-- goes on. A client of version 3 or earlier names no silence. In Python:
+-- cronguard.core.alert_rule.missed_alerts and announced_silence.
+-- since version 4
 create or replace function public.cronguard_announce_missed(request jsonb) returns boolean
 language plpgsql set search_path = ''
 as $$
 declare
     _job public.cronguard_jobs;
+    _silence jsonb;
     _due jsonb;
 begin
     request := public.cronguard_checked_news(request, '{
         "job": ["text"], "judged_from": ["time", null], "judged_until": ["time"],
-        "seen_until": ["time", null]
+        "seen_until": ["time", null], "silence": ["any", null]
     }');
+    if jsonb_typeof(request -> 'silence') = 'object' then
+        _silence := public.cronguard_checked(
+            request -> 'silence',
+            '{"since": ["time"], "missed": ["limit"], "over": ["flag"]}', 'silence'
+        );
+    elsif jsonb_typeof(request -> 'silence') <> 'null' then
+        perform public.cronguard_refuse('silence', 'an object');
+    end if;
     select * into _job from public.cronguard_jobs where job = request ->> 'job' for update;
     if not found or _job.judged_until is distinct from (request ->> 'judged_from')::timestamptz
         or (request -> 'alerts' <> '[]' and coalesce(_job.snoozed_until > clock_timestamp(), false))
     then
         return false;
     end if;
+    if not (_silence ->> 'over')::boolean and exists (
+        select 1 from public.cron_execution_logs
+        where job = _job.job
+            and started_at >= (_silence ->> 'since')::timestamptz - interval '10 seconds'
+    ) then
+        return false;
+    end if;
     update public.cronguard_jobs set
         judged_until = (request ->> 'judged_until')::timestamptz,
         seen_until = (request ->> 'seen_until')::timestamptz
     where job = _job.job;
+    if _silence is not null then
+        update public.cronguard_jobs set
+            silence_since = (_silence ->> 'since')::timestamptz,
+            silence_missed = (_silence ->> 'missed')::integer,
+            silence_over = (_silence ->> 'over')::boolean,
+            silence_announced = array(
+                select unnest(silence_announced)
+                union
+                select each ->> 'channel' from jsonb_array_elements(request -> 'alerts') as each
+            )
+        where job = _job.job;
+    end if;
     for _due in select * from jsonb_array_elements(request -> 'alerts') loop
         perform public.cronguard_enqueue(
             _due ->> 'key', 'missed', _due ->> 'channel',

@@ -42,14 +42,15 @@ begin
 end $$;
 
 -- What a host goes on with should this server be out of reach.
--- since version 2
+-- since version 4
 create or replace function public.cronguard_job_state(job public.cronguard_jobs) returns jsonb
 language plpgsql stable set search_path = ''
 as $$
 declare
     _rfc3339 constant text := 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"';
+    _state jsonb;
 begin
-    return jsonb_build_object(
+    _state := jsonb_build_object(
         'consecutive_failure_count', coalesce(job.consecutive_failure_count, 0),
         'incident_id', job.incident_id,
         'announced', coalesce(job.announced, '{}'),
@@ -58,12 +59,16 @@ begin
         'snoozed_until', to_char(job.snoozed_until at time zone 'UTC', _rfc3339),
         'expected', public.cronguard_expected(job)
     );
+    if job.silence_since is not null then
+        _state := _state || jsonb_build_object('silence', public.cronguard_silence(job));
+    end if;
+    return _state;
 end $$;
 
 -- Write an outcome, the job's new state and the alerts that are due:
 -- cronguard.core.alert_rule.decide, in SQL. The job's row must be locked. "late": the success of a
 -- run that had been counted as crashed.
--- since version 3
+-- since version 4
 create or replace function public.cronguard_commit(
     before public.cronguard_jobs, run jsonb, outcome jsonb, late boolean
 ) returns integer
@@ -80,6 +85,7 @@ declare
     _count integer;
     _over bigint;
     _notified boolean;
+    _ends boolean := false; -- what was announced of incident and silence
     _rule jsonb;
     _facts jsonb;
 begin
@@ -88,7 +94,7 @@ begin
     before.consecutive_failure_count := coalesce(before.consecutive_failure_count, 0);
     -- Most runs go well, and there is nobody to notify.
     if _status not in ('success', 'cancelled', 'skipped') or cardinality(before.announced) > 0
-        or (run ->> 'test_mode')::boolean
+        or before.silence_since is not null or (run ->> 'test_mode')::boolean
     then
         _rules := public.cronguard_rules(
             before, coalesce(nullif(run -> 'channels', '[]'), before.channels, '[]')
@@ -98,7 +104,8 @@ begin
         _count := before.consecutive_failure_count;
     elsif _status = 'success' then
         _count := 0;
-        if late and before.last_counted_run is distinct from _run_id then
+        _ends := not late or before.last_counted_run is not distinct from _run_id;
+        if not _ends then
             _after.last_success_at := greatest(before.last_success_at, _finished);
         else
             _after.last_success_at := _finished;
@@ -106,6 +113,12 @@ begin
             _after.incident_id := null;
             _after.announced := '{}';
             _after.last_counted_run := _run_id;
+            if before.silence_over then
+                _after.silence_since := null;
+                _after.silence_missed := 0;
+                _after.silence_over := false;
+                _after.silence_announced := '{}';
+            end if;
         end if;
     else
         _count := before.consecutive_failure_count + 1;
@@ -143,13 +156,18 @@ begin
         _facts := jsonb_set(_facts, '{threshold}', _rule -> 'threshold');
         _notified := (_rule ->> 'channel') = any (_after.announced);
         if _status = 'success' then
-            -- A late success that ends no incident has not emptied the list of channels notified.
-            if (_rule ->> 'notify_recovery')::boolean and _after.incident_id is null
-                and (_rule ->> 'channel') = any (before.announced)
-            then
+            continue when not _ends or not (_rule ->> 'notify_recovery')::boolean;
+            if (_rule ->> 'channel') = any (before.announced) then
                 perform public.cronguard_enqueue(
                     format('%s/%s/recovered/%s', before.job,
                         coalesce(before.incident_id, _run_id), _rule ->> 'channel'),
+                    'recovered', _rule ->> 'channel', _run, _facts
+                );
+            elsif before.silence_over and (_rule ->> 'channel') = any (before.silence_announced)
+            then
+                perform public.cronguard_enqueue(
+                    format('%s/silence/%s/%s/recovered', before.job,
+                        public.cronguard_rfc3339(before.silence_since), _rule ->> 'channel'),
                     'recovered', _rule ->> 'channel', _run, _facts
                 );
             end if;
@@ -186,7 +204,11 @@ begin
             incident_id = _after.incident_id,
             announced = _after.announced,
             last_success_at = _after.last_success_at,
-            last_counted_run = _after.last_counted_run
+            last_counted_run = _after.last_counted_run,
+            silence_since = _after.silence_since,
+            silence_missed = _after.silence_missed,
+            silence_over = _after.silence_over,
+            silence_announced = _after.silence_announced
         where job = before.job;
     end if;
     return _count;

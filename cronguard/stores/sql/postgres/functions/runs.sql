@@ -32,7 +32,7 @@ $$;
 -- own process space, it alone can tell whether they are alive: then nothing is written, the answer
 -- is {"suspects": [...]}, and the caller comes back with "dead": [run ids]. "ended": runs of the
 -- caller's that have ended, and whose outcomes are not here yet.
--- since version 3
+-- since version 4
 create or replace function public.cronguard_start_run(request jsonb) returns jsonb
 language plpgsql set search_path = ''
 as $$
@@ -61,6 +61,9 @@ begin
 
     _holder := public.cronguard_sweep_job(_job, _request);
     select * into _job from public.cronguard_jobs where job = _job.job;
+    if _job.silence_since is not null then
+        _job := public.cronguard_end_silence(_job, (_request ->> 'started_at')::timestamptz);
+    end if;
 
     if _holder is not null and _request ->> 'overlap' = 'skip' then
         _status := 'skipped';
@@ -94,7 +97,7 @@ end $$;
 
 -- Commit how a run ended, the job's streak and the alerts due: one transaction, one job at a time.
 -- "started": the start is known to have been stored, so a missing row was pruned.
--- since version 3
+-- since version 4
 create or replace function public.cronguard_finish_run(request jsonb) returns jsonb
 language plpgsql set search_path = ''
 as $$
@@ -124,6 +127,9 @@ begin
 
     if _existing is null and not (_request ->> 'started')::boolean then
         perform public.cronguard_insert_running(_request);
+        if _job.silence_since is not null then
+            _job := public.cronguard_end_silence(_job, (_request ->> 'started_at')::timestamptz);
+        end if;
         _existing := 'running';
         _states := _outcome ->> 'status' <> 'skipped';
     elsif _existing = 'skipped' and _outcome ->> 'status' <> 'skipped'
