@@ -82,7 +82,7 @@ def store_file(store: Store) -> Path | None:
     from cronguard.runtime.store_factory import without_spool
 
     path = getattr(without_spool(store), "path", None)
-    return path if isinstance(path, Path) else None
+    return path if isinstance(path, Path) and str(path) != ":memory:" else None
 
 
 def jobs_of(store: Store) -> list[JobStatus]:
