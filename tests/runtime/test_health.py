@@ -57,6 +57,20 @@ def test_a_killed_run_is_a_crash_before_anybody_counts_it(tmp_path):
     store.close()
 
 
+def test_a_run_that_ends_while_one_looks_is_no_crash(monkeypatch):
+    """Its process may be gone before it is looked for, and its end recorded after its row was
+    read."""
+    store, run = MemoryStore(), run_of("nightly")
+    store.start_run(run, is_dead=never)
+
+    def ends(_owner):
+        store.finish_run(run, Outcome("success", datetime.now(UTC)), started=True)
+        return True
+
+    monkeypatch.setattr(dead_runs, "__kwdefaults__", {"here": None, "is_gone": ends})
+    assert states(store) == {"nightly": "ok"}
+
+
 def test_another_hosts_run_is_judged_by_its_lease(tmp_path):
     """Which is the store's clock's business."""
     store = SQLiteStore(tmp_path / "runs.db")

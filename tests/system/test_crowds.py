@@ -264,7 +264,7 @@ def test_sixteen_processes_killed_at_random(log, seconds, request):
         assert [streak for _, streak, *_ in walked] == counts[job]
         assert found[job] == [
             [kind, rule["channel"], 0 if kind == "recovered" else streak, text_of(shown)]
-            for _event, streak, _last, shown, decided in walked
+            for _event, streak, _last, shown, decided, *_ in walked
             for kind, rule, _step in decided
         ]
     assert_goes_on(log.store, *JOBS)

@@ -419,8 +419,8 @@ ON_A_SERVER = (
         (
             Change(
                 f"{SQL}/functions/outcomes.sql",
-                "if late and before.last_counted_run is distinct from _run_id then",
-                "if false then",
+                "_ends := not late or before.last_counted_run is not distinct from _run_id;",
+                "_ends := true;",
             ),
         ),
         (f"{ON_POSTGRES}::{LATE}",),
