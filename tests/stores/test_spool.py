@@ -20,11 +20,13 @@ from cronguard.core.model import (
     Expectations,
     Failure,
     JobState,
+    Missed,
     Outcome,
     Overrun,
     Owner,
     Run,
     Settlement,
+    Silence,
 )
 from cronguard.stores.spool import local
 from cronguard.stores.spool.known import Known, LastKnown
@@ -865,6 +867,54 @@ def test_alerts_of_both_outboxes_are_listed_and_settled(host, remote):
     assert len(host.store.alerts(state="sent")) == 2
 
 
+# --- silences -------------------------------------------------------------------------------------
+
+
+def fall_silent(remote, host):
+    """A job that ran and then missed a time, as its host's next start hears."""
+    stated = statements(schedule="* * * * *", notify_recovery=True)
+    host.play("success", stated=stated)
+    (watch,) = remote.watches()
+    since = watch.judged_until - timedelta(seconds=5)
+    missed = Missed("nightly", 1, since, "missed", watch.judged_until, since, Silence(since))
+    long_ago = "UPDATE cron_execution_logs SET started_at = '2026-01-01T00:00:00.000000Z'"
+    remote._file.write(lambda db: db.execute(long_ago))
+    assert remote.announce_missed(missed, alert_rules((TOLD,), Expectations()))
+    host.deliver()
+    return stated
+
+
+def test_a_silence_ends_while_the_store_is_away(remote, host):
+    """Its end is told of from here, once; and the store is told who has heard of it."""
+    stated = fall_silent(remote, host)
+    run, _ = host.begin(stated=stated)
+    remote.down()
+    host.end(run, "success")
+    remote.up()
+    assert [each["kind"] for each in host.deliver()] == ["missed", "recovered"]
+    host.store.replay()
+    host.play("success", stated=stated)
+    assert [each["kind"] for each in host.deliver()] == ["missed", "recovered"]
+    (watch,) = remote.watches()
+    assert watch.silence is None
+    assert [each.kind for each in remote.alerts()] == ["missed"]
+
+
+def test_a_start_that_is_told_late_ends_the_silence(remote, host):
+    """As the store was away when it began: with its end it is told, whatever came of it."""
+    stated = fall_silent(remote, host)
+    remote.down()
+    host.play("failure", stated=stated)
+    (watch,) = remote.watches()
+    assert not watch.silence.over
+    remote.up()
+    host.store.replay()
+    (watch,) = remote.watches()
+    assert watch.silence.over
+    host.play("success", stated=stated)
+    assert [each["kind"] for each in host.deliver()].count("recovered") == 1
+
+
 # --- the values on disk ---------------------------------------------------------------------------
 
 
@@ -884,7 +934,10 @@ def test_values_survive_the_disk():
         assert outcome_of(outcome_text(outcome)) == outcome
     for state in (
         JobState(),
-        JobState(3, "id", frozenset({"b", "a"}), now, "run", now, Expectations(grace=5.0)),
+        JobState(
+            *(3, "id", frozenset({"b", "a"}), now, "run", now, Expectations(grace=5.0)),
+            Silence(now, 4, True, frozenset({"slack", "pager"})),
+        ),
     ):
         assert state_of(state_text(state)) == state
 
