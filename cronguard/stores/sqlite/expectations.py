@@ -42,7 +42,7 @@ from cronguard.stores.sqlite.views import records
 
 _WATCH = f"""
     SELECT job, {rows.EXPECTED}, sources, channels, consecutive_failure_count, last_success_at,
-           snoozed_until, judged_until, {rows.SILENCE}
+           snoozed_until, judged_until, silence
     FROM cronguard_jobs"""  # noqa: S608  # constants of this package
 
 
@@ -114,7 +114,7 @@ def _read_strictly(row: Sequence[Any]) -> Watch:
 
 def _read(row: Sequence[Any]) -> Watch:
     job, *expected = row[: 1 + len(Expectations._fields)]
-    sources, channels, count, succeeded, snoozed, judged, *silence = row[1 + len(expected) :]
+    sources, channels, count, succeeded, snoozed, judged, silence = row[1 + len(expected) :]
     return Watch(
         job=job,
         expected=rows.expected_of(expected),

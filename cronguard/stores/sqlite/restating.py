@@ -93,7 +93,7 @@ def _save(
     db.execute(_KEEP, (*after.expected, json.dumps(sources), text, job))
     if after.expected.plan != before.expected.plan:
         db.execute(
-            "UPDATE cronguard_jobs SET judged_until = ?, silence_over = silence_since IS NOT NULL"
+            "UPDATE cronguard_jobs SET judged_until = ?, silence = replace(silence, '|0|', '|1|')"
             " WHERE job = ?",
             (rfc3339(now), job),
         )

@@ -56,18 +56,16 @@ if TYPE_CHECKING:
 EXPECTED = ", ".join(Expectations._fields)
 """The columns of `Expectations`, in its order."""
 _N_EXPECTED = len(Expectations._fields)
-SILENCE = "silence_since, silence_missed, silence_over, silence_announced"
-"""The columns of `Silence`, in its order."""
 # Constants of this module are put into queries, and nothing else.
 _STATE = f"""
     SELECT consecutive_failure_count, incident_id, announced, last_success_at, last_counted_run,
-           snoozed_until, {EXPECTED}, {SILENCE}, channels, channels_stated,
+           snoozed_until, {EXPECTED}, silence, channels, channels_stated,
            (SELECT r.status FROM cron_execution_logs r WHERE r.id = ?),
            EXISTS (SELECT 1 FROM cronguard_alerts a WHERE a.job = j.job AND a.state = 'pending')
     FROM cronguard_jobs j WHERE job = ?"""  # noqa: S608
 _EXPECTED = f"""
     SELECT consecutive_failure_count, incident_id, announced, last_success_at, last_counted_run,
-           snoozed_until, {EXPECTED}, {SILENCE}, channels, channels_stated, stated,
+           snoozed_until, {EXPECTED}, silence, channels, channels_stated, stated,
            EXISTS (SELECT 1 FROM cronguard_alerts a WHERE a.job = j.job AND a.state = 'pending'),
            EXISTS (SELECT 1 FROM cron_execution_logs r INDEXED BY cron_execution_logs_running
                    WHERE r.job = j.job AND r.status = 'running')
@@ -134,15 +132,15 @@ def start_unopposed(
         return None
     if last is not None and row[4] != last and not has_counted(db, last):
         return None
-    count, _, _, _, _, _, *known, since, _, over, _, channels, from_statement, stated = row[:-2]
+    count, _, _, _, _, _, *known, silence, channels, from_statement, stated, pending, _ = row
     says_nothing = not run.stated and (from_statement or not run.channels)
     if not says_nothing and stated != statement_text(run.channels, run.stated):
         return None
     if not insert_running(db, run, now):
         return None
-    if since is not None and not over:
+    if silence is not None:
         end_silence(db, run, state_of(row))
-    due = bool(row[-2]) and is_due(db, run.job, now)
+    due = bool(pending) and is_due(db, run.job, now)
     expected = expected_of(known)
     return Started("running", count, None, due, None, expected, _kept_channels(channels)), row
 
@@ -308,19 +306,19 @@ def state_of(row: Sequence[Any]) -> JobState:
     expected = expected_of(row[6 : 6 + _N_EXPECTED])
     silence = None
     if row[6 + _N_EXPECTED] is not None:
-        silence = silence_of(row[6 + _N_EXPECTED : 10 + _N_EXPECTED])
+        silence = silence_of(row[6 + _N_EXPECTED])
     return JobState(
         row[0], row[1], announced, moment(row[3]), row[4], moment(row[5]), expected, silence
     )
 
 
-def silence_of(row: Sequence[Any]) -> Silence | None:
-    """Return the silence in the columns `SILENCE`."""
-    since, missed, over, announced = row
-    if since is None:
+def silence_of(text: str | None) -> Silence | None:
+    """Return the silence that `save_silence` wrote; None for None."""
+    if text is None:
         return None
+    since, missed, over, announced = text.split("|")
     channels = frozenset(announced.split(",") if announced else ())
-    return Silence(datetime.fromisoformat(since), missed, bool(over), channels)
+    return Silence(datetime.fromisoformat(since), int(missed), over == "1", channels)
 
 
 def end_silence(db: sqlite3.Connection, run: Run, state: JobState) -> JobState:
@@ -335,12 +333,11 @@ def end_silence(db: sqlite3.Connection, run: Run, state: JobState) -> JobState:
 
 def save_silence(db: sqlite3.Connection, job: str, silence: Silence | None) -> None:
     """Write a job's silence; None for none."""
-    since, missed, over, announced = silence or (None, 0, False, ())
-    channels = ",".join(sorted(announced)) or None
-    db.execute(
-        f"UPDATE cronguard_jobs SET ({SILENCE}) = (?, ?, ?, ?) WHERE job = ?",  # noqa: S608  # constants of this module
-        (rfc3339_or_none(since), missed, over, channels, job),
-    )
+    text = None
+    if silence is not None:
+        since, missed, over, announced = silence
+        text = f"{rfc3339(since)}|{missed}|{over:d}|{','.join(sorted(announced))}"
+    db.execute("UPDATE cronguard_jobs SET silence = ? WHERE job = ?", (text, job))
 
 
 def expected_of(row: Sequence[Any]) -> Expectations:

@@ -1,5 +1,3 @@
--- Occurrences of a job's schedule that nobody kept, in a row: a silence, named by its first.
-ALTER TABLE cronguard_jobs ADD COLUMN silence_since TEXT; -- null for none
-ALTER TABLE cronguard_jobs ADD COLUMN silence_missed INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE cronguard_jobs ADD COLUMN silence_over INTEGER NOT NULL DEFAULT 0; -- a start ended it
-ALTER TABLE cronguard_jobs ADD COLUMN silence_announced TEXT; -- channels, with commas between
+-- Occurrences of a job's schedule that nobody kept, in a row: the first, how many, whether a start
+-- has ended it (1 or 0), and the channels notified of it, with bars between; null for none.
+ALTER TABLE cronguard_jobs ADD COLUMN silence TEXT;
