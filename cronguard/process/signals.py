@@ -8,7 +8,6 @@ the signal comes while cronguard is writing.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # not in its type stubs
-import atexit
 import contextlib
 import signal
 import sys
@@ -16,6 +15,8 @@ from collections.abc import Callable
 from itertools import pairwise
 from types import CodeType, FrameType, TracebackType
 from typing import Any, TypeVar
+
+from cronguard.process.lifecycle import register
 
 T = TypeVar("T")
 
@@ -146,7 +147,7 @@ def _program_ended_by_ctrl_c() -> bool:
     )
 
 
-atexit.register(_end_by_ctrl_c_after_all)  # before anything else of ours, so that it comes last
+register("interrupt", at_exit=_end_by_ctrl_c_after_all)
 
 
 def _handler(number: int) -> Any:

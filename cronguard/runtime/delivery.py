@@ -29,7 +29,7 @@ from cronguard.core.errors import (
 from cronguard.core.interfaces import Channel, Store
 from cronguard.core.model import DELIVERY_SECONDS, Delivery, DeliveryState, Message, Settlement
 from cronguard.process import log
-from cronguard.process.forks import own_thread
+from cronguard.process.threads import run_in_background
 from cronguard.runtime.channel_threads import Attempt, ChannelThreads, send
 from cronguard.runtime.delivery_codes import explain
 
@@ -174,13 +174,9 @@ class Dispatcher:
     ) -> bool:
         """Do ``work`` in a daemon thread, for which the process waits when it ends.
 
-        A second thread makes the process wait and does nothing else, so that nothing can hold it up
-        beyond the deadline.
-
         Returns:
             False if no thread can be started.
         """
-        done = threading.Event()
         threads: ChannelThreads | None = None
 
         def conduct(threads: ChannelThreads) -> None:
@@ -193,18 +189,17 @@ class Dispatcher:
             finally:
                 threads.dismiss()
                 self._delivery_ended(deadline)
-                done.set()
 
         with self._lock:
             self._under_way += 1
         try:
             threads = ChannelThreads(tuple(self._channels), self._try)
-            _start_thread(lambda: done.wait(_seconds_until(deadline)), daemon=False)
-            _start_thread(partial(conduct, threads), daemon=True)
+            done = run_in_background("delivery", partial(conduct, threads), deadline)
+            if done is None:
+                raise RuntimeError  # noqa: TRY301  # as where a channel's thread cannot be started
         except BaseException as error:
             with self._lock:
                 self._under_way -= 1
-            done.set()
             if threads is not None:
                 threads.dismiss()
             if isinstance(error, RuntimeError | MemoryError):
@@ -377,10 +372,6 @@ def _message(delivery: Delivery, deadline: float) -> Message:
 
 def _seconds_until(moment: float) -> float:
     return max(0.0, moment - time.monotonic())
-
-
-def _start_thread(work: Callable[[], object], *, daemon: bool) -> None:
-    own_thread("delivery", work, daemon=daemon).start()
 
 
 _FATES: dict[DeliveryState, str] = {

@@ -12,7 +12,7 @@ from importlib import import_module
 
 from cronguard.core.model import SecretRef
 from cronguard.process import log
-from cronguard.process.forks import importing_alone
+from cronguard.process.imports import importing_alone
 from cronguard.settings.loading import Settings
 from cronguard.stores.spooled import SpooledStore
 
@@ -37,6 +37,7 @@ _MODULES = (
     "cronguard.stores.sqlite.expectations",
     "cronguard.stores.sqlite.leftovers",
     "cronguard.stores.sqlite.memory",
+    "cronguard.stores.sqlite.outbox",
     "cronguard.stores.sqlite.replaced",
     "cronguard.stores.sqlite.restating",
 )

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cronguard.core.errors import ChannelError, PartialDelivery
 from cronguard.core.model import DELIVERY_SECONDS
-from cronguard.process.forks import own_thread
 from cronguard.process.net import Address, connect_to_first, tls_context
+from cronguard.process.threads import own_thread
 
 if TYPE_CHECKING:
     import ssl

@@ -33,6 +33,7 @@ from cronguard.core.model import (
     Started,
 )
 from cronguard.process.signals import raised_by_handler
+from cronguard.process.threads import take
 from cronguard.stores.spool.degraded import LONGEST_PAUSE
 from cronguard.stores.spool.known import Known
 from cronguard.stores.spool.local import ALIVE_SECONDS, PAGE, Entry, LocalStore, Queue
@@ -305,14 +306,12 @@ class Backlog:
             StoreError: The store does not answer.
         """
         deadline = time.monotonic() + (REPLAY_SECONDS if seconds is None else seconds)
-        held: list[bool] = []
+        held: list[threading.Lock] = []
         try:
-            # The lock is taken and noted in one step: see `SQLiteFile`.
-            held.extend(filter(None, map(self._going_on.acquire, (False,))))
-            return bool(held) and self._catch_up(job, deadline)
+            return take(held, self._going_on) and self._catch_up(job, deadline)
         finally:
             if held:
-                self._going_on.release()
+                held[0].release()
 
     def _catch_up(self, job: str | None, deadline: float) -> bool:
         self._tidy()

@@ -11,12 +11,12 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from itertools import compress
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from cronguard.core.errors import StoreConfigError, StoreError
 from cronguard.process.signals import tolerate
+from cronguard.process.threads import take
 from cronguard.stores.sqlite.forks import watch as watch_forks
 
 T = TypeVar("T")
@@ -216,18 +216,12 @@ class SQLiteFile:
     def _take(self, held: list[threading.Lock]) -> None:
         """Wait for our turn; ``held`` is filled with the lock when it has come.
 
-        Both happen in one step of the interpreter. A signal handler may raise between any two, and
-        a lock that nobody knows to be taken would never be given back. Nor may a function of ours
-        give it back, which can be struck before it begins, or a loop stand in that ``try``: what is
-        raised at a jump passes it by since 3.12.
-
         There is nothing to wait for where this very thread holds the file: a signal handler or a
         finalizer stands in its way.
         """
         me = threading.get_ident()
         if self.holder != me:
-            lock = self.lock  # a child that is forked meanwhile has another one
-            held.extend(compress((lock,), map(lock.acquire, (True,), (self._timeout,))))
+            take(held, self.lock, self._timeout)
         if not held:
             raise StoreError(f"{self.path} is busy in this process", code="busy")
         self.holder = me

@@ -18,12 +18,12 @@ import sqlite3
 import threading
 import time
 from functools import partial
-from itertools import compress
 from operator import methodcaller
 from typing import Protocol
 from weakref import WeakSet
 
-from cronguard.process import forks
+from cronguard.process import lifecycle
+from cronguard.process.threads import take
 
 _PATIENCE = 3.0
 
@@ -66,18 +66,18 @@ def _close_files() -> None:
     """Take the lock of every file there is, and close those that are not in memory."""
     global _keeper  # noqa: PLW0603  # until the fork is over
     with _change:
-        _keeper = forks.forking_thread()
+        _keeper = lifecycle.forking_thread()
         files = [file for file in _files if file not in _held]
     give_up = time.monotonic() + _PATIENCE
-    forks.call_each(partial(_keep, file, give_up) for file in files)
-    forks.call_each(file.before_fork for file in _held.copy())
+    lifecycle.call_each(partial(_keep, file, give_up) for file in files)
+    lifecycle.call_each(file.before_fork for file in _held.copy())
 
 
 def _keep(file: Forkable, give_up: float) -> None:
-    """Take the file's lock for the fork, in one step of the interpreter: see `SQLiteFile`."""
+    """Take the file's lock for the fork."""
     mine = file.holder == _keeper  # a signal handler or a finalizer forks in a transaction
     seconds = 0.0 if mine else max(0.0, give_up - time.monotonic())
-    _held.extend(compress((file,), map(file.lock.acquire, (True,), (seconds,))))
+    take(_held, file.lock, seconds, noted=file)
     if file in _held:
         file.holder = _keeper  # whose signal handlers need not wait for it
 
@@ -108,6 +108,4 @@ def _forget_files() -> None:
                 _inherited.append(parents)  # kept: closing it would meddle with the parent's
 
 
-forks.register(
-    "files", before=_close_files, after_in_parent=_give_back, after_in_child=_forget_files
-)
+lifecycle.register("files", before_fork=_close_files, in_parent=_give_back, in_child=_forget_files)
