@@ -249,7 +249,8 @@ def test_no_thread_is_inside_memory_when_a_fork_comes(forking):
             before = file.connection.total_changes
             time.sleep(0.02)  # is enough for a thread to write
             mine = file.lock.locked() and file.holder == threading.get_ident()
-            return mine and not file.connection.in_transaction, file.connection.total_changes - before
+            written = file.connection.total_changes - before
+            return mine and not file.connection.in_transaction, written
 
         def child():
             (status,) = store.jobs()

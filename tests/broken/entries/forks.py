@@ -5,6 +5,7 @@ from ..runner import Change, Entry
 PHASES = "cronguard/process/lifecycle.py"
 THREADS = "cronguard/process/threads.py"
 FORKS = "tests/process/test_forks.py"
+MEMORY = "tests/stores/test_sqlite_memory.py"
 LIFECYCLE = "tests/process/test_lifecycle.py"
 WORLDS = "tests/system/test_other_worlds.py"
 
