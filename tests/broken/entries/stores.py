@@ -7,7 +7,7 @@ MEMORY = "cronguard/stores/sqlite/memory.py"
 RUNS = "cronguard/stores/sqlite/runs.py"
 SPOOLED = "cronguard/stores/spooled.py"
 BACKLOG = "cronguard/stores/spool/backlog.py"
-LOCAL = "cronguard/stores/spool/local.py"
+QUEUE = "cronguard/stores/spool/queue.py"
 CONNECTION = "cronguard/stores/server/connection.py"
 POSTGRES = "cronguard/stores/server/postgres.py"
 SQL = "cronguard/stores/sql/postgres"
@@ -393,7 +393,7 @@ IN_THE_SPOOL = (
         "a start that was kept nowhere counts as told",
         (
             Change(
-                LOCAL,
+                QUEUE,
                 '*(started, ",".join(sorted(notified)) or None),',
                 '*(True, ",".join(sorted(notified)) or None),',
             ),
