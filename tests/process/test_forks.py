@@ -347,7 +347,7 @@ FIRST = """
     from cronguard import cron_guarded, guard
 
     def in_no_file():
-        fork = sys.modules["cronguard.stores.sqlite.forks"]
+        fork = sys.modules["cronguard.stores.sqlite.connections"]
         return all(file.lock.locked() and file.connection is None for file in list(fork._files))
 
     def fork():
@@ -376,12 +376,12 @@ def run_last(place):
 def test_no_file_is_open_when_a_fork_comes(run_last):
     """Whatever threads are doing, and several fork: in the last hook every file's lock is held."""
     code = """
-        import cronguard.process.lifecycle, cronguard.stores.sqlite.forks
+        import cronguard.process.lifecycle, cronguard.stores.sqlite.connections
         from cronguard.stores.sqlite.store import SQLiteStore
 
         # Two that fork all the time on a busy machine may wait longer than a program should.
         cronguard.process.lifecycle._OTHER_FORK_WAIT_SECONDS = 60
-        cronguard.stores.sqlite.forks._PATIENCE = 60
+        cronguard.stores.sqlite.connections._PATIENCE = 60
         stop, found = threading.Event(), []
 
         def keep_reading(store):
@@ -469,7 +469,7 @@ def test_a_first_run_that_begins_while_a_process_forks(place, run_last):
             thread.start()
             end = time.monotonic() + 30
             while time.monotonic() < end:
-                fork = sys.modules.get("cronguard.stores.sqlite.forks")
+                fork = sys.modules.get("cronguard.stores.sqlite.connections")
                 if len(getattr(fork, "_files", ())):
                     break
                 time.sleep(0.001)
@@ -510,7 +510,7 @@ def test_a_fork_in_the_middle_of_a_fork(place, run_last):
 def test_a_run_in_the_middle_of_a_fork(place, run_last):
     """By a signal handler of the very thread that forks: it waits for nothing, and is kept."""
     code = """
-        import cronguard.process.lifecycle, cronguard.stores.sqlite.forks
+        import cronguard.process.lifecycle, cronguard.stores.sqlite.connections
 
         def last():
             begun = time.monotonic()
@@ -518,7 +518,7 @@ def test_a_run_in_the_middle_of_a_fork(place, run_last):
             print(time.monotonic() - begun < 30)
 
         cronguard.process.lifecycle._OTHER_FORK_WAIT_SECONDS = 60
-        cronguard.stores.sqlite.forks._PATIENCE = 60
+        cronguard.stores.sqlite.connections._PATIENCE = 60
         nightly()
         fork()
         """
@@ -530,12 +530,12 @@ def test_a_run_in_the_middle_of_a_fork(place, run_last):
 def test_a_fork_inside_a_transaction(run_last):
     """By a signal handler or a finalizer: it does not wait for itself."""
     code = """
-        import cronguard.process.lifecycle, cronguard.stores.sqlite.forks
+        import cronguard.process.lifecycle, cronguard.stores.sqlite.connections
         from cronguard.stores.sqlite.store import SQLiteStore
 
         store = SQLiteStore("made.db")
         cronguard.process.lifecycle._OTHER_FORK_WAIT_SECONDS = 60
-        cronguard.stores.sqlite.forks._PATIENCE = 60
+        cronguard.stores.sqlite.connections._PATIENCE = 60
         begun = time.monotonic()
         print(store._file.write(lambda db: fork()), time.monotonic() - begun < 30)
         print(store._file.read(lambda db: db.execute("PRAGMA user_version").fetchone()[0] > 0))

@@ -112,7 +112,7 @@ def test_what_is_done_in_each_phase(place):
     done = place.run(code)
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
-    files, watchdog = ["stores.sqlite.forks"], "runtime.composition"
+    files, watchdog = ["stores.sqlite.connections"], "runtime.composition"
     assert found == {
         "before": {
             "threads": ["process.workers", watchdog],

@@ -298,9 +298,9 @@ def test_a_fork_waits_for_a_transaction_in_memory(forking):
 def test_a_child_waits_for_no_transaction_that_never_ends(forking):
     """A thread has hung in it for longer than a fork waits: the child begins with nothing."""
     code = """
-        import cronguard.stores.sqlite.forks
+        import cronguard.stores.sqlite.connections
 
-        cronguard.stores.sqlite.forks._PATIENCE = 0.1
+        cronguard.stores.sqlite.connections._PATIENCE = 0.1
         inside, stop = threading.Event(), threading.Event()
         record()
         thread = threading.Thread(

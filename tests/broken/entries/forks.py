@@ -70,7 +70,7 @@ ENTRIES = (
         "a file that is made while the program forks is opened at once",
         (
             Change(
-                "cronguard/stores/sqlite/forks.py",
+                "cronguard/stores/sqlite/connections.py",
                 "        if _keeper is not None:\n"
                 "            _keep(file, 0.0)  # nobody else has it yet\n",
                 "",
@@ -107,12 +107,12 @@ ENTRIES = (
         "a fork takes no file's lock",
         (
             Change(
-                "cronguard/stores/sqlite/forks.py",
+                "cronguard/stores/sqlite/connections.py",
                 "    take(_held, file.lock, seconds, noted=file)\n",
                 "    _held.append(file)\n",
             ),
             Change(
-                "cronguard/stores/sqlite/forks.py",
+                "cronguard/stores/sqlite/connections.py",
                 'any(map(methodcaller("release"), locks))',
                 "del locks",
             ),

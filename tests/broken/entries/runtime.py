@@ -56,7 +56,7 @@ ENTRIES = (
         "the text of any error is kept",
         (
             Change(
-                "cronguard/runtime/delivery.py",
+                "cronguard/runtime/retries.py",
                 "return str(error) if isinstance(error, CronguardError) else type(error).__name__",
                 "return str(error)",
             ),
