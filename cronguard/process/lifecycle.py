@@ -1,7 +1,7 @@
 """The one place that registers for forks and for the end of the process in which we are a guest.
 
 Work is registered for a phase, and phases are done in the order of the tables below, whichever
-module was imported first.
+module was imported first. Within a phase no work depends on any other.
 
 Before a fork:
 
@@ -40,6 +40,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeAlias
+
+from cronguard.process.signals import end_by_ctrl_c
 
 Phase: TypeAlias = Literal[
     "threads", "imports", "files", "process", "deliveries", "outcomes", "interrupt"
@@ -264,6 +266,7 @@ def _after_exit() -> None:
 
 
 register("imports", before_fork=_wait_for_imports, in_child=_forget_imports)
+register("interrupt", at_exit=end_by_ctrl_c)
 atexit.register(_after_exit)  # before anything else of ours, so that it comes last
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(

@@ -16,8 +16,6 @@ from itertools import pairwise
 from types import CodeType, FrameType, TracebackType
 from typing import Any, TypeVar
 
-from cronguard.process.lifecycle import register
-
 T = TypeVar("T")
 
 _CO_VARARGS = 0x04
@@ -120,7 +118,7 @@ def interrupted_by_ctrl_c() -> bool:
     return bool(getattr(runner, "_interrupt_count", 0))
 
 
-def _end_by_ctrl_c_after_all() -> None:
+def end_by_ctrl_c() -> None:
     """Have an unhandled Ctrl-C end the process by SIGINT, as it would without us.
 
     The interpreter forgets it when any thread compiles text meanwhile, as `namedtuple` and
@@ -145,9 +143,6 @@ def _program_ended_by_ctrl_c() -> bool:
     return by_module_name or (
         outermost.f_globals is main and outermost.f_code.co_filename != "<console>"
     )
-
-
-register("interrupt", at_exit=_end_by_ctrl_c_after_all)
 
 
 def _handler(number: int) -> Any:

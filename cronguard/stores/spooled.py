@@ -173,7 +173,8 @@ class SpooledStore:
     def finish_run(
         self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str] = ()
     ) -> Finished:
-        started = started and not self._has_begun_here(run)
+        if self._backlog is not None and self._backlog.has_begun_here(run.run_id):
+            started = False
         try:
             self._ask_again()
             if self._is_idle():
@@ -183,7 +184,9 @@ class SpooledStore:
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
             caught = error
         else:
-            self._note_told(run)
+            # What is kept here may say that the run goes on.
+            if self._backlog is not None and self._backlog.has_begun_here(run.run_id):
+                self._backlog.note_over(run)
             return finished
         finally:
             self._release(run)
@@ -197,19 +200,11 @@ class SpooledStore:
         self.on_kept()
         return finished
 
-    def _note_told(self, run: Run) -> None:
-        """Note that the store has a run's outcome; what is kept here may say that it goes on."""
-        if self._backlog is not None and self._backlog.has_begun_here(run.run_id):
-            self._backlog.note_over(run)
-
-    def _has_begun_here(self, run: Run) -> bool:
-        """Tell whether a run of this process began without the store, which has not heard of it."""
-        return self._backlog is not None and self._backlog.has_begun_here(run.run_id)
-
     def keep(self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str]) -> None:
         """Keep an outcome of which `finish_run` raised anything: it may not have been taken."""
         self._has_kept = True
-        started = started and not self._has_begun_here(run)
+        if self._backlog is not None and self._backlog.has_begun_here(run.run_id):
+            started = False
         self._unkept[run.run_id] = Unkept(run, outcome, started, notified)
         while len(self._unkept) > _MAX_UNKEPT:
             self._unkept.pop(next(iter(self._unkept)), None)

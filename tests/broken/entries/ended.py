@@ -143,8 +143,8 @@ ENTRIES = (
         (
             Change(
                 SPOOLED,
-                "        started = started and not self._has_begun_here(run)\n        try:",
-                "        try:",
+                "            started = False\n        try:",
+                "            pass\n        try:",
             ),
         ),
         (f"{SPOOL}::test_disk_full_between_start_and_finish",),
