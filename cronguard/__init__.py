@@ -71,7 +71,7 @@ Where a change goes:
                       a file more in ``stores/sql/sqlite``, ``stores/sql/spool`` (the same tables)
                       and ``stores/sql/postgres/versions``,
                       and its number in ``SCHEMA_VERSION`` (``stores/server/schema.py``) or
-                      ``SCHEMA_VERSIONS`` (``stores/sqlite/file.py``)
+                      ``SCHEMA_VERSIONS`` (``stores/sqlite/connections.py``)
     an SQL function   ``stores/sql/postgres/functions``, with ``-- since version N`` above it, N the
                       version that is not released yet
     lease, deadline   ``core/model.py`` has every such number

@@ -94,8 +94,8 @@ def main(args: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if args is None else args) or ["--help"]
     code = _guarded(_without_faults_before_run(words), is_program=args is None)
     try:
-        if forks := sys.modules.get("cronguard.process.forks"):
-            forks.wait_for_our_threads()  # so that alerts under way arrive
+        if threads := sys.modules.get("cronguard.process.threads"):
+            threads.wait_for_our_threads()  # so that alerts under way arrive
     except KeyboardInterrupt:
         leave_interrupted(code or INTERRUPTED)
     return code

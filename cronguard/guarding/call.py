@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from cronguard.guarding.recording import Recording, prepare
 from cronguard.process import log
-from cronguard.process.forks import own_thread
 from cronguard.process.signals import interrupted_by_ctrl_c
+from cronguard.process.threads import own_thread
 from cronguard.runtime.runtime import Guarded
 
 if TYPE_CHECKING:

@@ -1,7 +1,19 @@
 """How cronguard lives as a guest in somebody else's process.
 
-Its logger, its threads, and what it does when the program forks, gets a signal or ends. It also
-identifies this process, and finds out whether another one is still alive.
+Its logger, its threads, and what it does when the program forks, gets a signal or ends, for which
+`lifecycle` alone registers. It also identifies this process, and finds out whether another one is
+still alive.
 """
 
-__all__ = ["celery", "forks", "identity", "log", "net", "quiet", "signals", "stderr", "workers"]
+__all__ = [
+    "identity",
+    "imports",
+    "lifecycle",
+    "log",
+    "net",
+    "quiet",
+    "signals",
+    "stderr",
+    "threads",
+    "workers",
+]

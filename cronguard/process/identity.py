@@ -13,7 +13,7 @@ import sys
 from itertools import pairwise
 
 from cronguard.core.model import Owner
-from cronguard.process import forks
+from cronguard.process import lifecycle
 from cronguard.process.signals import tolerate
 
 _current: Owner | None = None
@@ -44,9 +44,7 @@ def _forget_current() -> None:
     _current = None
 
 
-forks.register(
-    "process", after_in_child=_forget_current
-)  # cheaper than comparing the pid on each call
+lifecycle.register("process", in_child=_forget_current)  # cheaper than comparing pids on each call
 
 
 def is_dead(owner: Owner) -> bool:

@@ -8,7 +8,6 @@ the signal comes while cronguard is writing.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # not in its type stubs
-import atexit
 import contextlib
 import signal
 import sys
@@ -119,7 +118,7 @@ def interrupted_by_ctrl_c() -> bool:
     return bool(getattr(runner, "_interrupt_count", 0))
 
 
-def _end_by_ctrl_c_after_all() -> None:
+def end_by_ctrl_c() -> None:
     """Have an unhandled Ctrl-C end the process by SIGINT, as it would without us.
 
     The interpreter forgets it when any thread compiles text meanwhile, as `namedtuple` and
@@ -144,9 +143,6 @@ def _program_ended_by_ctrl_c() -> bool:
     return by_module_name or (
         outermost.f_globals is main and outermost.f_code.co_filename != "<console>"
     )
-
-
-atexit.register(_end_by_ctrl_c_after_all)  # before anything else of ours, so that it comes last
 
 
 def _handler(number: int) -> Any:

@@ -15,7 +15,8 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, TypeVar
 
-from cronguard.process.forks import own_thread, register, wait_for_end
+from cronguard.process.lifecycle import register
+from cronguard.process.threads import end_if_forked, own_thread, wait_for_end
 
 T = TypeVar("T")
 
@@ -154,6 +155,7 @@ class _Worker:
     def _serve(self) -> None:
         while (call := self.inbox.get()) is not None:
             call.make()
+            end_if_forked()
             done = call.done
             del call  # its result must not live on while this thread is idle
             kept = len(_idle_workers) < _MAX_IDLE_WORKERS
@@ -182,4 +184,8 @@ def _end_idle_workers() -> None:
         wait_for_end(worker.thread)
 
 
-register("threads", before=_end_idle_workers, after_in_child=_idle_workers.clear)
+def _forget_idle_workers() -> None:
+    _idle_workers.clear()
+
+
+register("threads", before_fork=_end_idle_workers, in_child=_forget_idle_workers)

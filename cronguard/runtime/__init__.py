@@ -2,8 +2,8 @@
 
 `composition` is the one place where settings become a store, channels, delivery and a watchdog;
 `runtime` is what it builds. `watchdog` sees to the runs that are open, `preparation` loads what a
-failure would need, `delivery` sends what is in the outbox; `health` reads how every job
-is doing, and `check` finds failures that no process saw.
+failure would need. `delivery` sends what is in the outbox, `retries` says when what failed is tried
+again; `health` reads how every job is doing, and `check` finds failures that no process saw.
 """
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "heartbeat_ping",
     "known_channels",
     "preparation",
+    "retries",
     "runtime",
     "store_factory",
     "watchdog",

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from cronguard.core.interfaces import Channel
 from cronguard.core.model import Delivery, Message, Settlement
-from cronguard.process.forks import own_thread
+from cronguard.process.threads import end_if_forked, own_thread
 
 
 class Attempt(NamedTuple):
@@ -74,14 +74,19 @@ class ChannelThreads:
                 if now >= send_by:
                     break
                 self.begun[delivery.alert_id] = now
-                self.results.put(self._attempt(delivery, send_by))
+                attempt = self._attempt(delivery, send_by)
+                end_if_forked()
+                self.results.put(attempt)
 
 
 def send(channel: Channel, message: Message) -> None:
     """Send a message in this thread; an ``async def send`` gets an event loop of its own."""
-    pending = channel.send(message)
-    if isinstance(pending, Awaitable):  # some return other values, which mean nothing
-        _run_in_event_loop(pending)
+    try:
+        pending = channel.send(message)
+        if isinstance(pending, Awaitable):  # some return other values, which mean nothing
+            _run_in_event_loop(pending)
+    finally:
+        end_if_forked()
 
 
 def _run_in_event_loop(pending: Awaitable[None]) -> None:

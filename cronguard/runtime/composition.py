@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from cronguard.process import log
-from cronguard.process.forks import after_the_fork, end_imports, register
+from cronguard.process.lifecycle import expect_end, register
 from cronguard.process.signals import tolerate
+from cronguard.process.threads import start_after_fork
 from cronguard.runtime.runtime import Runtime
 from cronguard.settings.loading import Loaded, load_settings
 
@@ -28,7 +29,6 @@ _current: Runtime | None = None
 _overrides: Mapping[str, Any] = {}
 _inherited_runtimes: list[Runtime] = []
 _paused_runtime: Runtime | None = None
-_atexit_registered = False
 
 
 def current() -> Runtime:
@@ -102,7 +102,7 @@ def _build() -> Runtime:
     with _lock:
         if _current is None:
             log.note_stderr()
-            _register_exit_hooks()
+            expect_end()
             composed = compose(_overrides, log.warning_once)
             _current = _current or composed  # type: ignore[redundant-expr]  # a signal handler may have built one
         return _current
@@ -141,33 +141,19 @@ def _main_script() -> Path | None:
     return Path(path) if path and isinstance(path, str | os.PathLike) else None
 
 
-def _register_exit_hooks() -> None:
-    global _atexit_registered  # noqa: PLW0603  # a forked child inherits it
-    multiprocessing = sys.modules.get("multiprocessing")
-    if multiprocessing is not None and multiprocessing.parent_process() is not None:
-        from multiprocessing.util import Finalize  # the child drops what its parent registered
-
-        Finalize(None, _at_exit, exitpriority=0)
-    if "celery" in sys.modules:
-        from cronguard.process.celery import watch as watch_celery  # few programs have it
-
-        watch_celery(_at_exit)
-    if _atexit_registered:
-        return
-    import atexit  # not at import
-
-    _atexit_registered = True
-    atexit.register(_at_exit)
+def _close_runtime() -> None:
+    if _current is not None:
+        _current.close()
 
 
-def _at_exit() -> None:
-    end_imports()
-    runtime = _current
-    if runtime is not None:
-        runtime.close()
-        # Python ends a daemon thread that is still there in a way that loads a library, and the
-        # process is aborted where that cannot be done: with no descriptor left, say.
-        runtime.open_runs.watchdog.end()
+def _end_watchdog() -> None:
+    """End the watchdog's thread.
+
+    Python ends a daemon thread that is still there in a way that loads a library, and the process
+    is aborted where that cannot be done: with no descriptor left, say.
+    """
+    if _current is not None:
+        _current.open_runs.watchdog.end()
 
 
 def _pause_watchdog() -> None:
@@ -181,7 +167,7 @@ def _resume_watchdog() -> None:
     global _paused_runtime  # the fork is done
     paused, _paused_runtime = _paused_runtime, None
     if paused is not None:
-        after_the_fork(paused.open_runs.watchdog.ensure)
+        start_after_fork(paused.open_runs.watchdog.ensure)
 
 
 def _forget_runtime() -> None:
@@ -197,5 +183,6 @@ def _forget_runtime() -> None:
         _current = None
 
 
-register("threads", before=_pause_watchdog, after_in_parent=_resume_watchdog)
-register("process", after_in_child=_forget_runtime)
+register("outcomes", at_exit=_close_runtime)
+register("threads", before_fork=_pause_watchdog, in_parent=_resume_watchdog, at_exit=_end_watchdog)
+register("process", in_child=_forget_runtime)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import random
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -19,9 +18,7 @@ from queue import Empty
 from typing import TypeAlias
 
 from cronguard.core.errors import (
-    ChannelError,
     CronguardError,
-    PartialDelivery,
     PluginError,
     SecretError,
     StoreError,
@@ -29,15 +26,13 @@ from cronguard.core.errors import (
 from cronguard.core.interfaces import Channel, Store
 from cronguard.core.model import DELIVERY_SECONDS, Delivery, DeliveryState, Message, Settlement
 from cronguard.process import log
-from cronguard.process.forks import own_thread
+from cronguard.process.threads import run_in_background
 from cronguard.runtime.channel_threads import Attempt, ChannelThreads, send
 from cronguard.runtime.delivery_codes import explain
+from cronguard.runtime.retries import backoff, detail_of, log_failure, settlement_for
 
 SETTLING_SECONDS = 0.25
 """The part of the deadline that is reserved for settling the attempts."""
-_MAX_BACKOFF_SECONDS = 3600.0
-_MAX_RETRY_AFTER_SECONDS = 24 * 3600.0
-_MAX_CODE_CHARS = 100
 _ALERTS_PER_BATCH = 50
 _MAX_DELIVERIES = 4
 """Background deliveries at a time, each with one thread per channel; further ones wait."""
@@ -49,43 +44,6 @@ _NO_THREAD = (
 
 ChannelBuilder: TypeAlias = Callable[[str], Channel]
 """A function (channel name) → channel with secrets resolved. Called in a delivery thread."""
-
-
-def backoff(attempt: int) -> float:
-    """Return the seconds after attempt number ``attempt`` until the next; the first is number 1.
-
-    The second attempt has no pause, so that the next run always tries to send the alert. From then
-    on the pause doubles from 5 s to an hour, with jitter, so that hosts do not retry in step.
-    """
-    if attempt <= 1:
-        return 0.0
-    longest = min(_MAX_BACKOFF_SECONDS, 5 * 2 ** min(attempt - 2, 20))
-    return float(longest * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
-
-
-def settlement_for(error: BaseException, attempt: int) -> Settlement:
-    """Return the settlement for an attempt that raised ``error``.
-
-    A plugin may put values of any type into its error; invalid ones are ignored.
-    """
-    pause = backoff(attempt)
-    if not isinstance(error, ChannelError):
-        code = "plugin_error" if isinstance(error, PluginError) else "channel_error"
-        return Settlement("pending", code, pause)
-    code = _error_code(getattr(error, "code", None))
-    if isinstance(error, PartialDelivery):
-        return Settlement("sent", code)
-    if getattr(error, "permanent", False) is True:
-        return Settlement("dead", code)
-    wait = getattr(error, "retry_after", None)
-    if isinstance(wait, int | float) and wait > pause:  # False for NaN
-        pause = min(float(wait), _MAX_RETRY_AFTER_SECONDS)
-    return Settlement("pending", code, pause)
-
-
-def _error_code(code: object) -> str:
-    known = isinstance(code, str) and code.isprintable() and 0 < len(code) <= _MAX_CODE_CHARS
-    return str(code) if known else "channel_error"
 
 
 class Dispatcher:
@@ -145,7 +103,7 @@ class Dispatcher:
         def report(attempt: Attempt) -> None:
             if attempt.settlement.state == "sent":
                 notified.add(attempt.delivery.channel)
-            _log_failure(attempt)
+            log_failure(attempt)
 
         def work(threads: ChannelThreads, deadline: float) -> None:
             self.deliver(unwritten, deadline=deadline, settle=False, threads=threads, report=report)
@@ -174,13 +132,9 @@ class Dispatcher:
     ) -> bool:
         """Do ``work`` in a daemon thread, for which the process waits when it ends.
 
-        A second thread makes the process wait and does nothing else, so that nothing can hold it up
-        beyond the deadline.
-
         Returns:
             False if no thread can be started.
         """
-        done = threading.Event()
         threads: ChannelThreads | None = None
 
         def conduct(threads: ChannelThreads) -> None:
@@ -193,18 +147,17 @@ class Dispatcher:
             finally:
                 threads.dismiss()
                 self._delivery_ended(deadline)
-                done.set()
 
         with self._lock:
             self._under_way += 1
         try:
             threads = ChannelThreads(tuple(self._channels), self._try)
-            _start_thread(lambda: done.wait(_seconds_until(deadline)), daemon=False)
-            _start_thread(partial(conduct, threads), daemon=True)
+            done = run_in_background("delivery", partial(conduct, threads), deadline)
+            if done is None:
+                raise RuntimeError  # noqa: TRY301  # as where a channel's thread cannot be started
         except BaseException as error:
             with self._lock:
                 self._under_way -= 1
-            done.set()
             if threads is not None:
                 threads.dismiss()
             if isinstance(error, RuntimeError | MemoryError):
@@ -301,7 +254,10 @@ class Dispatcher:
             attempts.append(attempt)
             if settle:
                 self._settle(attempt.delivery, attempt.settlement)
-            (report or _log_failure)(attempt)
+            if report is not None:
+                report(attempt)
+            elif attempt.settlement.error_code is not None:
+                log_failure(attempt)
 
         working = ChannelThreads(by_channel, self._try) if threads is None else threads
         for name, deliveries in by_channel.items():
@@ -338,7 +294,7 @@ class Dispatcher:
             settlement = Settlement("sent")
         except BaseException as error:  # noqa: BLE001  # a plugin may raise anything
             settlement = settlement_for(error, delivery.attempt)
-            detail = _detail(error) or explain(settlement.error_code)
+            detail = detail_of(error) or explain(settlement.error_code)
         return Attempt(delivery, settlement, time.monotonic() - start, detail)
 
     def _use_last_resort(self, error: Exception, message: Message, delivery: Delivery) -> None:
@@ -379,37 +335,4 @@ def _seconds_until(moment: float) -> float:
     return max(0.0, moment - time.monotonic())
 
 
-def _start_thread(work: Callable[[], object], *, daemon: bool) -> None:
-    own_thread("delivery", work, daemon=daemon).start()
-
-
-_FATES: dict[DeliveryState, str] = {
-    "sent": "reached channel {}, but not everybody there, and is not sent again",
-    "pending": "did not reach channel {} and stays pending",
-    "dead": "did not reach channel {} and will not be tried again by itself; see cronguard doctor",
-}
-
-
-def _log_failure(attempt: Attempt) -> None:
-    delivery, settlement = attempt.delivery, attempt.settlement
-    if settlement.error_code is None:
-        return
-    log.warning(
-        "the %s alert of %s %s (%s%s)",
-        delivery.kind,
-        delivery.job,
-        _FATES[settlement.state].format(delivery.channel),
-        settlement.error_code,
-        f": {attempt.detail}" if attempt.detail else "",
-    )
-
-
-def _detail(error: BaseException) -> str | None:
-    """Return a text of cronguard's or the channel's own, never one of a third party."""
-    if isinstance(error, ChannelError):
-        detail = getattr(error, "detail", None)
-        return detail if isinstance(detail, str) else None
-    return str(error) if isinstance(error, CronguardError) else type(error).__name__
-
-
-__all__ = ["Attempt", "ChannelBuilder", "Dispatcher", "backoff", "settlement_for"]
+__all__ = ["Attempt", "ChannelBuilder", "Dispatcher"]

@@ -8,7 +8,6 @@ path for a failure; for Cronitor, ``state`` in the query. Nothing else is sent.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -16,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from cronguard.core.errors import ChannelError
 from cronguard.core.model import DELIVERY_SECONDS, SecretRef
 from cronguard.process import log
-from cronguard.process.forks import own_thread
+from cronguard.process.threads import run_in_background
 from cronguard.runtime.delivery_codes import explain
 
 _CRONITOR = ("cronitor.link", "cronitor.io")
@@ -57,7 +56,6 @@ def ping(job: str, ref: SecretRef, resolve: Callable[[SecretRef], str], *, faile
         failed: Whether the run failed.
     """
     deadline = time.monotonic() + DELIVERY_SECONDS
-    done = threading.Event()
 
     def work() -> None:
         caught: str | None
@@ -80,13 +78,8 @@ def ping(job: str, ref: SecretRef, resolve: Callable[[SecretRef], str], *, faile
             caught = type(error).__name__
         if caught is not None:
             log.warning("the heartbeat of %s did not reach %s (%s)", job, ref, caught)
-        done.set()
 
-    try:
-        own_thread("heartbeat", done.wait, DELIVERY_SECONDS).start()
-        own_thread("heartbeat", work, daemon=True).start()
-    except RuntimeError:
-        done.set()
+    if run_in_background("heartbeat", work, deadline) is None:
         log.warning_once("no thread can be started now, so nobody hears the heartbeat of %s", job)
 
 

@@ -12,7 +12,7 @@ from importlib import import_module
 
 from cronguard.core.model import SecretRef
 from cronguard.process import log
-from cronguard.process.forks import importing_alone
+from cronguard.process.imports import importing_alone
 from cronguard.settings.loading import Settings
 from cronguard.stores.spooled import SpooledStore
 
@@ -32,11 +32,14 @@ _MODULES = (
     "cronguard.runtime.channel_factory",
     "cronguard.runtime.delivery",
     "cronguard.runtime.known_channels",
+    "cronguard.runtime.retries",
     "cronguard.stores.spool.backlog",
     "cronguard.stores.sqlite.carrying",
+    "cronguard.stores.sqlite.errors",
     "cronguard.stores.sqlite.expectations",
     "cronguard.stores.sqlite.leftovers",
     "cronguard.stores.sqlite.memory",
+    "cronguard.stores.sqlite.outbox",
     "cronguard.stores.sqlite.replaced",
     "cronguard.stores.sqlite.restating",
 )

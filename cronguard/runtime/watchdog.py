@@ -19,7 +19,7 @@ from cronguard.core.model import (
     Run,
 )
 from cronguard.process import log
-from cronguard.process.forks import own_thread, wait_for_end
+from cronguard.process.threads import end_if_forked, own_thread, wait_for_end
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -152,6 +152,7 @@ class Watchdog:
                 pause = min(pause, max(0.0, self._beat()))
             except Exception as error:  # noqa: BLE001  # the next beat may succeed
                 log.debug("a heartbeat was missed (%s)", type(error).__name__)
+            end_if_forked()
             self._wakes_at = time.monotonic() + pause
             alarm.wait(pause)
 

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from cronguard.core.interfaces import Store
     from cronguard.stores.spool.backlog import Backlog
     from cronguard.stores.spool.known import Known, LastKnown
-    from cronguard.stores.spool.local import LocalStore, Queue
+    from cronguard.stores.spool.local import LocalStore
+    from cronguard.stores.spool.queue import Queue
 
 T = TypeVar("T")
 
@@ -96,8 +97,6 @@ class SpooledStore:
         """What the store said last of each job, where that is not kept for other processes."""
         self._open: dict[str, Run] = {}
         """Runs of this process that the store knows to go on."""
-        self._begun: dict[str, Run] = {}
-        """Runs of this process that go on and that the store has not heard of."""
         self._unkept: dict[str, Unkept] = {}
         self._lost = 0
         self._has_kept = False
@@ -144,9 +143,7 @@ class SpooledStore:
         problem = self._as_store_error(caught)
         started = self._here(problem, lambda backlog: backlog.begin(run, is_dead))
         self._say(problem)
-        if started.status == "running":
-            self._begun[run.run_id] = run
-        else:
+        if started.status == "skipped":
             self._has_kept = True
         return started
 
@@ -177,7 +174,8 @@ class SpooledStore:
     def finish_run(
         self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str] = ()
     ) -> Finished:
-        started = started and run.run_id not in self._begun
+        if self._backlog is not None and self._backlog.has_begun_here(run.run_id):
+            started = False
         try:
             self._ask_again()
             if self._is_idle():
@@ -187,7 +185,9 @@ class SpooledStore:
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
             caught = error
         else:
-            self._note_told(run)
+            # What is kept here may say that the run goes on.
+            if self._backlog is not None and self._backlog.has_begun_here(run.run_id):
+                self._backlog.note_over(run)
             return finished
         finally:
             self._release(run)
@@ -197,20 +197,15 @@ class SpooledStore:
             problem,
             lambda backlog: backlog.end(run, outcome, started=started, notified=notified),
         )
-        self._begun.pop(run.run_id, None)
         self._say(problem)
         self.on_kept()
         return finished
 
-    def _note_told(self, run: Run) -> None:
-        """Note that the store has a run's outcome; what is kept here may say that it goes on."""
-        if self._begun.pop(run.run_id, None) is not None and self._backlog is not None:
-            self._backlog.note_over(run)
-
     def keep(self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str]) -> None:
         """Keep an outcome of which `finish_run` raised anything: it may not have been taken."""
         self._has_kept = True
-        started = started and self._begun.pop(run.run_id, None) is None
+        if self._backlog is not None and self._backlog.has_begun_here(run.run_id):
+            started = False
         self._unkept[run.run_id] = Unkept(run, outcome, started, notified)
         while len(self._unkept) > _MAX_UNKEPT:
             self._unkept.pop(next(iter(self._unkept)), None)
@@ -225,10 +220,11 @@ class SpooledStore:
         try:
             finished = self.store.finish_run(run, outcome, started=started, notified=notified)
         except StoreError as error:
-            backlog = self._made_backlog()
-            if not backlog.is_refusal(error):
+            from cronguard.stores.spool.refusals import is_refusal  # as the backlog itself
+
+            if not is_refusal(error):
                 raise
-            return backlog.tell(run, outcome, started=started, notified=notified)
+            return self._made_backlog().tell(run, outcome, started=started, notified=notified)
         self._note(run.job, finished.state, keep=True)
         return finished
 
@@ -241,8 +237,7 @@ class SpooledStore:
             return self._tell(run, outcome, started=started, notified=notified)
         if not backlog.catch_up(run.job) or backlog.waits(run.job) or self._unkept_of(run.job):
             raise StoreError("earlier runs still wait to be recorded", code="behind")
-        begun_here = backlog.has_begun(run.run_id)
-        stored = started and not begun_here
+        stored = started and not backlog.has_begun(run.run_id)
         finished = backlog.tell(run, outcome, started=stored, notified=notified)
         backlog.forget_run(run)
         return finished._replace(alerts_due=finished.alerts_due or self._is_due(run.job))
@@ -268,15 +263,13 @@ class SpooledStore:
 
     def _tell_begun(self, backlog: Backlog, run_ids: Sequence[str]) -> None:
         """Tell the store of runs of this process that began without it and are going on."""
-        for run_id in run_ids:
-            run = self._begun.get(run_id)
-            if run is None or self._judge is None or backlog.waits(run.job):
+        for run in backlog.begun_here(run_ids):
+            if self._judge is None or backlog.waits(run.job):
                 continue
             again = run._replace(overlap="allow")
             if self.store.start_run(again, is_dead=self._judge[1]).status == "skipped":
                 continue  # the store had said so before, and was not heard
-            self._begun.pop(run_id, None)
-            self._open[run_id] = run
+            self._open[run.run_id] = run
             backlog.forget_run(run)
 
     def note_open(self, run_ids: Sequence[str], *, lease: float = LEASE_SECONDS) -> None:

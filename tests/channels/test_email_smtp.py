@@ -17,8 +17,8 @@ from cronguard.channels.email_smtp import EmailSmtpChannel
 from cronguard.channels.transport import mail, smtp, sockets
 from cronguard.core.errors import ChannelError, PartialDelivery
 from cronguard.core.model import Settlement
-from cronguard.runtime.delivery import settlement_for
 from cronguard.runtime.delivery_codes import explain
+from cronguard.runtime.retries import settlement_for
 
 PASSWORD = "pw-SENTINEL"
 ADDRESSES = {"from": "Cron Jobs <cron@example.com>", "to": "a@example.com, Bo <b@example.com>"}

@@ -663,7 +663,7 @@ def test_struck_while_an_error_that_is_false_is_read(record, monkeypatch):
 
 STOPPED = """
     import os, signal, sys, threading, time
-    from cronguard.process.forks import own_thread
+    from cronguard.process.threads import own_thread
 
     def compile_a_text():
         threading.main_thread().join()

@@ -235,7 +235,7 @@ def test_a_child_imports_what_a_thread_was_about_to_import(place):
 # What waits is the module's code: a finder holds the lock that `os.fork` itself waits for.
 SLOW_IMPORT = """
     import importlib.machinery, os, signal, sys, threading, time
-    import cronguard.process.forks
+    import cronguard.process.lifecycle
 
     importing, forked = threading.Event(), threading.Event()
 
@@ -259,7 +259,7 @@ SLOW_IMPORT = """
 def test_a_child_imports_what_a_first_guarded_run_was_importing(place):
     """In a thread of the program's own, which would not have imported it but for us."""
     code = """
-        cronguard.process.forks._IMPORT_WAIT_SECONDS = 0  # that import is never done
+        cronguard.process.lifecycle.IMPORT_WAIT_SECONDS = 0  # that import is never done
         thread.start()
         importing.wait(30)
         pid = os.fork()
@@ -281,9 +281,9 @@ def test_a_child_imports_what_a_first_guarded_run_was_importing(place):
 def test_a_fork_waits_for_a_first_guarded_run_to_import_what_it_needs(place):
     """So that a child seldom finds anything half imported."""
     code = """
-        cronguard.process.forks._IMPORT_WAIT_SECONDS = 60
+        cronguard.process.lifecycle.IMPORT_WAIT_SECONDS = 60
         nap = time.sleep  # is what a fork that waits does
-        cronguard.process.forks.time.sleep = lambda seconds: (forked.set(), nap(seconds))
+        cronguard.process.lifecycle.time.sleep = lambda seconds: (forked.set(), nap(seconds))
         thread.start()
         importing.wait(30)
         pid = os.fork()
@@ -300,7 +300,7 @@ def test_a_child_never_waits_for_a_thread_that_it_does_not_have(place):
     """Forked while one is inside SQLite, and another importing, it does both freely."""
     code = """
         import os, signal, sys, threading
-        import cronguard.process.forks
+        import cronguard.process.lifecycle
 
         stop = threading.Event()
 
@@ -315,7 +315,7 @@ def test_a_child_never_waits_for_a_thread_that_it_does_not_have(place):
                 for name in ("colorsys", "wave", "quopri", "mailbox"):
                     sys.modules.pop(name, None)
 
-        cronguard.process.forks._IMPORT_WAIT_SECONDS = 0.005  # this thread never stops importing
+        cronguard.process.lifecycle.IMPORT_WAIT_SECONDS = 0.005  # this thread never stops importing
         threads = [threading.Thread(target=work) for _ in range(2)]
         threads.append(threading.Thread(target=keep_importing, name="cronguard-channel-x"))
         for thread in threads:
@@ -347,7 +347,7 @@ FIRST = """
     from cronguard import cron_guarded, guard
 
     def in_no_file():
-        fork = sys.modules["cronguard.stores.sqlite.forks"]
+        fork = sys.modules["cronguard.stores.sqlite.connections"]
         return all(file.lock.locked() and file.connection is None for file in list(fork._files))
 
     def fork():
@@ -376,12 +376,12 @@ def run_last(place):
 def test_no_file_is_open_when_a_fork_comes(run_last):
     """Whatever threads are doing, and several fork: in the last hook every file's lock is held."""
     code = """
-        import cronguard.process.forks, cronguard.stores.sqlite.forks
+        import cronguard.process.lifecycle, cronguard.stores.sqlite.connections
         from cronguard.stores.sqlite.store import SQLiteStore
 
         # Two that fork all the time on a busy machine may wait longer than a program should.
-        cronguard.process.forks._OTHER_FORK_WAIT_SECONDS = 60
-        cronguard.stores.sqlite.forks._PATIENCE = 60
+        cronguard.process.lifecycle._OTHER_FORK_WAIT_SECONDS = 60
+        cronguard.stores.sqlite.connections._PATIENCE = 60
         stop, found = threading.Event(), []
 
         def keep_reading(store):
@@ -414,7 +414,7 @@ def test_no_file_is_open_when_a_fork_comes(run_last):
 def test_runs_go_on_while_a_fork_waits_for_imports(place, run_last):
     """Files are closed last: a run that begins meanwhile is recorded, and at once."""
     code = """
-        from cronguard.process import forks
+        from cronguard.process import lifecycle
 
         def go_on():
             thread.start()
@@ -423,7 +423,7 @@ def test_runs_go_on_while_a_fork_waits_for_imports(place, run_last):
 
         found, thread = [], threading.Thread(target=nightly)
         nightly()
-        forks.register("imports", before=go_on)
+        lifecycle.register("imports", before_fork=go_on)
         print(fork(), found)
         """
     done = run_last(code)
@@ -469,7 +469,7 @@ def test_a_first_run_that_begins_while_a_process_forks(place, run_last):
             thread.start()
             end = time.monotonic() + 30
             while time.monotonic() < end:
-                fork = sys.modules.get("cronguard.stores.sqlite.forks")
+                fork = sys.modules.get("cronguard.stores.sqlite.connections")
                 if len(getattr(fork, "_files", ())):
                     break
                 time.sleep(0.001)
@@ -510,15 +510,15 @@ def test_a_fork_in_the_middle_of_a_fork(place, run_last):
 def test_a_run_in_the_middle_of_a_fork(place, run_last):
     """By a signal handler of the very thread that forks: it waits for nothing, and is kept."""
     code = """
-        import cronguard.process.forks, cronguard.stores.sqlite.forks
+        import cronguard.process.lifecycle, cronguard.stores.sqlite.connections
 
         def last():
             begun = time.monotonic()
             nightly()
             print(time.monotonic() - begun < 30)
 
-        cronguard.process.forks._OTHER_FORK_WAIT_SECONDS = 60
-        cronguard.stores.sqlite.forks._PATIENCE = 60
+        cronguard.process.lifecycle._OTHER_FORK_WAIT_SECONDS = 60
+        cronguard.stores.sqlite.connections._PATIENCE = 60
         nightly()
         fork()
         """
@@ -530,12 +530,12 @@ def test_a_run_in_the_middle_of_a_fork(place, run_last):
 def test_a_fork_inside_a_transaction(run_last):
     """By a signal handler or a finalizer: it does not wait for itself."""
     code = """
-        import cronguard.process.forks, cronguard.stores.sqlite.forks
+        import cronguard.process.lifecycle, cronguard.stores.sqlite.connections
         from cronguard.stores.sqlite.store import SQLiteStore
 
         store = SQLiteStore("made.db")
-        cronguard.process.forks._OTHER_FORK_WAIT_SECONDS = 60
-        cronguard.stores.sqlite.forks._PATIENCE = 60
+        cronguard.process.lifecycle._OTHER_FORK_WAIT_SECONDS = 60
+        cronguard.stores.sqlite.connections._PATIENCE = 60
         begun = time.monotonic()
         print(store._file.write(lambda db: fork()), time.monotonic() - begun < 30)
         print(store._file.read(lambda db: db.execute("PRAGMA user_version").fetchone()[0] > 0))

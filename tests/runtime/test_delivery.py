@@ -17,7 +17,8 @@ from cronguard.core.errors import (
 )
 from cronguard.core.model import ChannelRule, Failure, Outcome, Owner, Run
 from cronguard.runtime import delivery
-from cronguard.runtime.delivery import Dispatcher, backoff, settlement_for
+from cronguard.runtime.delivery import Dispatcher
+from cronguard.runtime.retries import backoff, settlement_for
 from cronguard.testing import FrozenClock, MemoryStore, RecordingChannel
 
 SECRET = "https://hooks.example/hunter2"

@@ -10,7 +10,7 @@ import pytest
 from support.imports import MODULES, imports_of
 from support.processes import Place
 
-from cronguard.process import forks
+from cronguard.process import imports, lifecycle
 from cronguard.runtime.preparation import Preparation
 from cronguard.settings.loading import ChannelSettings, Settings
 from cronguard.stores.spooled import SpooledStore
@@ -20,7 +20,6 @@ NOT_NEEDED = {
     "apprise": "imported by the process that sends",
     "asyncio": "loaded where there is a task, or a channel that may be asynchronous",
     "atexit": "the first run loads it",
-    "cronguard.process.celery": "the first run loads it",
     "cronguard.stores.server.supabase": "imported by the store itself",
     "cronguard.stores.sqlite.views": "shown to people",
     "cronguard.stores.timeouts": "the first run loads it",
@@ -269,8 +268,8 @@ def test_what_a_command_waits_for_is_little(place, url):
 
 def test_no_lock_is_held_where_others_import(monkeypatch):
     """They would wait for it, and we for their module."""
-    monkeypatch.setattr(forks, "_imports_of_others", lambda: [("pandas", 1)])
-    with forks.importing_alone():
+    monkeypatch.setattr(lifecycle, "imports_of_others", lambda: [("pandas", 1)])
+    with imports.importing_alone():
         thread = threading.Thread(target=lambda: __import__("this_is_not_there_at_all"))
         monkeypatch.setattr(threading, "excepthook", lambda _: None)
         thread.start()
@@ -286,7 +285,7 @@ def preparation():
 
 def test_loading_waits_for_imports_of_others(preparation, monkeypatch):
     """While somebody else imports, nothing is loaded; later than never, it is."""
-    monkeypatch.setattr(forks, "_imports_of_others", lambda: [("pandas", 1)])
+    monkeypatch.setattr(lifecycle, "imports_of_others", lambda: [("pandas", 1)])
     tried = [preparation.go_on() for _ in range(10)]
     assert tried == [False] * 9 + [True]
 
@@ -294,7 +293,7 @@ def test_loading_waits_for_imports_of_others(preparation, monkeypatch):
 def test_loading_goes_on_where_it_stopped(preparation, monkeypatch):
     """Somebody imports between two steps."""
     others = iter([[], [], [("pandas", 1)]])
-    monkeypatch.setattr(forks, "_imports_of_others", lambda: next(others, []))
+    monkeypatch.setattr(lifecycle, "imports_of_others", lambda: next(others, []))
     assert not preparation.go_on()
     assert preparation.go_on()
 
@@ -312,7 +311,7 @@ def test_nobody_imports_meanwhile(tmp_path, monkeypatch):
 
         values.append(a_job_module.value)
 
-    with forks.importing_alone() as alone:
+    with imports.importing_alone() as alone:
         assert alone
         thread = threading.Thread(target=job)
         thread.start()
@@ -337,9 +336,9 @@ def test_an_import_under_way_is_seen(tmp_path, monkeypatch):
     thread = threading.Thread(target=lambda: __import__("a_slow_module"))
     thread.start()
     assert reached.wait(60)
-    with forks.importing_alone() as alone:
+    with imports.importing_alone() as alone:
         assert not alone
     opened.set()
     thread.join(60)
-    with forks.importing_alone() as alone:
+    with imports.importing_alone() as alone:
         assert alone

@@ -31,6 +31,7 @@ from cronguard.core.model import (
 from cronguard.stores.spool import local
 from cronguard.stores.spool.known import Known, LastKnown
 from cronguard.stores.spool.local import LocalStore
+from cronguard.stores.spool.queue import OutcomeQueue
 from cronguard.stores.spool.values import (
     outcome_of,
     outcome_text,
@@ -407,7 +408,7 @@ def test_a_spool_that_cannot_be_emptied_holds_up_nothing(host, remote, monkeypat
     remote.up()
     full = StoreError("the disk is full", code="disk_full")
     with monkeypatch.context() as patch:
-        patch.setattr(LocalStore, "drop", raising(full))
+        patch.setattr(OutcomeQueue, "drop", raising(full))
         host.play("failure", "failure")
         assert history(remote) == [("failure", 1), ("failure", 2), ("failure", 3)]
         assert len({said for said in host.said if "disk is full" in said}) == 1

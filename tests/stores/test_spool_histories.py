@@ -330,7 +330,7 @@ class Spools(RuleBasedStateMachine):
 
     def _memory(self, process):
         kept = process.store._backlog
-        return kept and kept._memory
+        return kept and kept._places._memory
 
     def _known_only_to(self, process):
         yield from process.store._unkept
@@ -456,7 +456,7 @@ class Spools(RuleBasedStateMachine):
         places = [("store", self.remote)]
         for process in self.processes.values():
             kept = process.store._backlog
-            places += [(process.host, place) for place in (kept._found() if kept else ())]
+            places += [(process.host, place) for place in (kept._places.found() if kept else ())]
         for host, place in places:
             for job, channel, kind, run_id in place._file.read(
                 lambda db: db.execute(query).fetchall()

@@ -19,8 +19,9 @@ from cronguard.core.expectations import statements
 from cronguard.core.model import AlertRule, Expectations, Owner, Run
 from cronguard.stores.spool.local import LocalStore
 from cronguard.stores.sql import sql_files
-from cronguard.stores.sqlite import file as sqlite_file
-from cronguard.stores.sqlite.file import SCHEMA_VERSIONS, SQLiteFile
+from cronguard.stores.sqlite import connections
+from cronguard.stores.sqlite.connections import SCHEMA_VERSIONS
+from cronguard.stores.sqlite.file import SQLiteFile
 from cronguard.stores.sqlite.store import SQLiteStore
 
 
@@ -200,7 +201,7 @@ def test_a_version_of_the_log_is_none_of_the_spools(tmp_path, monkeypatch):
     spool.close()
     monkeypatch.setitem(SCHEMA_VERSIONS, "sqlite", SCHEMA_VERSIONS["sqlite"] + 1)
     migrated = []
-    monkeypatch.setattr(sqlite_file, "apply_schema", lambda _db, folder: migrated.append(folder))
+    monkeypatch.setattr(connections, "apply_schema", lambda _db, folder: migrated.append(folder))
     assert not spool.migrate()
     spool.close()
     assert migrated == []

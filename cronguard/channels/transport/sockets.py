@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import io
-import queue
 import socket
 import time
 from collections.abc import Callable
@@ -20,8 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cronguard.core.errors import ChannelError, PartialDelivery
 from cronguard.core.model import DELIVERY_SECONDS
-from cronguard.process.forks import own_thread
 from cronguard.process.net import Address, connect_to_first, tls_context
+from cronguard.process.workers import Failed, NoThread, Overdue, TimeoutPool
 
 if TYPE_CHECKING:
     import ssl
@@ -30,6 +29,8 @@ T = TypeVar("T")
 ANSWER_BYTES = 64 * 1024
 """What is taken from one peer in all: nobody may talk for ever."""
 _CHUNK = 4096
+_look_ups = TimeoutPool(most_late=16)
+"""Of host names; while so many hang, no further one is begun."""
 
 
 def deadline_or_default(deadline: float | None) -> float:
@@ -203,7 +204,7 @@ def connect(host: str, port: int, *, deadline: float, loopback_only: bool = Fals
 
 
 def _resolve(host: str, port: int, deadline: float) -> list[Address]:
-    """`socket.getaddrinfo` knows no timeout, so it runs in a thread that can be left behind."""
+    """Return a host's addresses; `socket.getaddrinfo` knows no timeout, so a thread calls it."""
 
     def look_up(flags: int = 0) -> list[Address] | ChannelError:
         try:
@@ -213,17 +214,14 @@ def _resolve(host: str, port: int, deadline: float) -> list[Address]:
 
     found = look_up(socket.AI_NUMERICHOST)
     if isinstance(found, ChannelError):
-        answer: queue.SimpleQueue[list[Address] | ChannelError] = queue.SimpleQueue()
-        thread = own_thread("dns", lambda: answer.put(look_up()), daemon=True)
         try:
-            thread.start()
-        except RuntimeError:  # the interpreter is ending: no new threads, so look up right here
+            found = _look_ups.call(look_up, remaining(deadline))
+        except NoThread:  # the interpreter is ending, so look up right here
             found = look_up()
-        else:
-            try:
-                found = answer.get(timeout=remaining(deadline))
-            except queue.Empty:
-                found = ChannelError("timeout")
+        except Overdue:
+            found = ChannelError("timeout")
+        except Failed:
+            found = ChannelError("dns_failure")
     if isinstance(found, ChannelError):
         raise found
     return found

@@ -12,7 +12,7 @@ from cronguard.cli.output.lines import leave_interrupted, print_error
 from cronguard.cli.run.ended import Ended
 from cronguard.core.model import EndStatus, Failure
 from cronguard.guarding.recording import Recording, exported, prepare
-from cronguard.process.forks import wait_for_our_threads
+from cronguard.process.threads import wait_for_our_threads
 from cronguard.runtime.composition import current
 from cronguard.runtime.runtime import RUN_VARIABLE, Guarded
 

@@ -13,7 +13,7 @@ import signal
 from collections.abc import Collection, Sequence
 from typing import NoReturn
 
-from cronguard.process.forks import fork
+from cronguard.process.lifecycle import fork
 
 _SHELL = "/bin/sh"
 _GO = b"go"

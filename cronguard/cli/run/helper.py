@@ -18,7 +18,7 @@ import signal
 from typing import NoReturn
 
 from cronguard.cli.run.stderr import Relay, tail_text, wait_for
-from cronguard.process.forks import fork
+from cronguard.process.lifecycle import fork
 
 _ENDED = 0
 """A request: the command has ended, so take what it has left in the pipe. Replied with its end."""

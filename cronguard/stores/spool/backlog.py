@@ -7,8 +7,6 @@ other.
 
 from __future__ import annotations
 
-import os
-import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -33,32 +31,24 @@ from cronguard.core.model import (
     RunRecord,
     Started,
 )
-from cronguard.process.signals import raised_by_handler
+from cronguard.process.threads import take
 from cronguard.stores.spool.degraded import LONGEST_PAUSE
 from cronguard.stores.spool.known import Known
-from cronguard.stores.spool.local import ALIVE_SECONDS, PAGE, Entry, LocalStore, Queue
+from cronguard.stores.spool.local import ALIVE_SECONDS, LocalStore
+from cronguard.stores.spool.places import UNWRITABLE, Places
+from cronguard.stores.spool.queue import PAGE, Entry, Queue
+from cronguard.stores.spool.refusals import forms, is_away, is_refusal
 from cronguard.stores.sqlite.outbox import Wanted
 
 T = TypeVar("T")
 
 REPLAY_SECONDS = 0.4
 """How long a start or a finish may spend on what waits, before it goes to the end of the queue."""
-_UNREADABLE = "the local spool cannot be read"
-_UNWRITABLE = "the local spool cannot be written"
-_IN_MEMORY = "outcomes wait in the memory of this process"
 _PATIENCE = 3
 """So often an outcome is refused by something that does not say why, such as a proxy, before it is
 told with less text."""
 _SHORT_PAUSE = 60.0
 """Seconds that it waits at most before it is tried again: it may be no fault of the outcome's."""
-_AWAY = re.compile(
-    r"timeout|busy|no_thread|connection_\w+|unknown_host|tls|gateway|unreachable|shutting_down"
-    r"|starting_up|too_many_connections|disk_full|read_only|database_down|57014"
-)
-"""Codes of a store that nothing can be told to now."""
-_REFUSED = re.compile(r"2[23]\w{3}|PGRST1\d\d|54\w{3}|invalid_request|unencodable")
-"""Codes of a server that is well and did not take this outcome: data exceptions, constraints,
-limits, a request that its functions refuse."""
 
 
 class Backlog:
@@ -82,85 +72,19 @@ class Backlog:
             warn: Called with what a person should know.
         """
         self._finish = finish
-        self._path = path
+        self._places = Places(path, warn)
         self._known = known
         self._noted = noted
         self._warn = warn
-        self._file: LocalStore | None = None
-        self._memory: LocalStore | None = None
         self._going_on = threading.Lock()
         self._told: dict[tuple[int, int], tuple[LocalStore, Entry]] = {}
         """What the store has been told, and could not be taken out."""
+        self._begun: dict[str, Run] = {}
+        """Runs of this process that go on and that the store has not heard of."""
         self._over: dict[str, Run] = {}
         """Runs that a database which could not be written may say to go on here alone."""
         self._judged = -ALIVE_SECONDS
         self._judge: tuple[Owner, Callable[[Owner], bool]] | None = None
-
-    # --- where it is kept -----------------------------------------------------------------------
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether this process had to keep something in memory."""
-        return self._memory is not None
-
-    def _found(self) -> Iterator[LocalStore]:
-        """Yield the databases that there are, the older outcomes first."""
-        if self._path is not None and os.access(self._path, os.F_OK):
-            yield self._made_file(self._path)
-        if self._memory is not None:
-            yield self._memory
-
-    def _made_file(self, path: Path) -> LocalStore:
-        self._file = self._file or LocalStore(path)
-        return self._file
-
-    def _ask(self, ask: Callable[[LocalStore], T]) -> list[T]:
-        """Return what each database answers; one that cannot be read is passed over, and said."""
-        answers: list[T] = []
-        for local in self._found():
-            self._attempt(lambda local=local: answers.append(ask(local)), _UNREADABLE)  # type: ignore[misc]  # mypy knows no type of a lambda's default
-        return answers
-
-    def _attempt(
-        self,
-        work: Callable[[], object],
-        consequence: str,
-        errors: type[Exception] = StoreError,
-    ) -> bool:
-        """Do what may fail here and holds up nothing; return whether it went well.
-
-        Raises what is none of ``errors``, and what a signal handler of the program raises.
-        """
-        caught: Exception
-        try:
-            work()
-        except errors as error:
-            caught = error
-        else:
-            return True
-        interruption = raised_by_handler(caught)
-        if interruption is not None:
-            raise interruption
-        reason = caught if isinstance(caught, StoreError) else type(caught).__name__
-        self._warn(f"{consequence}: {reason}")
-        return False
-
-    def _write(self, job: str, write: Callable[[LocalStore], T]) -> T:
-        """Write to the file; to memory where that fails, or where more of the job is already."""
-        memory = self._memory
-        if self._path is not None and not (memory and (memory.waits(job) or memory.holds(job))):
-            answers: list[T] = []
-            file = self._made_file(self._path)
-            if self._attempt(lambda: answers.append(write(file)), _IN_MEMORY):
-                return answers[0]
-        self._memory = self._memory or LocalStore(None)
-        return write(self._memory)
-
-    def close(self) -> None:
-        """Let go of the file, after another try to take out what has been told."""
-        self._tidy()
-        if self._file is not None:
-            self._file.close()
 
     # --- runs -----------------------------------------------------------------------------------
 
@@ -172,34 +96,39 @@ class Backlog:
         """Record here that a run begins, or that it is skipped."""
         self._tidy()
         known = self._known(run.job)
-        return self._write(run.job, lambda local: local.begin(run, known, is_dead))
+        started = self._places.write(run.job, lambda local: local.begin(run, known, is_dead))
+        if started.status == "running":
+            self._begun[run.run_id] = run
+        return started
 
     def end(
         self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str] = ()
     ) -> Finished:
         """Keep an outcome here, behind those of its job that wait already."""
         known = self._known(run.job)
-        finished = self._write(
+        finished = self._places.write(
             run.job,
             lambda local: local.end(run, outcome, known, started=started, notified=notified),
         )
-        if self._memory is not None:  # it may have begun in the file
+        self._begun.pop(run.run_id, None)
+        if self._places.in_memory:  # it may have begun in the file
             self.note_over(run)
         return finished
 
     def note_over(self, run: Run) -> None:
         """Note that a run no longer goes on here alone: it has ended, or the store knows of it."""
+        self._begun.pop(run.run_id, None)
         self._over[run.run_id] = run
 
     def _drop_begun(self, local: LocalStore, runs: Sequence[Run]) -> bool:
         """Return whether all could be taken out; the first that cannot be ends it."""
         drops = [partial(local.drop_begun, run) for run in runs]
-        return all(self._attempt(drop, _UNWRITABLE, Exception) for drop in drops)
+        return all(self._places.attempt(drop, UNWRITABLE, Exception) for drop in drops)
 
     def _tidy(self) -> None:
         """Take out what is over; what cannot be written now is left for the next time."""
         over = list(self._over.values())
-        tidied = [self._drop_begun(local, over) for local in self._found()] if over else []
+        tidied = [self._drop_begun(local, over) for local in self._places.found()] if over else []
         for run in over if all(tidied) else ():
             self._over.pop(run.run_id, None)
         for local, entry in list(self._told.values()):
@@ -208,11 +137,21 @@ class Backlog:
 
     def holds(self, job: str) -> bool:
         """Tell whether a run of the job goes on that only this host knows of."""
-        return any(self._ask(lambda local: local.holds(job, besides=self._over)))
+        return any(self._places.ask(lambda local: local.holds(job, besides=self._over)))
 
     def has_begun(self, run_id: str) -> bool:
-        """Tell whether a run goes on whose start only this host knows."""
-        return any(self._ask(lambda local: local.has_begun(run_id)))
+        """Tell whether a run goes on whose start only this host knows, of any of its processes."""
+        return self.has_begun_here(run_id) or any(
+            self._places.ask(lambda local: local.has_begun(run_id))
+        )
+
+    def has_begun_here(self, run_id: str) -> bool:
+        """Tell the same of a run of this process, even where the database cannot be read."""
+        return run_id in self._begun
+
+    def begun_here(self, run_ids: Sequence[str]) -> list[Run]:
+        """Return those of these runs of which `has_begun_here` is true."""
+        return [self._begun[run_id] for run_id in run_ids if run_id in self._begun]
 
     def forget_run(self, run: Run) -> None:
         """Forget that a run goes on here, since the store knows of it."""
@@ -221,7 +160,7 @@ class Backlog:
 
     def renew(self, run_ids: Sequence[str], *, lease: float) -> None:
         """Renew the leases of runs that go on here."""
-        self._ask(lambda local: local.renew(run_ids, lease=lease))
+        self._places.ask(lambda local: local.renew(run_ids, lease=lease))
 
     def count_dead(self) -> list[RunRecord]:
         """Tell the store of the runs that began here and whose process is gone; return them."""
@@ -245,8 +184,7 @@ class Backlog:
         if self._judge is None or now - self._judged < ALIVE_SECONDS:
             return []
         owner, is_dead = self._judge
-        answers = self._ask(lambda local: local.dead(None, owner, is_dead))
-        dead = [run for found in answers for run in found]
+        dead = self._places.ask_for_all(lambda local: local.dead(None, owner, is_dead))
         if not dead:
             self._judged = now
         return dead
@@ -255,23 +193,30 @@ class Backlog:
 
     def waiting(self) -> int:
         """Return how many outcomes the store has yet to be told."""
-        return sum(self._ask(lambda local: local.waiting(besides=self._told_of(local))))
+        ask = self._places.ask
+        return sum(ask(lambda local: local.queue.waiting(besides=self._told_of(local))))
 
     def is_empty(self) -> bool:
         """Tell whether nothing waits: no outcome, no run that goes on, no alert."""
-        return not self._told and all(self._ask(LocalStore.is_empty))
+        return not self._told and all(self._places.ask(LocalStore.is_empty))
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether this process had to keep something in memory."""
+        return self._places.in_memory
 
     def waiting_in_memory(self) -> int:
         """Return how many of them end with this process."""
-        return self._memory.waiting() if self._memory is not None else 0
+        return self._places.waiting_in_memory()
 
     def waits(self, job: str) -> bool:
         """Tell whether outcomes of the job wait."""
-        return any(self._ask(lambda local: local.waits(job, besides=self._told_of(local))))
+        ask = self._places.ask
+        return any(ask(lambda local: local.queue.waits(job, besides=self._told_of(local))))
 
     def ended(self, job: str | None = None) -> list[str]:
         """Return the runs that have ended and whose rows in the store still say that they go on."""
-        return [run_id for found in self._ask(lambda local: local.ended(job)) for run_id in found]
+        return self._places.ask_for_all(lambda local: local.queue.ended(job))
 
     def all(self, progress: Callable[[int, int], None] | None = None) -> int:
         """Tell everything that waits, whatever its pause, and return how many outcomes were told.
@@ -282,14 +227,14 @@ class Backlog:
         self._tidy()
         total, done = self.waiting(), 0
         with self._going_on:
-            for job in sorted({job for jobs in self._ask(LocalStore.jobs) for job in jobs}):
+            for job in sorted(set(self._places.ask_for_all(lambda local: local.queue.jobs()))):
                 try:
                     for _ in self._tell_job(job):
                         done += 1
                         if progress:
                             progress(done, total)
                 except StoreError as error:
-                    if _is_away(error):
+                    if is_away(error):
                         raise
         return done
 
@@ -306,19 +251,18 @@ class Backlog:
             StoreError: The store does not answer.
         """
         deadline = time.monotonic() + (REPLAY_SECONDS if seconds is None else seconds)
-        held: list[bool] = []
+        held: list[threading.Lock] = []
         try:
-            # The lock is taken and noted in one step: see `SQLiteFile`.
-            held.extend(filter(None, map(self._going_on.acquire, (False,))))
-            return bool(held) and self._catch_up(job, deadline)
+            return take(held, self._going_on) and self._catch_up(job, deadline)
         finally:
             if held:
-                self._going_on.release()
+                held[0].release()
 
     def _catch_up(self, job: str | None, deadline: float) -> bool:
         self._tidy()
         failed = False
-        jobs = [queue.job for found in self._ask(lambda each: each.queues(job)) for queue in found]
+        queues = self._places.ask_for_all(lambda local: local.queue.queues(job))
+        jobs = [queue.job for queue in queues]
         dead = self.dead()
         if not jobs and not dead:
             return True
@@ -328,7 +272,7 @@ class Backlog:
                 while time.monotonic() < deadline and next(steps, self) is None:
                     pass
             except StoreError as error:
-                if each == job or failed or _is_away(error):
+                if each == job or failed or is_away(error):
                     raise
                 failed = True  # it may be about this outcome alone
         for run in dead:
@@ -338,10 +282,10 @@ class Backlog:
 
     def _tell_job(self, job: str) -> Iterator[None]:
         """Tell the outcomes of one job, each at a step; end at one that the store refuses."""
-        for local in list(self._found()):
-            shorten = local.tries(job) >= _PATIENCE
+        for local in list(self._places.found()):
+            shorten = local.queue.tries(job) >= _PATIENCE
             after, limit = 0, 1  # most often the store still does not answer
-            while entries := local.entries(job, after=after, limit=limit):
+            while entries := local.queue.entries(job, after=after, limit=limit):
                 limit = PAGE
                 for entry in entries:
                     after = entry.seq
@@ -362,12 +306,12 @@ class Backlog:
         else:
             self._drop(local, entry)
             return True
-        if _is_away(caught):
+        if is_away(caught):
             raise caught
-        refuses = self.is_refusal(caught)
+        refuses = is_refusal(caught)
         longest = LONGEST_PAUSE if refuses else _SHORT_PAUSE
         code = caught.code
-        self._attempt(lambda: local.refuse(run.job, code, longest=longest), _UNWRITABLE)
+        self._places.attempt(lambda: local.queue.refuse(run.job, code, longest=longest), UNWRITABLE)
         if not refuses:
             raise caught
         self._warn(
@@ -381,7 +325,7 @@ class Backlog:
 
     def _drop(self, local: LocalStore, entry: Entry) -> bool:
         key = id(local), entry.seq
-        is_out = self._attempt(lambda: local.drop(entry), _UNWRITABLE, Exception)
+        is_out = self._places.attempt(lambda: local.queue.drop(entry), UNWRITABLE, Exception)
         if is_out:
             self._told.pop(key, None)
         else:  # another process tells it once more, which changes nothing
@@ -393,31 +337,29 @@ class Backlog:
     def announce_overrun(self, overrun: Overrun, rules: Sequence[AlertRule], host: str) -> bool:
         """Decide here on a run that takes too long."""
         known = self._known(overrun.job)
-        return self._write(
+        return self._places.write(
             overrun.job, lambda local: local.announce_overrun(overrun, rules, known, host)
         )
 
     def not_notified(self, overrun: Overrun, rules: Sequence[AlertRule]) -> Sequence[AlertRule]:
         """Return the rules whose channels were not told of it, nor of a later step, from here."""
-        answers = self._ask(lambda local: local.not_notified(overrun, rules))
+        answers = self._places.ask(lambda local: local.not_notified(overrun, rules))
         return [rule for rule in rules if all(rule in answer for answer in answers)]
 
     def is_due(self, job: str) -> bool:
         """Tell whether an alert of the job waits here."""
-        return any(self._ask(lambda local: local.is_due(job)))
+        return any(self._places.ask(lambda local: local.is_due(job)))
 
     def claim(self, wanted: Wanted) -> list[tuple[Delivery, LocalStore]]:
         """Do `Store.claim_alerts` here; each with where it is to be settled."""
-        return [
-            (delivery, local)
-            for found in self._ask(lambda each: [(one, each) for one in each.claim(wanted)])
-            for delivery, local in found
-        ]
+        return self._places.ask_for_all(
+            lambda local: [(delivery, local) for delivery in local.claim(wanted)]
+        )
 
     def counts(self) -> dict[tuple[str, str], tuple[int, datetime]]:
         """Return how many alerts there are here of each job in each state, and since when."""
         total: dict[tuple[str, str], tuple[int, datetime]] = {}
-        for counts in self._ask(LocalStore.counts):
+        for counts in self._places.ask(LocalStore.counts):
             for key, (number, since) in counts.items():
                 before, earliest = total.get(key, (0, since))
                 total[key] = before + number, min(earliest, since)
@@ -425,43 +367,39 @@ class Backlog:
 
     def alerts(self, state: DeliveryState | None, job: str | None, limit: int) -> list[AlertRecord]:
         """Do `Store.alerts` here."""
-        found = self._ask(lambda local: local.alerts(state, job, limit))
-        return [alert for alerts in found for alert in alerts]
+        return self._places.ask_for_all(lambda local: local.alerts(state, job, limit))
 
     # --- what is shown --------------------------------------------------------------------------
 
     def kept(self) -> list[KeptRun]:
         """Return what the store has yet to be told, in order, and the runs that go on here."""
-        answers = self._ask(lambda local: local.kept(besides=self._told_of(local)))
+        found = self._places.ask_for_all(lambda local: local.kept(besides=self._told_of(local)))
         return [
-            each
-            for found in answers
-            for each in found
-            if each.outcome is not None or each.run.run_id not in self._over
+            each for each in found if each.outcome is not None or each.run.run_id not in self._over
         ]
 
     def starts(self, job: str, after: datetime) -> set[datetime]:
         """Return when runs of the job started, later than ``after``, that the store may miss."""
-        return {at for found in self._ask(lambda local: local.starts(job, after)) for at in found}
+        return set(self._places.ask_for_all(lambda local: local.starts(job, after)))
 
     def refused(self) -> list[Queue]:
         """Return the jobs whose outcomes wait since the store refused the first of them."""
-        return [queue for found in self._ask(LocalStore.refused) for queue in found]
+        return self._places.ask_for_all(lambda local: local.queue.refused())
 
     def unreadable(self) -> list[str]:
         """Return the jobs of outcomes that cannot be read any more, one for each."""
-        return [job for found in self._ask(LocalStore.unreadable) for job in found]
+        return self._places.ask_for_all(lambda local: local.queue.unreadable())
 
     def forget(self, job: str) -> None:
         """Drop the job's streak and its alerts that have not gone out."""
-        self._ask(lambda local: local.forget(job))
+        self._places.ask(lambda local: local.forget(job))
+
+    def close(self) -> None:
+        """Let go of the file, after another try to take out what has been told."""
+        self._tidy()
+        self._places.close()
 
     # --- the store ------------------------------------------------------------------------------
-
-    @staticmethod
-    def is_refusal(error: StoreError) -> bool:
-        """Tell whether a store that is well did not take an outcome, and may take others."""
-        return _REFUSED.fullmatch(error.code) is not None
 
     def tell(
         self,
@@ -479,40 +417,16 @@ class Backlog:
         Raises:
             StoreError: The store did not take it in any form.
         """
-        for form, is_last in _forms(outcome):
+        for form, is_last in forms(outcome):
             try:
                 finished = self._finish(run, form, started=started, notified=notified)
             except StoreError as error:
-                if is_last or not (self.is_refusal(error) or (shorten and not _is_away(error))):
+                if is_last or not (is_refusal(error) or (shorten and not is_away(error))):
                     raise
             else:
                 self._noted(run.job, finished)
                 return finished
         raise AssertionError  # the last form returns or raises
-
-
-def _is_away(error: StoreError) -> bool:
-    return _AWAY.fullmatch(error.code) is not None
-
-
-def _forms(outcome: Outcome) -> Iterator[tuple[Outcome, bool]]:
-    """Yield the outcome, then in ASCII, then without its text; with whether it is the last."""
-    forms = [outcome]
-    failure = outcome.failure
-    if failure is not None:
-        ascii_only = failure._replace(
-            **{
-                name: value.encode("ascii", "backslashreplace").decode()
-                for name, value in failure._asdict().items()
-                if value is not None
-            }
-        )
-        bare = failure._replace(error_message=None, error_location=None)
-        for each in (ascii_only, bare):
-            if each != forms[-1].failure:
-                forms.append(outcome._replace(failure=each))
-    for form in forms:
-        yield form, form is forms[-1]
 
 
 def _record(run: Run, outcome: Outcome, finished: Finished) -> RunRecord:

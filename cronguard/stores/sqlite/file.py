@@ -1,30 +1,35 @@
-"""A SQLite file and its transactions: opening, migrating, waiting for other writers, errors."""
+"""A SQLite file and its transactions: one thread at a time, waiting for other writers."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import random
 import sqlite3
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from itertools import compress
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from cronguard.core.errors import StoreConfigError, StoreError
-from cronguard.process.signals import tolerate
-from cronguard.stores.sqlite.forks import watch as watch_forks
+from cronguard.core.errors import StoreError
+from cronguard.process.threads import take
+from cronguard.stores.sqlite.connections import (
+    SCHEMA_VERSIONS,
+    absolute,
+    counter_of,
+    file_at,
+    file_of,
+    keep_from_forks,
+    lost,
+    open_file,
+    refuse_lost,
+    version_of,
+)
 
 T = TypeVar("T")
 CarryOver: TypeAlias = Callable[[sqlite3.Connection | None, sqlite3.Connection], None]
 
-SCHEMA_VERSIONS = {"spool": 3, "sqlite": 3}
-"""Folder of SQL files → the number of its last one. Written down, since every process would list
-the folder otherwise; a test holds it against the files."""
 _FIRST_NAP, _LONGEST_NAP, _SHORT_NAP = 0.004, 0.1, 0.001
 
 
@@ -59,7 +64,7 @@ class SQLiteFile:
         if it was closed) and to the new one, before anything else is written there."""
         self.news: list[tuple[object, ...]] = []
         """What is to be logged once the lock is free: see `replaced.follow`."""
-        watch_forks(self)
+        keep_from_forks(self)
 
     def write(
         self,
@@ -89,7 +94,7 @@ class SQLiteFile:
         with self._locked():
             if self.connection is not None:
                 return False
-            before = _version_of(self.path)
+            before = version_of(self.path)
             self._open()
             return before < SCHEMA_VERSIONS[self._schema]
 
@@ -140,17 +145,17 @@ class SQLiteFile:
             except sqlite3.Error as error:
                 self._rollback()
                 if not _is_busy(error):
-                    raise _translate(error, self.path) from None
+                    raise _translated(error, self.path) from None
                 now = time.monotonic()
                 give_up = give_up or now + self._timeout
                 if now >= give_up:
-                    raise _translate(error, self.path) from None
+                    raise _translated(error, self.path) from None
                 self._sleep(random.uniform(nap / 2, nap))  # noqa: S311  # not a secret
                 late = give_up - now < self._timeout / 2
                 nap = _SHORT_NAP if late else min(nap * 2, _LONGEST_NAP)
             except OSError as error:
                 self._rollback()
-                raise _translate_os(error, self.path) from None
+                raise _translated(error, self.path) from None
             except BaseException:
                 self._rollback()
                 raise
@@ -216,18 +221,12 @@ class SQLiteFile:
     def _take(self, held: list[threading.Lock]) -> None:
         """Wait for our turn; ``held`` is filled with the lock when it has come.
 
-        Both happen in one step of the interpreter. A signal handler may raise between any two, and
-        a lock that nobody knows to be taken would never be given back. Nor may a function of ours
-        give it back, which can be struck before it begins, or a loop stand in that ``try``: what is
-        raised at a jump passes it by since 3.12.
-
         There is nothing to wait for where this very thread holds the file: a signal handler or a
         finalizer stands in its way.
         """
         me = threading.get_ident()
         if self.holder != me:
-            lock = self.lock  # a child that is forked meanwhile has another one
-            held.extend(compress((lock,), map(lock.acquire, (True,), (self._timeout,))))
+            take(held, self.lock, self._timeout)
         if not held:
             raise StoreError(f"{self.path} is busy in this process", code="busy")
         self.holder = me
@@ -244,9 +243,9 @@ class SQLiteFile:
             self._take(held)
             yield
         except sqlite3.Error as error:
-            raise _translate(error, self.path) from None
+            raise _translated(error, self.path) from None
         except OSError as error:
-            raise _translate_os(error, self.path) from None
+            raise _translated(error, self.path) from None
         finally:
             if held:
                 self.holder = None
@@ -261,11 +260,11 @@ class SQLiteFile:
         """
         if self.connection is not None and self.opened is not None:
             number, file = self.opened
-            if _file_of(number) != file:
-                _lost[file] = self.connection
+            if file_of(number) != file:
+                lost[file] = self.connection
                 self.connection = None
-        if _lost:
-            _refuse_lost(self.opened and self.opened[1], self.path)
+        if lost:
+            refuse_lost(self.opened and self.opened[1], self.path)
         return self.connection
 
     def before_fork(self) -> None:
@@ -290,7 +289,7 @@ class SQLiteFile:
 
     def _open(self) -> sqlite3.Connection:
         if self.name is None:
-            self.name = _absolute(self.path)
+            self.name = absolute(self.path)
         before = self.identity
         connection = self.open()
         if self.identity != before and before is not None and self.carry_over is not None:
@@ -303,50 +302,10 @@ class SQLiteFile:
 
         It is known as the file that was opened last, but is not used yet.
         """
-        path = Path(self.name or self.path)
-        number = _create_private(path)
-        file = file_at(path)
-        _refuse_lost(file, self.path)
-        connection = connect(path)
-        try:
-            version, known = _version(connection), SCHEMA_VERSIONS[self._schema]
-            if version < known:
-                _refuse_foreign(connection, self.path)
-                connection.execute("PRAGMA journal_mode = WAL")
-                apply_schema(connection, self._schema)
-            elif version > known:
-                from cronguard.core.install import how_to_upgrade  # only when something is wrong
-
-                raise StoreConfigError(  # noqa: TRY301  # closed below like every other failure
-                    f"{self.path} has schema {version}, this cronguard knows {known}:"
-                    f" upgrade cronguard here ({how_to_upgrade()})",
-                    code="schema_newer",
-                )
-            connection.execute("PRAGMA synchronous = NORMAL")
-            opened = _file_of(number)
-            opened = opened if opened == file else None
-            counter = counter_of(number) if opened else None
-            if file_at(path) != file or counter == b"":
-                raise StoreError(f"{self.path} is being replaced: try again", code="busy")  # noqa: TRY301
-        except BaseException:
-            connection.close()
-            raise
-        self.opened = (number, opened) if opened else None
-        self.identity, self.counter, self.changed_at = file, counter, 0
-        return connection
-
-
-_lost: dict[tuple[int, int], sqlite3.Connection] = {}
-"""File → a connection to it that must not even be closed: see `SQLiteFile.own`."""
-
-
-def _refuse_lost(file: tuple[int, int] | None, path: Path) -> None:
-    if file in _lost:
-        raise StoreError(
-            f"{path} was closed by the program itself, with other files: it is not written to"
-            " until the program starts anew",
-            code="closed",
-        )
+        found = open_file(Path(self.name or self.path), self._schema, shown=self.path)
+        self.opened = found.descriptor
+        self.identity, self.counter, self.changed_at = found.identity, found.counter, 0
+        return found.connection
 
 
 def _refuse_parents(path: Path) -> None:
@@ -356,201 +315,12 @@ def _refuse_parents(path: Path) -> None:
     )
 
 
-def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
-    """A log of somebody else's is neither changed nor written to."""
-    found = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'cron_execution_logs'").fetchone()
-    if found and _version(db) == 0:
-        raise StoreConfigError(
-            f"{path} has a table cron_execution_logs that is not cronguard's; it was left as it is:"
-            " name another file as the store",
-            code="foreign_schema",
-        )
-
-
-def _file_of(number: int) -> tuple[int, int] | None:
-    """Which file is open under the number; None for none."""
-    try:
-        found = os.fstat(number)
-    except OSError as error:
-        if error.errno != errno.EBADF:
-            raise  # such as the time limit of the program, struck just now
-        return None
-    return found.st_dev, found.st_ino
-
-
-def counter_of(number: int) -> bytes | None:
-    """Return the change counter of the open SQLite file: the greater, the later.
-
-    Empty for what is no SQLite file any more, None if unknown. It is read through SQLite's own
-    descriptor: closing another would give up SQLite's locks.
-    """
-    with tolerate(OSError, AttributeError):  # there is no `pread` on Windows
-        header = os.pread(number, 28, 0)
-        return header[24:] if header.startswith(b"SQLite format 3\0") else b""
-    return None
-
-
-def file_at(path: Path) -> tuple[int, int] | None:
-    """Which file is there; None for none."""
-    try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _create_private(path: Path) -> int:
-    """Make the file ours alone before SQLite sees it; its journal files inherit the mode.
-
-    One that is there is not opened: whoever closes any descriptor of a file gives up the locks that
-    all of the process has on it. What a deleted file of the same name has left is cleared away.
-
-    Returns the descriptor that SQLite takes next if nobody is quicker.
-    """
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-    effective = os.access in os.supports_effective_ids
-    if not (os.access(path, os.R_OK | os.W_OK, effective_ids=effective) and path.is_file()):
-        if _has_leftovers(path):
-            from cronguard.stores.sqlite.leftovers import clear_before_making  # hardly ever
-
-            clear_before_making(path)
-        try:
-            number = os.open(path, flags, 0o600)
-        except FileNotFoundError:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            number = os.open(path, flags, 0o600)
-    else:
-        if _has_leftovers(path):
-            from cronguard.stores.sqlite.leftovers import clear_of_another  # others use it
-
-            clear_of_another(path)
-        number = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    os.close(number)
-    return number
-
-
-def _has_leftovers(path: Path) -> bool:
-    return Path(f"{path}-shm").exists() or Path(f"{path}-wal").exists()
-
-
-def _absolute(path: Path) -> str:
-    with tolerate(OSError):
-        return str(path.absolute())
-    return str(path)  # there is no working directory any more
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    """Return a new connection that waits for nobody and begins no transaction by itself."""
-    return sqlite3.connect(
-        path,
-        timeout=0,
-        isolation_level=None,
-        check_same_thread=False,  # one connection, always under the store's lock
-    )
-
-
-def _version_of(path: Path) -> int:
-    if not path.exists() or path.stat().st_size == 0:
-        return 0
-    connection = connect(path)
-    try:
-        return _version(connection)
-    finally:
-        connection.close()
-
-
-def _version(db: sqlite3.Connection) -> int:
-    version: int = db.execute("PRAGMA user_version").fetchone()[0]
-    return version
-
-
-def apply_schema(db: sqlite3.Connection, schema: str) -> None:
-    """Apply what is missing in one transaction; of many processes one does it, the rest find it."""
-    from cronguard.stores.sql import sql_texts  # once a file
-
-    db.execute("BEGIN IMMEDIATE")
-    version = _version(db)
-    for name, text in sql_texts(schema):
-        number = int(name.split("_")[0])
-        if number <= version:
-            continue
-        statement = ""
-        for line in text.splitlines(keepends=True):
-            statement += line
-            if sqlite3.complete_statement(statement):
-                db.execute(statement)
-                statement = ""
-        db.execute(f"PRAGMA user_version = {number}")
-    db.execute("COMMIT")
-
-
-# --- errors ---------------------------------------------------------------------------------------
-
-
 def _is_busy(error: sqlite3.Error) -> bool:
     name = getattr(error, "sqlite_errorname", "")
     return name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
-_SENTENCES = {
-    "SQLITE_BUSY": ("busy", "{path} is locked by another process: try again"),
-    "SQLITE_FULL": ("disk_full", "the disk that holds {path} is full: make room"),
-    "SQLITE_READONLY": (
-        "read_only",
-        "{path} cannot be written, it or its disk is read-only: name another file as the store",
-    ),
-    "SQLITE_CANTOPEN": (
-        "cannot_open",
-        "{path} cannot be opened: check that its folder exists and belongs to this user",
-    ),
-    "SQLITE_IOERR": ("io_error", "{path} cannot be read or written: its disk is full or failing"),
-    "SQLITE_CORRUPT": (
-        "corrupt",
-        "{path} is damaged; it was left as it is: move it away to begin a new log",
-    ),
-    "SQLITE_NOTADB": (
-        "not_a_database",
-        "{path} is not a SQLite database; it was left as it is: name another file as the store",
-    ),
-}
-_SENTENCES["SQLITE_LOCKED"] = _SENTENCES["SQLITE_BUSY"]
-_LASTING = {"corrupt", "not_a_database"}
+def _translated(error: sqlite3.Error | OSError, path: Path) -> StoreError:
+    from cronguard.stores.sqlite.errors import translate  # most runs meet none
 
-
-def _is_special(path: Path) -> bool:
-    with tolerate(OSError):
-        found = path.stat().st_mode
-        return not stat.S_ISREG(found) and not stat.S_ISDIR(found)
-    return False
-
-
-def _translate(error: sqlite3.Error, path: Path) -> StoreError:
-    if _is_special(path):
-        return StoreConfigError(
-            f"{path} is a device or the like, which keeps nothing: name a file as the store",
-            code="not_a_file",
-        )
-    name = getattr(error, "sqlite_errorname", "") or "SQLITE_ERROR"
-    for prefix, (code, sentence) in _SENTENCES.items():
-        if name.startswith(prefix):
-            kind = StoreConfigError if code in _LASTING else StoreError
-            return kind(sentence.format(path=path), code=code)
-    return StoreError(f"{path} did not take the write ({name})", code=name.lower())
-
-
-def _translate_os(error: OSError, path: Path) -> StoreError:
-    name = errno.errorcode.get(error.errno or 0, "EIO")
-    in_the_way = next(filter(os.path.isfile, path.parents), "a part of its path")
-    code, why = {
-        "EACCES": ("no_permission", "this user may not read and write it"),
-        "EPERM": ("no_permission", "this user may not read and write it"),
-        "EROFS": ("read_only", "its disk is read-only"),
-        "ENOSPC": ("disk_full", "its disk is full"),
-        "EISDIR": ("is_a_directory", "there is a directory in its place"),
-        "ENOTDIR": ("not_a_directory", f"{in_the_way} is a file"),
-        "EEXIST": ("not_a_directory", f"{in_the_way} is a file"),
-    }.get(name, (name.lower(), f"the system says: {os.strerror(error.errno or 0).lower()}"))
-    return StoreError(
-        f"{path} cannot be opened, since {why}: change that, or name another file as the store",
-        code=code,
-    )
+    return translate(error, path)

@@ -7,7 +7,8 @@ import sqlite3
 import threading
 from pathlib import Path
 
-from cronguard.stores.sqlite.file import SQLiteFile, apply_schema, connect
+from cronguard.stores.sqlite.connections import apply_schema, connect
+from cronguard.stores.sqlite.file import SQLiteFile
 
 _images: dict[str, bytes] = {}
 """Schema → an empty database of it. Copying one takes a quarter of the time of making it."""

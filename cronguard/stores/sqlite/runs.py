@@ -36,7 +36,6 @@ from cronguard.core.model import (
     Started,
     Statement,
 )
-from cronguard.stores.sqlite.outbox import enqueue, is_due
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -140,7 +139,7 @@ def start_unopposed(
         return None
     if silence is not None:
         end_silence(db, run, state_of(row))
-    due = bool(pending) and is_due(db, run.job, now)
+    due = bool(pending) and _is_due(db, run.job, now)
     expected = expected_of(known)
     return Started("running", count, None, due, None, expected, _kept_channels(channels)), row
 
@@ -175,8 +174,9 @@ def start(
         states_anew = db.execute(_IS_RUNNING, (run.job,)).fetchone() is not None
         states = not states_anew and not _is_there(db, run.run_id)
         job = _registered(db, run, now, stated=states)
-    state = checked(db, run.job, job.state)
-    if state is not job.state:
+    found = job.state
+    state = checked(db, run.job, found)
+    if state is not found:
         save_state(db, run.job, state, rfc3339_or_none(state.last_success_at))
         job = job._replace(state=state)
     swept = job._replace(channels=job.channels or run.channels)
@@ -191,7 +191,7 @@ def start(
         holder = None
         if states_anew:
             job = _restated(db, run, job, now)
-    due = is_due(db, run.job, now)
+    due = (job.has_pending or state is not found) and _is_due(db, run.job, now)
     status: Literal["running", "skipped"] = "skipped" if skipped else "running"
     return Started(status, count, holder, due, None, job.state.expected, job.channels), state
 
@@ -241,7 +241,7 @@ def finish(
     if restored is not there:
         save_state(db, run.job, restored, rfc3339_or_none(restored.last_success_at))
         job, started = find_job(db, run.job, run.run_id) or job, False
-    due = job.has_pending and is_due(db, run.job, now)
+    due = job.has_pending and _is_due(db, run.job, now)
     action = finish_action(job.run_status, outcome.status, started=started)
     if action in _UNCOUNTED:
         after = job.state
@@ -261,9 +261,15 @@ def finish(
     job = job._replace(channels=run.channels or job.channels)
     late = action == "revise"
     decision = _commit(db, run, outcome, job, now, late=late, notified=notified, outage=outage)
-    due = due or (bool(decision.alerts) and is_due(db, run.job, now))
+    due = due or (bool(decision.alerts) and _is_due(db, run.job, now))
     state = decision.state
     return Finished(decision.consecutive_failure_count, due, state), state
+
+
+def _is_due(db: sqlite3.Connection, job: str, now: datetime) -> bool:
+    from cronguard.stores.sqlite.outbox import is_due  # only where alerts wait
+
+    return is_due(db, job, now)
 
 
 def _count(db: sqlite3.Connection, run: Run) -> int | None:
@@ -528,6 +534,7 @@ def _commit(
             save_silence(db, run.job, after.silence)
     if decision.alerts:
         from cronguard.core.payload import build_due  # only when somebody is told
+        from cronguard.stores.sqlite.outbox import enqueue
 
         build = build_due if outage is None else outage.alerts
         enqueue(db, now, build(decision, run=run, outcome=outcome, before=before))

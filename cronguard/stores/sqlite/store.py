@@ -38,7 +38,6 @@ from cronguard.core.model import (
     Statement,
     Watch,
 )
-from cronguard.stores.sqlite import outbox
 from cronguard.stores.sqlite import runs as rows
 from cronguard.stores.sqlite.file import SQLiteFile
 
@@ -247,15 +246,21 @@ class SQLiteStore:
         limit: int = 100,
         claim_for: float = 10.0,
     ) -> list[Delivery]:
+        from cronguard.stores.sqlite import outbox  # only when somebody is told
+
         wanted = outbox.Wanted(tuple(channels), job, force, state, limit, claim_for)
         return self._file.write(lambda db: outbox.claim(db, wanted, self._clock()))
 
     def settle_alert(self, delivery: Delivery, settlement: Settlement) -> bool:
+        from cronguard.stores.sqlite import outbox  # only when somebody is told
+
         return self._file.write(lambda db: outbox.settle(db, delivery, settlement, self._clock()))
 
     def alerts(
         self, *, state: DeliveryState | None = None, job: str | None = None, limit: int = 100
     ) -> list[AlertRecord]:
+        from cronguard.stores.sqlite import outbox  # not on a run's path
+
         return self._file.read(lambda db: outbox.alerts(db, state, job, limit))
 
     # --- to be shown, and housekeeping ----------------------------------------------------------
@@ -288,7 +293,8 @@ class SQLiteStore:
         progress: Callable[[int, int], None] | None = None,
         dry_run: bool = False,
     ) -> int:
-        from cronguard.stores.sqlite import views as shown  # not on a run's path
+        from cronguard.stores.sqlite import outbox  # not on a run's path
+        from cronguard.stores.sqlite import views as shown
 
         before = rfc3339(self._clock() - keep)
         last, kept = self._file.read(shown.prune_plan)

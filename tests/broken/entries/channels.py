@@ -113,7 +113,7 @@ ENTRIES = (
         "an alert that some have is sent again",
         (
             Change(
-                "cronguard/runtime/delivery.py",
+                "cronguard/runtime/retries.py",
                 "    if isinstance(error, PartialDelivery):\n",
                 "    if False:\n",
             ),

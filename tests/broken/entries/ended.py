@@ -6,7 +6,7 @@ RUNS = "cronguard/stores/sqlite/runs.py"
 SQL = "cronguard/stores/sql/postgres"
 SPOOLED = "cronguard/stores/spooled.py"
 BACKLOG = "cronguard/stores/spool/backlog.py"
-LOCAL = "cronguard/stores/spool/local.py"
+QUEUE = "cronguard/stores/spool/queue.py"
 RESTATING = "cronguard/stores/sqlite/restating.py"
 SPOOL = "tests/stores/test_spool.py"
 ON_SQLITE = "tests/stores/test_contract.py::TestSQLiteStore"
@@ -119,7 +119,7 @@ ENTRIES = (
         "only starts that were answered may have been stored",
         (
             Change(
-                LOCAL,
+                QUEUE,
                 "WHERE seq > 0 AND (? IS NULL OR job = ?) ORDER BY NOT started",
                 "WHERE seq > 0 AND started AND (? IS NULL OR job = ?) ORDER BY NOT started",
             ),
@@ -143,8 +143,8 @@ ENTRIES = (
         (
             Change(
                 SPOOLED,
-                "        started = started and run.run_id not in self._begun\n",
-                "",
+                "            started = False\n        try:",
+                "            pass\n        try:",
             ),
         ),
         (f"{SPOOL}::test_disk_full_between_start_and_finish",),
@@ -204,7 +204,7 @@ ENTRIES = (
     ),
     Entry(
         "one job's unexplained refusal holds up every job",
-        (Change(BACKLOG, "if each == job or failed or _is_away(error):", "if error:"),),
+        (Change(BACKLOG, "if each == job or failed or is_away(error):", "if error:"),),
         (f"{SPOOL}::test_unexplained_refusal_holds_no_other_job",),
     ),
     Entry(

@@ -2,8 +2,11 @@
 
 from ..runner import Change, Entry
 
-PHASES = "cronguard/process/forks.py"
+PHASES = "cronguard/process/lifecycle.py"
+THREADS = "cronguard/process/threads.py"
 FORKS = "tests/process/test_forks.py"
+MEMORY = "tests/stores/test_sqlite_memory.py"
+LIFECYCLE = "tests/process/test_lifecycle.py"
 WORLDS = "tests/system/test_other_worlds.py"
 
 ENTRIES = (
@@ -30,8 +33,8 @@ ENTRIES = (
         (
             Change(
                 PHASES,
-                'register("imports", before=_wait_for_imports, after_in_child=_forget_imports)',
-                'register("imports", after_in_child=_forget_imports)',
+                'register("imports", before_fork=_wait_for_imports, in_child=_forget_imports)',
+                'register("imports", in_child=_forget_imports)',
             ),
         ),
         (f"{FORKS}::test_a_fork_waits_for_a_first_guarded_run_to_import_what_it_needs",),
@@ -41,11 +44,11 @@ ENTRIES = (
         (
             Change(
                 PHASES,
-                "    for name, owner in _imports_of_others():\n"
+                "    for name, owner in imports_of_others():\n"
                 "        _module_locks().pop(name, None)",
                 "    threads = threading.enumerate()\n"
-                "    ours = {t.ident for t in threads if t.name.startswith(_THREAD_NAME_PREFIX)}\n"
-                "    for name, owner in _imports_of_others():\n"
+                "    ours = {t.ident for t in threads if t.name.startswith(THREAD_NAME_PREFIX)}\n"
+                "    for name, owner in imports_of_others():\n"
                 "        if owner not in ours:\n            continue\n"
                 "        _module_locks().pop(name, None)",
             ),
@@ -54,14 +57,20 @@ ENTRIES = (
     ),
     Entry(
         "files are closed before imports are waited for",
-        (Change(PHASES, '= ("threads", "imports", "files")', '= ("files", "threads", "imports")'),),
+        (
+            Change(
+                PHASES,
+                'BEFORE_FORK: tuple[Phase, ...] = ("threads", "imports", "files")',
+                'BEFORE_FORK: tuple[Phase, ...] = ("files", "threads", "imports")',
+            ),
+        ),
         (f"{FORKS}::test_runs_go_on_while_a_fork_waits_for_imports",),
     ),
     Entry(
         "a file that is made while the program forks is opened at once",
         (
             Change(
-                "cronguard/stores/sqlite/forks.py",
+                "cronguard/stores/sqlite/connections.py",
                 "        if _keeper is not None:\n"
                 "            _keep(file, 0.0)  # nobody else has it yet\n",
                 "",
@@ -76,7 +85,7 @@ ENTRIES = (
         "a thread does not mind what number it has at its end",
         (
             Change(
-                PHASES,
+                THREADS,
                 "        if number != threading.get_ident() and number in active:\n",
                 "        if number not in active and number in active:\n",
             ),
@@ -88,10 +97,50 @@ ENTRIES = (
         (
             Change(
                 "cronguard/runtime/composition.py",
-                "after_the_fork(paused.open_runs.watchdog.ensure)",
+                "start_after_fork(paused.open_runs.watchdog.ensure)",
                 "paused.open_runs.watchdog.ensure()",
             ),
         ),
         (f"{WORLDS}::test_greenlets_that_fork",),
+    ),
+    Entry(
+        "a fork takes no file's lock",
+        (
+            Change(
+                "cronguard/stores/sqlite/connections.py",
+                "    take(_held, file.lock, seconds, noted=file)\n",
+                "    _held.append(file)\n",
+            ),
+            Change(
+                "cronguard/stores/sqlite/connections.py",
+                'any(map(methodcaller("release"), locks))',
+                "del locks",
+            ),
+        ),
+        (
+            f"{FORKS}::test_no_file_is_open_when_a_fork_comes",
+            "tests/stores/test_sqlite_memory.py::test_no_thread_is_inside_memory_when_a_fork_comes",
+        ),
+    ),
+    Entry(
+        "a thread of cronguard's goes on in a child that a plugin forked",
+        (Change(THREADS, "        os._exit(0)\n", "        pass\n"),),
+        (f"{LIFECYCLE}::test_a_child_that_comes_back_into_a_thread_of_ours",),
+    ),
+    Entry(
+        "the store is closed at the very end",
+        (
+            Change(
+                PHASES,
+                '("deliveries", "imports", "outcomes", "threads")',
+                '("deliveries", "imports", "threads", "outcomes")',
+            ),
+        ),
+        (f"{LIFECYCLE}::test_phases_are_done_in_their_order",),
+    ),
+    Entry(
+        "nobody waits for what a daemon thread has begun",
+        (Change(THREADS, "is_done, deadline, daemon=False", "is_done, deadline"),),
+        (f"{LIFECYCLE}::test_the_process_waits_for_what_a_daemon_thread_began",),
     ),
 )

@@ -82,7 +82,7 @@ ENTRIES = (
         "a message spells a hint of its own",
         (
             Change(
-                "cronguard/stores/sqlite/file.py",
+                "cronguard/stores/sqlite/connections.py",
                 "({how_to_upgrade()})",
                 "(run python -m pip install . there)",
             ),

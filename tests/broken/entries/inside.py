@@ -26,8 +26,8 @@ ENTRIES = (
         "the import lock is held while others import",
         (
             Change(
-                "cronguard/process/forks.py",
-                "    if not _imports_of_others():\n        return True\n",
+                "cronguard/process/imports.py",
+                "    if not lifecycle.imports_of_others():\n        return True\n",
                 "    return True\n",
             ),
         ),

@@ -23,8 +23,8 @@ ENTRIES = (
         (
             Change(
                 "cronguard/stores/spool/backlog.py",
-                "            return bool(held) and self._catch_up(job, deadline)\n",
-                "            for run in self.dead() if held else ():\n"
+                "            return take(held, self._going_on) and self._catch_up(job, deadline)\n",
+                "            for run in self.dead() if take(held, self._going_on) else ():\n"
                 "                self.forget_run(run)\n"
                 "            return bool(held) and self._catch_up(job, deadline)\n",
             ),
@@ -56,7 +56,7 @@ ENTRIES = (
         "the text of any error is kept",
         (
             Change(
-                "cronguard/runtime/delivery.py",
+                "cronguard/runtime/retries.py",
                 "return str(error) if isinstance(error, CronguardError) else type(error).__name__",
                 "return str(error)",
             ),

@@ -3,11 +3,12 @@
 from ..runner import Change, Entry
 
 FILE = "cronguard/stores/sqlite/file.py"
+CONNECTIONS = "cronguard/stores/sqlite/connections.py"
 MEMORY = "cronguard/stores/sqlite/memory.py"
 RUNS = "cronguard/stores/sqlite/runs.py"
 SPOOLED = "cronguard/stores/spooled.py"
 BACKLOG = "cronguard/stores/spool/backlog.py"
-LOCAL = "cronguard/stores/spool/local.py"
+QUEUE = "cronguard/stores/spool/queue.py"
 CONNECTION = "cronguard/stores/server/connection.py"
 POSTGRES = "cronguard/stores/server/postgres.py"
 SQL = "cronguard/stores/sql/postgres"
@@ -145,7 +146,7 @@ SQLITE = (
         "opening a file gives up the locks that the process has on it",
         (
             Change(
-                FILE,
+                CONNECTIONS,
                 "        number = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)\n",
                 "        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)\n",
             ),
@@ -222,14 +223,14 @@ SQLITE = (
     ),
     Entry(
         "the disk writes at every commit",
-        (Change(FILE, "PRAGMA synchronous = NORMAL", "PRAGMA synchronous = FULL"),),
+        (Change(CONNECTIONS, "PRAGMA synchronous = NORMAL", "PRAGMA synchronous = FULL"),),
         (f"{COUNTS}::test_a_process_has_the_disk_write_as_often_as_one_connection",),
     ),
     Entry(
         "any OSError means that the file was closed",
         (
             Change(
-                FILE,
+                CONNECTIONS,
                 "        if error.errno != errno.EBADF:\n"
                 "            raise  # such as the time limit of the program, struck just now\n",
                 "        del error\n",
@@ -287,8 +288,8 @@ MIGRATING = (
         "the spool has the version of the log",
         (
             Change(
-                FILE,
-                "known = _version(connection), SCHEMA_VERSIONS[self._schema]",
+                CONNECTIONS,
+                "known = _version(connection), SCHEMA_VERSIONS[schema]",
                 "known = _version(connection), max(SCHEMA_VERSIONS.values())",
             ),
         ),
@@ -393,7 +394,7 @@ IN_THE_SPOOL = (
         "a start that was kept nowhere counts as told",
         (
             Change(
-                LOCAL,
+                QUEUE,
                 '*(started, ",".join(sorted(notified)) or None),',
                 '*(True, ",".join(sorted(notified)) or None),',
             ),

@@ -1,0 +1,51 @@
+"""What a store's refusal means: whether it is away, or well and does not take this outcome."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from cronguard.core.errors import StoreError
+from cronguard.core.model import Outcome
+
+_AWAY = re.compile(
+    r"timeout|busy|no_thread|connection_\w+|unknown_host|tls|gateway|unreachable|shutting_down"
+    r"|starting_up|too_many_connections|disk_full|read_only|database_down|57014"
+)
+"""Codes of a store that nothing can be told to now."""
+_REFUSED = re.compile(r"2[23]\w{3}|PGRST1\d\d|54\w{3}|invalid_request|unencodable")
+"""Codes of a server that is well and did not take this outcome: data exceptions, constraints,
+limits, a request that its functions refuse."""
+
+
+def is_away(error: StoreError) -> bool:
+    """Tell whether nothing can be told to the store now."""
+    return _AWAY.fullmatch(error.code) is not None
+
+
+def is_refusal(error: StoreError) -> bool:
+    """Tell whether a store that is well did not take an outcome, and may take others."""
+    return _REFUSED.fullmatch(error.code) is not None
+
+
+def forms(outcome: Outcome) -> Iterator[tuple[Outcome, bool]]:
+    """Yield the outcome, then in ASCII, then without its text; with whether it is the last."""
+    forms = [outcome]
+    failure = outcome.failure
+    if failure is not None:
+        ascii_only = failure._replace(
+            **{
+                name: value.encode("ascii", "backslashreplace").decode()
+                for name, value in failure._asdict().items()
+                if value is not None
+            }
+        )
+        bare = failure._replace(error_message=None, error_location=None)
+        for each in (ascii_only, bare):
+            if each != forms[-1].failure:
+                forms.append(outcome._replace(failure=each))
+    for form in forms:
+        yield form, form is forms[-1]
+
+
+__all__ = ["forms", "is_away", "is_refusal"]
