@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from cronguard.core.errors import JobOverlap
 from cronguard.guarding.recording import Recording, prepare
 from cronguard.process import log
 from cronguard.process.forks import own_thread
@@ -38,8 +39,10 @@ def call_plain(guarded: Guarded, *, wraps_async: bool) -> Callable[..., Any]:
         try:
             recording.start()
             if recording.skipped:
-                awaited = returns_coroutine or (wraps_async and _loop_is_running())
-                return _skipped() if awaited else None
+                if returns_coroutine or (wraps_async and _loop_is_running()):
+                    return _skipped(recording)
+                _skip(recording)
+                return None
             recording.enter()
             result = wrapped(*args, **kwargs)
             recording.leave()
@@ -78,8 +81,15 @@ def _loop_is_running() -> bool:
         return False
 
 
-async def _skipped() -> None:
-    """Do nothing: the coroutine that a skipped call returns if its caller awaits the result."""
+def _skip(recording: Recording) -> None:
+    """Do nothing, or raise JobOverlap where the job asks for it."""
+    if recording.raises_overlap:
+        raise JobOverlap(recording.overlap)
+
+
+async def _skipped(recording: Recording) -> None:
+    """Return the coroutine that a skipped call gives to a caller who awaits the result."""
+    _skip(recording)
 
 
 def _guard_coroutine(
@@ -140,6 +150,7 @@ async def _await_call(guarded: Guarded, wrapped: Any, args: Any, kwargs: Any) ->
     try:
         await start(recording)
         if recording.skipped:
+            _skip(recording)
             return None
         recording.enter()
         result = await wrapped(*args, **kwargs)

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 from cronguard.core.errors import ConfigError, PluginError
 from cronguard.core.model import Option, SecretRef
 from cronguard.core.text import show, suggest
-from cronguard.settings.options import check_channel_name
+from cronguard.settings.job_values import check_channel_name
 from cronguard.settings.types import CHANNEL_RULES, ChannelSettings, Layer, Notes
-from cronguard.settings.values import check_rule, check_variable, check_written, instance_name
 
 _VARIABLE_PREFIX = "CRONGUARD_"
 _OWN_VARIABLES = frozenset(
@@ -102,6 +101,8 @@ class ChannelLoader:
         return channel._replace(default=False) if channel else None
 
     def _listed(self, listed: Sequence[object], source: str) -> list[ChannelSettings]:
+        from cronguard.settings.values import instance_name  # few programs list channels
+
         asked = source if source.startswith("environment") else f"{source} channels"
         channels: dict[str, ChannelSettings] = {}
         for item in listed:
@@ -190,6 +191,8 @@ class ChannelLoader:
         )
         if not_configured and name in _ALWAYS_READY:
             return ChannelSettings(name, name)
+        from cronguard.settings.values import check_rule  # only when a channel is set up
+
         kind_name = self._type_of(name)
         options = _options(self._channel_class(name, kind_name))
         self._known_variables |= {variable(name, key) for key in _option_keys(options)}
@@ -352,6 +355,8 @@ def _option_keys(options: Mapping[str, Option]) -> tuple[str, ...]:
 
 
 def _checked(option: Option, item: _Value) -> str | SecretRef:
+    from cronguard.settings.values import check_variable, check_written  # likewise
+
     if item.from_environment:
         return check_variable(option, str(item.value), item.variable)
     return check_written(option, item.value, item.variable)

@@ -38,10 +38,10 @@ if TYPE_CHECKING:  # making this class takes longer than making all the others h
         """The keywords of `cronguard.configure`. None is the same as leaving one out."""
 
         store: str | Store | None
-        channels: Sequence[str | Channel] | None
+        channels: str | Sequence[str | Channel] | None
         channel: Mapping[str, Mapping[str, object]] | None
         job: Mapping[str, Mapping[str, object]] | None
-        store_timeout: timedelta | float | None
+        store_timeout: timedelta | float | str | None
         test_mode: bool | None
         redact: Redact | None
         redact_keep: Sequence[str] | None

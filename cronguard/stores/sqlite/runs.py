@@ -30,6 +30,7 @@ from cronguard.core.model import (
     Outcome,
     Owner,
     Run,
+    RunRecord,
     RunStatus,
     Started,
     Statement,
@@ -188,7 +189,14 @@ def start(
             job = _restated(db, run, job, now)
     due = is_due(db, run.job, now)
     status: Literal["running", "skipped"] = "skipped" if skipped else "running"
-    return Started(status, count, holder, due, None, job.state.expected, job.channels), state
+    started = Started(status, count, holder, due, None, job.state.expected, job.channels)
+    return started._replace(holder=_shown(db, holder)) if holder else started, state
+
+
+def _shown(db: sqlite3.Connection, run_id: str) -> RunRecord | None:
+    from cronguard.stores.sqlite.views import records  # few starts are skipped
+
+    return next(records(db, "id = ?", (run_id,), limit=1), None)
 
 
 class JobRow(NamedTuple):
