@@ -111,8 +111,13 @@ def _load(
         file=file,
         sources=notes.sources,
     )
-    _hint_at_supabase(notes, store, environ)
-    return Loaded(settings, tuple(notes.problems), tuple(notes.warnings))
+
+    def warn() -> list[str]:
+        loader.warn_of_unread()
+        _hint_at_supabase(notes, store, environ)
+        return notes.warnings
+
+    return Loaded(settings, tuple(notes.problems), warn)
 
 
 class _StrongestValue:

@@ -637,7 +637,7 @@ def test_option_lists_and_numbers_become_text(load, tmp_path, monkeypatch):
         loaded = load(
             '[job.a]\nchannels = ["cgmail"]\n', env={"CRONGUARD_CGMAIL_TO": "a@x.example"}
         )
-        assert named(loaded, "cgmail").default is True, "as a built-in that is set up"
+        assert named(loaded, "cgmail").default is False, "only the job names it"
         assert loaded.problems == ()
     finally:
         plugins.forget()
