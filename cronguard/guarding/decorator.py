@@ -32,6 +32,8 @@ else:  # generic only in its type stubs
     _Wrapper, _BoundWrapper = wrapt.FunctionWrapper, wrapt.BoundFunctionWrapper
 
 F = TypeVar("F", bound=Callable[..., Any])
+decorated: set[str] = set()
+"""The names of all jobs that this process has decorated."""
 
 
 @overload
@@ -107,6 +109,7 @@ def _guard_function(func: Any, options: JobOptions) -> Any:
     checked = check_options(dict(options))
     if checked.get("job") is None:
         checked["job"] = _default_job_name(plain)
+    decorated.add(checked["job"])
     guarded = Guarded(checked)
     if inspect.iscoroutinefunction(plain):
         return GuardedFunction(func, guarded, call_async(guarded))
