@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from cronguard.core.errors import JobOverlap
-from cronguard.guarding.recording import Recording, prepare
+from cronguard.guarding.recording import Recording, end_status, prepare
 from cronguard.process import log
 from cronguard.process.forks import own_thread
 from cronguard.process.signals import interrupted_by_ctrl_c
@@ -23,6 +23,17 @@ from cronguard.runtime.runtime import Guarded
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future, Task
+    from types import FrameType
+
+
+_RETRYING = {
+    **dict.fromkeys(
+        ("backoff", "retry", "retrying", "stamina", "tenacity"),
+        "put the retry below @cron_guarded, so that one run has all its tries",
+    ),
+    "celery.app.autoretry": "call self.retry() in the task, in place of autoretry_for",
+}
+"""Modules that call a failed function again, and what to do."""
 
 
 def call_plain(guarded: Guarded, *, wraps_async: bool) -> Callable[..., Any]:
@@ -52,6 +63,7 @@ def call_plain(guarded: Guarded, *, wraps_async: bool) -> Callable[..., Any]:
             recording.end(None)
         except BaseException as error:
             try:
+                warn_of_retry(recording, error, sys._getframe().f_back)  # noqa: SLF001
                 recording.close(error)
             except BaseException:
                 recording.close(error)  # a signal handler may have raised before it was done
@@ -60,6 +72,24 @@ def call_plain(guarded: Guarded, *, wraps_async: bool) -> Callable[..., Any]:
         return result
 
     return call
+
+
+def warn_of_retry(recording: Recording, error: BaseException, caller: FrameType | None) -> None:
+    """Say once that every try counts, where a library that tries again calls the failed job."""
+    while caller is not None and caller.f_globals.get("__name__") == "wrapt.wrappers":
+        caller = caller.f_back  # there where wrapt has no C extension
+    name = caller.f_globals.get("__name__") if caller is not None else None
+    if not isinstance(name, str) or not recording.live or recording.job is None:
+        return
+    library = name if name in _RETRYING else name.partition(".")[0]
+    config = recording.job.config
+    if library in _RETRYING and end_status(error, config.ignore) == "failure":
+        log.warning_once(
+            "%s is tried again by %s from outside its guard, so every try is a run that counts: %s",
+            config.job,
+            library,
+            _RETRYING[library],
+        )
 
 
 def _is_coroutine(result: object) -> bool:
@@ -157,6 +187,7 @@ async def _await_call(guarded: Guarded, wrapped: Any, args: Any, kwargs: Any) ->
         recording.leave()
     except BaseException as error:
         recording.leave()
+        warn_of_retry(recording, error, sys._getframe().f_back)  # noqa: SLF001
         await end(recording, error)
         raise
     await end(recording, None)

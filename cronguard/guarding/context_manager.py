@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Unpack
 
 from cronguard.core.errors import ConfigError, JobOverlap
-from cronguard.guarding.call import end, start
+from cronguard.guarding.call import end, start, warn_of_retry
 from cronguard.guarding.recording import Recording, prepare
 from cronguard.runtime.runtime import Guarded
 from cronguard.settings.options import check_options
@@ -56,6 +56,8 @@ class guard:  # noqa: N801  # used like a function: ``with guard(job="…")``
     ) -> None:
         recording = self._take_run()
         try:
+            if error is not None:
+                warn_of_retry(recording, error, sys._getframe(1).f_back)  # noqa: SLF001
             recording.close(error)
         except BaseException:
             recording.close(error)  # a signal handler may have raised before it was done
@@ -78,6 +80,8 @@ class guard:  # noqa: N801  # used like a function: ``with guard(job="…")``
     ) -> None:
         recording = self._take_run()
         recording.leave()
+        if error is not None:
+            warn_of_retry(recording, error, sys._getframe(1).f_back)  # noqa: SLF001
         await end(recording, error)
 
     def _enter_run(self, recording: Recording) -> GuardedRun:
