@@ -126,10 +126,7 @@ _OPTIONS = (
         places=("code", "command"),
     ),
     JobOption(
-        "threshold",
-        check_count,
-        help="Alert when so many runs in a row have failed",
-        metavar="N",
+        "threshold", check_count, help="Alert when so many runs in a row have failed", metavar="N"
     ),
     JobOption(
         "realert_every",
