@@ -59,8 +59,8 @@ says which, ``cronguard doctor`` what to do.
 Where a change goes:
 
     a channel         a file in ``channels``, and its line of entry points in ``pyproject.toml``
-    an option of jobs ``settings/options.py`` (check, default), ``guarding/decorator.py`` (help),
-                      ``cli/run/command.py`` (flag)
+    an option of jobs ``settings/options.py`` (its row in the table, its type), its check in
+                      ``settings/job_values.py``, and ``guarding/recording.py``, say, which uses it
     who is alerted    ``core/alert_rule.py``, and the same rule in SQL for PostgreSQL and Supabase,
                       ``stores/sql/postgres/functions/outcomes.sql``; one model test holds the two
     an expectation    the places of an option, ``Expectations`` in ``core/model.py``, a column of

@@ -8,9 +8,9 @@
     ├── ChannelError(code, permanent)     an alert did not go out
     │   ├── PartialDelivery               … to everybody it was for, but to somebody it did
     │   └── SecretError                   … because a secret reference could not be resolved
-    └── JobOverlap                        ``with guard(...)`` while another run holds the job
+    └── JobOverlap                        another run holds the job, and skipping is no answer
 
-Only `ConfigError` (at decoration) and `JobOverlap` (entering ``guard``) reach a guarded program.
+Only `ConfigError` (at decoration) and `JobOverlap` (at the call) reach a guarded program.
 The others are what stores, channels and secret sources raise to cronguard.
 """
 
@@ -98,10 +98,10 @@ class SecretError(ChannelError):
 
 
 class JobOverlap(CronguardError):  # noqa: N818  # not an error of the program
-    """``with guard(...)`` was entered while another run of the job holds its lease.
+    """Another run of the job is open, and ``overlap="raise"`` asks for an error.
 
-    A ``with`` body cannot be skipped, so this is raised instead; the attempt is recorded as
-    ``skipped``.
+    ``with guard(...)`` raises it with ``"skip"`` too, since a ``with`` body cannot be skipped. The
+    attempt is recorded as ``skipped``.
     """
 
 

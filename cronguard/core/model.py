@@ -21,6 +21,7 @@ EndStatus: TypeAlias = Literal["success", "failure", "crashed", "cancelled", "sk
 AlertKind: TypeAlias = Literal["failing", "still_failing", "recovered", "overrun", "missed", "test"]
 DeliveryState: TypeAlias = Literal["pending", "sent", "dead"]
 Overlap: TypeAlias = Literal["skip", "allow"]
+"""What a store is asked to do while another run of the job is open."""
 Origin: TypeAlias = Literal["code", "command", "settings"]
 """Who states an expectation: a decorator or context manager, the options of ``cronguard run``, or
 the job's table in settings."""
@@ -120,7 +121,7 @@ class AlertRule(NamedTuple):
     together."""
 
     channel: str
-    threshold: int = 2
+    threshold: int = Expectations().threshold
     realert_every: int | None = None
     """N: alert again at threshold + N, + 2N and so on; None for once per incident."""
     notify_recovery: bool = False
@@ -130,8 +131,8 @@ class Schedule(NamedTuple):
     """When a job is expected: a cron expression, a time zone, and a grace time in seconds."""
 
     cron: str
-    timezone: str = "UTC"
-    grace: float = 300.0
+    timezone: str = Expectations().timezone
+    grace: float = Expectations().grace
 
 
 class Run(NamedTuple):
@@ -210,6 +211,8 @@ class Started(NamedTuple):
     """What holds for the job now; None from a store that does not tell."""
     channels: tuple[ChannelRule, ...] = ()
     """The channels that are kept with the job: those of its overruns."""
+    holder: "RunRecord | None" = None
+    """The run of ``held_by``; None from a store that does not tell, or where it cannot be read."""
 
 
 class Finished(NamedTuple):

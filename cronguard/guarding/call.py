@@ -14,7 +14,8 @@ import weakref
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from cronguard.guarding.recording import Recording, prepare
+from cronguard.core.errors import JobOverlap
+from cronguard.guarding.recording import Recording, end_status, prepare
 from cronguard.process import log
 from cronguard.process.signals import interrupted_by_ctrl_c
 from cronguard.process.threads import own_thread
@@ -22,6 +23,17 @@ from cronguard.runtime.runtime import Guarded
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future, Task
+    from types import FrameType
+
+
+_RETRYING = {
+    **dict.fromkeys(
+        ("backoff", "retry", "retrying", "stamina", "tenacity"),
+        "put the retry below @cron_guarded, so that one run has all its tries",
+    ),
+    "celery.app.autoretry": "call self.retry() in the task, in place of autoretry_for",
+}
+"""Modules that call a failed function again, and what to do."""
 
 
 def call_plain(guarded: Guarded, *, wraps_async: bool) -> Callable[..., Any]:
@@ -38,8 +50,10 @@ def call_plain(guarded: Guarded, *, wraps_async: bool) -> Callable[..., Any]:
         try:
             recording.start()
             if recording.skipped:
-                awaited = returns_coroutine or (wraps_async and _loop_is_running())
-                return _skipped() if awaited else None
+                if returns_coroutine or (wraps_async and _loop_is_running()):
+                    return _skipped(recording)
+                _skip(recording)
+                return None
             recording.enter()
             result = wrapped(*args, **kwargs)
             recording.leave()
@@ -49,6 +63,7 @@ def call_plain(guarded: Guarded, *, wraps_async: bool) -> Callable[..., Any]:
             recording.end(None)
         except BaseException as error:
             try:
+                warn_of_retry(recording, error, sys._getframe().f_back)  # noqa: SLF001
                 recording.close(error)
             except BaseException:
                 recording.close(error)  # a signal handler may have raised before it was done
@@ -57,6 +72,24 @@ def call_plain(guarded: Guarded, *, wraps_async: bool) -> Callable[..., Any]:
         return result
 
     return call
+
+
+def warn_of_retry(recording: Recording, error: BaseException, caller: FrameType | None) -> None:
+    """Say once that every try counts, where a library that tries again calls the failed job."""
+    while caller is not None and caller.f_globals.get("__name__") == "wrapt.wrappers":
+        caller = caller.f_back  # there where wrapt has no C extension
+    name = caller.f_globals.get("__name__") if caller is not None else None
+    if not isinstance(name, str) or not recording.live or recording.job is None:
+        return
+    library = name if name in _RETRYING else name.partition(".")[0]
+    config = recording.job.config
+    if library in _RETRYING and end_status(error, config.ignore) == "failure":
+        log.warning_once(
+            "%s is tried again by %s from outside its guard, so every try is a run that counts: %s",
+            config.job,
+            library,
+            _RETRYING[library],
+        )
 
 
 def _is_coroutine(result: object) -> bool:
@@ -78,8 +111,15 @@ def _loop_is_running() -> bool:
         return False
 
 
-async def _skipped() -> None:
-    """Do nothing: the coroutine that a skipped call returns if its caller awaits the result."""
+def _skip(recording: Recording) -> None:
+    """Do nothing, or raise JobOverlap where the job asks for it."""
+    if recording.raises_overlap:
+        raise JobOverlap(recording.overlap)
+
+
+async def _skipped(recording: Recording) -> None:
+    """Return the coroutine that a skipped call gives to a caller who awaits the result."""
+    _skip(recording)
 
 
 def _guard_coroutine(
@@ -140,12 +180,14 @@ async def _await_call(guarded: Guarded, wrapped: Any, args: Any, kwargs: Any) ->
     try:
         await start(recording)
         if recording.skipped:
+            _skip(recording)
             return None
         recording.enter()
         result = await wrapped(*args, **kwargs)
         recording.leave()
     except BaseException as error:
         recording.leave()
+        warn_of_retry(recording, error, sys._getframe().f_back)  # noqa: SLF001
         await end(recording, error)
         raise
     await end(recording, None)

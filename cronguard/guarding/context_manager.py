@@ -5,30 +5,37 @@ from __future__ import annotations
 import sys
 import threading
 from types import TracebackType
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from cronguard.core.errors import ConfigError, JobOverlap
-from cronguard.guarding.call import end, start
+from cronguard.guarding.call import end, start, warn_of_retry
 from cronguard.guarding.recording import Recording, prepare
 from cronguard.runtime.runtime import Guarded
-from cronguard.settings.options import JobOptions, check_options
+from cronguard.settings.options import check_options
+
+if TYPE_CHECKING:
+    from cronguard.settings.options import JobOptions
 
 
 class guard:  # noqa: N801  # used like a function: ``with guard(job="…")``
-    """Guard a block: ``with guard(job="nightly_export") as run:``, or ``async with``.
+    """Guard a block: ``with guard("nightly_export") as run:``, or ``async with``.
 
-    Takes the options of `cron_guarded`; ``job`` is required. ``run.run_id`` is the id of the run,
-    None if it is not recorded.
+    Takes the options of `cron_guarded`; the job's name stands in front or as ``job``.
+    ``run.run_id`` is the id of the run, None if it is not recorded.
 
     Raises:
-        ConfigError: An option is wrong, or there is no ``job``.
-        JobOverlap: On entering, if another run holds the job and ``overlap`` is ``"skip"``.
+        ConfigError: An option is wrong, or there is no name.
+        JobOverlap: On entering, if another run holds the job and ``overlap`` is not ``"allow"``.
     """
 
-    def __init__(self, **options: Unpack[JobOptions]) -> None:
+    def __init__(self, name: str | None = None, /, **options: Unpack[JobOptions]) -> None:
+        if name is not None:
+            if options.get("job") not in (None, name):
+                raise ConfigError("guard has two names for one job: leave out job=")
+            options["job"] = name
         checked = check_options(dict(options))
         if checked.get("job") is None:
-            raise ConfigError('guard needs a name for the job: write guard(job="nightly_export")')
+            raise ConfigError('guard needs a name for the job: write guard("nightly_export")')
         self._guarded = Guarded(checked)
         self._open: list[tuple[object, Recording]] = []
 
@@ -49,6 +56,8 @@ class guard:  # noqa: N801  # used like a function: ``with guard(job="…")``
     ) -> None:
         recording = self._take_run()
         try:
+            if error is not None:
+                warn_of_retry(recording, error, sys._getframe(1).f_back)  # noqa: SLF001
             recording.close(error)
         except BaseException:
             recording.close(error)  # a signal handler may have raised before it was done
@@ -71,15 +80,14 @@ class guard:  # noqa: N801  # used like a function: ``with guard(job="…")``
     ) -> None:
         recording = self._take_run()
         recording.leave()
+        if error is not None:
+            warn_of_retry(recording, error, sys._getframe(1).f_back)  # noqa: SLF001
         await end(recording, error)
 
     def _enter_run(self, recording: Recording) -> GuardedRun:
         job = self._guarded.options["job"]
         if recording.skipped:
-            raise JobOverlap(
-                f"{job} is still running (run {recording.held_by}): wait for it, pass"
-                f' overlap="allow", or free it with cronguard unlock {job}'
-            )
+            raise JobOverlap(recording.overlap)
         recording.enter()
         self._open.append((_thread_and_task(), recording))
         return GuardedRun(job, recording.run.run_id if recording.run else None)

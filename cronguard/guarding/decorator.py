@@ -18,22 +18,22 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 import wrapt
 
 from cronguard.core.errors import ConfigError
-from cronguard.core.model import Expectations
 from cronguard.guarding.call import call_async, call_plain
 from cronguard.runtime.runtime import Guarded
-from cronguard.settings.options import (
-    JobOptions,
-    check_job_name,
-    check_options,
-)
+from cronguard.settings.job_values import check_job_name
+from cronguard.settings.options import JOB_OPTIONS, check_options
 
 if TYPE_CHECKING:
+    from cronguard.settings.options import JobOption, JobOptions
+
     _Wrapper = wrapt.FunctionWrapper[..., Any]
     _BoundWrapper = wrapt.BoundFunctionWrapper[..., Any]
 else:  # generic only in its type stubs
     _Wrapper, _BoundWrapper = wrapt.FunctionWrapper, wrapt.BoundFunctionWrapper
 
 F = TypeVar("F", bound=Callable[..., Any])
+decorated: set[str] = set()
+"""The names of all jobs that this process has decorated."""
 
 
 @overload
@@ -47,22 +47,8 @@ def cron_guarded(func: Any = None, /, **options: Unpack[JobOptions]) -> Any:
     callables. The function's result and exceptions come through unchanged. While another run of
     the job is open, the call is recorded as ``skipped`` and returns None (see ``overlap``).
 
-    Args:
-        job: Name of the job, 1 to 100 of ``[A-Za-z0-9._:-]``. None: the function's name.
-        threshold: Alert when this many runs in a row have failed. At least 1.
-        realert_every: Alert again after every N further failures. None: once per incident.
-        channels: Names of the channels to notify. None: all that are set up.
-        overlap: ``"skip"`` or ``"allow"`` a run while another one is open.
-        max_runtime: Alert when a run takes longer; `timedelta` or seconds. None: never.
-        schedule: Cron expression of when the job is expected, for ``cronguard check``. None: not
-            checked.
-        timezone: IANA time zone in which ``schedule`` is meant.
-        grace: How late a scheduled run may start; `timedelta` or seconds.
-        notify_recovery: Notify the channels that were notified of an incident when it is over.
-        ignore: Exception types that end a run as ``cancelled``, which counts neither as a success
-            nor as a failure.
-        runbook: Https link shown in alerts.
-        test_mode: Also send a test alert at the end of every run.
+    The options are those of `cronguard.settings.options.JOB_OPTIONS`; ``help()`` lists them. A
+    duration is a `timedelta`, a text such as ``"1h30m"``, or a number of seconds.
 
     Raises:
         ConfigError: An option is wrong.
@@ -74,34 +60,35 @@ def cron_guarded(func: Any = None, /, **options: Unpack[JobOptions]) -> Any:
     return _guard_function(func, options)
 
 
-_USUAL = Expectations()
-_DEFAULTS: dict[str, object] = {
-    "job": None,
-    "threshold": _USUAL.threshold,
-    "realert_every": None,
-    "channels": None,
-    "overlap": "skip",
-    "max_runtime": timedelta(seconds=_USUAL.max_runtime or 0),
-    "schedule": None,
-    "timezone": _USUAL.timezone,
-    "grace": timedelta(seconds=_USUAL.grace),
-    "notify_recovery": _USUAL.notify_recovery,
-    "ignore": (),
-    "runbook": None,
-    "test_mode": False,
-}
-cron_guarded.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what help() shows
+def _help(option: JobOption) -> str:
+    meaning = f" None: {option.none}." if option.none else ""
+    return f"\n        {option.name}: {option.help}.{meaning}"
+
+
+def _parameter(option: JobOption) -> inspect.Parameter:
+    default: Any = option.default
+    if option.is_duration:
+        default = timedelta(seconds=default)
+    return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=default)
+
+
+_IN_CODE = [option for option in JOB_OPTIONS.values() if "code" in option.places]
+# What help() shows.
+cron_guarded.__doc__ = f"{cron_guarded.__doc__}\n    Args:{''.join(map(_help, _IN_CODE))}"
+cron_guarded.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
     [
         inspect.Parameter("func", inspect.Parameter.POSITIONAL_ONLY, default=None),
-        *(
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
-            for name, default in _DEFAULTS.items()
-        ),
+        *map(_parameter, _IN_CODE),
     ]
 )
 
 
 def _guard_function(func: Any, options: JobOptions) -> Any:
+    if _is_celery_task(func):
+        raise ConfigError(
+            "cron_guarded stands above a Celery task, where it would guard nothing that a worker"
+            " runs: put it below @app.task"
+        )
     if isinstance(func, property | functools.cached_property):
         raise ConfigError(
             "cron_guarded guards a function, not a property: put it below @property, or guard"
@@ -122,6 +109,7 @@ def _guard_function(func: Any, options: JobOptions) -> Any:
     checked = check_options(dict(options))
     if checked.get("job") is None:
         checked["job"] = _default_job_name(plain)
+    decorated.add(checked["job"])
     guarded = Guarded(checked)
     if inspect.iscoroutinefunction(plain):
         return GuardedFunction(func, guarded, call_async(guarded))
@@ -130,6 +118,15 @@ def _guard_function(func: Any, options: JobOptions) -> Any:
 
 _METHOD_TYPES = (classmethod, staticmethod, functools.partialmethod, functools.singledispatchmethod)
 """Wrappers that make a function a method; an object of these types need not be callable."""
+_CELERY_TASKS = {("celery.app.task", "Task"), ("celery.local", "Proxy")}
+
+
+def _is_celery_task(func: Any) -> bool:
+    """Tell whether the function is a task of Celery's, by its type's name.
+
+    It may be a lazy one: whatever asks that for its class or an attribute finalises the app.
+    """
+    return any((kind.__module__, kind.__name__) in _CELERY_TASKS for kind in type.mro(type(func)))
 
 
 def _unwrapped(func: Any) -> Any:

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
-from cronguard.core.clock import new_id
+from cronguard.core.clock import new_id, readable
 from cronguard.core.errors import CronguardError, StoreError
 from cronguard.core.model import EndStatus, Expectations, Failure, Outcome, Run, Started
 from cronguard.process import log
@@ -36,7 +36,7 @@ class Recording:
 
     ``live`` is True from the start until the outcome is handed to the store. It stays False for a
     run that is not recorded: the same job entered inside itself, or an error inside cronguard.
-    ``skipped`` is True if another run holds the job.
+    ``skipped`` is True if another run holds the job; ``overlap`` then says which.
     """
 
     __slots__ = (
@@ -45,9 +45,9 @@ class Recording:
         "began",
         "channels",
         "expected",
-        "held_by",
         "job",
         "live",
+        "overlap",
         "overrun",
         "run",
         "skipped",
@@ -64,7 +64,7 @@ class Recording:
         self.live = False
         self.skipped = False
         self.started = False
-        self.held_by: str | None = None
+        self.overlap = ""
         self.run: Run | None = None
         self.began = 0.0
         self.overrun = 0
@@ -98,17 +98,18 @@ class Recording:
         if started.expected is not None:
             self._learn(started)
         if started.status == "skipped":
-            self.live, self.skipped, self.held_by = False, True, started.held_by
+            self.live, self.skipped = False, True
+            self.overlap = _overlap_sentence(run, started, self.expected.max_runtime)
             runtime.open_runs.remove(self)
         if started.alerts_due:
             runtime.dispatch(run.job)
-        if self.skipped:
-            log.warning(
-                "%s was skipped: run %s still holds it (cronguard unlock %s frees it)",
-                run.job,
-                started.held_by,
-                run.job,
-            )
+        if self.skipped and not self.raises_overlap:
+            log.warning("%s", self.overlap)
+
+    @property
+    def raises_overlap(self) -> bool:
+        """Tell whether the job wants `JobOverlap` raised where it is skipped."""
+        return self.job is not None and self.job.config.overlap == "raise"
 
     def _learn(self, started: Started) -> None:
         """Go by what holds for the job: somebody else may have stated what this run does not."""
@@ -300,6 +301,21 @@ def end_status(
     return "failure"
 
 
+def _overlap_sentence(run: Run, started: Started, max_runtime: float | None) -> str:
+    """Return why a run was skipped; how to free the job only where the other one seems dead."""
+    holder = started.holder
+    if holder is None:
+        return f"{run.job} was skipped: another run goes on"
+    since, where = readable(holder.started_at), f"on {holder.host}, process {holder.pid}"
+    text = f"{run.job} was skipped: another run goes on since {since} ({where})"
+    if max_runtime and (run.started_at - holder.started_at).total_seconds() > max_runtime:
+        text += (
+            f", longer than its max_runtime: if it hangs, end it, or free the job with"
+            f" cronguard unlock {run.job}"
+        )
+    return text
+
+
 def prepare(guarded: Guarded) -> Recording:
     """Return a recording for a run that is about to start; the store does not know it yet."""
     caught: Exception | None = None
@@ -320,7 +336,7 @@ def prepare(guarded: Guarded) -> Recording:
             owner=current_owner(),
             channels=job.channels,
             stated=config.stated,
-            overlap=config.overlap,
+            overlap="allow" if config.overlap == "allow" else "skip",
             test_mode=config.test_mode or runtime.settings.test_mode,
         )
     except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen

@@ -45,11 +45,11 @@ def configure(**overrides: Unpack[Overrides]) -> None:
 
     Args:
         store: An address as in settings, or an open store.
-        channels: Names of channels, and channel objects, which are used as they are for every
+        channels: One name or several, and channel objects, which are used as they are for every
             attempt.
         channel: Name of a channel → its options; secrets by reference (``env:NAME``).
         job: Name of a job → its options, as in the settings file.
-        store_timeout: How long a call of the store may take; `timedelta` or seconds.
+        store_timeout: How long a call of the store may take; `timedelta`, text or seconds.
         test_mode: Send a test alert at the end of every run.
         redact: ``"scrub"``, ``"strict"``, or a function (text, error or None) → what may be shown.
         redact_keep: Words and sentences that are never masked, and ``re:`` patterns.

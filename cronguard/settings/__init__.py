@@ -1,12 +1,14 @@
 """What users can set: options of jobs, settings, and plugins and secrets by name.
 
 `loading` reads the layers (code, environment, file) and never raises: it reports what is wrong and
-uses what is valid. `options` are those of a guarded job; `plugins` turns names into classes.
+uses what is valid. `options` is the table of a guarded job's, `job_values` their checks; `plugins`
+turns names into classes.
 """
 
 __all__ = [
     "channels",
     "file",
+    "job_values",
     "loading",
     "options",
     "plugins",

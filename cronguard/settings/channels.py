@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cronguard.core.errors import ConfigError, PluginError
 from cronguard.core.model import Option, SecretRef
 from cronguard.core.text import show, suggest
-from cronguard.settings.options import check_channel_name
+from cronguard.settings.job_values import check_channel_name
 from cronguard.settings.types import CHANNEL_RULES, ChannelSettings, Layer, Notes
-from cronguard.settings.values import check_rule, check_variable, check_written, instance_name
 
 _VARIABLE_PREFIX = "CRONGUARD_"
 _OWN_VARIABLES = frozenset(
@@ -27,6 +26,7 @@ _OWN_VARIABLES = frozenset(
     )
 )
 _ALWAYS_READY = ("console", "log")
+_MAX_WARNINGS = 20
 
 
 class _Value(NamedTuple):
@@ -77,7 +77,7 @@ class ChannelLoader:
         """
         if listed is not None:
             default = self._listed(listed, source)
-            found = self._detected([item for item in listed if isinstance(item, str)])
+            found = self._detected()
         else:
             found = self._detected()
             default = [channel for name in found if (channel := self._build(name))]
@@ -93,7 +93,6 @@ class ChannelLoader:
                 channel = self._build(name, asked=f"job {job}")
                 if channel and name not in ready:
                     ready[name] = channel._replace(default=False)
-        self._warn_of_unread()
         return tuple(ready.values())
 
     def named(self, name: str) -> ChannelSettings | None:
@@ -102,6 +101,8 @@ class ChannelLoader:
         return channel._replace(default=False) if channel else None
 
     def _listed(self, listed: Sequence[object], source: str) -> list[ChannelSettings]:
+        from cronguard.settings.values import instance_name  # few programs list channels
+
         asked = source if source.startswith("environment") else f"{source} channels"
         channels: dict[str, ChannelSettings] = {}
         for item in listed:
@@ -114,64 +115,32 @@ class ChannelLoader:
                 channels[name] = ChannelSettings(name, name, instance=item)
         return list(channels.values())
 
-    def _detected(self, listed: Sequence[str] = ()) -> list[str]:
-        """Return the channels with a table, and installed ones that a variable sets up."""
-        names = dict.fromkeys(self._tables)
-        types = [_channel_of_type_variable(name) for name in self._variables]
-        named = {variable(name, "") for name in (*names, *listed, *filter(None, types))}
+    def _detected(self) -> list[str]:
+        """Return the channels with a table, those that a variable gives a type, and built-ins of
+        which an option is set."""
+        typed = [_channel_of(name) for name in sorted(self._variables) if name.endswith("_TYPE")]
+        names = dict.fromkeys((*self._tables, *filter(None, typed)))
         taken = {variable(name, "") for name in names}
-        for name in sorted(self._variables):
-            found = self._channel_of(name, [prefix for prefix in named if name.startswith(prefix)])
-            if found and variable(found, "") not in taken:
-                names[found] = None
+        for name in self._builtins_set_up():
+            if variable(name, "") not in taken:
+                names[name] = None
         return list(names)
 
-    def _channel_of(self, name: str, named: Sequence[str]) -> str | None:
-        channel = _channel_of_type_variable(name)
-        if channel and channel not in _ALWAYS_READY:
-            return channel
+    def _builtins_set_up(self) -> Iterator[str]:
+        if not self._variables:
+            return
         from cronguard.settings import plugins  # only when a channel is set up
 
-        words = name.removeprefix(_VARIABLE_PREFIX).lower().split("_")
-        own: str | None = None
-        for end in range(len(words) - 1, 0, -1):
-            channel = "-".join(words[:end])
+        known = {name: variable(name, "") for name in plugins.builtin_names(plugins.CHANNELS)}
+        every = tuple(known.values())
+        own = [each for each in self._variables if each.startswith(every)]
+        for name, prefix in known.items():
+            mine = {each for each in own if each.startswith(prefix)}
             try:
-                kind = plugins.builtin(plugins.CHANNELS, channel)
+                if mine and mine & _variables_of(name, _options(self._channel_class(name, name))):
+                    yield name
             except PluginError:
-                return channel
-            if kind is not None:
-                own = self._if_set_up_by(name, channel, kind)
-                if name in self._known_variables:
-                    return own
-                break
-        # Reading metadata costs more than a run: only for a variable that nothing else explains.
-        return own if named else self._third_party_channel_of(name) or own
-
-    def _third_party_channel_of(self, name: str) -> str | None:
-        """Return the third-party channel that a variable sets up: the longest name that fits."""
-        from cronguard.settings import plugins  # only when a channel is set up
-
-        third_parties = plugins.foreign_names(plugins.CHANNELS)
-        fitting = [each for each in third_parties if name.startswith(variable(each, ""))]
-        if not fitting:
-            return None
-        channel = max(fitting, key=len)
-        try:
-            return self._if_set_up_by(name, channel, plugins.load(plugins.CHANNELS, channel))
-        except PluginError:
-            return channel
-
-    def _if_set_up_by(self, name: str, channel: str, kind: type) -> str | None:
-        """Return ``channel`` if the variable is one of its own options or it requires options.
-
-        Otherwise return None. The variables that the channel reads are known from then on.
-        """
-        readable = {variable(channel, option) for option in _option_keys(_options(kind))}
-        self._known_variables |= readable
-        needs = any(option.required for option in _options(kind).values())
-        own = {variable(channel, option) for option in _options(kind)}
-        return channel if needs or name in own else None
+                yield name  # which is reported when it is built
 
     def _build(self, name: str, *, asked: str | None = None) -> ChannelSettings | None:
         if name not in self._built:
@@ -185,14 +154,17 @@ class ChannelLoader:
 
     def _make(self, name: str, asked: str | None) -> ChannelSettings | None:
         prefix = variable(name, "")
-        not_configured = name not in self._tables and not any(
-            v.startswith(prefix) for v in self._variables
-        )
-        if not_configured and name in _ALWAYS_READY:
+        if (
+            name in _ALWAYS_READY
+            and name not in self._tables
+            and not [each for each in self._variables if each.startswith(prefix)]
+        ):
             return ChannelSettings(name, name)
+        from cronguard.settings.values import check_rule  # only when a channel is set up
+
         kind_name = self._type_of(name)
         options = _options(self._channel_class(name, kind_name))
-        self._known_variables |= {variable(name, key) for key in _option_keys(options)}
+        self._known_variables |= _variables_of(name, _option_keys(options))
         given: dict[str, str | SecretRef] = {}
         rules: dict[str, int | None] = {}
         refused: set[str] = set()
@@ -304,7 +276,8 @@ class ChannelLoader:
         elif given or name in self._tables:
             self._notes.warn(f"channel {name} is not used, since it has no {names}: set {holders}")
 
-    def _warn_of_unread(self) -> None:
+    def warn_of_unread(self) -> None:
+        """Warn of variables that nothing reads; looking for what was meant takes long."""
         unread = sorted(set(self._variables) - self._read_variables)
         if not unread:
             return
@@ -316,12 +289,14 @@ class ChannelLoader:
             except PluginError:  # its extra is missing, as reported already
                 unread = [each for each in unread if not each.startswith(variable(name, ""))]
             else:
-                self._known_variables |= {variable(name, key) for key in _option_keys(options)}
-        for name in unread:
+                self._known_variables |= _variables_of(name, _option_keys(options))
+        for name in unread[:_MAX_WARNINGS]:
             self._notes.warn(
                 f"nothing reads {show(name)}{suggest(name, self._known_variables)}: "
-                "rename or unset it"
+                f"{_name_the_channel(name)}rename or unset it"
             )
+        if more := unread[_MAX_WARNINGS:]:
+            self._notes.warn(f"nothing reads {len(more):,} more variables that begin like these")
 
 
 def variable(channel: str, option: str) -> str:
@@ -329,10 +304,24 @@ def variable(channel: str, option: str) -> str:
     return f"{_VARIABLE_PREFIX}{channel}_{option}".upper().replace("-", "_")
 
 
-def _channel_of_type_variable(name: str) -> str | None:
-    """Return ``oncall`` for CRONGUARD_ONCALL_TYPE, None for variables of another form."""
-    *words, last = name.removeprefix(_VARIABLE_PREFIX).lower().split("_")
-    return "-".join(words) if words and last == "type" else None
+def _variables_of(channel: str, options: Iterable[str]) -> set[str]:
+    return {variable(channel, option) for option in options}
+
+
+def _channel_of(name: str) -> str | None:
+    """Return ``oncall`` for CRONGUARD_ONCALL_TYPE; None for those that are there anyway."""
+    channel = name[len(_VARIABLE_PREFIX) : -len("_TYPE")].lower().replace("_", "-")
+    return channel if channel and channel not in _ALWAYS_READY else None
+
+
+def _name_the_channel(name: str) -> str:
+    """Return what to do about a variable that is of a third party's channel."""
+    from cronguard.settings import plugins  # only when something is wrong
+
+    for channel in plugins.foreign_names(plugins.CHANNELS):
+        if name.startswith(variable(channel, "")):
+            return f"name the channel {channel} in CRONGUARD_CHANNELS, or "
+    return ""
 
 
 def _free_name(name: str, taken: Mapping[str, object]) -> str:
@@ -352,6 +341,8 @@ def _option_keys(options: Mapping[str, Option]) -> tuple[str, ...]:
 
 
 def _checked(option: Option, item: _Value) -> str | SecretRef:
+    from cronguard.settings.values import check_variable, check_written  # likewise
+
     if item.from_environment:
         return check_variable(option, str(item.value), item.variable)
     return check_written(option, item.value, item.variable)

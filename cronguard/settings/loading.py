@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from cronguard.core.errors import ConfigError
 from cronguard.core.model import ChannelRule, Expectations, SecretRef
 from cronguard.core.text import show, suggest
 from cronguard.settings.channels import ChannelLoader
 from cronguard.settings.file import read_settings_file
-from cronguard.settings.options import JobConfig, check_job_name, check_option
-from cronguard.settings.store_url import store_target
+from cronguard.settings.job_values import check_job_name
+from cronguard.settings.options import JOB_OPTIONS, JobConfig, Place, check_option
+from cronguard.settings.store_url import check_store, store_target
 from cronguard.settings.types import (
     DEFAULT_REDACT,
     DEFAULT_STORE_TIMEOUT,
@@ -24,18 +25,6 @@ from cronguard.settings.types import (
     Loaded,
     Notes,
     Settings,
-    parse_reference,
-)
-from cronguard.settings.values import (
-    KEYS,
-    check_channel_table,
-    check_channels,
-    check_proxy,
-    check_redact,
-    check_redact_keep,
-    check_store,
-    check_store_timeout,
-    check_test_mode,
 )
 
 if TYPE_CHECKING:
@@ -43,8 +32,6 @@ if TYPE_CHECKING:
 
 _ENVIRONMENT_KEYS = ("store", "channels", "store_timeout", "test_mode", "redact", "proxy")
 _SUPABASE_VARIABLES = ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY")
-_T = TypeVar("_T")
-_D = TypeVar("_D")
 
 
 def load_settings(
@@ -94,6 +81,8 @@ def _load(
     strongest = _StrongestValue(notes, layers)
 
     def redact_of(layer: Layer, value: object) -> Redact:
+        from cronguard.settings.values import check_redact  # few programs set it
+
         try:
             return check_redact(layer, value)
         except ConfigError as error:
@@ -104,8 +93,8 @@ def _load(
         return check_store(layer, value, file.parent if layer.is_file and file else cwd)
 
     jobs, unclear = _jobs(notes, tables)
-    store = strongest("store", store_of, None)
-    listed = strongest("channels", check_channels, None)
+    store = strongest("store", None, store_of)
+    listed = strongest("channels", None)
     loader = ChannelLoader(notes, tables, environ)
     channels = loader.choose(listed, notes.sources["channels"], jobs)
     _keep_known_channels(jobs, {channel.name for channel in channels})
@@ -114,31 +103,45 @@ def _load(
         channels=channels,
         jobs=jobs,
         unclear=unclear,
-        store_timeout=strongest("store_timeout", check_store_timeout, DEFAULT_STORE_TIMEOUT),
-        redact=strongest("redact", redact_of, default_redact),
-        redact_keep=strongest("redact_keep", check_redact_keep, ()),
-        test_mode=strongest("test_mode", check_test_mode, False),
-        proxy=strongest("proxy", check_proxy, None),
+        store_timeout=strongest("store_timeout", DEFAULT_STORE_TIMEOUT),
+        redact=strongest("redact", default_redact, redact_of),
+        redact_keep=strongest("redact_keep", ()),
+        test_mode=strongest("test_mode", False),
+        proxy=strongest("proxy", None),
         file=file,
         sources=notes.sources,
     )
-    _hint_at_supabase(notes, store, environ)
-    return Loaded(settings, tuple(notes.problems), tuple(notes.warnings))
+
+    def warn() -> list[str]:
+        loader.warn_of_unread()
+        _hint_at_supabase(notes, store, environ)
+        return notes.warnings
+
+    return Loaded(settings, tuple(notes.problems), warn)
 
 
 class _StrongestValue:
-    """A function from a key to its valid value in the strongest of the ``layers``."""
+    """A function from a key to its valid value in the strongest of the ``layers``.
+
+    A value is checked by ``check``, else by the key's own in `cronguard.settings.values`.
+    """
 
     def __init__(self, notes: Notes, layers: Sequence[Layer]) -> None:
         self._notes = notes
         self._layers = layers
 
-    def __call__(self, key: str, check: Callable[[Layer, Any], _T], default: _D) -> _T | _D:
-        found: list[_T] = []
+    def __call__(
+        self, key: str, default: Any, check: Callable[[Layer, Any], Any] | None = None
+    ) -> Any:
+        found: list[Any] = []
         self._notes.sources[key] = "default"
         for layer in self._layers:
             if (value := layer.table.get(key)) is None:
                 continue
+            if check is None:
+                from cronguard.settings import values  # not needed for the defaults
+
+                check = getattr(values, f"check_{key}")
             try:  # a value that is overridden is checked too: it may be a secret in a file
                 found.append(check(layer, value))
             except ConfigError as error:
@@ -159,27 +162,23 @@ def check_overrides(**given: object) -> dict[str, Any]:
     Raises:
         ConfigError: A keyword is unknown, or a value has the wrong shape.
     """
+    from cronguard.settings import values  # not on a run's path
+
     layer = Layer("configure()", given)
-    checks: dict[str, Callable[[object], object]] = {
-        "store": lambda value: (check_store(layer, value, Path("/")), value)[1],
-        "channels": lambda value: check_channels(layer, value),
-        "channel": check_channel_table,
-        "job": _check_job_tables,
-        "store_timeout": lambda value: check_store_timeout(layer, value),
-        "test_mode": lambda value: check_test_mode(layer, value),
-        "redact": lambda value: check_redact(layer, value),
-        "redact_keep": lambda value: check_redact_keep(layer, value),
-        "proxy": lambda value: check_proxy(layer, value),
+    special: dict[str, Callable[[Layer, Any], object]] = {
+        "store": lambda layer, value: (check_store(layer, value, Path("/")), value)[1],
+        "job": lambda _, value: _check_job_tables(value),
     }
     checked: dict[str, Any] = {}
     for key, value in given.items():
-        if key not in checks:
-            meant = suggest(key, checks) or f": use one of {', '.join(checks)}"
+        if key not in values.KEYS:
+            meant = suggest(key, values.KEYS) or f": use one of {', '.join(values.KEYS)}"
             raise ConfigError(f"configure(): unknown keyword {show(key)}{meant}")
         if value is None:
             continue
         try:
-            checked[key] = checks[key](value)
+            check = special.get(key) or getattr(values, f"check_{key}")
+            checked[key] = check(layer, value)
         except ConfigError as error:
             raise ConfigError(f"configure(): {error}") from None
     return checked
@@ -221,6 +220,8 @@ def _environment(environ: Mapping[str, str]) -> Layer:
 
 
 def _check_keys(notes: Notes, layer: Layer) -> None:
+    from cronguard.settings.values import KEYS  # only where there is a file
+
     for key in layer.table:
         if key not in KEYS:
             hint = (
@@ -253,9 +254,10 @@ def _jobs(
             except ConfigError as error:
                 notes.problem(f"{layer.label}: {error}")
                 continue
+            place: Place = "file" if layer.is_file else "configure"
             for key, value in items:
                 try:
-                    options[key] = _job_option(key, value, is_file=layer.is_file)
+                    options[key] = check_option(key, value, place)
                 except ConfigError as error:
                     notes.problem(f"{where}: {error}")
                     if key in Expectations._fields:  # else it may hold anything
@@ -280,22 +282,10 @@ def _items(name: str, table: object) -> list[tuple[str, object]]:
     if not isinstance(table, Mapping):
         raise ConfigError(f"job {name} is {show(table)}: write a table of its options")
     return [
-        (key, value) for key, value in table.items() if value is not None or key in _NONE_IS_A_VALUE
+        (key, value)
+        for key, value in table.items()
+        if value is not None or (key in JOB_OPTIONS and JOB_OPTIONS[key].none_is_a_value)
     ]
-
-
-def _job_option(key: str, value: object, *, is_file: bool) -> object:
-    if key == "heartbeat_url":
-        ref = parse_reference(value) if isinstance(value, str) else None
-        if ref is None:
-            raise ConfigError(
-                "heartbeat_url is not written here, since it is a secret: name where it is, as in"
-                ' heartbeat_url = "env:NIGHTLY_HEARTBEAT_URL"'
-            )
-        return ref
-    if key == "job":
-        raise ConfigError("job cannot be set here: the table's own name is the job's")
-    return check_option(key, value, from_file=is_file)
 
 
 def _check_job_tables(value: object) -> dict[str, dict[str, Any]]:
@@ -303,7 +293,7 @@ def _check_job_tables(value: object) -> dict[str, dict[str, Any]]:
         raise ConfigError(f"job is {show(value)}: give a mapping from a job's name to its options")
     return {
         check_job_name(name): {
-            key: _job_option(key, item, is_file=False) for key, item in _items(name, table)
+            key: check_option(key, item, "configure") for key, item in _items(name, table)
         }
         for name, table in value.items()
     }
@@ -325,9 +315,6 @@ def _hint_at_supabase(
             "set CRONGUARD_STORE=supabase if runs belong in Supabase"
         )
 
-
-_NONE_IS_A_VALUE = frozenset({"max_runtime"})
-"""Options in which None differs from leaving the option out."""
 
 __all__ = [
     "ChannelSettings",

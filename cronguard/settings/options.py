@@ -1,138 +1,277 @@
-"""The options of a guarded job: how they are written, checked and resolved. Pure functions."""
+"""The options of a guarded job: one table of them, and how they are checked and resolved.
+
+What is said of an option anywhere comes from `JOB_OPTIONS`: the checks, the signature that
+``help()`` shows, the command line of ``cronguard run``, the keys of a job's table in settings.
+"""
 
 # No `from __future__ import annotations` here: with it, a NamedTuple compiles each annotation from
 # text, which costs every cron process more than the rest of this module.
 
-import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, TypedDict, cast
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from cronguard.core.errors import ConfigError
-from cronguard.core.model import Expectations, Origin, Overlap, SecretRef, Statement
-from cronguard.core.text import is_secret, show, suggest
-from cronguard.process.signals import tolerate
+from cronguard.core.model import Expectations, Origin, SecretRef, Statement
+from cronguard.core.text import show, suggest
+from cronguard.settings.job_values import (
+    OVERLAPS,
+    OverlapOption,
+    as_number,
+    check_count,
+    check_flag,
+    check_ignore,
+    check_job,
+    check_max_runtime,
+    check_names,
+    check_overlap,
+    check_runbook,
+    check_schedule,
+    check_seconds,
+    check_secret_name,
+    check_timezone,
+)
 
-_DURATIONS = frozenset({"max_runtime", "grace"})
-_NONE_IS_ABSENT = frozenset({"job", "realert_every", "channels", "schedule", "runbook"})
-_TAKES_NONE = frozenset({"realert_every", "schedule", "runbook", "max_runtime"})
+if TYPE_CHECKING:  # making this class takes longer than all the rest here
+    from collections.abc import Sequence
+    from datetime import timedelta
+    from typing import TypedDict
 
-OFF = "off"
-"""The text that turns ``max_runtime`` off."""
+    class JobOptions(TypedDict, total=False):
+        """The keywords of `cron_guarded` and `guard`, as users write them.
+
+        A test holds this against `JOB_OPTIONS`.
+        """
+
+        job: str | None
+        threshold: int
+        realert_every: int | None
+        channels: str | Sequence[str] | None
+        overlap: OverlapOption
+        max_runtime: timedelta | float | str | None
+        schedule: str | None
+        timezone: str
+        grace: timedelta | float | str
+        notify_recovery: bool
+        ignore: type[BaseException] | Sequence[type[BaseException]]
+        runbook: str | None
+        test_mode: bool
+
+
 NONE = "none"
 DEFAULT = "default"
-"""The texts, in settings and on the command line, that take an expectation back."""
-_NAME_FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
-_JOB_LETTERS = _NAME_FIRST | frozenset("._:-")
-_CHANNEL_LETTERS = _NAME_FIRST | frozenset("_-")
-_MAX_JOB_CHARS = 100
-_MAX_CHANNEL_CHARS = 64
-_MAX_DURATION_SECONDS = 10 * 366 * 86400.0
-_MAX_COUNT = 1_000_000
-_MAX_RUNBOOK_CHARS = 2000
-_CREDENTIAL_NAME_ENDS = (
-    "token",
-    "secret",
-    "password",
-    "passwd",
-    "apikey",
-    "accesskey",
-    "signature",
+"""The texts that take an expectation back."""
+Place: TypeAlias = Literal["code", "configure", "file", "command"]
+"""Where an option is stated: a decorator or context manager, a job's table given to
+`cronguard.configure` or in a settings file, the options of ``cronguard run``."""
+_EVERYWHERE: tuple[Place, ...] = ("code", "configure", "file", "command")
+
+
+class JobOption:
+    """One option of a guarded job. The defaults of what a store keeps are `Expectations`'."""
+
+    __slots__ = ("check", "choices", "default", "flag", "help", "metavar", "name", "none", "places")
+
+    def __init__(
+        self,
+        name: str,
+        check: Callable[[str, object], object],
+        default: object = None,
+        *,
+        help: str,  # noqa: A002  # as click calls it
+        none: str | None = None,
+        metavar: str | None = None,
+        choices: tuple[str, ...] | None = None,
+        flag: str | None = None,
+        places: tuple[Place, ...] = _EVERYWHERE,
+    ) -> None:
+        self.name = name
+        self.check = check
+        """Checks and normalises a value, given with the option's name."""
+        self.default: Any = Expectations._field_defaults.get(name, default)
+        """As `check` returns it."""
+        self.help = help
+        """One sentence, without the full stop."""
+        self.none = none
+        """What None means; None if it is not allowed."""
+        self.metavar = metavar
+        self.choices = choices
+        self.flag = flag or f"--{name.replace('_', '-')}"
+        """On the command line, where the option has a place there."""
+        self.places = places
+
+    @property
+    def is_duration(self) -> bool:
+        """Tell whether the value is a number of seconds."""
+        return self.metavar == "DURATION"
+
+    @property
+    def none_is_a_value(self) -> bool:
+        """Tell whether None is allowed and is not the same as leaving the option out."""
+        return self.none is not None and self.default is not None
+
+    @property
+    def default_text(self) -> str:
+        """Return the default as a user may write it; empty for None."""
+        if self.is_duration:
+            return f"{self.default / 60:g}m"
+        return "" if self.default is None else str(self.default)
+
+
+_OPTIONS = (
+    JobOption(
+        "job",
+        check_job,
+        help="Name of the job: 1 to 100 of `A-Z a-z 0-9 . _ : -`, shown in alerts",
+        none="the function's name",
+        places=("code", "command"),
+    ),
+    JobOption(
+        "threshold", check_count, help="Alert when so many runs in a row have failed", metavar="N"
+    ),
+    JobOption(
+        "realert_every",
+        check_count,
+        help="Alert again after every so many further failures",
+        none="once an incident",
+        metavar="N",
+    ),
+    JobOption(
+        "channels",
+        check_names,
+        help="Channels to tell, one name or several",
+        none="all that are set up",
+        metavar="NAME",
+        flag="--channel",
+    ),
+    JobOption(
+        "overlap",
+        check_overlap,
+        "skip",
+        help="What to do while another run of the job is open: skip, raise an error, or allow both",
+        choices=OVERLAPS,
+    ),
+    JobOption(
+        "max_runtime",
+        check_max_runtime,
+        help="Alert when a run takes longer",
+        none="never",
+        metavar="DURATION",
+    ),
+    JobOption(
+        "schedule",
+        check_schedule,
+        help="When the job is expected, as a cron expression: a missed start is alerted",
+        none="at no certain time",
+        metavar="CRON",
+    ),
+    JobOption("timezone", check_timezone, help="Time zone of the schedule", metavar="ZONE"),
+    JobOption(
+        "grace", check_seconds, help="How late a scheduled run may start", metavar="DURATION"
+    ),
+    JobOption(
+        "notify_recovery",
+        check_flag,
+        help="Tell the channels that were told of an incident when it is over",
+    ),
+    JobOption(
+        "ignore",
+        check_ignore,
+        (),
+        help="Exception types that end a run as `cancelled`",
+        places=("code", "configure"),
+    ),
+    JobOption(
+        "runbook",
+        check_runbook,
+        help="An https link to show in alerts",
+        none="no link",
+        metavar="URL",
+    ),
+    JobOption(
+        "test_mode", check_flag, False, help="Send a test alert at the end of every run as well"
+    ),
+    JobOption(
+        "heartbeat_url",
+        check_secret_name,
+        help="Name of the secret that holds an address to ping after each run that ended",
+        none="no ping",
+        places=("configure", "file"),
+    ),
 )
-_CREDENTIAL_NAMES = frozenset({"auth", "sig", "pwd"})
-_MAX_TEXT_CHARS = 100
-_UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
-_UNIT = "(s|m|h|d|w)(?:ec(?:ond)?s?|in(?:ute)?s?|ours?|rs?|ays?|eeks?)?"
-"""A unit, or a word that begins with it."""
-_CRON_NICKNAMES = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
+JOB_OPTIONS: Mapping[str, JobOption] = {option.name: option for option in _OPTIONS}
+_ELSEWHERE = {
+    "job": "job cannot be set here: the table's own name is the job's",
+    "ignore": (
+        "ignore lists exception classes, which a settings file cannot name: "
+        "pass ignore=(...) to @cron_guarded"
+    ),
+    "heartbeat_url": (
+        "heartbeat_url is not stated here: write it in the job's settings, "
+        "[tool.cronguard.job.NAME]"
+    ),
 }
-
-
-class JobOptions(TypedDict, total=False):
-    """The keywords of `cron_guarded` and `guard`, as users write them.
-
-    Durations are `timedelta` or seconds. None in ``realert_every``, ``channels``, ``schedule`` and
-    ``runbook`` is the same as leaving the option out; ``max_runtime=None`` turns the overrun alert
-    off.
-    """
-
-    job: str | None
-    threshold: int
-    realert_every: int | None
-    channels: Sequence[str] | None
-    overlap: Overlap
-    max_runtime: timedelta | float | None
-    schedule: str | None
-    timezone: str
-    grace: timedelta | float
-    notify_recovery: bool
-    ignore: type[BaseException] | Sequence[type[BaseException]]
-    runbook: str | None
-    test_mode: bool
 
 
 class JobConfig(NamedTuple):
     """A job's resolved options: durations in seconds, defaults filled in."""
 
     job: str
-    stated: tuple[Statement, ...] = ()
+    stated: tuple[Statement, ...]
     """What is expected of the job, as far as anybody here says so."""
-    expected: Expectations = Expectations()
+    expected: Expectations
     """The same with the defaults for the rest: what holds until a store says more."""
-    channels: tuple[str, ...] | None = None
+    channels: tuple[str, ...] | None
     """None for the default channels of the settings."""
-    overlap: Overlap = "skip"
-    ignore: tuple[type[BaseException], ...] = ()
-    test_mode: bool = False
-    heartbeat_url: SecretRef | None = None
+    overlap: OverlapOption
+    ignore: tuple[type[BaseException], ...]
+    test_mode: bool
+    heartbeat_url: SecretRef | None
     """The address to ping after each ended run; set in settings only. None for none."""
 
 
-def check_option(key: str, value: object, *, from_file: bool = False) -> object:
-    """Return one option's value, checked and normalised; ``from_file`` as in `check_options`."""
-    if key not in JobOptions.__annotations__:
-        known = JobOptions.__annotations__
+_UNSTATED = {
+    option.name: option.default
+    for option in _OPTIONS
+    if option.name in JobConfig._fields and option.name != "job"
+}
+
+
+def check_option(key: str, value: object, place: Place = "code") -> object:
+    """Return one option's value, checked and normalised.
+
+    Args:
+        key: The option's name.
+        value: The value as written. A number on the command line is text.
+        place: Where it is stated.
+
+    Raises:
+        ConfigError: There is no such option at this place, or the value is wrong. The message is
+            one line.
+    """
+    option = JOB_OPTIONS.get(key)
+    if option is None or place not in option.places:
+        if key in _ELSEWHERE:
+            raise ConfigError(_ELSEWHERE[key])
+        known = [each.name for each in _OPTIONS if place in each.places]
         meant = suggest(key, known) or f": use one of {', '.join(known)}"
         raise ConfigError(f"unknown option {show(key)}{meant}")
     if key in Expectations._fields and value in (DEFAULT, NONE):
-        takes_none = value == NONE and key in _TAKES_NONE
-        return None if takes_none else Expectations._field_defaults[key]
-    if from_file:
-        if key == "ignore":
-            raise ConfigError(
-                "ignore lists exception classes, which a settings file cannot name: "
-                "pass ignore=(...) to @cron_guarded"
-            )
-        if key in _DURATIONS and isinstance(value, str) and value != OFF:
-            value = parse_duration(value, key)
-    return CHECKS[key](key, value)
+        return None if value == NONE and option.none else option.default
+    if place == "command" and option.check is check_count:
+        value = as_number(value)
+    return option.check(key, value)
 
 
-def check_options(given: Mapping[str, object], *, from_file: bool = False) -> dict[str, Any]:
-    """Check a job's options and normalise them; return those given.
+def check_options(given: Mapping[str, object], place: Place = "code") -> dict[str, Any]:
+    """Check a job's options as `check_option` does; return those given.
 
     Durations become seconds, ``channels`` a tuple of names, ``ignore`` a tuple of types. A None
     that means "not given" is left out.
-
-    Args:
-        given: The options as written.
-        from_file: Whether they come from settings, where durations may be text such as ``"30m"``
-            and ``ignore`` is refused.
-
-    Raises:
-        ConfigError: An option is unknown or wrong. The message is one line.
     """
     return {
-        key: check_option(key, value, from_file=from_file)
+        key: check_option(key, value, place)
         for key, value in given.items()
-        if value is not None or key not in _NONE_IS_ABSENT
+        if value is not None or key not in JOB_OPTIONS or JOB_OPTIONS[key].default is not None
     }
 
 
@@ -158,7 +297,7 @@ def resolve_job(
     usual = dict(Expectations._field_defaults) if origin == "code" else {}
     for name in unclear:
         usual.pop(name, None)
-    merged: dict[str, Any] = {**usual, **configured, **given}
+    merged: dict[str, Any] = {**_UNSTATED, **usual, **configured, **given}
     stated = tuple(
         Statement(
             name,
@@ -170,238 +309,3 @@ def resolve_job(
     )
     values: Any = {name: value for name, value, _ in stated}
     return JobConfig(**merged, stated=stated, expected=Expectations()._replace(**values))
-
-
-# --- one value each: (option's name, value as written) → value, or ConfigError --------------------
-
-
-def check_job_name(name: object) -> str:
-    """Return the name if it can be a job's, else raise ConfigError."""
-    if not isinstance(name, str):
-        raise ConfigError(f"a job's name is text, not {show(name)}: pass job='nightly_export'")
-    if len(name) > _MAX_JOB_CHARS:
-        raise ConfigError(
-            f"a job's name of {len(name)} characters is too long: use 1 to {_MAX_JOB_CHARS}"
-        )
-    if not name or name[0] not in _NAME_FIRST or not _JOB_LETTERS.issuperset(name):
-        raise ConfigError(
-            f"job name {show(name)} cannot be used, since it appears in alerts as an identifier: "
-            "use letters, digits and . _ : - only, beginning with a letter or a digit"
-        )
-    return name
-
-
-def check_channel_name(name: object) -> str:
-    """Return the name if it can be a channel's, else raise ConfigError."""
-    if (
-        not isinstance(name, str)
-        or not 0 < len(name) <= _MAX_CHANNEL_CHARS
-        or name[0] not in _NAME_FIRST
-        or not _CHANNEL_LETTERS.issuperset(name)
-    ):
-        raise ConfigError(
-            f"a channel cannot be named {show(name)}: use the name of a channel, such as 'slack' "
-            "(letters, digits, _ and -)"
-        )
-    return name
-
-
-def parse_duration(text: str, key: str = "") -> float:
-    """Return the seconds in a duration such as ``45``, ``90s``, ``30m``, ``1h30m`` or ``90 days``.
-
-    Units are s, m, h, d and w, or words for them; a number without a unit is seconds.
-
-    Args:
-        text: The duration.
-        key: The option's name for the error message; empty if unknown.
-
-    Raises:
-        ConfigError: The text is no duration, or one of more than ten years.
-    """
-    compact = text.lower().replace(" ", "")[: _MAX_TEXT_CHARS + 1]
-    one = rf"([0-9]+(?:\.[0-9]+)?){_UNIT}"
-    if re.fullmatch(f"(?:{one})+", compact):
-        parts = re.findall(one, compact)
-        seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
-    elif re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", compact):
-        seconds = float(compact)
-    else:
-        seconds = _MAX_DURATION_SECONDS + 1
-    if seconds > _MAX_DURATION_SECONDS:
-        raise ConfigError(
-            (f"{key} is {show(text)}, which" if key else show(text))
-            + " is not a duration of up to ten years: write a number and a unit, "
-            "such as 45s, 30m, 2h or 90d" + (f", or {OFF}" if key == "max_runtime" else "")
-        )
-    return seconds
-
-
-def _check_job(_key: str, value: object) -> str:
-    return check_job_name(value)
-
-
-def check_count(key: str, value: object) -> int:
-    """Return the value if it is a whole number of 1 or more, else raise ConfigError."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_COUNT:
-        why = ", which counts no failures" if isinstance(value, int) and value < 1 else ""
-        raise ConfigError(
-            f"{key} is {show(value)}{why}: give a whole number from 1 to {_MAX_COUNT:,}"
-        )
-    return value
-
-
-def check_flag(key: str, value: object) -> bool:
-    """Return the value if it is a bool, else raise ConfigError."""
-    if not isinstance(value, bool):
-        raise ConfigError(f"{key} is {show(value)}: it is either on or off, give true or false")
-    return value
-
-
-def check_names(key: str, value: object) -> tuple[str, ...]:
-    """Return channel names in their order without duplicates, or raise ConfigError."""
-    if isinstance(value, str):
-        raise ConfigError(f"{key} is one text, not a list of names: write {key}=['slack']")
-    if not isinstance(value, Sequence | set | frozenset):
-        raise ConfigError(f"{key} is {show(value)}: give a list of channel names, as ['slack']")
-    names = tuple(dict.fromkeys(check_channel_name(name) for name in value))
-    if not names:
-        raise ConfigError(
-            f"{key} is empty, so nobody would be told: name a channel, or leave {key} out"
-        )
-    return names
-
-
-def _check_overlap(key: str, value: object) -> Overlap:
-    if value not in ("skip", "allow"):
-        raise ConfigError(f"{key} is {show(value)}: give 'skip' or 'allow'")
-    return value
-
-
-def check_seconds(key: str, value: object) -> float:
-    """Return a duration of 0 or more in seconds, or raise ConfigError."""
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigError(f"{key} is {show(value)}: give a timedelta or a number of seconds")
-    if not 0 <= value <= _MAX_DURATION_SECONDS:  # false for NaN
-        raise ConfigError(f"{key} is {show(value)} seconds: give a duration from 0 to ten years")
-    return float(value)
-
-
-def check_span(key: str, value: object) -> float:
-    """Return a duration above 0 in seconds, or raise ConfigError."""
-    seconds = check_seconds(key, value)
-    if not seconds:
-        raise ConfigError(f"{key} is 0 seconds, which is over at once: give a longer time")
-    return seconds
-
-
-def _check_max_runtime(key: str, value: object) -> float | None:
-    if value is None or value == OFF:
-        return None
-    return check_span(key, value)
-
-
-def _check_schedule(key: str, value: object) -> str:
-    if not isinstance(value, str) or len(value) > _MAX_TEXT_CHARS:
-        raise ConfigError(f"{key} is {show(value)}: give a cron expression such as '0 6 * * *'")
-    cron = _CRON_NICKNAMES.get(value.strip().lower(), " ".join(value.split()))
-    from cronsim import CronSim, CronSimError  # few jobs have a schedule
-
-    try:
-        next(CronSim(cron, datetime.now(UTC)))
-    except (CronSimError, StopIteration, ValueError, TypeError, AssertionError):
-        raise ConfigError(
-            f"{key} is {show(value)}, no cron expression that ever comes due: "
-            "give minute, hour, day, month and weekday, such as '0 6 * * *'"
-        ) from None
-    return cron
-
-
-def _check_timezone(key: str, value: object) -> str:
-    if value == "UTC":
-        return "UTC"
-    if isinstance(value, str) and 0 < len(value) <= _MAX_TEXT_CHARS:
-        from zoneinfo import ZoneInfo  # few jobs have a time zone
-
-        with tolerate(KeyError, ValueError, OSError):
-            return ZoneInfo(value).key
-        if _looks_like_zone(value) and not _has_zone_database():
-            return value
-    raise ConfigError(
-        f"{key} {show(value)} is not known: give a name of the IANA time zone database, "
-        "such as 'Europe/Oslo'"
-    )
-
-
-def _looks_like_zone(name: str) -> bool:
-    return all(part.replace("_", "").replace("-", "").isalnum() for part in name.split("/"))
-
-
-def _has_zone_database() -> bool:
-    # A slim container may have no time zone database. The job must still be importable there;
-    # `cronguard check`, which evaluates the schedule, will report what is missing.
-    from zoneinfo import ZoneInfo  # few jobs have a time zone
-
-    with tolerate(KeyError, ValueError, OSError):
-        ZoneInfo("Europe/London")
-        return True
-    return False
-
-
-def _check_ignore(key: str, value: object) -> tuple[type[BaseException], ...]:
-    kinds = tuple(value) if isinstance(value, tuple | list | set | frozenset) else (value,)
-    for kind in kinds:
-        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise ConfigError(
-                f"{key} holds {show(kind)}: give exception classes, as ignore=(Skip,)"
-            )
-    return cast("tuple[type[BaseException], ...]", kinds)
-
-
-def _check_runbook(key: str, value: object) -> str:
-    if isinstance(value, str) and len(value) <= _MAX_RUNBOOK_CHARS and value.isprintable():
-        from urllib.parse import urlsplit  # few jobs have a runbook
-
-        try:
-            url = urlsplit(value)
-            plain = url.username is None and url.password is None and bool(url.hostname)
-            plain = (
-                plain and not _holds_credential(url.query) and not _holds_credential(url.fragment)
-            )
-        except ValueError:
-            plain = False
-        else:
-            if url.scheme == "https" and plain and " " not in value and not is_secret(value):
-                return value
-    raise ConfigError(
-        f"{key} is {show(value)}: give an https:// link without a user, a password or a key, "
-        "since it is shown in alerts"
-    )
-
-
-def _holds_credential(parameters: str) -> bool:
-    """Tell whether one of the parameters ``a=1&b=2`` has the name of a credential."""
-    for parameter in parameters.replace(";", "&").split("&"):
-        name, _, value = parameter.lower().replace("-", "").replace("_", "").partition("=")
-        if value and (name.endswith(_CREDENTIAL_NAME_ENDS) or name in _CREDENTIAL_NAMES):
-            return True
-    return False
-
-
-CHECKS: dict[str, Callable[[str, object], object]] = {
-    "job": _check_job,
-    "threshold": check_count,
-    "realert_every": check_count,
-    "channels": check_names,
-    "overlap": _check_overlap,
-    "max_runtime": _check_max_runtime,
-    "schedule": _check_schedule,
-    "timezone": _check_timezone,
-    "grace": check_seconds,
-    "notify_recovery": check_flag,
-    "ignore": _check_ignore,
-    "runbook": _check_runbook,
-    "test_mode": check_flag,
-}
-"""Option → function that checks and normalises its value."""

@@ -7,13 +7,16 @@ import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from cronguard.core.errors import ConfigError
 from cronguard.core.model import SecretRef
-from cronguard.core.text import suggest
+from cronguard.core.text import may_be_secret, show, suggest
 from cronguard.process.signals import tolerate
-from cronguard.settings.types import DEPTH, parse_reference
+from cronguard.settings.types import DEPTH, Layer, parse_reference
+
+if TYPE_CHECKING:
+    from cronguard.core.interfaces import Store
 
 BUILTIN_SCHEMES = {
     "sqlite": "sqlite",
@@ -52,6 +55,65 @@ class StoreTarget(NamedTuple):
         """Tell whether the URL holds a password, which does not belong in a file."""
         before, at, _ = self.location.partition("://")[2].partition("?")[0].rpartition("@")
         return (bool(at) and ":" in before) or "password=" in self.location.lower()
+
+
+def check_store(layer: Layer, value: object, base: Path | None) -> str | SecretRef | Store:
+    """Return the checked ``store``.
+
+    An address from a variable is kept as the variable's name, since it may hold a password. From
+    anywhere else, an address with a password is refused.
+
+    Args:
+        layer: Where the value comes from.
+        value: The address, a reference to it, or a store object.
+        base: The folder for a relative SQLite path; None if there is none.
+    """
+    if isinstance(value, SecretRef) and value.scheme == "env":
+        return value
+    if not isinstance(value, str):
+        if layer.is_file or not callable(getattr(value, "start_run", None)):
+            raise ConfigError(f"store is {show(value)}: give an address such as sqlite:///runs.db")
+        return cast("Store", value)
+    target = parse_store(value)
+    if target.scheme == "env":
+        return SecretRef("env", target.location)
+    if target.scheme == "supabase" and not target.location:
+        return "supabase"
+    if target.scheme == "sqlite":
+        if base is None and not Path(target.location).is_absolute():
+            raise ConfigError(
+                "store is relative to the working directory, which is gone: "
+                "use sqlite:////absolute.db"
+            )
+        return absolute_store(target, base or Path("/"))
+    _check_scheme(target.scheme)
+    if layer.label == "environment":
+        return SecretRef("env", "CRONGUARD_STORE")
+    if _holds_credentials(target):
+        raise ConfigError(
+            "store holds a password in plain text: put the address into an environment variable "
+            'and write store = "env:DATABASE_URL"'
+        )
+    return value.strip()
+
+
+def _holds_credentials(target: StoreTarget) -> bool:
+    foreign = target.scheme not in BUILTIN_SCHEMES
+    return target.has_password or (foreign and may_be_secret(target.location))
+
+
+def _check_scheme(scheme: str) -> None:
+    if scheme in BUILTIN_SCHEMES:
+        return
+    from cronguard.settings import plugins  # few stores are a third party's
+
+    names = plugins.names(plugins.STORES)
+    if scheme not in names:
+        known = sorted({*BUILTIN_SCHEMES, *names})
+        raise ConfigError(
+            f"store scheme {show(scheme)} is not known{suggest(scheme, known)}: "
+            f"use one of {', '.join(known)}, or install the plugin that provides it"
+        )
 
 
 def parse_store(text: str) -> StoreTarget:
@@ -193,20 +255,21 @@ def ephemeral_sentence(place: str) -> str:
 
 
 def _state_folder(environ: Mapping[str, str]) -> Path | None:
-    if not sys.platform.startswith("linux"):
-        from platformdirs import user_state_path  # not on Linux, where it is slow to import
+    """Return where state of the user's belongs, as platformdirs finds it (a test compares).
 
-        try:
-            return user_state_path("cronguard", appauthor=False)
-        except RuntimeError:
-            return None
-    # As platformdirs does on Linux (a test compares); importing it takes longer than a run.
+    Importing that takes longer than a run.
+    """
+    if sys.platform == "win32":
+        local = Path(environ.get("LOCALAPPDATA", "").strip())
+        return local / "cronguard" if local.is_absolute() else None
     state = Path(environ.get("XDG_STATE_HOME", "").strip())
     if state.is_absolute():
         return state / "cronguard"
     home = Path(environ.get("HOME", "").strip())
     if not home.is_absolute() or home == home.parent or not _is_folder(home):
         return None
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "cronguard"
     return home / ".local" / "state" / "cronguard"
 
 

@@ -3,7 +3,7 @@
 # No `from __future__ import annotations` here: with it, a NamedTuple compiles each annotation from
 # text, which costs every cron process more than the rest of this module.
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
@@ -38,10 +38,10 @@ if TYPE_CHECKING:  # making this class takes longer than making all the others h
         """The keywords of `cronguard.configure`. None is the same as leaving one out."""
 
         store: str | Store | None
-        channels: Sequence[str | Channel] | None
+        channels: str | Sequence[str | Channel] | None
         channel: Mapping[str, Mapping[str, object]] | None
         job: Mapping[str, Mapping[str, object]] | None
-        store_timeout: timedelta | float | None
+        store_timeout: timedelta | float | str | None
         test_mode: bool | None
         redact: Redact | None
         redact_keep: Sequence[str] | None
@@ -107,14 +107,24 @@ class Settings(NamedTuple):
         return _repr(self, "redact", *hidden)
 
 
-class Loaded(NamedTuple):
+class Loaded:
     """Settings, and what is wrong with them: one line each, which says what to do."""
 
-    settings: Settings
-    problems: tuple[str, ...] = ()
-    """Errors: a command exits with 2, a guarded run logs each once."""
-    warnings: tuple[str, ...] = ()
-    """What ``cronguard doctor`` shows besides."""
+    def __init__(
+        self,
+        settings: Settings,
+        problems: tuple[str, ...] = (),
+        warn: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        self.settings = settings
+        self.problems = problems
+        """Errors: a command exits with 2, a guarded run logs each once."""
+        self._warn = warn
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Return what ``cronguard doctor`` shows besides; this takes longer than a run."""
+        return tuple(self._warn())
 
 
 class Notes:

@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from cronguard.core.errors import ConfigError
 from cronguard.core.model import Option, SecretRef
 from cronguard.core.text import may_be_secret, show, suggest
-from cronguard.settings.options import (
+from cronguard.settings.job_values import (
+    as_number,
     check_channel_name,
     check_count,
     check_flag,
     check_span,
-    parse_duration,
 )
-from cronguard.settings.store_url import BUILTIN_SCHEMES, StoreTarget, absolute_store, parse_store
 from cronguard.settings.types import SCHEMES, Layer, parse_reference
 
 if TYPE_CHECKING:
-    from cronguard.core.interfaces import Redact, Store
+    from cronguard.core.interfaces import Redact
 
 KEYS = (
     *("store", "channels", "channel", "job"),
@@ -39,70 +37,10 @@ _REDACT_MODES = ("strict", "scrub")
 PROXY_WORDS = ("env", "off")
 _NEVER_WORDS = ("never", "none", "off")
 _MAX_OPTION_CHARS = 2000
-_MAX_DIGITS = 9
 _FLAG_WORDS = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
 }
-
-
-def check_store(layer: Layer, value: object, base: Path | None) -> str | SecretRef | Store:
-    """Return the checked ``store``.
-
-    An address from a variable is kept as the variable's name, since it may hold a password. From
-    anywhere else, an address with a password is refused.
-
-    Args:
-        layer: Where the value comes from.
-        value: The address, a reference to it, or a store object.
-        base: The folder for a relative SQLite path; None if there is none.
-    """
-    if isinstance(value, SecretRef) and value.scheme == "env":
-        return value
-    if not isinstance(value, str):
-        if layer.is_file or not callable(getattr(value, "start_run", None)):
-            raise ConfigError(f"store is {show(value)}: give an address such as sqlite:///runs.db")
-        return cast("Store", value)
-    target = parse_store(value)
-    if target.scheme == "env":
-        return SecretRef("env", target.location)
-    if target.scheme == "supabase" and not target.location:
-        return "supabase"
-    if target.scheme == "sqlite":
-        if base is None and not Path(target.location).is_absolute():
-            raise ConfigError(
-                "store is relative to the working directory, which is gone: "
-                "use sqlite:////absolute.db"
-            )
-        return absolute_store(target, base or Path("/"))
-    _check_scheme(target.scheme)
-    if layer.label == "environment":
-        return SecretRef("env", "CRONGUARD_STORE")
-    if _holds_credentials(target):
-        raise ConfigError(
-            "store holds a password in plain text: put the address into an environment variable "
-            'and write store = "env:DATABASE_URL"'
-        )
-    return value.strip()
-
-
-def _holds_credentials(target: StoreTarget) -> bool:
-    foreign = target.scheme not in BUILTIN_SCHEMES
-    return target.has_password or (foreign and may_be_secret(target.location))
-
-
-def _check_scheme(scheme: str) -> None:
-    if scheme in BUILTIN_SCHEMES:
-        return
-    from cronguard.settings import plugins  # few stores are a third party's
-
-    names = plugins.names(plugins.STORES)
-    if scheme not in names:
-        known = sorted({*BUILTIN_SCHEMES, *names})
-        raise ConfigError(
-            f"store scheme {show(scheme)} is not known{suggest(scheme, known)}: "
-            f"use one of {', '.join(known)}, or install the plugin that provides it"
-        )
 
 
 def check_channels(layer: Layer, value: object) -> list[object]:
@@ -112,7 +50,9 @@ def check_channels(layer: Layer, value: object) -> list[object]:
     """
     if layer.label == "environment":
         value = [name.strip() for name in str(value).split(",") if name.strip()]
-    if isinstance(value, str) or not isinstance(value, Sequence):
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, Sequence):
         raise ConfigError('channels is not a list of names: write channels = ["slack"]')
     if not value:
         raise ConfigError("channels names nobody to tell: name a channel, or leave channels out")
@@ -129,7 +69,7 @@ def check_channels(layer: Layer, value: object) -> list[object]:
     return list(value)
 
 
-def check_channel_table(value: object) -> dict[str, dict[str, Any]]:
+def check_channel(_layer: Layer, value: object) -> dict[str, dict[str, Any]]:
     """Return the checked ``channel`` of `cronguard.configure`; options are checked later."""
     if not isinstance(value, Mapping):
         raise ConfigError(f"channel is {show(value)}: give a mapping from a name to its options")
@@ -148,10 +88,8 @@ def check_channel_table(value: object) -> dict[str, dict[str, Any]]:
     return tables
 
 
-def check_store_timeout(layer: Layer, value: object) -> float:
+def check_store_timeout(_layer: Layer, value: object) -> float:
     """Return the checked ``store_timeout`` in seconds: above 0 and at most a minute."""
-    if isinstance(value, str) and (layer.is_file or layer.label == "environment"):
-        value = parse_duration(value, "store_timeout")
     seconds = check_span("store_timeout", value)
     if seconds > _MAX_STORE_TIMEOUT_SECONDS:
         raise ConfigError(
@@ -299,8 +237,8 @@ def check_variable(option: Option, value: str, variable: str) -> str | SecretRef
 
 def check_rule(key: str, value: object, *, from_text: bool = False) -> int | None:
     """Return a channel's checked ``threshold`` or ``realert_every``; None for never again."""
-    if from_text and isinstance(value, str) and len(value) <= _MAX_DIGITS and value.isdecimal():
-        value = int(value)
+    if from_text:
+        value = as_number(value)
     if key == "realert_every" and (
         value is None or (isinstance(value, str) and value in _NEVER_WORDS)
     ):

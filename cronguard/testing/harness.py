@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from cronguard.core.errors import ConfigError
 from cronguard.core.model import Alert, Failure, RunRecord, Settlement
 from cronguard.core.payload import decode
+from cronguard.core.text import show, suggest
+from cronguard.guarding.decorator import decorated
 from cronguard.guarding.recording import prepare
 from cronguard.runtime.composition import installed
 from cronguard.runtime.delivery import Dispatcher
@@ -52,19 +54,24 @@ class Harness:
             yield self
 
     def streak(self, job: JobOrName) -> int:
-        """How many runs of the job have failed in a row; 0 for a job that never ran."""
-        found = [status for status in self.store.jobs() if status.job == _name(job)]
+        """How many runs of the job have failed in a row; 0 for a job that never ran.
+
+        ConfigError, here and below, for a name that is neither decorated nor recorded in this test.
+        """
+        name = self._known(job)
+        found = [status for status in self.store.jobs() if status.job == name]
         return found[0].consecutive_failure_count if found else 0
 
     def runs(self, job: JobOrName) -> list[RunRecord]:
         """The job's runs, oldest first."""
-        return list(reversed(self.store.history(_name(job), limit=1_000_000)))
+        return list(reversed(self.store.history(self._known(job), limit=1_000_000)))
 
     def last_run(self, job: JobOrName) -> RunRecord:
         """The job's newest run; AssertionError if it never ran."""
-        newest = self.store.history(_name(job), limit=1)
+        name = self._known(job)
+        newest = self.store.history(name, limit=1)
         there = [each.job for each in self.store.jobs()]
-        assert newest, f"{_name(job)} has not run; there are {there}"
+        assert newest, f"{name} has not run; there are {there}"
         return newest[0]
 
     def fail(self, job: JobOrName, times: int = 1) -> None:
@@ -80,6 +87,17 @@ class Harness:
         """Record successful runs of a job, without calling anything; ``job`` as in `fail`."""
         for _ in range(times):
             self._record(job, None)
+
+    def _known(self, job: JobOrName) -> str:
+        """Return the job's name; an assertion about a mistyped one would hold by mistake."""
+        name = str(_guarded(job).options["job"])
+        known = decorated | {each.job for each in self.store.jobs()}
+        if name not in known:
+            raise ConfigError(
+                f"no job {show(name)} was decorated, or recorded in this test"
+                f"{suggest(name, known)}: correct the name, or record a run of it first"
+            )
+        return name
 
     def _record(self, job: JobOrName, failure: Failure | None) -> None:
         with self.installed():
@@ -99,10 +117,6 @@ class Harness:
 
     def __repr__(self) -> str:
         return f"<cronguard in memory: {len(self.alerts)} alerts>"
-
-
-def _name(job: JobOrName) -> str:
-    return str(_guarded(job).options["job"])
 
 
 def _guarded(job: JobOrName) -> Guarded:

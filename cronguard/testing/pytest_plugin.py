@@ -2,15 +2,16 @@
 
 Every test runs against a cronguard in memory of its own. Ask for the ``cronguard`` fixture to look
 at it: ``cronguard.alerts``, ``cronguard.streak("job")``, ``cronguard.fail(job, times=2)``,
-``cronguard.clock.advance(3600)``. ``cronguard_isolation = false`` in pytest's settings turns this
-off for tests that do not ask.
-
-Nothing of cronguard is imported before a test needs it, so that coverage sees it all.
+``cronguard.clock.advance(3600)``. What runs outside tests, from the first conftest to the end of
+the session, goes to one more. ``cronguard_isolation = false`` in pytest's settings turns this off
+for tests that do not ask; then nothing of cronguard is imported before one does, so that coverage
+sees it all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,16 +33,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _cronguard_isolated_session(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Catch what guarded jobs record outside tests, such as in a module's fixtures."""
-    if not request.config.getini("cronguard_isolation"):
-        yield
-        return
-    from cronguard.testing.harness import Harness  # after coverage has started
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]:
+    """Catch what guarded jobs record outside tests: in a conftest, a module or its fixtures."""
+    if early_config.getini("cronguard_isolation"):
+        from cronguard.testing.harness import Harness  # not needed otherwise
 
-    with Harness().installed():
-        yield
+        isolation = ExitStack()
+        isolation.enter_context(Harness().installed())
+        early_config.add_cleanup(isolation.close)
+    yield
 
 
 @pytest.fixture(autouse=True)

@@ -690,13 +690,17 @@ def test_the_same_job_decorated_inside_is_this_run(cli):
 
 
 def test_a_run_beside_another_is_skipped(cli):
-    """Exits 0 with a line that says why, and the command is not run; --overlap allow runs it."""
+    """Exits 0 with a line that says why, or 75 with --overlap raise; --overlap allow runs it."""
     with cli.start("run", "nightly", "--", "sh", "-c", "echo ready; read line") as first:
         read_until(first.stdout, b"ready\n")
         second = cli("run", "nightly", "--", "echo", "beside")
         assert (second.returncode, second.stdout) == (0, "")
         assert second.stderr.startswith("cronguard: nightly was skipped: ")
         assert second.stderr.count("\n") == 1
+        assert cli.last("nightly")[0] == "skipped"
+        refused = cli("run", "nightly", "--overlap", "raise", "--", "echo", "beside")
+        assert (refused.returncode, refused.stdout) == (75, "")
+        assert refused.stderr == second.stderr
         assert cli.last("nightly")[0] == "skipped"
         allowed = cli("run", "nightly", "--overlap", "allow", "--", "echo", "beside")
         assert allowed.stdout == "beside\n"

@@ -23,12 +23,11 @@ def here(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """As on a terminal; returns a function that takes rich away."""
+    """As on a terminal."""
     monkeypatch.setattr(lines, "on_terminal", lambda: True)
     monkeypatch.setattr(table, "on_terminal", lambda: True)
     monkeypatch.setattr("cronguard.cli.output.times.on_terminal", lambda: True)
     monkeypatch.setenv("COLUMNS", "160")
-    return lambda: monkeypatch.setitem(__import__("sys").modules, "rich.table", None)
 
 
 # --- status ---------------------------------------------------------------------------------------
@@ -170,14 +169,11 @@ def test_history_of_an_unknown_job(here):
 # --- how it looks ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rich", [True, False])
 @pytest.mark.parametrize("at_terminal", [True, False])
-def test_stored_text_cannot_harm_a_terminal(here, request, rich, at_terminal):
+def test_stored_text_cannot_harm_a_terminal(here, request, at_terminal):
     """Escape sequences, line breaks, direction marks and markup of a message stay inert."""
     if at_terminal:
-        take_away = request.getfixturevalue("terminal")
-        if not rich:
-            take_away()
+        request.getfixturevalue("terminal")
     here.setenv("NO_COLOR", "1")
     here.record("nightly", "failure", failure=Failure("ValueError", None, HOSTILE))
     text = here("history", "nightly").stdout
@@ -188,16 +184,11 @@ def test_stored_text_cannot_harm_a_terminal(here, request, rich, at_terminal):
 
 
 def test_a_terminal_gets_a_table_and_relative_times(here, terminal):
-    """By rich where it is installed, plain text otherwise; both say how long ago."""
+    """It says how long ago."""
     here.record("nightly", "success")
-    with_rich = here("status").stdout
-    assert "─" in with_rich
-    terminal()
-    without = here("status").stdout
-    assert "─" not in without
-    for text in with_rich, without:
-        assert "nightly" in text
-        assert "now)" in text or "ago)" in text
+    text = here("status").stdout
+    assert "nightly" in text
+    assert "now)" in text or "ago)" in text
 
 
 def test_colours_are_for_those_who_want_them(here, terminal):
@@ -214,11 +205,8 @@ def test_columns_are_aligned_whatever_is_in_them(here, capsys):
     assert capsys.readouterr().out == "A       B\nx       1\nlonger  2\n"
 
 
-@pytest.mark.parametrize("rich", [True, False])
-def test_a_narrow_terminal_is_not_overrun(terminal, monkeypatch, capsys, rich):
+def test_a_narrow_terminal_is_not_overrun(terminal, monkeypatch, capsys):
     """The last column wraps at words, and goes below the others where it has no room."""
-    if not rich:
-        terminal()
     monkeypatch.setenv("NO_COLOR", "1")
     long = " ".join(f"word{number}" for number in range(20))
     for width, beside in ((60, True), (48, False)):
@@ -232,8 +220,7 @@ def test_a_narrow_terminal_is_not_overrun(terminal, monkeypatch, capsys, rich):
 
 
 def test_words_that_stand_out(terminal, monkeypatch):
-    """A state has its colour without rich too, and nothing is out of line for it."""
-    terminal()
+    """A state has its colour, and nothing is out of line for it."""
     lines = []
     monkeypatch.setattr(table, "say", lines.append)
     monkeypatch.delenv("NO_COLOR", raising=False)

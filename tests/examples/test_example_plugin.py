@@ -67,11 +67,11 @@ def fresh(tmp_path_factory):
     return found
 
 
-def test_one_variable_and_its_alerts_arrive(fresh):
-    """Installed, one variable set: a test alert, and a failing job's own, reach the phone."""
+def test_it_is_named_and_its_alerts_arrive(fresh):
+    """Installed, named, one option set: a test alert and a failing job's reach the phone."""
     phone = answers()
     with serve(phone) as server:
-        variable = {"CRONGUARD_NTFY_TOPIC_URL": server.url}
+        variable = {"CRONGUARD_CHANNELS": "ntfy", "CRONGUARD_NTFY_TOPIC_URL": server.url}
         done = fresh("-m", "cronguard", "test-alert", **variable)
         assert done.returncode == 0, done.stdout + done.stderr
         command = ("-m", "cronguard", "run", "nightly", "--threshold", "1", "--", "false")
@@ -90,7 +90,8 @@ def test_channels_shows_where_it_is_from_and_what_it_needs(fresh):
     (row,) = [row for row in rows if row["name"] == "ntfy"]
     assert (row["state"], row["distribution"]) == ("not set up", "cronguard-ntfy 1.0")
     assert row["needs"] == ["CRONGUARD_NTFY_TOPIC_URL"]
-    done = fresh("-m", "cronguard", "channels", CRONGUARD_NTFY_TOPIC_URL="https://ntfy.sh/secret")
+    variable = {"CRONGUARD_CHANNELS": "ntfy", "CRONGUARD_NTFY_TOPIC_URL": "https://ntfy.sh/secret"}
+    done = fresh("-m", "cronguard", "channels", **variable)
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("ntfy ")]
     assert re.search(r"ready +every job +cronguard-ntfy 1\.0", line)
     assert "env:CRONGUARD_NTFY_TOPIC_URL" in line

@@ -605,3 +605,21 @@ def test_many_threads_lose_nothing(record):
         thread.join(60)
     assert record.statuses("nightly") == ["failure"] * 200
     assert sorted(record.streaks("nightly")) == list(range(1, 201))
+
+
+@pytest.mark.parametrize("options", [{}, {"lazy": False}])
+@pytest.mark.parametrize("decorate", [cron_guarded, cron_guarded(job="nightly")])
+def test_a_celery_task_is_refused(options, decorate):
+    """Above @app.task it would guard nothing; a lazy task is not touched for finding out."""
+    from celery import Celery
+
+    app = Celery(set_as_current=False)
+
+    def nightly():
+        pass
+
+    task = app.task(**options)(nightly)
+    with pytest.raises(ConfigError, match="put it below"):
+        decorate(task)
+    assert options or not task.__evaluated__(), "untouched"
+    assert app.task(cron_guarded(job="nightly")(nightly)) is not None

@@ -77,17 +77,28 @@ def test_an_open_job_raises_overlap(record):
     assert entered.wait(30)
     try:
         with (
-            pytest.raises(JobOverlap, match="cronguard unlock nightly") as caught,
+            pytest.raises(JobOverlap, match=r"^nightly was skipped: another run goes on since "),
             guard(job="nightly"),
         ):
             raise AssertionError("the block was entered")
-        assert record.runs("nightly")[0].run_id in str(caught.value)
         with guard(job="nightly", overlap="allow"):
             pass
     finally:
         leave.set()
         thread.join(30)
     assert sorted(record.statuses("nightly")) == ["skipped", "success", "success"]
+
+
+def test_the_name_stands_in_front_or_is_a_keyword(record):
+    """Either, not two different ones, and not none."""
+    for guarded in guard("nightly"), guard(job="nightly"), guard("nightly", job="nightly"):
+        with guarded as run:
+            assert run.job == "nightly"
+    assert record.statuses("nightly") == ["success"] * 3
+    with pytest.raises(ConfigError, match="two names"):
+        guard("nightly", job="weekly")
+    with pytest.raises(ConfigError, match="write guard"):
+        guard(threshold=2)
 
 
 def test_one_guard_serves_many_threads(record):

@@ -24,7 +24,7 @@ LIMIT = 1800.0
 
 def line(host, **options):
     """A line of a crontab, or a command typed by hand: ``cronguard run nightly``."""
-    given = check_options({"job": "nightly"}) | check_options(options, from_file=True)
+    given = check_options({"job": "nightly"}) | check_options(options, "command")
     recording = prepare(Guarded(given, "command"))
     recording.start()
     recording.end_as("success")
@@ -41,7 +41,7 @@ def look(host):
 
 
 def check_host(store, channels, **job):
-    options = {"nightly": check_options(job, from_file=True)} if job else {}
+    options = {"nightly": check_options(job, "file")} if job else {}
     return Runtime(Settings(store=store, channels=channels, jobs=options), store)
 
 

@@ -30,7 +30,6 @@ NOT_NEEDED = {
     "importlib.resources": "for a zip archive, read once",
     "multiprocessing.util": "the first run loads it",
     "pkgutil": "lists plugins for people",
-    "platformdirs": "the first run loads it",
     "requests": "imported by the process that sends",
     "resource": "imported by the process that sends",
     "tempfile": "the first run loads it",

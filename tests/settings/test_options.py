@@ -1,30 +1,33 @@
 """Options of a guarded job: checked where they are written, resolved by precedence."""
 
+import ast
 import contextlib
+import inspect
 import math
 import pickle
 import subprocess
 import sys
 import zoneinfo
 from datetime import timedelta
-from typing import get_type_hints
+from pathlib import Path
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cronguard import cron_guarded
+from cronguard.cli.run.command import command
 from cronguard.core.errors import ConfigError
 from cronguard.core.expectations import statements
 from cronguard.core.model import Expectations, Statement
 from cronguard.settings import options
+from cronguard.settings.job_values import check_channel_name, check_job_name, parse_duration
 from cronguard.settings.options import (
-    CHECKS,
+    JOB_OPTIONS,
     JobConfig,
-    JobOptions,
-    check_channel_name,
-    check_job_name,
+    check_option,
     check_options,
-    parse_duration,
     resolve_job,
 )
 
@@ -33,9 +36,12 @@ pytestmark = pytest.mark.one_python
 SLACK = "https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/abcdefghijklmnopqrstuvwx"
 
 
-def message(given_options, **keywords):
+PLACES = ("code", "configure", "file", "command")
+
+
+def message(given_options, place="code"):
     with pytest.raises(ConfigError) as caught:
-        check_options(given_options, **keywords)
+        check_options(given_options, place)
     text = str(caught.value)
     assert text.isprintable(), "one line"
     assert len(text) < 400
@@ -62,14 +68,17 @@ def message(given_options, **keywords):
         ({"max_runtime": math.nan}, "max_runtime is nan"),
         ({"max_runtime": math.inf}, "max_runtime is inf"),
         ({"max_runtime": True}, "max_runtime is True"),
-        ({"max_runtime": "30m"}, "a timedelta or a number"),
+        ({"max_runtime": "30 parsecs"}, "max_runtime is '30 parsecs', which is not a duration"),
+        ({"max_runtime": b"30m"}, "a timedelta, a text such as '30m', or seconds"),
+        ({"grace": "soon"}, "grace is 'soon', which is not a duration"),
         ({"max_runtime": timedelta.max}, "ten years"),
         ({"max_runtime": 10**400}, "ten years"),
         ({"grace": timedelta(seconds=-1)}, "grace is -1.0 seconds"),
         ({"grace": None}, "grace is None"),
-        ({"overlap": "queue"}, "'skip' or 'allow'"),
-        ({"overlap": ["skip"]}, "'skip' or 'allow'"),
-        ({"channels": "slack"}, "channels=['slack']"),
+        ({"overlap": "queue"}, "'skip', 'raise' or 'allow'"),
+        ({"overlap": ["skip"]}, "'skip', 'raise' or 'allow'"),
+        ({"channels": "slack, oncall"}, "cannot be named 'slack, oncall'"),
+        ({"heartbeat_url": "env:PING"}, "[tool.cronguard.job.NAME]"),
         ({"channels": ()}, "nobody would be told"),
         ({"channels": [3]}, "cannot be named 3"),
         ({"channels": ["a b"]}, "cannot be named 'a b'"),
@@ -206,6 +215,7 @@ def test_defaults_are_the_documented_ones():
         overlap="skip",
         ignore=(),
         test_mode=False,
+        heartbeat_url=None,
     )
 
 
@@ -217,7 +227,7 @@ def test_a_command_states_what_it_is_given():
         Statement("threshold", 3, "command"),
     )
     assert resolve_job({"job": "j"}, {}, "command").stated == ()
-    given = check_options({"schedule": "none", "threshold": "default"}, from_file=True)
+    given = check_options({"schedule": "none", "threshold": "default"}, "command")
     for text in ("none", "default"):
         usual = Expectations._field_defaults
         given_all = check_options(dict.fromkeys(usual, text))
@@ -268,15 +278,37 @@ def test_resolved_options_pickle():
     assert pickle.loads(pickle.dumps(job)) == job
 
 
-def test_settings_files_write_durations_with_units_and_name_no_classes():
-    """In a file a duration is 30m or 2h; ignore has no place there."""
-    assert check_options({"max_runtime": "1h 30m", "grace": "90s"}, from_file=True) == {
+@pytest.mark.parametrize("place", PLACES)
+def test_durations_and_channels_are_written_as_text(place):
+    """A duration is 30m or 2h and one channel is its name, in code as in a file or a command."""
+    assert check_options({"max_runtime": "1h 30m", "grace": "90s", "channels": "slack"}, place) == {
         "max_runtime": 5400.0,
         "grace": 90.0,
+        "channels": ("slack",),
     }
-    assert check_options({"max_runtime": "off"}, from_file=True) == {"max_runtime": None}
-    assert "ignore=(...)" in message({"ignore": "ValueError"}, from_file=True)
-    assert "not a duration" in message({"grace": "soon"}, from_file=True)
+    assert check_options({"max_runtime": "off"}, place) == {"max_runtime": None}
+
+
+def test_options_are_stated_where_they_have_a_place():
+    """A file names no class, a job's table no other job, and only settings hold an address."""
+    assert "ignore=(...)" in message({"ignore": "ValueError"}, "file")
+    assert check_options({"ignore": KeyError}, "configure") == {"ignore": (KeyError,)}
+    for place in ("file", "configure"):
+        assert "the table's own name" in message({"job": "other"}, place)
+        assert str(check_option("heartbeat_url", "env:PING", place)) == "env:PING"
+        assert "use one of threshold," in message({"zzz": 2}, place)
+        assert "(did you mean 'heartbeat_url'?)" in message({"heartbeat_ur": 2}, place)
+    assert "heartbeat_url" not in message({"heartbeat_ur": 2}, "code")
+
+
+def test_numbers_of_a_command_are_text():
+    """Whole ones; elsewhere a number is a number."""
+    assert check_options({"threshold": "3", "realert_every": "2"}, "command") == {
+        "threshold": 3,
+        "realert_every": 2,
+    }
+    for text in ("-1", "2.0", "", "9" * 5000):
+        assert "threshold is" in message({"threshold": text}, "command")
 
 
 @pytest.mark.parametrize(
@@ -336,13 +368,60 @@ def test_secrets_in_the_wrong_place_are_not_repeated():
     assert "sk_live_51abcdefgh1234" not in message({"sk_live_51abcdefgh1234": 3})
 
 
-def test_every_public_keyword_is_checked():
-    """JobOptions, the checks and JobConfig speak of the same options."""
-    keywords = set(get_type_hints(JobOptions, vars(options)))
-    assert keywords == set(CHECKS)
-    assert set(JobConfig._fields) - {"stated", "expected", "heartbeat_url"} == keywords - {
-        *Expectations._fields
+def test_types_are_those_of_the_table():
+    """The typed keywords and JobConfig have the table's options; None where it has a meaning."""
+    tree = ast.parse(Path(options.__file__).read_text(encoding="utf-8"))
+    (typed,) = (
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and node.name == "JobOptions"
+    )
+    keywords = {
+        field.target.id: ast.unparse(field.annotation).endswith("| None")
+        for field in typed.body
+        if isinstance(field, ast.AnnAssign)
     }
+    in_code = [each for each in JOB_OPTIONS.values() if "code" in each.places]
+    assert list(keywords.items()) == [(each.name, each.none is not None) for each in in_code]
+    assert {*JobConfig._fields, *Expectations._fields} == {*JOB_OPTIONS, "stated", "expected"}
+
+
+def test_every_default_passes_its_own_check():
+    """The table's defaults are values as the checks return them."""
+    for option in JOB_OPTIONS.values():
+        if option.default is not None:
+            assert option.check(option.name, option.default) == option.default
+        for choice in option.choices or ():
+            assert option.check(option.name, choice) == choice
+        assert option.help
+        assert not option.help.endswith(".")
+
+
+def test_help_is_the_table(capsys):
+    """What help() shows of the decorator has every option, its default and its sentence."""
+    parameters = inspect.signature(cron_guarded).parameters
+    shown = inspect.getdoc(cron_guarded)
+    for option in JOB_OPTIONS.values():
+        assert ("code" in option.places) == (option.name in parameters)
+        if "code" in option.places:
+            assert f"    {option.name}: {option.help}." in shown
+            default = parameters[option.name].default
+            if isinstance(default, timedelta):
+                default = default.total_seconds()
+            assert default == option.default
+
+
+def test_the_command_line_is_the_table():
+    """`cronguard run` has each option that a command may state, with its sentence and default."""
+    flags = {param.name: param for param in command.params if isinstance(param, click.Option)}
+    stated = [each for each in JOB_OPTIONS.values() if "command" in each.places]
+    assert list(flags) == [*(each.name for each in stated if each.name != "job"), "no_output"]
+    for option in stated[1:]:
+        flag = flags[option.name]
+        assert option.flag in flag.opts
+        assert flag.help.startswith(option.help)
+        assert flag.help.endswith("]")
+        assert flag.default is None, "what is not given is not stated"
 
 
 def test_plain_options_load_nothing_heavy():

@@ -112,7 +112,7 @@ files = st.one_of(
 def check(loaded):
     """What holds of every answer."""
     assert isinstance(loaded, Loaded)
-    found, problems, warnings = loaded
+    found, problems, warnings = loaded.settings, loaded.problems, loaded.warnings
     for line in (*problems, *warnings):
         assert line.isprintable()
         assert len(line) < 1000

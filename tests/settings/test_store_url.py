@@ -3,7 +3,7 @@
 import os
 import stat
 import sys
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 from hypothesis import given
@@ -149,14 +149,18 @@ def own(temp):
     return temp / f"cronguard-{os.geteuid()}"
 
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere platformdirs is asked itself")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the folders are Linux's")
 
 
-@linux
-def test_the_users_state_folder_is_platformdirs_own(tmp_path, monkeypatch):
+@pytest.mark.skipif(os.name != "posix", reason="its folders are made here")
+@pytest.mark.parametrize("system", ["linux", "freebsd", "darwin"])
+def test_the_users_state_folder_is_platformdirs_own(tmp_path, monkeypatch, system):
     """The short way to the state folder ends where platformdirs ends."""
-    import platformdirs
+    from platformdirs.macos import MacOS
+    from platformdirs.unix import Unix
 
+    kind = MacOS if system == "darwin" else Unix
+    monkeypatch.setattr(sys, "platform", system)
     for variables in (
         {"HOME": str(tmp_path)},
         {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")},
@@ -166,9 +170,19 @@ def test_the_users_state_folder_is_platformdirs_own(tmp_path, monkeypatch):
             monkeypatch.delenv(name, raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        expected = platformdirs.user_state_path("cronguard") / "cronguard.db"
+        expected = kind("cronguard").user_state_path / "cronguard.db"
         assert default_store_path(dict(os.environ)) == expected
     assert not (tmp_path / "state").exists(), "the store makes its folder itself"
+
+
+def test_on_windows_it_is_local_application_data(monkeypatch):
+    """Where platformdirs has it, without the author's folder."""
+    monkeypatch.setattr(sys, "platform", "win32")
+    folder = "C:\\Users\\ola\\AppData\\Local"
+    monkeypatch.setattr(store_url, "Path", PureWindowsPath)
+    expected = PureWindowsPath(folder, "cronguard")
+    assert store_url._state_folder({"LOCALAPPDATA": folder}) == expected
+    assert store_url._state_folder({}) is None
 
 
 @linux

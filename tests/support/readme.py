@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from cronguard.settings.options import JOB_OPTIONS
+
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 
@@ -66,3 +68,16 @@ def _all():
 
 def _place(page, before):
     return f"{page.relative_to(ROOT)}:{before.count(chr(10)) + 1}"
+
+
+def options_table():
+    """The lines of the table of options, made from `JOB_OPTIONS`."""
+    lines = ["| option | default | meaning |", "|---|---|---|"]
+    for option in JOB_OPTIONS.values():
+        if "code" in option.places:
+            text = option.default_text if option.is_duration else option.default
+            default = f"`{text!r}`".replace("'", '"')
+            meaning = option.help[0].lower() + option.help[1:]
+            meaning += f"; `None`: {option.none}" if option.none else ""
+            lines.append(f"| `{option.name}` | {default} | {meaning} |")
+    return lines

@@ -315,6 +315,7 @@ class Reference:
             None,
             Expectations(**job.expected),
             job.channels,
+            self.record(self.rows[holders[-1]]) if skipped and holders else None,
         )
 
     def finish_run(self, run, outcome, *, started, notified=frozenset()):

@@ -90,7 +90,7 @@ def test_options_and_settings_are_typed() -> None:
     with pytest.raises(ConfigError):
         configure(chanels=["log"])  # type: ignore[call-arg]
     with pytest.raises(ConfigError):
-        configure(store_timeout="2s")  # type: ignore[arg-type]
+        configure(store_timeout=b"2s")  # type: ignore[arg-type]
 
 
 def test_what_is_shipped_fits_its_protocol(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from support import readme
 
-from cronguard import cron_guarded
+from cronguard import ConfigError, cron_guarded
 
 pytest_plugins = "pytester"
 
@@ -36,11 +36,11 @@ def real(suite):
     ],
 )
 def test_the_page_of_the_readme(suite, options):
-    """What a user writes after that page alone passes on the first try, in parallel too."""
-    (part,) = readme.parts("pytest")
-    suite.makepyfile(test_page=part.text)
+    """What a user writes after a page alone passes on the first try, in parallel too."""
+    texts = [part.text for part in readme.parts("pytest")]
+    suite.makepyfile(**{f"test_page_{number}": text for number, text in enumerate(texts)})
     done = suite.runpytest_subprocess(*options)
-    done.assert_outcomes(passed=3)
+    done.assert_outcomes(passed="".join(texts).count("def test_"))
     assert not real(suite).exists()
 
 
@@ -101,6 +101,60 @@ def test_tests_that_do_not_ask_are_kept_apart_too(suite):
     assert not real(suite).exists()
     suite.runpytest_subprocess("-o", "cronguard_isolation=false").assert_outcomes(passed=1)
     assert real(suite).exists()
+
+
+@pytest.mark.one_python
+def test_what_runs_before_the_first_test_is_kept_apart(suite):
+    """In a conftest, while parameters are collected, in a session's fixture and at its very end."""
+    suite.makeconftest(
+        """
+        import pytest
+        from cronguard import cron_guarded
+
+        @cron_guarded(threshold=1)
+        def cases():
+            raise OSError("x")
+
+        def fail():
+            with pytest.raises(OSError):
+                cases()
+
+        fail()
+
+        @pytest.fixture(scope="session", autouse=True)
+        def whole_session():
+            fail()
+            yield
+            fail()
+
+        def pytest_sessionfinish():
+            fail()
+
+        def pytest_generate_tests(metafunc):
+            fail()
+        """
+    )
+    suite.makepyfile("def test_it(): pass")
+    suite.runpytest_subprocess().assert_outcomes(passed=1)
+    assert not real(suite).exists()
+    suite.runpytest_subprocess("-o", "cronguard_isolation=false").assert_outcomes(passed=1)
+    assert real(suite).exists()
+
+
+def test_a_mistyped_name_is_an_error(cronguard):
+    """No assertion about it holds by mistake; a decorated job need not have run."""
+
+    @cron_guarded(job="nightly_of_this_test")
+    def nightly():
+        pass
+
+    assert cronguard.streak(nightly) == cronguard.streak("nightly_of_this_test") == 0
+    assert cronguard.runs("nightly_of_this_test") == []
+    for ask in cronguard.streak, cronguard.runs, cronguard.last_run:
+        with pytest.raises(ConfigError, match="did you mean 'nightly_of_this_test'"):
+            ask("nightly_of_this_tes")
+    cronguard.fail("by_name_alone")
+    assert cronguard.streak("by_name_alone") == 1
 
 
 @pytest.mark.long
@@ -177,11 +231,16 @@ def test_a_job_is_its_function_or_its_name(suite):
             for ask in (cronguard.streak, cronguard.runs, cronguard.last_run, cronguard.fail):
                 with pytest.raises(ConfigError, match="'len' is not guarded"):
                     ask(len)
-            with pytest.raises(AssertionError, match="mals has not run; there are .'mails'."):
+            with pytest.raises(ConfigError, match="no job 'mals' was decorated"):
                 cronguard.last_run("mals")
+
+        def test_that_it_ran(cronguard):
+            cronguard.fail("other")
+            with pytest.raises(AssertionError, match="mails has not run; there are .'other'."):
+                cronguard.last_run("mails")
         """
     )
-    suite.runpytest_subprocess().assert_outcomes(passed=1)
+    suite.runpytest_subprocess().assert_outcomes(passed=2)
 
 
 def test_runs_are_recorded_without_calling_anything(cronguard):

@@ -1,4 +1,4 @@
-"""Tables: on a terminal made to fit, by rich where it is installed; else aligned plain text."""
+"""Tables: aligned plain text, on a terminal made to fit and with colours."""
 
 from __future__ import annotations
 
@@ -42,27 +42,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     room = width - sum(widths[:-1]) - 2 * (len(heads) - 1)
     if room < min(widths[-1], _LAST):
         _below(heads, body, widths, width)
-    elif not _with_rich(heads, body, width):
+    else:
         _beside(heads, body, widths, room)
-
-
-def _with_rich(heads: Sequence[str], body: Sequence[Sequence[str]], width: int) -> bool:
-    try:
-        from rich.box import SIMPLE_HEAD
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-    except ImportError:
-        return False
-    grid = Table(
-        box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), header_style="bold"
-    )
-    for index, head in enumerate(heads):
-        grid.add_column(head, overflow="fold", no_wrap=index < len(heads) - 1)
-    for row in body:
-        grid.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
-    Console(highlight=False, width=width).print(grid)
-    return True
 
 
 def _beside(

@@ -9,7 +9,7 @@ import click
 from cronguard.cli.output.lines import on_terminal
 from cronguard.core.errors import ConfigError
 from cronguard.core.rendering import duration
-from cronguard.settings.options import parse_duration
+from cronguard.settings.job_values import parse_duration
 
 _RECENT = timedelta(hours=20)
 

@@ -6,11 +6,14 @@ import atexit
 import contextlib
 import os
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import click
 
 from cronguard.cli.arguments import complete_channels, complete_jobs
+from cronguard.settings.job_values import check_names
+from cronguard.settings.options import JOB_OPTIONS, NONE, JobOption, check_options
 
 
 class _Run(click.Command):
@@ -35,18 +38,28 @@ class _Run(click.Command):
         return [*super().collect_usage_pieces(ctx), "-- COMMAND..."]
 
 
-class _Number(click.ParamType[Any]):
-    """A whole number, or a word that takes one back."""
+def _job_options(function: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the options of a job."""
+    for option in reversed([*JOB_OPTIONS.values()]):
+        if "command" in option.places and option.name != "job":
+            function = _option(option)(function)
+    return function
 
-    name = "number"
 
-    def convert(
-        self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None
-    ) -> Any:
-        try:
-            return int(value)
-        except ValueError:
-            return value
+def _option(option: JobOption) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    is_flag, many = isinstance(option.default, bool), option.check is check_names
+    default = option.none if many else "no" if is_flag else option.default_text or NONE
+    taken_back = f"; `{NONE}`: {option.none}" if option.none and not many else ""
+    return click.option(
+        f"{option.flag}/--no-{option.flag[2:]}" if is_flag else option.flag,
+        option.name,
+        default=None,
+        multiple=many,
+        type=bool if is_flag else click.Choice(option.choices) if option.choices else None,
+        metavar=option.metavar,
+        help=f"{option.help}{taken_back}.  [{default}]",
+        shell_complete=complete_channels if many else None,
+    )
 
 
 _DASHES = (
@@ -56,48 +69,7 @@ _DASHES = (
 
 @click.command(cls=_Run)
 @click.argument("job", metavar="JOB", required=False, shell_complete=complete_jobs)
-@click.option(
-    "--threshold",
-    type=_Number(),
-    metavar="N",
-    help="Alert after N failures in a row; or `default`.  [2]",
-)
-@click.option(
-    "--realert-every",
-    type=_Number(),
-    metavar="N",
-    help="Alert again after every N further failures; or `none`.",
-)
-@click.option(
-    "--channel",
-    "channels",
-    multiple=True,
-    metavar="NAME",
-    help="Tell this channel; may be repeated.  [all that are set up]",
-    shell_complete=complete_channels,
-)
-@click.option(
-    "--overlap",
-    type=click.Choice(["skip", "allow"]),
-    help="What to do while another run of the job is open.  [skip]",
-)
-@click.option(
-    "--max-runtime", metavar="DURATION", help="Alert when a run takes longer; or `off`.  [30m]"
-)
-@click.option(
-    "--schedule",
-    metavar="CRON",
-    help="When the job is expected, for alerts about missed runs; or `none`.",
-)
-@click.option("--timezone", metavar="ZONE", help="The time zone of --schedule.  [UTC]")
-@click.option("--grace", metavar="DURATION", help="How late a scheduled run may start.  [5m]")
-@click.option(
-    "--notify-recovery/--no-notify-recovery",
-    default=None,
-    help="Tell the channels when the job works again.  [no]",
-)
-@click.option("--runbook", metavar="URL", help="An https link to show in alerts; or `none`.")
-@click.option("--test-mode", is_flag=True, default=None, help="Send a test alert at the end.")
+@_job_options
 @click.option(
     "--no-output",
     is_flag=True,
@@ -109,9 +81,9 @@ def command(ctx: click.Context, /, *, no_output: bool, **given: Any) -> int:
 
     Runs COMMAND and records how it ended as a run of JOB. Output and signals pass through, and the
     exit code is the command's: 128+N if signal N ended it, 126 and 127 if it cannot be executed or
-    found. While another run of JOB is open, COMMAND is skipped and the exit code is 0. Neither a
-    store that is down nor anything wrong in settings or before the two dashes keeps COMMAND from
-    running: what is wrong is one line, and is left out.
+    found. While another run of JOB is open, COMMAND is skipped and the exit code is 0, or 75 with
+    `--overlap raise`. Neither a store that is down nor anything wrong in settings or before the two
+    dashes keeps COMMAND from running: what is wrong is one line, and is left out.
 
     The end of what COMMAND writes to standard error is kept as the error's message, with
     everything private masked (nothing at all with `redact = "strict"`). The command line itself is
@@ -132,14 +104,12 @@ def command(ctx: click.Context, /, *, no_output: bool, **given: Any) -> int:
         from cronguard.cli.run.child_windows import Child
     else:
         from cronguard.cli.run.child import Child
-    from cronguard.settings.options import check_options
-
     options = {key: value for key, value in given.items() if value not in (None, ())}
     words = ctx.meta["command"]
     with Child(words, keep_stderr=not no_output, last_act=bool(ctx.obj)) as child:
         from cronguard.cli.run.guarded_command import run_guarded  # once it has forked: see Child
 
-        code = run_guarded(child, check_options(options, from_file=True), words[0])
+        code = run_guarded(child, check_options(options, "command"), words[0])
     if ctx.obj:
         _end_process(code)
     return code

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 SIGNALLED = 128
+OVERLAPPED = 75
+"""EX_TEMPFAIL of sysexits.h: it may be tried again."""
 
 
 def run_guarded(child: Child, options: dict[str, Any], name: str) -> int:
@@ -36,7 +38,7 @@ def run_guarded(child: Child, options: dict[str, Any], name: str) -> int:
     """
     recording = prepare(Guarded(options, "command")) if "job" in options else Recording()
     recording.start()
-    code = 0 if recording.skipped else _run(child, recording, name)
+    code = _skip(recording) if recording.skipped else _run(child, recording, name)
     try:
         with child.interruptible():
             child.wait_until_handed_on()
@@ -44,6 +46,10 @@ def run_guarded(child: Child, options: dict[str, Any], name: str) -> int:
     except KeyboardInterrupt:
         leave_interrupted(code)
     return code
+
+
+def _skip(recording: Recording) -> int:
+    return print_error(recording.overlap, code=OVERLAPPED) if recording.raises_overlap else 0
 
 
 def _run(child: Child, recording: Recording, name: str) -> int:

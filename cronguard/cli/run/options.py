@@ -7,14 +7,13 @@ with it, unless that leaves none for JOB.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
 from cronguard.cli.output.lines import print_error
 from cronguard.core.errors import ConfigError
 from cronguard.core.text import show, suggest
-from cronguard.settings.options import JobOptions, check_option
+from cronguard.settings.options import JOB_OPTIONS, check_option
 
 _LEFT_OUT = "it is left out, and the command runs"
 _UNRECORDED = "the command runs, but is not recorded"
@@ -59,12 +58,10 @@ class RightArguments:
     def _take_value(self, name: str, option: click.Option, value: str) -> None:
         key = option.name or ""
         try:
-            if key in JobOptions.__annotations__:
-                typed: Any = option.type.convert(value, option, None)
-                check_option(key, (typed,) if option.multiple else typed, from_file=True)
-        except (ConfigError, click.UsageError) as error:
-            text = error.message if isinstance(error, click.UsageError) else str(error)
-            print_error(f"{text.rstrip('.')}; {name} is left out, and the command runs")
+            if key in JOB_OPTIONS:
+                check_option(key, value, "command")
+        except ConfigError as error:
+            print_error(f"{error}; {name} is left out, and the command runs")
         else:
             self.words.append(f"{name}={value}")
 

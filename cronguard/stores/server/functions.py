@@ -77,6 +77,7 @@ class FunctionStore:
     ) -> Started:
         request = run_json(run) | _ended_json(ended)
         answer = self._judging("cronguard_start_run", request, is_dead)
+        holder = answer.get("holder")
         return Started(
             answer["status"],
             answer["consecutive_failure_count"],
@@ -85,6 +86,7 @@ class FunctionStore:
             (state := state_of(answer.get("state"))),
             state.expected if state else None,
             channels_of(answer.get("channels")),
+            next(iter(readable([holder], record_of)), None) if holder else None,
         )
 
     def _judging(

@@ -31,6 +31,7 @@ from cronguard.core.model import (
     Outcome,
     Owner,
     Run,
+    RunRecord,
     RunStatus,
     Silence,
     Started,
@@ -193,7 +194,14 @@ def start(
             job = _restated(db, run, job, now)
     due = (job.has_pending or state is not found) and _is_due(db, run.job, now)
     status: Literal["running", "skipped"] = "skipped" if skipped else "running"
-    return Started(status, count, holder, due, None, job.state.expected, job.channels), state
+    started = Started(status, count, holder, due, None, job.state.expected, job.channels)
+    return started._replace(holder=_shown(db, holder)) if holder else started, state
+
+
+def _shown(db: sqlite3.Connection, run_id: str) -> RunRecord | None:
+    from cronguard.stores.sqlite.views import records  # few starts are skipped
+
+    return next(records(db, "id = ?", (run_id,), limit=1), None)
 
 
 class JobRow(NamedTuple):

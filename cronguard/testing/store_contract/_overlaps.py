@@ -15,6 +15,9 @@ class Overlaps(StoreCase):
         self.start(holder)
         answer = self.start(late)
         assert (answer.status, answer.held_by) == ("skipped", holder.run_id)
+        if answer.holder is not None:
+            assert answer.holder in self.store.history(holder.job)
+            assert answer.holder.run_id == holder.run_id
         row = self.shown(late)
         assert (row.status, row.consecutive_failure_count) == ("skipped", 1)
         assert row.finished_at is not None

@@ -4,6 +4,7 @@ from ..runner import Change, Entry
 
 SIGNALS = "cronguard/process/signals.py"
 RECORDING = "cronguard/guarding/recording.py"
+PLUGIN = "tests/testing/test_pytest_plugin.py"
 UNDER_SIGNALS = "tests/guarding/test_guard_signals.py"
 
 ENTRIES = (
@@ -76,5 +77,73 @@ ENTRIES = (
             ),
         ),
         (f"{UNDER_SIGNALS}::TestWhileAnErrorIsRead",),
+    ),
+    Entry(
+        "overlap raise only skips",
+        (
+            Change(
+                "cronguard/guarding/call.py",
+                "        raise JobOverlap(recording.overlap)\n",
+                "        return\n",
+            ),
+        ),
+        (
+            "tests/guarding/test_overlap.py::test_overlap_raise_refuses_the_call",
+            "tests/guarding/test_overlap.py::test_overlap_raise_waits_for_the_await",
+            "tests/guarding/test_overlap.py::test_overlap_raise_keeps_the_streak",
+        ),
+    ),
+    Entry(
+        "every skip speaks of unlock",
+        (
+            Change(
+                RECORDING,
+                "if max_runtime and (run.started_at - holder.started_at).total_seconds()"
+                " > max_runtime:",
+                "if max_runtime:",
+            ),
+        ),
+        ("tests/guarding/test_overlap.py::test_a_skip_says_since_when_and_where",),
+    ),
+    Entry(
+        "nobody is told of a retry around the guard",
+        (
+            Change(
+                "cronguard/guarding/call.py",
+                "if library in _RETRYING and end_status",
+                "if not library and end_status",
+            ),
+        ),
+        (
+            "tests/guarding/test_retry.py::test_a_retry_outside_the_guard_is_told_of_once",
+            "tests/guarding/test_retry.py::test_celery_s_autoretry_is_told_of",
+        ),
+    ),
+    Entry(
+        "a lazy Celery task is asked for its class",
+        (
+            Change(
+                "cronguard/guarding/decorator.py",
+                "type.mro(type(func))",
+                "type.mro(func.__class__)",
+            ),
+        ),
+        ("tests/guarding/test_guard_sync.py::test_a_celery_task_is_refused",),
+    ),
+    Entry(
+        "a mistyped job of a test has a streak of 0",
+        (Change("cronguard/testing/harness.py", "if name not in known:", "if not name:"),),
+        (f"{PLUGIN}::test_a_mistyped_name_is_an_error",),
+    ),
+    Entry(
+        "isolation begins with the first test",
+        (
+            Change(
+                "cronguard/testing/pytest_plugin.py",
+                "@pytest.hookimpl(wrapper=True, tryfirst=True)\ndef pytest_load_initial_conftests(",
+                "def not_a_hook(",
+            ),
+        ),
+        (f"{PLUGIN}::test_what_runs_before_the_first_test_is_kept_apart",),
     ),
 )

@@ -5,7 +5,8 @@
 --
 --   every request         "schema": the version of this schema that the client knows
 --   start_run             run_id, job, started_at; host, pid, space, process_started, overlap, lease,
---                         channels, stated, test_mode, dead, ended. {"status", "held_by", ...}, or
+--                         channels, stated, test_mode, dead, ended. {"status", "held_by", "holder"
+--                         (that run, as in history), ...}, or
 --                         {"suspects"}: asked again with "dead", those of them that are dead
 --   finish_run            as start_run, and "outcome": {"status", "finished_at"; "duration",
 --                         "error_type", "error_code", "error_message", "error_location"}; started,

@@ -88,6 +88,10 @@ begin
         'status', _status,
         'consecutive_failure_count', _job.consecutive_failure_count,
         'held_by', case when _status = 'skipped' then _holder end,
+        'holder', case when _status = 'skipped' then (
+            select public.cronguard_run_shown(r) from public.cron_execution_logs r
+            where run_id = _holder
+        ) end,
         'alerts_due', public.cronguard_has_due(_job.job),
         'state', public.cronguard_job_state(_job),
         'channels', case when _job.channels = _request -> 'channels' then _job.channels
