@@ -1,6 +1,7 @@
 """The commands, one a module; those that belong together share one."""
 
 __all__ = [
+    "alerts",
     "channels",
     "check",
     "deliver",

@@ -1,3 +1,3 @@
 """What commands print: lines, tables, times, progress."""
 
-__all__ = ["attempts", "facts", "lines", "progress", "runs", "table", "times", "width"]
+__all__ = ["alerts", "attempts", "facts", "lines", "progress", "runs", "table", "times", "width"]

@@ -12,16 +12,19 @@ from cronguard.core.rendering import plain
 COLOURS = {
     "ok": "green",
     "success": "green",
+    "sent": "green",
     "failing": "red",
     "stuck": "red",
     "late": "red",
     "failure": "red",
     "crashed": "red",
+    "given up": "red",
     "warning": "yellow",
-    "running": "cyan",
+    "waiting": "yellow",
     "skipped": "yellow",
     "cancelled": "yellow",
-    "new": "bright_black",
+    "running": "cyan",
+    "new": "cyan",
 }
 """Words that stand out when they are all that a cell says."""
 _LAST = 36
@@ -29,8 +32,11 @@ _LAST = 36
 _INDENT = "    "
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under their column's names; a column that is empty everywhere is left out."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, least: int = _LAST) -> None:
+    """Print rows under their column's names; a column that is empty everywhere is left out.
+
+    On a terminal the last column wraps; where it has less room than ``least``, it goes below.
+    """
     cells = [[plain(cell) for cell in row] for row in rows]
     shown = [index for index in range(len(columns)) if any(row[index] for row in cells)]
     heads = [columns[index] for index in shown]
@@ -41,7 +47,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         return
     screen = get_terminal_size().columns
     room = screen - sum(widths[:-1]) - 2 * (len(heads) - 1)
-    if room < min(widths[-1], _LAST):
+    if room < min(widths[-1], least):
         _below(heads, body, widths, screen)
     elif not _with_rich(heads, body, screen):
         _beside(heads, body, widths, room)

@@ -34,6 +34,11 @@ class Times(NamedTuple):
         text = self.plainly(when)
         return f"{text} ({distance(when, self.now)})" if self.is_relative else text
 
+    def briefly(self, when: datetime) -> str:
+        """Return `at` with a short distance, for a column."""
+        text = self.plainly(when)
+        return f"{text}  {short_distance(when, self.now)}" if self.is_relative else text
+
     def plainly(self, when: datetime) -> str:
         """Return ``2026-11-23 06:00:05``."""
         return f"{when.astimezone(self.zone):%Y-%m-%d %H:%M:%S}"
@@ -41,14 +46,20 @@ class Times(NamedTuple):
 
 def times_of(timezone: str, now: datetime) -> Times:
     """Return how the moments of a job in this time zone are shown; in UTC if it is not known."""
-    from zoneinfo import ZoneInfo  # not every command shows a time
-
     if not on_terminal():
         return Times(now, UTC, "UTC", is_relative=False)
+    zone = zone_named(timezone)
+    return Times(now, zone, "UTC" if zone is UTC else timezone, is_relative=True)
+
+
+def zone_named(timezone: str) -> tzinfo:
+    """Return the time zone; UTC if this host does not know it."""
+    from zoneinfo import ZoneInfo  # not every command shows a time
+
     try:
-        return Times(now, ZoneInfo(timezone), timezone, is_relative=True)
+        return UTC if timezone == "UTC" else ZoneInfo(timezone)
     except (ValueError, KeyError, OSError):
-        return Times(now, UTC, "UTC", is_relative=True)
+        return UTC
 
 
 def stamp(when: datetime | None, now: datetime, *, never: str = "-", brief: bool = False) -> str:

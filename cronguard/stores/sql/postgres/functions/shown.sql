@@ -80,7 +80,7 @@ begin
 end $$;
 
 -- A job's newest runs, newest first; of some statuses, or since some time.
--- since version 3
+-- since version 4
 create or replace function public.cronguard_history(request jsonb) returns jsonb
 language plpgsql stable set search_path = ''
 as $$
