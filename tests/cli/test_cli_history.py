@@ -54,6 +54,33 @@ def settle(here, channel, settlement):
 # --- history --------------------------------------------------------------------------------------
 
 
+def test_history_is_newest_first(here):
+    """Each run with its status, its count and its error; --limit counts from the newest."""
+    failure = Failure("psycopg.OperationalError", "57P01", "connection lost", "jobs/n.py:4 in run")
+    here.record("nightly", "success", "failure", "failure", failure=failure)
+    rows = here("history", "nightly").stdout.splitlines()[1:]
+    assert [row.split()[2] for row in rows] == ["failure", "failure", "success"]
+    assert "psycopg.OperationalError (57P01) at jobs/n.py:4 in run: connection lost" in rows[0]
+    document = here.json("history", "nightly", "--limit", "2")
+    assert (document["schema"], document["job"]) == ("cronguard.history/1", "nightly")
+    assert [run["consecutive_failure_count"] for run in document["runs"]] == [2, 1]
+    assert list(document["runs"][0]) == [
+        *("run_id", "status", "started_at", "finished_at", "duration_seconds"),
+        *("consecutive_failure_count", "error_type", "error_code", "error_message"),
+        *("error_location", "host", "pid"),
+    ]
+
+
+def test_history_of_an_unknown_job(here):
+    """Exit 1 and one line, that no job has run if none has."""
+    done = here("history", "nightly")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "cronguard: there is no job 'nightly': no job has run yet; see cronguard run --help\n"
+    )
+    assert here("history", "nightly", "--limit", "0").returncode == 2
+
+
 def test_history_of_one_status(here):
     """Only those; --limit counts what is left."""
     here.record("nightly", "failure", "success", "failure", "success", "success")
@@ -147,18 +174,18 @@ def test_alerts_and_what_became_of_them(here):
     done = here("alerts")
     assert done.returncode == 0
     head, *rows = done.stdout.splitlines()
-    assert head.split() == ["DECIDED", "(UTC)", "JOB", "KIND", "CHANNEL", "STATE", "WHAT"]
+    assert head.split() == ["DECIDED", "(UTC)", "JOB", "KIND", "CHANNEL", "STATE"]
     assert [row.split()[2:6] for row in rows[:3]] == [
         ["weekly", "failing", "mail", "sent"],
         *sorted(
             (
-                ["nightly", "failing", "pager", "waiting"],
+                ["nightly", "failing", "pager", "waiting,"],
                 ["nightly", "failing", "slack", "given"],
             ),
             key=lambda row: [r.split()[2:6] for r in rows].index(row),
         ),
     ]
-    assert "after 1 try: slack_no_service" in done.stdout
+    assert "given up after 1 try: slack_no_service" in done.stdout
     assert rows[3:] == [
         "1 alert waits: cronguard deliver sends it now (but those for pager: not set up here).",
         "1 alert to slack was given up, slack_no_service: the webhook was deleted: make a new one.",

@@ -8,7 +8,6 @@ __all__ = [
     "history",
     "init",
     "redact_check",
-    "status",
     "test_alert",
     "upkeep",
     "vault",

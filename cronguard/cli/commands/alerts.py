@@ -18,7 +18,7 @@ from cronguard.cli.arguments import (
 )
 from cronguard.cli.opening import is_there, jobs_of, open_runtime
 from cronguard.cli.output.alerts import STATES, advice, alert_facts, show_alerts
-from cronguard.cli.output.lines import emit, say
+from cronguard.cli.output.lines import emit, say, say_wrapped
 from cronguard.cli.output.times import since_moment, times_of, zone_named
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def command(
     if is_there(store):
         found = store.alerts(state=STATES[state] if state else None, job=job, limit=limit)
     shown = [each for each in found if begin is None or each.created_at >= begin]
-    if not found and job is not None:
+    if not found and job is not None and job not in runtime.settings.jobs:
         find_job(jobs_of(store), job)
     if as_json:
         emit("alerts/1", alerts=[alert_facts(each) for each in shown])
@@ -78,10 +78,10 @@ def command(
         say(_nothing(job, state, is_limited=begin is not None))
         return
     show_alerts(shown, times_of(timezone, now), with_job=job is None)
-    if len(found) == limit:
+    if len(shown) == limit:
         say(f"The newest {limit:,}; --limit shows more.")
     for sentence in advice(shown, runtime.settings):
-        say(sentence)
+        say_wrapped(sentence)
 
 
 def _nothing(job: str | None, state: str | None, *, is_limited: bool) -> str:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from cronguard.core.model import RunRecord
 
 
+_DEAD = "its process is gone: the job's next start, or cronguard check, counts it as crashed"
+
+
 @click.command()
 @job_argument()
 @click.option(
@@ -66,7 +69,8 @@ def command(
        "duration_seconds", "consecutive_failure_count", "error_type", "error_code",
        "error_message", "error_location", "host", "pid"}]}
     """
-    store, now = open_runtime().store, datetime.now(UTC)
+    runtime, now = open_runtime(), datetime.now(UTC)
+    store = runtime.store
     timezone = timezone_of(jobs_of(store), job)
     only: dict[str, Any] = {}
     if statuses:
@@ -74,15 +78,16 @@ def command(
     if since is not None:
         only["since"] = since_moment(since, now, zone_named(timezone))
     runs = store.history(job, limit=limit, **only) if is_there(store) else []
-    if not runs and not (only and _has_run(store, job)):  # a forgotten job's can still be read
+    has_run = bool(runs) or (bool(only) and _has_run(store, job))
+    if not has_run and job not in runtime.settings.jobs:  # a forgotten job's can still be read
         find_job(jobs_of(store), job)
     if as_json:
         emit("history/1", job=job, runs=[run_facts(record) for record in runs])
     elif runs:
-        _show(runs, times_of(timezone, now))
+        _show(runs, times_of(timezone, now), _dead(store, job, runs))
         if len(runs) == limit:
             say(f"The newest {limit:,}; --limit shows more.")
-    elif only:
+    elif has_run:
         say(f"No run of {job} is like that. Without --status and --since: cronguard history {job}")
     else:
         say(f"{job} is known but has not run yet. Its runs will be listed here.")
@@ -92,7 +97,16 @@ def _has_run(store: Store, job: str) -> bool:
     return is_there(store) and bool(store.history(job, limit=1))
 
 
-def _show(runs: Sequence[RunRecord], times: Times) -> None:
+def _dead(store: Store, job: str, runs: Sequence[RunRecord]) -> frozenset[str]:
+    """Return the ids of those runs that look open and whose process is gone."""
+    if all(record.status != "running" for record in runs):
+        return frozenset()
+    from cronguard.runtime.health import dead_runs
+
+    return dead_runs(run for watch in store.watches() if watch.job == job for run in watch.running)
+
+
+def _show(runs: Sequence[RunRecord], times: Times, dead: frozenset[str]) -> None:
     hosts = {record.host for record in runs}
     table(
         (f"STARTED ({times.name})", "STATUS", "TOOK", "FAILURES", "HOST", "ERROR"),
@@ -100,11 +114,17 @@ def _show(runs: Sequence[RunRecord], times: Times) -> None:
             (
                 times.briefly(record.started_at),
                 record.status,
-                span(record.duration),
+                _took(record, times.now, dead),
                 "-" if (count := record.consecutive_failure_count) is None else count,
                 record.host or "-" if len(hosts) > 1 else "",
-                error_text(record),
+                _DEAD if record.run_id in dead else error_text(record),
             )
             for record in runs
         ],
     )
+
+
+def _took(record: RunRecord, now: datetime, dead: frozenset[str]) -> str:
+    if record.status != "running" or record.run_id in dead:
+        return span(record.duration)
+    return f"{span(max((now - record.started_at).total_seconds(), 0))} so far"

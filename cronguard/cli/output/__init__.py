@@ -1,3 +1,14 @@
 """What commands print: lines, tables, times, progress."""
 
-__all__ = ["alerts", "attempts", "facts", "lines", "progress", "runs", "table", "times", "width"]
+__all__ = [
+    "alerts",
+    "attempts",
+    "expected",
+    "facts",
+    "lines",
+    "progress",
+    "runs",
+    "table",
+    "times",
+    "width",
+]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 from cronguard.cli.output.lines import plural
 from cronguard.cli.output.table import table
-from cronguard.cli.output.times import Times, distance
+from cronguard.cli.output.times import Times, distance, short_distance
 from cronguard.core.clock import rfc3339_or_none
 
 if TYPE_CHECKING:
@@ -17,25 +18,42 @@ if TYPE_CHECKING:
 
 STATES: dict[str, DeliveryState] = {"waiting": "pending", "sent": "sent", "given-up": "dead"}
 """What became of an alert, in the words of people → in the store's."""
+_WITH_DATES = 110
+"""A narrower terminal shows how long ago only."""
+_MIN_STATE = 20
 _WORDS = {state: word for word, state in STATES.items()}
 
 
 def show_alerts(alerts: Sequence[AlertRecord], times: Times, *, with_job: bool) -> None:
     """Print a line an alert."""
+    is_narrow = times.is_relative and get_terminal_size().columns < _WITH_DATES
     table(
-        (f"DECIDED ({times.name})", "JOB", "KIND", "CHANNEL", "STATE", "WHAT"),
+        ("DECIDED" if is_narrow else f"DECIDED ({times.name})", "JOB", "KIND", "CHANNEL", "STATE"),
         [
             (
-                times.briefly(each.created_at),
+                short_distance(each.created_at, times.now)
+                if is_narrow
+                else times.briefly(each.created_at),
                 each.job if with_job else "",
                 each.kind,
                 each.channel,
-                _WORDS.get(each.state, each.state).replace("-", " "),
-                what_became(each, times),
+                became(each, times),
             )
             for each in alerts
         ],
+        least=_MIN_STATE,
     )
+
+
+def became(alert: AlertRecord, times: Times) -> str:
+    """Return what became of an alert: ``given up after 3 tries: http_404``."""
+    state, rest = state_word(alert.state), what_became(alert, times)
+    return f"{state}{', ' if alert.state == 'pending' else ' '}{rest}" if rest else state
+
+
+def state_word(state: DeliveryState) -> str:
+    """Return ``sent``, ``waiting`` or ``given up``."""
+    return _WORDS.get(state, state).replace("-", " ")
 
 
 def what_became(alert: AlertRecord, times: Times) -> str:
@@ -44,7 +62,7 @@ def what_became(alert: AlertRecord, times: Times) -> str:
     tries = "after 1 try" if alert.attempts == 1 else f"after {alert.attempts:,} tries"
     if alert.state == "sent":
         several = tries if alert.attempts > 1 else ""
-        return f"{several}; not to everybody: {code}".removeprefix("; ") if code else several
+        return f"{several}, not to everybody: {code}".removeprefix(", ") if code else several
     if alert.state == "dead":
         return f"{tries}: {code or 'unknown'}"
     if alert.next_attempt_at and alert.next_attempt_at > times.now:
