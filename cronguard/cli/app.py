@@ -16,8 +16,11 @@ from cronguard.process import log
 
 COMMANDS = {
     "run": Lazy("cronguard.cli.run.command", "Guard any command, as in a crontab line."),
-    "status": Lazy("cronguard.cli.commands.status", "Show every job at a glance."),
+    "status": Lazy(
+        "cronguard.cli.status.command", "Show how every job is doing, or all about one."
+    ),
     "history": Lazy("cronguard.cli.commands.history", "Show a job's runs, newest first."),
+    "alerts": Lazy("cronguard.cli.commands.alerts", "Show the alerts: sent, waiting, given up."),
     "report": Lazy(
         "cronguard.cli.report.command",
         "Write a page that shows every job, its newest runs and alerts.",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from cronguard.cli.output.lines import CommandError
+from cronguard.cli.output.times import to_since
 from cronguard.core.errors import CronguardError
 
 if TYPE_CHECKING:
@@ -62,6 +63,29 @@ def up_to(most: int) -> Callable[[click.Context, click.Parameter, int], int]:
     return check
 
 
+def limit_option(what: str) -> Callable[[F], F]:
+    """The ``--limit`` of a command that lists ``what``, newest first."""
+    return click.option(
+        "--limit",
+        "-n",
+        type=int,
+        callback=up_to(100_000),
+        default=20,
+        metavar="N",
+        help=f"Show at most this many {what}.  [20]",
+    )
+
+
+def since_option(only: str) -> Callable[[F], F]:
+    """The ``--since`` of a command; ``only`` says of what."""
+    return click.option(
+        "--since",
+        callback=to_since,
+        metavar="WHEN",
+        help=f"{only}: 2h, 7d, 2026-11-24, 2026-11-24T08:00 (of the job's time zone).",
+    )
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 quiet_option = click.option(
@@ -75,6 +99,12 @@ def find_job(known: Sequence[Job], name: str) -> Job:
         if each.job == name:
             return each
     raise CommandError(no_such_job(name, [each.job for each in known]))
+
+
+def timezone_of(statuses: Sequence[JobStatus], job: str | None) -> str:
+    """Return the name of a job's time zone; UTC for a job that is not known, or has no schedule."""
+    plans = (each.schedule for each in statuses if each.job == job)
+    return next((plan.timezone for plan in plans if plan), "UTC")
 
 
 def no_such_job(name: str, known: Iterable[str]) -> str:

@@ -29,6 +29,7 @@ from cronguard.core.model import (
     Owner,
     Run,
     RunRecord,
+    RunStatus,
     Settlement,
     Started,
     Statement,
@@ -230,8 +231,22 @@ class Store(Protocol):
         """Return every job that has run or is registered, sorted by name."""
         ...
 
-    def history(self, job: str, *, limit: int = 20) -> list[RunRecord]:
-        """Return the job's newest runs, newest first; none for an unknown job."""
+    def history(
+        self,
+        job: str,
+        *,
+        limit: int = 20,
+        statuses: Collection[RunStatus] = (),
+        since: datetime | None = None,
+    ) -> list[RunRecord]:
+        """Return the job's newest runs, newest first; none for an unknown job.
+
+        Args:
+            job: The job.
+            limit: The most runs to return, of those that the other arguments leave.
+            statuses: Only runs with one of these; empty for every status.
+            since: Only runs that started then or later.
+        """
         ...
 
     def alerts(

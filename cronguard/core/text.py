@@ -43,8 +43,8 @@ def suggest(word: object, known: Iterable[str]) -> str:
         return ""
     from difflib import get_close_matches  # only when something is wrong
 
-    spelled = {name.lower(): name for name in sorted(known)}
-    close = get_close_matches(word.lower(), list(spelled), n=1, cutoff=0.6)
+    spelled = {name.lower().lstrip("-"): name for name in sorted(known)}  # dashes are no likeness
+    close = get_close_matches(word.lower().lstrip("-"), list(spelled), n=1, cutoff=0.6)
     return f" (did you mean {spelled[close[0]]!r}?)" if close else ""
 
 

@@ -99,7 +99,9 @@ def _log(level: int, message: str, values: tuple[object, ...]) -> None:
                 stderr,  # where `logging` writes too, but may leave text in the buffer
             )
 
-            _call_handler(lambda: stderr.write(f"{message % values if values else message}\n"))
+            line = message % values if values else message
+            said = line.removeprefix("cronguard ")  # cron's mail does not say who speaks
+            _call_handler(lambda: stderr.write(f"cronguard: {said}\n"))
     except Exception as error:  # noqa: BLE001  # a third-party handler or filter
         caught = error
     if caught is not None:

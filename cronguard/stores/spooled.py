@@ -32,6 +32,7 @@ from cronguard.core.model import (
     Owner,
     Run,
     RunRecord,
+    RunStatus,
     Settlement,
     Started,
     Statement,
@@ -646,8 +647,17 @@ class SpooledStore:
     def announce_missed(self, missed: Missed, rules: Sequence[AlertRule]) -> bool:
         return self.store.announce_missed(missed, rules)
 
-    def history(self, job: str, *, limit: int = 20) -> list[RunRecord]:
-        return self.store.history(job, limit=limit)
+    def history(
+        self,
+        job: str,
+        *,
+        limit: int = 20,
+        statuses: Collection[RunStatus] = (),
+        since: datetime | None = None,
+    ) -> list[RunRecord]:
+        if not statuses and since is None:
+            return self.store.history(job, limit=limit)
+        return self.store.history(job, limit=limit, statuses=statuses, since=since)
 
     def snooze(self, job: str, until: datetime | None) -> bool:
         return self.store.snooze(job, until)

@@ -86,6 +86,7 @@ def test_every_kind_is_valid_block_kit(alert):
         ("failing", "No error is known."),
         ("recovered", "It works again."),
         ("overrun", "It is still running."),
+        ("test", "Nothing is wrong: this is a test."),
     ],
 )
 def test_an_alert_without_an_error(kind, said):

@@ -294,7 +294,7 @@ def test_adopt_refuses_with_a_sentence(here, project, copy):
     for argv, code, word in (
         ([SECRET, "--as", NAME], 1, "has no secret of that name"),
         (["theirs", "--as", "cronguard_taken"], 1, "cronguard_taken already"),
-        (["lost"], 1, "set it anew with cronguard vault set cronguard_lost"),
+        (["lost"], 1, "set it again with cronguard vault set cronguard_lost"),
         (["two words"], 2, "--as cronguard_NAME"),
         (["theirs", "--as", "theirs_too"], 2, "begin it with cronguard_"),
         (["cronguard_taken"], 2, "can be reached as it is"),

@@ -45,7 +45,7 @@ VALID = {
     "watches": {},
     "status": {},
     "starts": {"job": "a", "after": TIME, "limit": 5},
-    "history": {"job": "a", "limit": 5},
+    "history": {"job": "a", "limit": 5, "statuses": ["failure"], "since": TIME},
     "announce_overrun": {"run_id": ID, "elapsed": 5.5, "message": "m", "alerts": [ALERT]},
     "announce_missed": {
         "job": "a",
@@ -205,6 +205,8 @@ def test_what_is_no_object_is_refused(database, name):
         ("finish_run", "outcome", END | {"status": "running"}),
         ("finish_run", "outcome", END | {"error_message": "secret " * 2000}),
         ("history", "limit", -1),
+        ("history", "statuses", "failure"),
+        ("history", "since", "yesterday"),
         ("prune", "keep", -1),
         ("settle_alert", "state", "lost"),
     ],

@@ -173,7 +173,10 @@ def world(request, tmp_path, monkeypatch, capsys):
 
 def said_by(here):
     """What each command calls each job."""
-    yield "status", dict(re.findall(rf"(?m)^(\S+) +({WORDS})\b", here("status").stdout))
+    found = re.findall(rf"(?m)^({WORDS}) +(\S+)", here("status").stdout)
+    yield "status", {job: state for state, job in found}
+    heads = [here("status", job).stdout.split()[:3] for job in STATES]
+    yield "status JOB", {job: state for job, _is, state in heads}
     yield "status --json", {each["job"]: each["state"] for each in here.json("status")["jobs"]}
     yield "report", report_of(here)
     done = here("check")

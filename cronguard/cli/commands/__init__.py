@@ -1,13 +1,13 @@
 """The commands, one a module; those that belong together share one."""
 
 __all__ = [
+    "alerts",
     "channels",
     "check",
     "deliver",
     "history",
     "init",
     "redact_check",
-    "status",
     "test_alert",
     "upkeep",
     "vault",

@@ -32,7 +32,7 @@ def snooze(job: str, span: timedelta | None, until: datetime | None, *, off: boo
     """Keep a job from alerting for a while.
 
     Its runs are recorded and its streak is counted as ever. If it is still failing when the time is
-    over, its next failure makes the alert up.
+    over, the alert is sent at its next failure.
 
     \b
     Examples:
@@ -84,7 +84,7 @@ def forget(job: str) -> None:
 
     Its streak, its schedule and its alerts that have not gone out are removed, and `status` and
     `check` no longer know it. Its runs can still be read with `history` until they are pruned. If
-    it ever runs again, it begins anew.
+    it ever runs again, it starts from zero.
 
     \b
     Example:

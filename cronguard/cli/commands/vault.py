@@ -385,7 +385,7 @@ def _adopt(store: PostgresStore, other: str, name: str, *, copy: bool) -> None:
         )
     if done == "undecryptable":
         raise CommandError(
-            f"the vault of {store.where} cannot decrypt that secret any more: set it anew with"
+            f"the vault of {store.where} cannot decrypt that secret any more: set it again with"
             f" {set_command(name)}"
         )
     remark = (

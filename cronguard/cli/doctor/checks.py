@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cronguard.cli.backlog import refused_sentence, spool_sentence, unreadable_sentence
 from cronguard.cli.doctor.channels import alerts, changes, channels, heartbeats, proxy
@@ -21,11 +21,11 @@ from cronguard.cli.opening import (
     load_settings,
     store_file,
 )
+from cronguard.cli.output.expected import option_text, stated_by
 from cronguard.cli.output.lines import plural
 from cronguard.core.errors import CronguardError, StoreError
 from cronguard.core.install import VERSION
 from cronguard.core.model import LEASE_SECONDS, Expectations, SecretRef
-from cronguard.core.rendering import duration
 
 if TYPE_CHECKING:
     from cronguard.core.interfaces import Store
@@ -152,17 +152,14 @@ def _damaged(store: Store) -> Iterator[Check]:
         )
 
 
-_STATED_BY = {"code": "code", "command": "cronguard run", "settings": "settings"}
-
-
 def _expected(store: Store) -> Iterator[Expected]:
     usual = Expectations()._asdict()
     for watch in store.watches():
         for key, value in watch.expected._asdict().items():
             source = watch.sources.get(key)
             if source is not None and (source.origin != "code" or value != usual[key]):
-                said = _STATED_BY.get(source.origin, source.origin)
-                yield Expected(watch.job, key, _of_job(key, value), said, source.since)
+                said = stated_by(source.origin)
+                yield Expected(watch.job, key, option_text(key, value), said, source.since)
 
 
 def _to_be_made(path: Path) -> Check:
@@ -230,18 +227,7 @@ def _values(settings: Settings) -> Iterator[Value]:
             yield value(f"channel.{channel.name}.realert_every", channel.realert_every or "never")
     for job, options in settings.jobs.items():
         for key, given in options.items():
-            yield value(f"job.{job}.{key}", _of_job(key, given))
-
-
-def _of_job(key: str, given: Any) -> str:
-    """An option as people write it."""
-    if isinstance(given, bool):
-        return "on" if given else "off"
-    if given is None:
-        return "off" if key == "max_runtime" else "none"
-    if key in ("max_runtime", "grace") and isinstance(given, float):
-        return duration(given) or "off"
-    return ", ".join(map(str, given)) if key == "channels" else str(given)
+            yield value(f"job.{job}.{key}", option_text(key, given))
 
 
 def _address(settings: Settings) -> str:

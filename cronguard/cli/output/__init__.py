@@ -1,3 +1,14 @@
 """What commands print: lines, tables, times, progress."""
 
-__all__ = ["attempts", "facts", "lines", "progress", "table", "times"]
+__all__ = [
+    "alerts",
+    "attempts",
+    "expected",
+    "facts",
+    "lines",
+    "progress",
+    "runs",
+    "table",
+    "times",
+    "width",
+]

@@ -48,15 +48,25 @@ def say(line: str = "", *, nl: bool = True) -> None:
     Raises CommandError if it takes nothing, as on a full disk.
     """
     try:
-        click.echo(_harmless(line), nl=nl)
+        click.echo(inert(line), nl=nl)
     except OSError as error:
         if error.errno == errno.EPIPE:  # the reader has seen enough, which click knows to handle
             raise
         raise CommandError(unwritable(error)) from None
 
 
-def _harmless(text: str) -> str:
-    """The text with `paint`'s colours, and no other character that does something."""
+def say_wrapped(text: str) -> None:
+    """Say a text, on a terminal in lines that are broken at spaces."""
+    from shutil import get_terminal_size
+
+    from cronguard.cli.output.width import wrap
+
+    for line in wrap(text, get_terminal_size().columns) if on_terminal() else [text]:
+        say(line)
+
+
+def inert(text: str) -> str:
+    """Return the text with `paint`'s colours, and no other character that does something."""
     if text.isprintable():
         return text
     from cronguard.core.rendering import harmless

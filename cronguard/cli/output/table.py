@@ -6,21 +6,25 @@ from collections.abc import Sequence
 from shutil import get_terminal_size
 
 from cronguard.cli.output.lines import on_terminal, paint, say
+from cronguard.cli.output.width import width, wrap
 from cronguard.core.rendering import plain
 
 COLOURS = {
     "ok": "green",
     "success": "green",
+    "sent": "green",
     "failing": "red",
     "stuck": "red",
     "late": "red",
     "failure": "red",
     "crashed": "red",
+    "given up": "red",
     "warning": "yellow",
-    "running": "cyan",
+    "waiting": "yellow",
     "skipped": "yellow",
     "cancelled": "yellow",
-    "new": "bright_black",
+    "running": "cyan",
+    "new": "cyan",
 }
 """Words that stand out when they are all that a cell says."""
 _LAST = 36
@@ -28,20 +32,23 @@ _LAST = 36
 _INDENT = "    "
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under their column's names; a column that is empty everywhere is left out."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, least: int = _LAST) -> None:
+    """Print rows under their column's names; a column that is empty everywhere is left out.
+
+    On a terminal the last column wraps; where it has less room than ``least``, it goes below.
+    """
     cells = [[plain(cell) for cell in row] for row in rows]
     shown = [index for index in range(len(columns)) if any(row[index] for row in cells)]
     heads = [columns[index] for index in shown]
     body = [[row[index] for index in shown] for row in cells]
-    widths = [max(len(line[index]) for line in (heads, *body)) for index in range(len(heads))]
+    widths = [max(width(line[index]) for line in (heads, *body)) for index in range(len(heads))]
     if not on_terminal():
         _beside(heads, body, widths, widths[-1])
         return
-    width = get_terminal_size().columns
-    room = width - sum(widths[:-1]) - 2 * (len(heads) - 1)
-    if room < min(widths[-1], _LAST):
-        _below(heads, body, widths, width)
+    screen = get_terminal_size().columns
+    room = screen - sum(widths[:-1]) - 2 * (len(heads) - 1)
+    if room < min(widths[-1], least):
+        _below(heads, body, widths, screen)
     else:
         _beside(heads, body, widths, room)
 
@@ -52,14 +59,14 @@ def _beside(
     """All columns side by side; the last one wraps where it has no more than ``room``."""
     for *firsts, last in (heads, *body):
         start = "".join(f"{cell}  " for cell in _padded(firsts, widths))
-        beginning, *rest = _wrapped(last, room)
+        beginning, *rest = wrap(last, room)
         say((start + paint(beginning, COLOURS.get(beginning, ""))).rstrip())
         for line in rest:
             say(" " * (sum(widths[:-1]) + 2 * len(firsts)) + line)
 
 
 def _below(
-    heads: Sequence[str], body: Sequence[Sequence[str]], widths: Sequence[int], width: int
+    heads: Sequence[str], body: Sequence[Sequence[str]], widths: Sequence[int], screen: int
 ) -> None:
     """The last column on lines of its own, under those of its row."""
     *names, name = heads
@@ -68,18 +75,12 @@ def _below(
         say("  ".join(_padded(firsts, widths)).rstrip())
         if last in ("", "-"):
             continue
-        for line in _wrapped(f"{name}: {last}", width - len(_INDENT)):
+        for line in wrap(f"{name}: {last}", screen - len(_INDENT)):
             say(_INDENT + line)
 
 
 def _padded(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
-    pairs = zip(cells, widths, strict=False)
-    return [paint(cell, COLOURS.get(cell, "")) + " " * (width - len(cell)) for cell, width in pairs]
-
-
-def _wrapped(text: str, room: int) -> list[str]:
-    if len(text) <= room:
-        return [text]
-    from textwrap import wrap  # only for what is long
-
-    return wrap(text, room, break_on_hyphens=False) or [text]
+    return [
+        paint(cell, COLOURS.get(cell, "")) + " " * (room - width(cell))
+        for cell, room in zip(cells, widths, strict=False)
+    ]

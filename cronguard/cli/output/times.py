@@ -2,16 +2,64 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import NamedTuple
 
 import click
 
 from cronguard.cli.output.lines import on_terminal
 from cronguard.core.errors import ConfigError
 from cronguard.core.rendering import duration
+from cronguard.core.text import show
 from cronguard.settings.job_values import parse_duration
 
 _RECENT = timedelta(hours=20)
+_SHORT_UNITS = ((1, 99, "s"), (60, 99, "m"), (3600, 47, "h"), (86400, 10**9, "d"))
+"""Seconds in each unit, and how many of them are shown before the next one is taken."""
+
+
+class Times(NamedTuple):
+    """How the moments of a job are shown: in its time zone on a terminal, in UTC elsewhere."""
+
+    now: datetime
+    zone: tzinfo
+    name: str
+    """The zone's, to be said once."""
+    is_relative: bool
+    """Whether to say how long ago: not in what may be stored or compared."""
+
+    def at(self, when: datetime) -> str:
+        """Return ``2026-11-23 06:00:05``, on a terminal with `distance`."""
+        text = self.plainly(when)
+        return f"{text} ({distance(when, self.now)})" if self.is_relative else text
+
+    def briefly(self, when: datetime) -> str:
+        """Return `at` with a short distance, for a column."""
+        text = self.plainly(when)
+        return f"{text}  {short_distance(when, self.now)}" if self.is_relative else text
+
+    def plainly(self, when: datetime) -> str:
+        """Return ``2026-11-23 06:00:05``."""
+        return f"{when.astimezone(self.zone):%Y-%m-%d %H:%M:%S}"
+
+
+def times_of(timezone: str, now: datetime) -> Times:
+    """Return how the moments of a job in this time zone are shown; in UTC if it is not known."""
+    if not on_terminal():
+        return Times(now, UTC, "UTC", is_relative=False)
+    zone = zone_named(timezone)
+    return Times(now, zone, "UTC" if zone is UTC else timezone, is_relative=True)
+
+
+def zone_named(timezone: str) -> tzinfo:
+    """Return the time zone; UTC if this host does not know it."""
+    from zoneinfo import ZoneInfo  # not every command shows a time
+
+    try:
+        return UTC if timezone == "UTC" else ZoneInfo(timezone)
+    except (ValueError, KeyError, OSError):
+        return UTC
 
 
 def stamp(when: datetime | None, now: datetime, *, never: str = "-", brief: bool = False) -> str:
@@ -38,6 +86,20 @@ def distance(when: datetime, now: datetime) -> str:
     return f"in {text}" if seconds < 0 else f"{' '.join(text.split()[:2])} ago"
 
 
+def short_distance(when: datetime, now: datetime) -> str:
+    """``3m ago``, ``in 2h``, ``now``: for a column."""
+    seconds = round((now - when).total_seconds())
+    if not seconds:
+        return "now"
+    return f"in {short_span(-seconds)}" if seconds < 0 else f"{short_span(seconds)} ago"
+
+
+def short_span(seconds: float) -> str:
+    """``45s``, ``90m``, ``36h``, ``5d``: for a column; in units that options take as well."""
+    size, unit = next((size, unit) for size, most, unit in _SHORT_UNITS if seconds < size * most)
+    return f"{int(seconds // size)}{unit}"
+
+
 def span(seconds: float | None) -> str:
     """How long something took; ``-`` for None."""
     return duration(seconds) or "-"
@@ -50,10 +112,7 @@ def to_span(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     """
     if value is None:
         return None
-    number = value.strip()
-    if number.replace(".", "", 1).isdigit():
-        sentence = f"{number} has no unit: write {number}d for days, {number}h for hours"
-        raise click.BadParameter(sentence)
+    _refuse_bare_number(value.strip())
     try:
         seconds = parse_duration(value)
     except ConfigError as error:
@@ -61,6 +120,12 @@ def to_span(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     if not seconds:
         raise click.BadParameter(f"{value} is no time at all: give a duration such as 2h or 90d")
     return timedelta(seconds=seconds)
+
+
+def _refuse_bare_number(text: str) -> None:
+    if text.replace(".", "", 1).isdigit():
+        sentence = f"{text} has no unit: write {text}d for days, {text}h for hours"
+        raise click.BadParameter(sentence)
 
 
 def to_moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> datetime | None:
@@ -73,3 +138,39 @@ def to_moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -
         raise click.BadParameter(
             f"{value!r} is no date and time such as 2026-11-24T08:00"
         ) from None
+
+
+def to_since(
+    _ctx: click.Context, _param: click.Parameter, value: str | None
+) -> timedelta | datetime | None:
+    """Return an option's value such as ``2h`` or ``7 days``, or a date, or a date and time.
+
+    What names no zone has none yet: `since_moment` knows whose is meant.
+    """
+    if value is None:
+        return None
+    with suppress(ValueError):
+        return datetime.fromisoformat(value.strip())
+    _refuse_bare_number(value.strip())
+    try:
+        return timedelta(seconds=parse_duration(value))
+    except ConfigError:
+        raise click.BadParameter(
+            f"{show(value)} is neither a duration such as 2h or 7d, nor a date such as 2026-11-24"
+            " or 2026-11-24T08:00"
+        ) from None
+
+
+def since_moment(since: timedelta | datetime, now: datetime, zone: tzinfo | None) -> datetime:
+    """Return the moment that `to_since` returned; a date without a zone is one of ``zone``.
+
+    None stands for this machine's.
+    """
+    try:
+        if isinstance(since, timedelta):
+            return now - since
+        if since.tzinfo is None and zone is not None:
+            since = since.replace(tzinfo=zone)
+        return since.astimezone(UTC)
+    except OverflowError:
+        raise click.UsageError("--since is too long ago: give a later date") from None

@@ -27,6 +27,7 @@ from cronguard.core.model import (
     Owner,
     Run,
     RunRecord,
+    RunStatus,
     Settlement,
     Started,
     Statement,
@@ -230,8 +231,19 @@ class FunctionStore:
     def jobs(self) -> list[JobStatus]:
         return readable(self._ask("cronguard_status"), status_of)
 
-    def history(self, job: str, *, limit: int = 20) -> list[RunRecord]:
-        return readable(self._ask("cronguard_history", job=job, limit=limit), record_of)
+    def history(
+        self,
+        job: str,
+        *,
+        limit: int = 20,
+        statuses: Collection[RunStatus] = (),
+        since: datetime | None = None,
+    ) -> list[RunRecord]:
+        only: dict[str, Any] = {"statuses": sorted(statuses)} if statuses else {}
+        if since is not None:
+            only["since"] = rfc3339(since)
+        found = self._ask("cronguard_history", job=job, limit=limit, **only)
+        return readable(found, record_of)
 
     def snooze(self, job: str, until: datetime | None) -> bool:
         return bool(self._ask("cronguard_snooze", job=job, until=rfc3339_or_none(until)))

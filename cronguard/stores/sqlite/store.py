@@ -33,6 +33,7 @@ from cronguard.core.model import (
     Owner,
     Run,
     RunRecord,
+    RunStatus,
     Settlement,
     Started,
     Statement,
@@ -270,10 +271,24 @@ class SQLiteStore:
 
         return self._file.read(jobs)
 
-    def history(self, job: str, *, limit: int = 20) -> list[RunRecord]:
+    def history(
+        self,
+        job: str,
+        *,
+        limit: int = 20,
+        statuses: Collection[RunStatus] = (),
+        since: datetime | None = None,
+    ) -> list[RunRecord]:
         from cronguard.stores.sqlite.views import records  # not on a run's path
 
-        return self._file.read(lambda db: list(records(db, "job = ?", (job,), limit=limit)))
+        where, values = "job = ?", [job]
+        if statuses:
+            where += f" AND status IN ({', '.join('?' * len(statuses))})"
+            values += statuses
+        if since is not None:
+            where += " AND started_at >= ?"
+            values.append(rfc3339(since))
+        return self._file.read(lambda db: list(records(db, where, tuple(values), limit=limit)))
 
     def snooze(self, job: str, until: datetime | None) -> bool:
         def work(db: sqlite3.Connection) -> bool:

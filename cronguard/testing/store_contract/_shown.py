@@ -21,6 +21,25 @@ class Shown(StoreCase):
         assert (rows[1].duration, rows[1].host, rows[1].pid) == (5.0, "host-a", 100)
         assert self.store.history("unknown") == []
 
+    def test_history_of_some_runs(self) -> None:
+        """Of some statuses, or since some time; the limit counts what they leave."""
+        self.play("failure", "success", "failure", "success")
+        self.let_pass(3600)
+        run = self.run()
+        self.start(run)
+        self.finish(run, "success")
+        self.play("cancelled", job=self.OTHER)
+        history = self.store.history
+        assert [row.status for row in history(self.JOB, statuses=["failure"])] == ["failure"] * 2
+        assert len(history(self.JOB, statuses=["failure"], limit=1)) == 1
+        assert len(history(self.JOB, statuses=["failure", "success"])) == 5
+        assert history(self.JOB, statuses=["crashed"]) == []
+        since = run.started_at
+        assert [row.run_id for row in history(self.JOB, since=since)] == [run.run_id]
+        assert history(self.JOB, since=since, statuses=["failure"]) == []
+        assert len(history(self.JOB, since=since - timedelta(days=1), limit=4)) == 4
+        assert history(self.JOB, since=since + timedelta(microseconds=1)) == []
+
     def test_jobs_at_a_glance(self) -> None:
         """By name, with the last run that was not skipped, the streak and what is expected."""
         assert self.store.jobs() == []

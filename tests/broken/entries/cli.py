@@ -4,6 +4,79 @@ from ..runner import Change, Entry
 
 ENTRIES = (
     Entry(
+        "jobs that are well come first",
+        (
+            Change(
+                "cronguard/cli/status/overview.py",
+                'return health.state in ("ok", "new") and not needs_attention(health, now)',
+                'return health.state not in ("ok", "new")',
+            ),
+        ),
+        (
+            "tests/cli/test_cli_status.py::test_what_is_wrong_is_seen_at_a_glance",
+            "tests/cli/test_cli_status.py::test_elsewhere_everything_is_listed",
+        ),
+    ),
+    Entry(
+        "jobs are left out of status without a word",
+        (
+            Change(
+                "cronguard/cli/status/overview.py",
+                "return [*folded, *wrap(_FOLDED, screen.columns), *end]",
+                "return [*folded, *end]",
+            ),
+        ),
+        ("tests/cli/test_cli_status.py::test_nothing_is_hidden_without_a_word",),
+    ),
+    Entry(
+        "a snoozed job needs somebody",
+        (
+            Change(
+                "cronguard/core/health.py",
+                "(wrong and health.snoozed_until is None)",
+                "wrong",
+            ),
+        ),
+        ("tests/cli/test_cli_status.py::test_only_what_needs_somebody",),
+    ),
+    Entry(
+        "the watch leaves the terminal on its other screen",
+        (
+            Change(
+                "cronguard/cli/status/watching.py",
+                "        _write(_LEAVE)\n        for number",
+                "        for number",
+            ),
+        ),
+        ("tests/cli/test_cli_status.py::test_watch_leaves_the_terminal_clean",),
+    ),
+    Entry(
+        "the limit of a history counts runs that were not asked for",
+        (
+            Change(
+                "cronguard/stores/sqlite/store.py",
+                """where += f" AND status IN""",
+                """pass  # f" AND status IN""",
+            ),
+            Change("cronguard/stores/sqlite/store.py", "values += statuses", "pass"),
+        ),
+        ("tests/cli/test_cli_history.py::test_history_of_one_status",),
+    ),
+    Entry(
+        "a date of --since is one of UTC",
+        (
+            Change(
+                "cronguard/cli/output/times.py",
+                "since = since.replace(tzinfo=zone)",
+                "since = since.replace(tzinfo=UTC)",
+            ),
+        ),
+        (
+            "tests/cli/test_cli_history.py::test_history_since",
+            "tests/cli/test_cli_output.py::test_since_is_a_duration_or_a_date",
+        ),
+    ),
+    Entry(
         "a long delivery shows no progress",
         (
             Change(

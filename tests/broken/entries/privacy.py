@@ -69,7 +69,7 @@ ENTRIES = (
         (
             Change(
                 "cronguard/cli/output/lines.py",
-                "click.echo(_harmless(line), nl=nl)",
+                "click.echo(inert(line), nl=nl)",
                 "click.echo(line, nl=nl)",
             ),
         ),

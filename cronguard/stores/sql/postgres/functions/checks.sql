@@ -17,7 +17,7 @@
 --   declare               job; stated, host. Whether that changed anything
 --   watches, status       nothing. A list of jobs
 --   starts                job, after; limit. A list of times
---   history               job; limit. A list of runs
+--   history               job; limit, statuses, since. A list of runs, newest first
 --   announce_overrun      run_id, elapsed, message, alerts. Whether alerts of the job are due
 --   announce_missed       job, judged_until; judged_from, message, alerts, silence: {"since",
 --                         "missed", "over"}. Whether it was written

@@ -79,20 +79,27 @@ begin
     ), '[]');
 end $$;
 
--- A job's newest runs, newest first.
--- since version 2
+-- A job's newest runs, newest first; of some statuses, or since some time.
+-- since version 4
 create or replace function public.cronguard_history(request jsonb) returns jsonb
 language plpgsql stable set search_path = ''
 as $$
+declare
+    _request constant jsonb := public.cronguard_checked_request(request, '{
+        "job": ["text"], "limit": ["limit", 20], "statuses": ["texts", null], "since": ["time", null]
+    }');
+    _statuses constant jsonb := nullif(_request -> 'statuses', 'null');
+    _since constant timestamptz := (_request ->> 'since')::timestamptz;
 begin
-    request := public.cronguard_checked_request(request, '{"job": ["text"], "limit": ["limit", 20]}');
     return coalesce((
         select jsonb_agg(public.cronguard_run_shown(r) order by r.seq desc)
         from (
             select * from public.cron_execution_logs
-            where job = request ->> 'job'
+            where job = _request ->> 'job'
+                and (_statuses is null or _statuses ? status)
+                and (_since is null or started_at >= _since)
             order by seq desc
-            limit (request ->> 'limit')::integer
+            limit (_request ->> 'limit')::integer
         ) r
     ), '[]');
 end $$;

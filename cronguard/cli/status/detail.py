@@ -1,0 +1,195 @@
+"""One job: what one asks after an alert."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from cronguard.cli.output.alerts import became
+from cronguard.cli.output.expected import option_text, stated_by
+from cronguard.cli.output.lines import paint, plural
+from cronguard.cli.output.runs import legend, strip, usual
+from cronguard.cli.output.table import COLOURS
+from cronguard.cli.output.times import Times
+from cronguard.cli.output.width import pad, wrap
+from cronguard.core.health import Health
+from cronguard.core.model import AlertRecord, AlertRule, Expectations, RunRecord, Source, Watch
+from cronguard.core.rendering import duration, plain
+
+RUNS = 100
+"""How many runs are looked at for how long they usually take."""
+ALERTS = 5
+_STRIP = 50
+_LABEL = 14
+Fact = tuple[str, str]
+
+
+class Detail(NamedTuple):
+    """What is known of a job."""
+
+    health: Health
+    watch: Watch
+    runs: Sequence[RunRecord]
+    """The newest ones, newest first."""
+    alerts: Sequence[AlertRecord]
+
+
+def lines_of(detail: Detail, times: Times, columns: int) -> list[str]:
+    """Return the lines that show the job; none is wider than ``columns`` where that can be."""
+    health = detail.health
+    since = f" since {times.at(health.since)}" if health.since else ""
+    also = [state for state in health.states if state != health.state]
+    head = f"{plain(health.job)} is {health.state}{since}" + "".join(f", and {s}" for s in also)
+    first, *rest = wrap(head, columns)
+    shown = f" is {paint(health.state, COLOURS[health.state])}"
+    found = [first.replace(f" is {health.state}", shown, 1), *rest, ""]
+    for label, text in facts(detail, times, columns - _LABEL):
+        start = pad(label, _LABEL)
+        lines = [text] if label == "Last runs" else wrap(plain(text), max(columns - _LABEL, 20))
+        for line in lines:
+            found.append(start + line)
+            start = " " * _LABEL
+    found += ["", *_next_lines(detail, columns)]
+    found.append(f"Times are in {times.name}.")
+    return found
+
+
+def facts(detail: Detail, times: Times, room: int) -> Iterator[Fact]:
+    """Yield what is known, as (label, text); a label is empty where it is the one before."""
+    health = detail.health
+    if health.problem is not None or health.state not in ("failing", "warning", "ok"):
+        yield "Why", health.why
+    yield "Streak", _streak(health)
+    yield from _error(health.last_run)
+    yield from _runs(detail, times, room)
+    if health.next_due:
+        yield "Next due", times.at(health.next_due)
+    if health.snoozed_until:
+        yield "Snoozed", f"until {times.at(health.snoozed_until)}"
+    yield from _labelled("Notifies", map(_rule, health.rules) if health.rules else ["nobody yet"])
+    yield from _labelled("Alerts", (_alert(each, times) for each in detail.alerts))
+    yield from _labelled("Expected", _expected(detail.watch, times))
+    if health.expected.runbook:
+        yield "Runbook", health.expected.runbook
+
+
+def _labelled(label: str, texts: Iterator[str] | Sequence[str]) -> Iterator[Fact]:
+    for text in texts:
+        yield label, text
+        label = ""
+
+
+def _streak(health: Health) -> str:
+    if not health.failures:
+        return "no failure"
+    count = plural(health.failures, "failure") + (" in a row" if health.failures > 1 else "")
+    return f"{count}; alerts from {health.threshold:,}"
+
+
+def _error(last: RunRecord | None) -> Iterator[Fact]:
+    if last is None or last.failure is None:
+        return
+    code = f" ({last.failure.error_code})" if last.failure.error_code else ""
+    yield "Error", f"{last.failure.error_type}{code}"
+    if last.failure.error_message:
+        yield "Message", last.failure.error_message
+    if last.failure.error_location:
+        yield "Where", last.failure.error_location
+
+
+def _runs(detail: Detail, times: Times, room: int) -> Iterator[Fact]:
+    health, last = detail.health, detail.health.last_run
+    if last is not None and last.status != "running":
+        took = f" after {duration(last.duration)}" if last.duration is not None else ""
+        yield "Last run", f"{last.status}{took}, started {times.at(last.started_at)}{_at(last)}"
+    yield "Last success", times.at(health.last_success_at) if health.last_success_at else "never"
+    yield from _labelled("Running", (_running(run, times) for run in health.running))
+    yield from _labelled("Seems dead", (_dead(run, times) for run in health.dead))
+    takes = usual(detail.runs)
+    if takes is not None:
+        most = f"; 95 of 100 within {duration(takes.p95)}" if takes.p95 is not None else ""
+        number = f"{takes.number:,} successes" if takes.number > 1 else "success"
+        yield "Usually takes", f"{duration(takes.p50)}{most} (of the last {number})"
+    if detail.runs:
+        shown = detail.runs[: max(min(_STRIP, room), 10)]
+        yield "Last runs", strip(shown)
+        yield "", f"the newest on the right: {legend(shown)}"
+
+
+def _at(run: RunRecord) -> str:
+    host = f", on {run.host}" if run.host else ""
+    return f"{host} (pid {run.pid})" if run.pid else host
+
+
+def _running(run: RunRecord, times: Times) -> str:
+    elapsed = duration(max((times.now - run.started_at).total_seconds(), 0))
+    return f"for {elapsed}, started {times.at(run.started_at)}{_at(run)}"
+
+
+def _dead(run: RunRecord, times: Times) -> str:
+    return f"its process is gone; started {times.at(run.started_at)}{_at(run)}"
+
+
+def _rule(rule: AlertRule) -> str:
+    again = f", again every {rule.realert_every}" if rule.realert_every else ""
+    well = ", and when it works again" if rule.notify_recovery else ""
+    return f"{rule.channel} at {plural(rule.threshold, 'failure')}{again}{well}"
+
+
+def _alert(alert: AlertRecord, times: Times) -> str:
+    decided = times.at(alert.created_at)
+    return f"{alert.kind} to {alert.channel}, {decided}: {became(alert, times)}"
+
+
+def _expected(watch: Watch, times: Times) -> Iterator[str]:
+    """Yield what is expected, by who said so and since when; not what code leaves as it is."""
+    usually = Expectations()._asdict()
+    said: dict[Source | None, list[str]] = {}
+    for name, value in watch.expected._asdict().items():
+        source = watch.sources.get(name)
+        is_silent = source is None or source.origin == "code"
+        if name != "runbook" and not (is_silent and value == usually[name]):
+            said.setdefault(source, []).append(f"{name} {option_text(name, value)}")
+    for source, values in said.items():
+        yield ", ".join(values) + _stated(source, times)
+
+
+def _stated(source: Source | None, times: Times) -> str:
+    if source is None:
+        return ""
+    return f" ({stated_by(source.origin)}, since {times.plainly(source.since)})"
+
+
+def _next_lines(detail: Detail, columns: int) -> Iterator[str]:
+    """Yield what to do next, each command with what it is for."""
+    commands = dict(_commands(detail))
+    if commands:
+        yield "What to do next:"
+    longest = max(map(len, commands), default=0)
+    fits = all(longest + len(what) + 4 <= columns for what in commands.values())
+    for command, what in commands.items():
+        if fits:
+            yield f"  {command:<{longest}}  {what}"
+        else:
+            yield from (f"  {command}", f"      {what}")
+
+
+def _commands(detail: Detail) -> Iterator[Fact]:
+    health, job = detail.health, detail.health.job
+    if health.failures:
+        yield f"cronguard history {job} --status failure", "every failure, with its error"
+    elif detail.runs:
+        yield f"cronguard history {job}", "its runs"
+    if health.dead:
+        yield "cronguard check", "counts the dead run as crashed, and alerts"
+        yield f"cronguard unlock {job}", "lets it start at once, if that run is dead"
+    if health.state == "late":
+        yield "cronguard doctor --as-cron", "looks with cron's environment, on its host"
+    if health.alerts_waiting:
+        yield f"cronguard deliver --job {job}", "sends what waits, now"
+    if health.alerts_dead:
+        yield f"cronguard alerts {job} --state given-up", "why they were given up, what to do"
+    if health.snoozed_until:
+        yield f"cronguard snooze {job} --off", "lets it alert again"
+    elif health.state in ("failing", "stuck", "late"):
+        yield f"cronguard snooze {job} --for 2h", "no alerts while you mend it"
