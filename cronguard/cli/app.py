@@ -23,7 +23,7 @@ COMMANDS = {
     "alerts": Lazy("cronguard.cli.commands.alerts", "Show the alerts: sent, waiting, given up."),
     "report": Lazy(
         "cronguard.cli.report.command",
-        "Write a page that shows every job, its newest runs and alerts.",
+        "Write a page that shows how every job is doing.",
     ),
     "test-alert": Lazy("cronguard.cli.commands.test_alert", "Send a test alert for real."),
     "check": Lazy("cronguard.cli.commands.check", "Find what broke unseen, and alert."),

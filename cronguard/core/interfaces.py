@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from cronguard.core.model import (
+    Activity,
     AlertRecord,
     AlertRule,
     Delivery,
@@ -246,6 +247,19 @@ class Store(Protocol):
             limit: The most runs to return, of those that the other arguments leave.
             statuses: Only runs with one of these; empty for every status.
             since: Only runs that started then or later.
+        """
+        ...
+
+    def recent(self, *, limit: int = 20) -> list[RunRecord]:
+        """Return the newest runs of every job, ``limit`` of each: as `history`, by job's name."""
+        ...
+
+    def activity(self, *, since: datetime, step: float) -> list[Activity]:
+        """Return what every job's runs came to that started at ``since`` or later.
+
+        Runs of a job that are in the same state and started within the same ``step`` seconds,
+        counted from ``since``, are told of together, so that the answer is as large as a picture
+        and not as the log. By job's name and first start.
         """
         ...
 

@@ -308,6 +308,21 @@ class KeptRun(NamedTuple):
     lease_over: bool = False
 
 
+class Activity(NamedTuple):
+    """Runs of a job that started close together and are in the same state, for display."""
+
+    job: str
+    status: RunStatus
+    runs: int
+    """How many they are."""
+    first: datetime
+    """When the first of them started."""
+    last: datetime
+    """When the last of them started."""
+    longest: float | None = None
+    """The longest of their durations, in seconds; None if none is known."""
+
+
 class JobStatus(NamedTuple):
     """A summary of one job, for display."""
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from cronguard.core.errors import StoreConfigError, StoreError
 from cronguard.core.model import (
     LEASE_SECONDS,
+    Activity,
     AlertRecord,
     AlertRule,
     Delivery,
@@ -658,6 +659,12 @@ class SpooledStore:
         if not statuses and since is None:
             return self.store.history(job, limit=limit)
         return self.store.history(job, limit=limit, statuses=statuses, since=since)
+
+    def recent(self, *, limit: int = 20) -> list[RunRecord]:
+        return self.store.recent(limit=limit)
+
+    def activity(self, *, since: datetime, step: float) -> list[Activity]:
+        return self.store.activity(since=since, step=step)
 
     def snooze(self, job: str, until: datetime | None) -> bool:
         return self.store.snooze(job, until)

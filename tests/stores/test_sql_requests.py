@@ -46,6 +46,8 @@ VALID = {
     "status": {},
     "starts": {"job": "a", "after": TIME, "limit": 5},
     "history": {"job": "a", "limit": 5, "statuses": ["failure"], "since": TIME},
+    "recent": {"limit": 5},
+    "activity": {"since": TIME, "step": 60.0},
     "announce_overrun": {"run_id": ID, "elapsed": 5.5, "message": "m", "alerts": [ALERT]},
     "announce_missed": {
         "job": "a",
@@ -207,6 +209,9 @@ def test_what_is_no_object_is_refused(database, name):
         ("history", "limit", -1),
         ("history", "statuses", "failure"),
         ("history", "since", "yesterday"),
+        ("recent", "limit", "5"),
+        ("activity", "since", "yesterday"),
+        ("activity", "step", 0),
         ("prune", "keep", -1),
         ("settle_alert", "state", "lost"),
     ],

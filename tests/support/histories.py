@@ -341,6 +341,10 @@ class History:
         self.same(self.store.jobs(), self.reference.jobs())
         shown = self.store.alerts(limit=10_000)
         self.same([each._replace(alert_id="") for each in shown], self.reference.alerts())
+        self.same(self.store.recent(limit=3), self.reference.recent(3))
+        since = self.reference.now - timedelta(seconds=5000)
+        found = self.store.activity(since=since, step=600.0)
+        self.same(found, self.reference.activity(since, 600.0))
         for name in JOBS:
             self.same(self.store.history(name, limit=10_000), self.reference.history(name))
             after = self.reference.now - timedelta(seconds=5000)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from cronguard.core.model import (
+    Activity,
     AlertRecord,
     Expectations,
     Failure,
@@ -585,6 +586,24 @@ class Reference:
     def history(self, name):
         found = [self.record(row) for row in self.rows.values() if row.run.job == name]
         return found[::-1]
+
+    def recent(self, limit):
+        return [each for name in sorted(self.jobs_by_name) for each in self.history(name)[:limit]]
+
+    def activity(self, since, step):
+        found = {}
+        for row in self.rows.values():
+            name, start = row.run.job, row.run.started_at
+            if name in self.jobs_by_name and start >= since:
+                slot = (start - since) // timedelta(seconds=step)
+                found.setdefault((name, row.status, slot), []).append((start, row.duration))
+        told = []
+        for (name, status, _), runs in found.items():
+            starts = [start for start, _ in runs]
+            took = [duration for _, duration in runs if duration is not None]
+            longest = max(took, default=None)
+            told.append(Activity(name, status, len(runs), min(starts), max(starts), longest))
+        return sorted(told, key=lambda each: (each.job, each.first, each.status))
 
     def starts(self, name, after):
         return sorted(

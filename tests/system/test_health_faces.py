@@ -196,7 +196,7 @@ def said_by(here):
 def report_of(here):
     assert here("report", "-o", "report.html").returncode == 0
     page = (here.folder / "report.html").read_text(encoding="utf-8")
-    found = re.findall(r'<h2>(.*?)</h2>\s*<span class="badge">(.*?)</span>', page)
+    found = re.findall(r'"who"><(?:a [^>]*|b)>(.*?)</(?:a|b)> <span class="badge (\w+)">', page)
     return {html.unescape(job): state for job, state in found}
 
 

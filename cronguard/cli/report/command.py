@@ -5,17 +5,37 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from datetime import UTC, datetime
-from importlib.resources import files
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cronguard.cli.arguments import find_job, job_argument, up_to
-from cronguard.cli.opening import describe_store, health_of, open_runtime
+from cronguard.cli.backlog import refused_sentence, spool_sentence
+from cronguard.cli.opening import describe_store, is_there, open_runtime
 from cronguard.cli.output.lines import CommandError, plural, say
-from cronguard.cli.report.contents import Report, collect
-from cronguard.core.install import how_to_install
+from cronguard.cli.output.times import to_span
+from cronguard.cli.report.contents import make_report
+from cronguard.cli.report.page import render
+from cronguard.cli.report.reading import read
+from cronguard.runtime.health import read_health
+
+if TYPE_CHECKING:
+    from cronguard.core.interfaces import Store
+
+_LONGEST = timedelta(days=366)
+_SHORTEST = timedelta(minutes=10)
+
+
+def _to_window(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> timedelta | None:
+    window = to_span(context, parameter, value)
+    if window is not None and not _SHORTEST <= window <= _LONGEST:
+        raise click.BadParameter(f"{value} is not from 10 minutes to 366 days")
+    return window
 
 
 @click.command()
@@ -24,44 +44,50 @@ from cronguard.core.install import how_to_install
     "-o", "--output", required=True, metavar="FILE", help="Where to write it; - for the output."
 )
 @click.option(
-    "--limit", type=int, callback=up_to(1000), default=20, metavar="N", help="Runs of a job.  [20]"
+    "--since",
+    "window",
+    metavar="DURATION",
+    callback=_to_window,
+    help="How far back the time axis goes, such as 24h or 30d.  [what fits the jobs]",
 )
-def command(jobs: tuple[str, ...], output: str, limit: int) -> None:
-    """Write a page that shows every job, its newest runs and alerts.
+@click.option(
+    "--limit", type=int, callback=up_to(1000), default=10, metavar="N", help="Runs of a job.  [10]"
+)
+def command(jobs: tuple[str, ...], output: str, window: timedelta | None, limit: int) -> None:
+    """Write a page that shows how every job is doing.
 
-    One HTML file with everything in it, for a browser, a mail or an internal web server. It holds
-    what `status` and `history` show: redacted messages, no secrets. A file that is there is
+    What is wrong comes first, then a lane for each job on one time axis: when it was due, when it
+    ran, how long and how that ended; behind it the job's newest runs and alerts. One HTML file with
+    everything in it, for a browser, a mail, a printer or an internal web server. It holds what
+    `status`, `history` and `alerts` show: redacted messages, no secrets. A file that is there is
     replaced in one step. Needs the extra `report`.
 
     \b
     Examples:
       cronguard report -o report.html
-      cronguard report nightly_export --limit 100 -o nightly.html
+      cronguard report nightly_export --since 30d --limit 100 -o nightly.html
       */15 * * * *  cronguard report -o /srv/www/jobs.html >/dev/null
     """
     runtime = open_runtime()
-    found = health_of(runtime)
+    store = runtime.store if is_there(runtime.store) else None
+    now = datetime.now(UTC)
+    healths = read_health(store, runtime.settings, now=now)
     if jobs:
-        found = [find_job(found, name) for name in dict.fromkeys(jobs)]
+        healths = [find_job(healths, name) for name in dict.fromkeys(jobs)]
+    readings = read(store, healths, now, window=window, newest=limit)
     place = describe_store(runtime.settings, runtime.store)
-    page = _rendered(collect(runtime.store, found, place, datetime.now(UTC), limit=limit))
+    page = render(make_report(readings, place, limit=limit, notes=list(_notes(store))))
     if output == "-":
         say(page)
         return
     _write(Path(output), page)
-    say(f"{output}: {plural(len(found), 'job')}.")
+    say(f"{output}: {plural(len(healths), 'job')}.")
 
 
-def _rendered(report: Report) -> str:
-    try:
-        from jinja2 import Environment  # an extra, for this command alone
-    except ImportError:
-        raise CommandError(
-            f"the report needs Jinja2, which is not installed: {how_to_install('report')}"
-        ) from None
-    pages = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = pages.from_string((files(__package__) / "report.html").read_text(encoding="utf-8"))
-    return template.render(report=report)
+def _notes(store: Store | None) -> Iterator[str]:
+    for sentence in (spool_sentence, refused_sentence):
+        if store is not None and (text := sentence(store)):
+            yield f"{text}."
 
 
 def _write(path: Path, page: str) -> None:

@@ -15,6 +15,7 @@ from cronguard.core.clock import rfc3339, rfc3339_or_none
 from cronguard.core.damage import Damaged, damaged_rows, readable
 from cronguard.core.errors import StoreConfigError, StoreError
 from cronguard.core.model import (
+    Activity,
     AlertRecord,
     AlertRule,
     Delivery,
@@ -35,6 +36,7 @@ from cronguard.core.model import (
 )
 from cronguard.stores.server.schema import SCHEMA_VERSION
 from cronguard.stores.server.values import (
+    activity_of,
     alert_of,
     channels_of,
     due_json,
@@ -244,6 +246,13 @@ class FunctionStore:
             only["since"] = rfc3339(since)
         found = self._ask("cronguard_history", job=job, limit=limit, **only)
         return readable(found, record_of)
+
+    def recent(self, *, limit: int = 20) -> list[RunRecord]:
+        return readable(self._ask("cronguard_recent", limit=limit), record_of)
+
+    def activity(self, *, since: datetime, step: float) -> list[Activity]:
+        found = self._ask("cronguard_activity", since=rfc3339(since), step=step)
+        return readable(found, activity_of)
 
     def snooze(self, job: str, until: datetime | None) -> bool:
         return bool(self._ask("cronguard_snooze", job=job, until=rfc3339_or_none(until)))

@@ -10,6 +10,7 @@ from cronguard.core.alert_rule import DueAlert, missed_alerts
 from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
 from cronguard.core.damage import UNREADABLE, known_status, readable
 from cronguard.core.model import (
+    Activity,
     AlertRecord,
     AlertRule,
     ChannelRule,
@@ -214,4 +215,16 @@ def status_of(row: dict[str, Any]) -> JobStatus:
         failing_since=moment(row["failing_since"]),
         last_start_at=moment(row["last_start_at"]),
         pending_since=moment(row["pending_since"]),
+    )
+
+
+def activity_of(row: dict[str, Any]) -> Activity:
+    """Runs that are told of together."""
+    return Activity(
+        row["job"],
+        known_status(row["status"]),
+        row["runs"],
+        datetime.fromisoformat(row["first"]),
+        datetime.fromisoformat(row["last"]),
+        row["longest"],
     )

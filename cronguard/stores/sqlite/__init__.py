@@ -1,13 +1,14 @@
 """The embedded default: one SQLite file, exact under any number of writers on one machine.
 
-`store` is the adapter; `runs`, `outbox`, `restating`, `expectations` and `views` are what it does
-inside a transaction. `file` makes the transactions, `connections` opens the file and sees that a
-fork finds none open, `errors` says what is wrong; `memory` is a database without a file.
-`replaced`, `carrying` and `leftovers` are for a file that was deleted, moved away or restored under
-a living process.
+`store` is the adapter; `runs`, `outbox`, `restating`, `expectations`, `views` and `activity` are
+what it does inside a transaction. `file` makes the transactions, `connections` opens the file and
+sees that a fork finds none open, `errors` says what is wrong; `memory` is a database without a
+file. `replaced`, `carrying` and `leftovers` are for a file that was deleted, moved away or restored
+under a living process.
 """
 
 __all__ = [
+    "activity",
     "carrying",
     "connections",
     "errors",

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cronguard.core.clock import rfc3339, rfc3339_or_none
 from cronguard.core.errors import ConfigError
 from cronguard.core.model import (
+    Activity,
     AlertRecord,
     AlertRule,
     Delivery,
@@ -289,6 +290,16 @@ class SQLiteStore:
             where += " AND started_at >= ?"
             values.append(rfc3339(since))
         return self._file.read(lambda db: list(records(db, where, tuple(values), limit=limit)))
+
+    def recent(self, *, limit: int = 20) -> list[RunRecord]:
+        from cronguard.stores.sqlite.activity import recent  # not on a run's path
+
+        return self._file.read(lambda db: recent(db, limit))
+
+    def activity(self, *, since: datetime, step: float) -> list[Activity]:
+        from cronguard.stores.sqlite.activity import activity  # not on a run's path
+
+        return self._file.read(lambda db: activity(db, since, step))
 
     def snooze(self, job: str, until: datetime | None) -> bool:
         def work(db: sqlite3.Connection) -> bool:

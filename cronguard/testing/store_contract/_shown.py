@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from cronguard.core.expectations import statements
-from cronguard.core.model import Schedule, Settlement
+from cronguard.core.model import Activity, EndStatus, Outcome, Run, Schedule, Settlement
 from cronguard.testing.store_contract._case import FAILURE, StoreCase
 
 
@@ -57,6 +57,50 @@ class Shown(StoreCase):
         assert (mine.running, mine.last_run and mine.last_run.run_id) == (1, running.run_id)
         assert (mine.last_success_at is None, other.last_success_at is None) == (False, True)
         assert (other.consecutive_failure_count, other.running) == (1, 0)
+
+    def test_recent_runs_of_every_job(self) -> None:
+        """Each job's newest, as its history has them; none of a job that is forgotten."""
+        assert self.store.recent() == []
+        self.play("success", "failure", "cancelled", job=self.OTHER)
+        self.play("success", "failure", "crashed")
+        self.start(self.run())
+        self.play("success", job="third")
+        self.store.forget("third")
+        for limit in (1, 2, 20):
+            assert self.store.recent(limit=limit) == [
+                *self.store.history(self.JOB, limit=limit),
+                *self.store.history(self.OTHER, limit=limit),
+            ]
+
+    def test_activity_tells_of_runs_together(self) -> None:
+        """Of one job, in one state, begun within one step: how many, from when to when, longest."""
+        assert self.store.activity(since=self.run().started_at, step=60.0) == []
+        first, second, third, fourth, other, last = (
+            self.run(job) for job in (*[None] * 4, self.OTHER, None)
+        )
+        ended: list[tuple[Run, EndStatus, float | None]] = [
+            (first, "success", 0.0),
+            (second, "success", 7.5),
+            (third, "failure", None),
+            (fourth, "success", 3.25),
+            (other, "success", 1.0),
+        ]
+        for run, status, took in ended:
+            self.start(run)
+            outcome = Outcome(status, run.started_at + timedelta(seconds=9), took, None)
+            self.store.finish_run(run, outcome, started=True)
+        self.start(last)
+        step = 180.0
+        assert self.store.activity(since=first.started_at, step=step) == [
+            Activity(self.JOB, "success", 2, first.started_at, second.started_at, 7.5),
+            Activity(self.JOB, "failure", 1, third.started_at, third.started_at, None),
+            Activity(self.JOB, "success", 1, fourth.started_at, fourth.started_at, 3.25),
+            Activity(self.JOB, "running", 1, last.started_at, last.started_at, None),
+            Activity(self.OTHER, "success", 1, other.started_at, other.started_at, 1.0),
+        ]
+        later = second.started_at + timedelta(microseconds=1)
+        assert [each.runs for each in self.store.activity(since=later, step=step)] == [1] * 4
+        assert self.store.activity(since=second.started_at, step=step)[0].first == second.started_at
 
     def test_prune_keeps_what_matters(self) -> None:
         """Ended runs go; the newest run, running ones and open alerts stay, the streak too."""

@@ -16,6 +16,7 @@ from . import (
     house,
     inside,
     privacy,
+    report,
     runtime,
     settings,
     stores,
@@ -35,5 +36,6 @@ ENTRIES = (
     *guarding.ENTRIES,
     *inside.ENTRIES,
     *cli.ENTRIES,
+    *report.ENTRIES,
     *house.ENTRIES,
 )

