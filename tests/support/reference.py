@@ -256,8 +256,10 @@ class Reference:
 
     def hear(self, job, started_at):
         """A start ends the silence, if it is none from before it."""
-        if job.silence and started_at >= job.silence.since - EARLY:
+        if job.silence and not job.silence.over and started_at >= job.silence.since - EARLY:
             job.silence = job.silence._replace(over=True)
+            grace = timedelta(seconds=job.expected["grace"])
+            job.judged_until = max(job.judged_until, started_at - grace)
 
     # --- runs -----------------------------------------------------------------------------------
 

@@ -123,6 +123,14 @@ class Silences(StoreCase):
         assert self._silence() == Silence(again, 1, False, frozenset({"told"}))
         assert self.kinds() == ["missed", "missed"]
 
+    def test_what_was_missed_before_a_start_is_part_of_the_silence(self) -> None:
+        """It was not judged yet when the start ended it, and is no silence of its own."""
+        self.play("success", stated=STATED)
+        since = self._silent()
+        start = since + timedelta(days=3)
+        self._start_at(start)
+        assert self._watch().judged_until == start - timedelta(seconds=300)
+
     def test_a_skipped_start_ends_a_silence(self) -> None:
         """The scheduler did start it."""
         self._start_at(datetime.fromisoformat("2026-01-01T00:00:30Z"))

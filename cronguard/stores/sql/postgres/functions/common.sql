@@ -104,7 +104,12 @@ as $$
 begin
     if known.silence_since <= started_at + interval '10 seconds' and not known.silence_over then
         known.silence_over := true;
-        update public.cronguard_jobs set silence_over = true where job = known.job;
+        -- What was missed before the start, and not judged yet, is part of the silence.
+        known.judged_until := greatest(
+            known.judged_until, started_at - make_interval(secs => known.grace)
+        );
+        update public.cronguard_jobs set silence_over = true, judged_until = known.judged_until
+        where job = known.job;
     end if;
     return known;
 end $$;
