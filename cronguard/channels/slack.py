@@ -17,11 +17,8 @@ from cronguard.core.model import Alert, Message, Option
 # https://docs.slack.dev/reference/block-kit/blocks: 150 for a header, 3,000 for a section
 HEADER, SECTION, SHORT = 150, 3000, 300
 MESSAGE = SECTION - 2 * SHORT - 100
-NO_ERROR = {
-    "recovered": "It works again.",
-    "overrun": "It is still running.",
-    "test": "Nothing is wrong: this is a test.",
-}
+NO_ERROR = {"recovered": "It works again.", "overrun": "It is still running."}
+NO_ERROR["test"] = "Nothing is wrong: this is a test."
 PERMANENT = http.PERMANENT | {403, 404}
 # https://docs.slack.dev/changelog/2016-05-17-changes-to-errors-for-incoming-webhooks and those
 # added since. Only these words are repeated: an unknown answer could hold anything.

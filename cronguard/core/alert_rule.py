@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from cronguard.core.clock import rfc3339
 from cronguard.core.model import (
+    LONGEST_LEASE,
     AlertKind,
     AlertRule,
     ChannelRule,
@@ -198,6 +199,11 @@ def mark_notified(state: JobState, run_id: str, notified: Collection[str]) -> Jo
     if not state.consecutive_failure_count:
         return state
     return state._replace(announced=state.announced | set(notified))
+
+
+def has_expired(until: datetime | None, now: datetime) -> bool:
+    """Tell whether a lease that ends then says no more; one from the far future says nothing."""
+    return until is None or not now < until <= now + timedelta(seconds=LONGEST_LEASE)
 
 
 def is_snoozed(until: datetime | None, now: datetime) -> bool:

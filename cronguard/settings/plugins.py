@@ -21,6 +21,7 @@ from cronguard.core.errors import PluginError
 from cronguard.core.interfaces import Channel, SecretSource, Store
 from cronguard.core.model import Option
 from cronguard.core.text import show, suggest
+from cronguard.process.signals import tolerate
 from cronguard.settings.types import CHANNEL_RULES
 
 if TYPE_CHECKING:
@@ -352,10 +353,9 @@ def builtin_names(group: Group) -> list[str]:
     if group != CHANNELS:
         return list(_MODULES[group])
     folders = (sys.modules.get(group) or import_module(group)).__path__
-    try:
+    files: list[str] = []
+    with tolerate(OSError):  # in an archive
         files = os.listdir(folders[0])  # noqa: PTH208  # light
-    except OSError:  # in an archive
-        files = []
     modules = [name.removesuffix(".py") for name in files if name.endswith(".py")]
     if not modules:
         from pkgutil import iter_modules  # takes longer than a run

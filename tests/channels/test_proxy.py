@@ -276,15 +276,16 @@ def loaded(tmp_path, text="", **environ):
 )
 def test_the_setting(tmp_path, file, environ, found):
     """Off unless set; an address in a variable is kept as the variable's name."""
-    settings, problems, warnings = loaded(tmp_path, file, **environ)
-    assert (settings.proxy, problems, warnings) == (found, (), ())
+    read = loaded(tmp_path, file, **environ)
+    assert (read.settings.proxy, read.problems, read.warnings) == (found, (), ())
 
 
 @pytest.mark.parametrize("value", [f'"http://u:{SECRET}@h:1"', '"h:1"', "true", '""'])
 def test_an_address_is_not_written_into_settings(tmp_path, value):
     """It may hold a password: refused with the way to name it, and not repeated."""
-    settings, (problem,), _ = loaded(tmp_path, f"proxy = {value}")
-    assert settings.proxy is None
+    read = loaded(tmp_path, f"proxy = {value}")
+    (problem,) = read.problems
+    assert read.settings.proxy is None
     assert "'env:OUR_PROXY'" in problem
     assert SECRET not in problem
 

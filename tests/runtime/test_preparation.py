@@ -21,6 +21,7 @@ NOT_NEEDED = {
     "asyncio": "loaded where there is a task, or a channel that may be asynchronous",
     "atexit": "the first run loads it",
     "cronguard.stores.server.supabase": "imported by the store itself",
+    "cronguard.stores.sqlite.activity": "shown to people",
     "cronguard.stores.sqlite.views": "shown to people",
     "cronguard.stores.timeouts": "the first run loads it",
     "cronsim": "a decorator with a schedule loads it",

@@ -13,7 +13,13 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cronguard.core.alert_rule import crash, finish_action, later_step_keys, overrun_alerts
+from cronguard.core.alert_rule import (
+    crash,
+    finish_action,
+    has_expired,
+    later_step_keys,
+    overrun_alerts,
+)
 from cronguard.core.clock import moment, rfc3339
 from cronguard.core.model import (
     AlertRecord,
@@ -156,7 +162,7 @@ class LocalStore:
             if _is_here(run.owner, owner):
                 is_gone = is_dead(run.owner)
             else:
-                is_gone = rows.has_expired(moment(until), now)
+                is_gone = has_expired(moment(until), now)
             if is_gone:
                 gone.append(run._replace(test_mode=False))
         return gone
@@ -176,7 +182,7 @@ class LocalStore:
         for run_id, *process, until in noted:
             holder = Owner(*process)
             here = _is_here(holder, owner)
-            if is_dead(holder) if here else rows.has_expired(moment(until), now):
+            if is_dead(holder) if here else has_expired(moment(until), now):
                 over.append((run_id,))
         if over:
             self._file.write(
@@ -187,7 +193,7 @@ class LocalStore:
         if _is_here(holder.owner, owner):
             return not is_dead(holder.owner)
         until = holder.started_at + timedelta(seconds=holder.lease)
-        return not rows.has_expired(until, self._clock())
+        return not has_expired(until, self._clock())
 
     def holds(self, job: str, *, besides: Collection[str] = ()) -> bool:
         """Tell whether a run of the job that began here goes on, whose start the store misses."""
@@ -225,7 +231,7 @@ class LocalStore:
         for text, until in runs:
             run = readable(run_of, text)
             if run is not None:
-                found.append(KeptRun(run, None, rows.has_expired(moment(until), now)))
+                found.append(KeptRun(run, None, has_expired(moment(until), now)))
         return found
 
     def drop_begun(self, run: Run) -> None:

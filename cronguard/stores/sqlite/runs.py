@@ -16,12 +16,12 @@ from cronguard.core.alert_rule import (
     decide,
     ends_silence,
     finish_action,
+    has_expired,
     is_snoozed,
     mark_notified,
 )
 from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
 from cronguard.core.model import (
-    LONGEST_LEASE,
     AlertRule,
     ChannelRule,
     Expectations,
@@ -501,11 +501,6 @@ def sweep_job(
         elif holds:
             holder = run_id
     return job.state, holder
-
-
-def has_expired(until: datetime | None, now: datetime) -> bool:
-    """Whether a lease that ends then says no more."""
-    return until is None or not now < until <= now + timedelta(seconds=LONGEST_LEASE)
 
 
 def _commit(

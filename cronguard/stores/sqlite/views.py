@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from cronguard.core.alert_rule import has_expired
 from cronguard.core.clock import moment
 from cronguard.core.damage import known_status, readable
 from cronguard.core.model import Failure, JobStatus, Owner, RunRecord, Schedule
-from cronguard.stores.sqlite.runs import has_expired
 
 _RECORD = """id, job, status, started_at, finished_at, duration_ms, consecutive_failure_count,
     error_type, error_code, error_message, error_location, host, pid"""

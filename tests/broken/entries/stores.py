@@ -253,7 +253,7 @@ SQLITE = (
         "every lease is over",
         (
             Change(
-                RUNS,
+                "cronguard/core/alert_rule.py",
                 "return until is None or not now < until <= now + timedelta(seconds=LONGEST_LEASE)",
                 "return True",
             ),

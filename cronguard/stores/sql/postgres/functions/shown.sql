@@ -18,7 +18,7 @@ as $$
 $$;
 
 -- A run that is going on: the same, and who holds it. In Python:
--- cronguard.stores.sqlite.runs.has_expired.
+-- cronguard.core.alert_rule.has_expired.
 -- since version 4
 create or replace function public.cronguard_run_held(run public.cron_execution_logs)
 returns jsonb
