@@ -305,4 +305,4 @@ def test_from_nothing_to_a_test_alert_on_supabase(sandbox, stack):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "cronguard_slack_webhook_url  used by slack" in done.stdout
     assert len(sink.received) == 1
-    assert "nightly" in done.stdout.splitlines()[-2]
+    assert "nightly" in done.stdout.splitlines()[-3]
