@@ -161,6 +161,17 @@ class Silences(StoreCase):
         assert self.store.announce_missed(over, RULES)
         assert self.kinds() == ["missed"]
 
+    def test_a_start_that_is_still_to_come_hides_no_silence(self) -> None:
+        """It was noted by a clock that is ahead; nor is it the job's latest start."""
+        run = self._start_at(self.run().started_at)
+        self.finish(run, "success")
+        ahead = self._start_at(datetime.fromisoformat("2199-01-01T00:00:00Z"))
+        self.finish(ahead, "success")
+        (found,) = self.store.jobs()
+        assert found.last_start_at == run.started_at
+        self._silent()
+        assert self.kinds() == ["missed"]
+
     def test_a_success_after_a_silence_is_told_of_once(self) -> None:
         """To the channels that heard of it, and want to know."""
         self.play("success", stated=STATED)
