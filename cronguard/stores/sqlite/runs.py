@@ -342,11 +342,11 @@ def end_silence(db: sqlite3.Connection, run: Run, state: JobState) -> JobState:
         return state
     ended = silence._replace(over=True)
     save_silence(db, run.job, ended)
-    # What was missed before the start, and not judged yet, is part of the silence.
-    judged = rfc3339(run.started_at - timedelta(seconds=state.expected.grace))
+    # What was missed before the start is part of the silence, judged or not; what was missed since,
+    # where the start is told late, is another one.
+    judged = run.started_at - timedelta(seconds=state.expected.grace)
     db.execute(
-        "UPDATE cronguard_jobs SET judged_until = max(judged_until, ?) WHERE job = ?",
-        (judged, run.job),
+        "UPDATE cronguard_jobs SET judged_until = ? WHERE job = ?", (rfc3339(judged), run.job)
     )
     return state._replace(silence=ended)
 

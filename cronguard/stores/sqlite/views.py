@@ -33,8 +33,7 @@ def jobs(db: sqlite3.Connection, now: datetime) -> list[JobStatus]:
                   announced,
                   (SELECT finished_at FROM cron_execution_logs r WHERE r.id = j.incident_id),
                   (SELECT max(started_at) FROM (SELECT started_at FROM cron_execution_logs r
-                   WHERE r.job = j.job ORDER BY rowid DESC LIMIT {_NEWEST})
-                   WHERE started_at <= ?),
+                   WHERE r.job = j.job AND started_at <= ? ORDER BY rowid DESC LIMIT {_NEWEST})),
                   (SELECT min(created_at) FROM cronguard_alerts a
                    WHERE a.job = j.job AND a.state = 'pending')
            FROM cronguard_jobs j ORDER BY job""",  # noqa: S608  # a constant of this module

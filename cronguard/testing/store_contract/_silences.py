@@ -131,6 +131,17 @@ class Silences(StoreCase):
         self._start_at(start)
         assert self._watch().judged_until == start - timedelta(seconds=300)
 
+    def test_what_was_missed_after_a_start_told_late_is_another_silence(self) -> None:
+        """Until then it counted as part of the first; now it is judged anew."""
+        self.play("success", stated=STATED)
+        since = self._silent()
+        assert self.store.announce_missed(self._missed(3, goes_on=True), RULES)
+        run = self.run(started_at=since + timedelta(minutes=2), stated=STATED)
+        self.finish(run, "success", started=False)
+        assert self._silence() is None
+        assert self._watch().judged_until == run.started_at - timedelta(seconds=300)
+        assert self.kinds() == ["missed", "recovered"]
+
     def test_a_skipped_start_ends_a_silence(self) -> None:
         """The scheduler did start it."""
         self._start_at(datetime.fromisoformat("2026-01-01T00:00:30Z"))
