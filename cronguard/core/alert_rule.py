@@ -279,6 +279,8 @@ def _overrun_key(overrun: Overrun, step: int, channel: str) -> str:
 
 EARLY_SECONDS = 10.0
 """How early a run may start and still count as on time, since hosts' clocks differ slightly."""
+MAX_CLOCK_SETBACK = timedelta(hours=3)
+"""How far a clock may be set back before a time that is still to come counts as wrong."""
 
 
 def ends_silence(silence: Silence, started_at: datetime) -> bool:

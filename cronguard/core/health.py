@@ -251,6 +251,7 @@ def _lateness(watch: Watch, status: JobStatus, now: datetime) -> tuple[Lateness 
 def with_kept(status: JobStatus, watch: Watch, kept: Sequence[KeptRun]) -> tuple[JobStatus, Watch]:
     """Return a job as it will be once the store has taken what this host keeps for it, in order."""
     ids = {each.run.run_id for each in kept}
+    open_ids = {run.run_id for run in watch.running}
     running = [run for run in watch.running if run.run_id not in ids]
     for each in kept:
         record, last = kept_record(each), status.last_start_at
@@ -259,8 +260,8 @@ def with_kept(status: JobStatus, watch: Watch, kept: Sequence[KeptRun]) -> tuple
         )
         if each.outcome is None:
             running.append(record)
-        elif each.outcome.status != "skipped" and not _has(status, record):
-            status = _counted(status, record)
+        elif each.outcome.status != "skipped":
+            status = _ended(status, record, is_over=each.started and record.run_id not in open_ids)
     changed = len(running) - len(watch.running)
     return (
         status._replace(running=max(status.running + changed, 0)),
@@ -268,15 +269,27 @@ def with_kept(status: JobStatus, watch: Watch, kept: Sequence[KeptRun]) -> tuple
     )
 
 
-def _has(status: JobStatus, record: RunRecord) -> bool:
-    """Tell whether the store took the outcome, and its answer was lost."""
+def _ended(status: JobStatus, record: RunRecord, *, is_over: bool) -> JobStatus:
+    """Return the status after an outcome, as `alert_rule.finish_action` goes on with it.
+
+    ``is_over``: the run is not open in the store, which had its start. It was counted as crashed
+    there, or the store took the outcome and its answer was lost.
+    """
     last = status.last_run
-    return last is not None and last.run_id == record.run_id and last.status != "running"
+    if last is not None and last.run_id == record.run_id and last.status != "running":
+        is_late = record.status == "success" and last.status == "crashed"
+        return _counted(status, record) if is_late else status
+    if last is None or not is_over:
+        return _counted(status, record)
+    if record.status != "success" or record.finished_at is None:
+        return status
+    times = (record.finished_at, status.last_success_at or record.finished_at)
+    return status._replace(last_success_at=max(times))
 
 
 def kept_record(kept: KeptRun) -> RunRecord:
     """Return a run that the store has not taken yet as one of its rows, without a count."""
-    run, outcome, lease_over = kept
+    run, outcome, lease_over, _ = kept
     record = RunRecord(
         run.run_id, run.job, "running", run.started_at, host=run.owner.host, pid=run.owner.pid
     )

@@ -306,6 +306,8 @@ class KeptRun(NamedTuple):
     outcome: Outcome | None = None
     """How it ended; None while it goes on."""
     lease_over: bool = False
+    started: bool = False
+    """Whether the store is known to have taken its start."""
 
 
 class Activity(NamedTuple):

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from typing import NamedTuple
 
-from cronguard.core.alert_rule import EARLY_SECONDS, ends_silence, overrun_step
+from cronguard.core.alert_rule import (
+    EARLY_SECONDS,
+    MAX_CLOCK_SETBACK,
+    ends_silence,
+    overrun_step,
+)
 from cronguard.core.clock import rfc3339
 from cronguard.core.errors import ConfigError
 from cronguard.core.model import Missed, Overrun, Schedule, Silence, Watch
@@ -21,7 +26,6 @@ _INSTANT = timedelta(microseconds=1)
 _PLAN = ("schedule", "timezone", "grace")
 _LONGEST_WAIT = timedelta(days=9 * 366)
 """From one 29 February to the next, over a year 2100."""
-_MAX_CLOCK_SETBACK = timedelta(hours=3)
 
 
 def occurrences(plan: Schedule, after: datetime, until: datetime) -> Iterator[datetime]:
@@ -72,7 +76,8 @@ def judge(watch: Watch, starts: Iterable[datetime], now: datetime) -> Missed | N
     judged then. A silence begins with one that is not met, and ends with the next start.
 
     If the clock was set back by up to three hours, nothing is judged twice (cron runs nothing twice
-    then either). If it was set back further, judging starts over.
+    then either). If it was set back further, judging starts over. A start that is still to come was
+    noted by a clock that is ahead: until then it neither meets an occurrence nor ends a silence.
 
     Args:
         watch: The job, with its schedule, how far it has been judged, and its last silence.
@@ -85,11 +90,11 @@ def judge(watch: Watch, starts: Iterable[datetime], now: datetime) -> Missed | N
     plan, begin = watch.expected.plan, watch.judged_until
     if plan is None or begin is None:
         return None
-    if begin > now + _MAX_CLOCK_SETBACK:
-        return Missed(watch.job, 0, None, None, begin, now)
+    if begin > now + MAX_CLOCK_SETBACK:
+        return _judged_anew(watch, begin, now)
     grace, early = timedelta(seconds=plan.grace), timedelta(seconds=EARLY_SECONDS)
     run_of = _Silences(watch.silence)
-    coming = iter(starts)
+    coming = takewhile(lambda start: start <= now + early, starts)
     start = next(coming, None)
     due = None
     for count, due in enumerate(occurrences(plan, begin, now - grace), 1):
@@ -107,6 +112,15 @@ def judge(watch: Watch, starts: Iterable[datetime], now: datetime) -> Missed | N
     if start is not None:
         run_of.end()
     return run_of.judgement(watch, plan, due)
+
+
+def _judged_anew(watch: Watch, begin: datetime, now: datetime) -> Missed:
+    """Return the judgement that ends what a wrong clock has judged."""
+    silence = watch.silence
+    if silence is None or silence.over or silence.since <= now:
+        return Missed(watch.job, 0, None, None, begin, now)
+    over = silence._replace(over=True)  # no start could end it before its time comes
+    return Missed(watch.job, 0, None, None, begin, now, over, silence.missed)
 
 
 class _Silences:
@@ -183,7 +197,7 @@ def lateness(watch: Watch, last_start: datetime | None, now: datetime) -> Latene
     plan = watch.expected.plan
     if plan is None:
         return None
-    begin, known = _registered_at(watch, now), _open_silence(watch, last_start)
+    begin, known = _registered_at(watch, now), _open_silence(watch, last_start, now)
     if known is not None and watch.judged_until is not None:
         begin = watch.judged_until
     elif last_start is not None:
@@ -199,12 +213,14 @@ def lateness(watch: Watch, last_start: datetime | None, now: datetime) -> Latene
     return Lateness(missed[0], len(missed), missed[-1], next_due)
 
 
-def _open_silence(watch: Watch, last_start: datetime | None) -> Silence | None:
+def _open_silence(watch: Watch, last_start: datetime | None, now: datetime) -> Silence | None:
     """Return the silence that was judged and goes on; None if there is none."""
     silence = watch.silence
-    if silence is None or silence.over:
+    if silence is None or silence.over or silence.since > now + MAX_CLOCK_SETBACK:
         return None
-    return None if last_start is not None and ends_silence(silence, last_start) else silence
+    if last_start is None or last_start > now + timedelta(seconds=EARLY_SECONDS):
+        return silence  # by a clock that is ahead: the store has ended it if it was to be
+    return None if ends_silence(silence, last_start) else silence
 
 
 def _registered_at(watch: Watch, now: datetime) -> datetime:
@@ -216,7 +232,7 @@ def _registered_at(watch: Watch, now: datetime) -> datetime:
     known = [watch.judged_until] if watch.judged_until is not None else []
     stated = [watch.sources[name].since for name in _PLAN if name in watch.sources]
     begin = min([*known, max(stated)]) if stated and known else max([*known, *stated], default=now)
-    return now if begin > now + _MAX_CLOCK_SETBACK else begin
+    return now if begin > now + MAX_CLOCK_SETBACK else begin
 
 
 def missed_sentence(plan: Schedule, number: int, first: datetime, latest: datetime | None) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cronguard.core.errors import JobOverlap
 from cronguard.guarding.recording import Recording, end_status, prepare
 from cronguard.process import log
-from cronguard.process.signals import interrupted_by_ctrl_c
+from cronguard.process.signals import interrupted_by_ctrl_c, raised_by_handler
 from cronguard.process.threads import own_thread
 from cronguard.runtime.runtime import Guarded
 
@@ -75,21 +75,39 @@ def call_plain(guarded: Guarded, *, wraps_async: bool) -> Callable[..., Any]:
 
 
 def warn_of_retry(recording: Recording, error: BaseException, caller: FrameType | None) -> None:
-    """Say once that every try counts, where a library that tries again calls the failed job."""
+    """Say once that every try counts, where a library that tries again calls the failed job.
+
+    Raises only what a signal handler of the program raises meanwhile; `end` must still be called.
+    """
+    library, caught = None, None
+    try:
+        library = _retrying_library(recording, error, caller)
+    except Exception as problem:  # noqa: BLE001  # odd globals, or a type in ``ignore``
+        caught = problem
+    if caught is not None and (interruption := raised_by_handler(caught)) is not None:
+        raise interruption
+    if library is not None and recording.job is not None:
+        log.warning_once(
+            "%s is tried again by %s from outside its guard, so every try is a run that counts: %s",
+            recording.job.config.job,
+            library,
+            _RETRYING[library],
+        )
+
+
+def _retrying_library(
+    recording: Recording, error: BaseException, caller: FrameType | None
+) -> str | None:
+    """Return which of the libraries called the job, if that was a failure; else None."""
     while caller is not None and caller.f_globals.get("__name__") == "wrapt.wrappers":
         caller = caller.f_back  # there where wrapt has no C extension
     name = caller.f_globals.get("__name__") if caller is not None else None
     if not isinstance(name, str) or not recording.live or recording.job is None:
-        return
+        return None
     library = name if name in _RETRYING else name.partition(".")[0]
-    config = recording.job.config
-    if library in _RETRYING and end_status(error, config.ignore) == "failure":
-        log.warning_once(
-            "%s is tried again by %s from outside its guard, so every try is a run that counts: %s",
-            config.job,
-            library,
-            _RETRYING[library],
-        )
+    if library not in _RETRYING:
+        return None
+    return library if end_status(error, recording.job.config.ignore) == "failure" else None
 
 
 def _is_coroutine(result: object) -> bool:
@@ -187,8 +205,10 @@ async def _await_call(guarded: Guarded, wrapped: Any, args: Any, kwargs: Any) ->
         recording.leave()
     except BaseException as error:
         recording.leave()
-        warn_of_retry(recording, error, sys._getframe().f_back)  # noqa: SLF001
-        await end(recording, error)
+        try:
+            warn_of_retry(recording, error, sys._getframe().f_back)  # noqa: SLF001
+        finally:
+            await end(recording, error)
         raise
     await end(recording, None)
     return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Unpack
 
 from cronguard.core.errors import ConfigError, JobOverlap
@@ -57,7 +57,7 @@ class guard:  # noqa: N801  # used like a function: ``with guard(job="…")``
         recording = self._take_run()
         try:
             if error is not None:
-                warn_of_retry(recording, error, sys._getframe(1).f_back)  # noqa: SLF001
+                warn_of_retry(recording, error, _caller_of(sys._getframe().f_back))  # noqa: SLF001
             recording.close(error)
         except BaseException:
             recording.close(error)  # a signal handler may have raised before it was done
@@ -80,9 +80,11 @@ class guard:  # noqa: N801  # used like a function: ``with guard(job="…")``
     ) -> None:
         recording = self._take_run()
         recording.leave()
-        if error is not None:
-            warn_of_retry(recording, error, sys._getframe(1).f_back)  # noqa: SLF001
-        await end(recording, error)
+        try:
+            if error is not None:
+                warn_of_retry(recording, error, _caller_of(sys._getframe().f_back))  # noqa: SLF001
+        finally:
+            await end(recording, error)
 
     def _enter_run(self, recording: Recording) -> GuardedRun:
         job = self._guarded.options["job"]
@@ -118,6 +120,11 @@ def _thread_and_task() -> object:
     except RuntimeError:
         task = None
     return threading.get_ident(), id(task)
+
+
+def _caller_of(block: FrameType | None) -> FrameType | None:
+    """Return who called the function that holds the block; None if C code left it."""
+    return block.f_back if block is not None else None
 
 
 class GuardedRun:

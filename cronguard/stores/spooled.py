@@ -570,7 +570,9 @@ class SpooledStore:
         Nothing is told to it for that.
         """
         here = self._made_backlog().kept() if self._has_spool() else []
-        return here + [KeptRun(each.run, each.outcome) for each in self._unkept.values()]
+        return here + [
+            KeptRun(each.run, each.outcome, started=each.started) for each in self._unkept.values()
+        ]
 
     # --- the outboxes ---------------------------------------------------------------------------
 

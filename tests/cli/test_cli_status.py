@@ -507,9 +507,9 @@ def test_a_store_that_is_down_while_watching(here, at_terminal, monkeypatch):
     assert drawn[1][1:] == drawn[0][1:]
 
 
-@pytest.mark.parametrize(("key", "code"), [("\x03", 0), (None, 143)])
+@pytest.mark.parametrize(("key", "code"), [("\x03", 0), ("\x1c", 131), (None, 143)])
 def test_watch_leaves_the_terminal_clean(tmp_path, key, code):
-    """After Ctrl-C or an end from outside: the first screen, the cursor, the handlers."""
+    """After Ctrl-C, Ctrl-\\ or an end from outside: the first screen, the cursor, the handlers."""
     cli = Cli(tmp_path)
     assert cli("run", "nightly", "--", "true").returncode == 0
     program = [sys.executable, "-m", "cronguard", "status", "--watch"]

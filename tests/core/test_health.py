@@ -289,6 +289,29 @@ def test_what_this_host_keeps_is_counted_in(runs, state, failures):
     assert status.running == len(found.running)
 
 
+COUNTED = Failure("Crashed")
+
+
+@pytest.mark.parametrize(
+    ("last", "end", "state", "failures"),
+    [
+        ("x", "failure", "warning", 1),
+        ("x", "success", "ok", 0),
+        ("later", "failure", "warning", 1),
+        ("later", "success", "warning", 1),
+    ],
+)
+def test_the_kept_end_of_a_run_counted_as_crashed_is_not_counted_twice(last, end, state, failures):
+    """Another host did while this one was cut off: a success takes that back, unless the job was
+    counted since; a failure only says why."""
+    status = failing(1)
+    record = status.last_run._replace(run_id=last, status="crashed", failure=COUNTED)
+    late = kept("x", end)._replace(started=True)
+    status, expected = with_kept(status._replace(last_run=record), watch(), [late])
+    found = judge(status, expected, now=NOW)
+    assert (found.state, found.failures) == (state, failures)
+
+
 def test_an_outcome_whose_answer_was_lost_counts_once():
     """The store has it already, and it still waits to be told."""
     status = failing(1)

@@ -214,6 +214,36 @@ def test_a_clock_that_was_days_ahead_does_not_blind():
     assert (found.number, found.judged_until) == (0, utc("2026-11-20T12:00"))
 
 
+def test_what_a_clock_that_was_ahead_judged_is_over():
+    """No start could end such a silence before its time; it is announced to nobody again."""
+    watch = watched(since="2027-01-02T00:00", grace=60.0)
+    watch = watch._replace(silence=Silence(utc("2026-12-30T06:00"), 3))
+    found = judge(watch, [], utc("2026-11-20T12:00"))
+    assert found.silence == watch.silence._replace(over=True)
+    assert missed_alerts(found, [AlertRule("slack", 2, 1)]) == ()
+    assert late(watch, "2026-11-20T11:00", "2026-11-20T12:00")[0] is None
+    open_now = watch._replace(silence=Silence(utc("2026-11-20T06:00"), 3))
+    assert judge(open_now, [], utc("2026-11-20T12:00")).silence is None
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=2), timedelta(days=2), timedelta(days=400)])
+def test_a_start_noted_by_a_clock_ahead_ends_no_silence(ahead):
+    """One alert and a job that is late, not a new silence at every look and a job that is well."""
+    watch, begin = watched("*/10 * * * *", since="2026-11-20T12:00", grace=60.0), "2026-11-20T12:0"
+    start = utc(f"{begin}1") + ahead
+    news = []
+    for minute in range(11, 60, 10):
+        now = utc(f"2026-11-20T12:{minute:02}")
+        found = judge(watch, [start], now)
+        news += [found.silence.since] if not found.before else []
+        watch = judged(watch, found)
+        since, number, _ = late(
+            watch, start.replace(tzinfo=None).isoformat(), now.replace(tzinfo=None).isoformat()
+        )
+        assert (since, number) == (utc("2026-11-20T12:10"), minute // 10)
+    assert news == [utc("2026-11-20T12:10")]
+
+
 def test_a_long_absence_is_judged_in_parts(monkeypatch):
     """Nobody looked for a year: a limited number at a time, none left out."""
     monkeypatch.setattr(schedule, "MOST_OCCURRENCES", 100)

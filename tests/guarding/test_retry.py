@@ -131,6 +131,61 @@ def test_a_loop_of_ones_own_is_none(record, caplog):
     assert not said(caplog)
 
 
+class Broken(dict):
+    """Globals of a function that cannot be asked."""
+
+    def get(self, *_):
+        raise RuntimeError("no answer")
+
+
+class Unable(type):
+    """The type of a type that nothing can be compared with."""
+
+    def __instancecheck__(cls, _):
+        raise RuntimeError("no answer")
+
+
+CALLERS = """
+def now(func):
+    return func()
+
+async def later(func):
+    return await func()
+
+def block(guard):
+    with guard:
+        raise ValueError("broken")
+
+async def later_block(guard):
+    async with guard:
+        raise ValueError("broken")
+"""
+
+
+@pytest.mark.parametrize("names", [Broken(), {"__name__": "tenacity"}], ids=["globals", "ignore"])
+def test_a_caller_that_cannot_be_judged_harms_no_job(record, names):
+    """The job's own error comes out, and its run is over."""
+
+    async def later():
+        raise ValueError("broken")
+
+    def now():
+        raise ValueError("broken")
+
+    exec(CALLERS, names)  # a function's globals are those of its code
+    ignore = (Unable("Error", (Exception,), {}),)
+    guarded = {"job": "nightly", "ignore": ignore}
+    for call in (
+        lambda: names["now"](cron_guarded(**guarded)(now)),
+        lambda: names["block"](guard(**guarded)),
+        lambda: asyncio.run(names["later"](cron_guarded(**guarded)(later))),
+        lambda: asyncio.run(names["later_block"](guard(**guarded))),
+    ):
+        with pytest.raises(ValueError, match="broken"):
+            call()
+    assert record.streaks("nightly") == [1, 2, 3, 4]
+
+
 def test_celery_s_autoretry_is_told_of(record, caplog):
     """The guard sees the job's own error each time, not Celery's Retry."""
     from celery import Celery

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cronguard.core.clock import new_id, rfc3339
-from cronguard.core.model import ChannelRule, Outcome, Owner, Run
+from cronguard.core.model import ChannelRule, Failure, Outcome, Owner, Run
 from cronguard.runtime.check import check
 from cronguard.settings.types import Settings
 from cronguard.stores.server.postgres import PostgresStore
@@ -38,6 +38,7 @@ SQLITE = {
     "declared": "declared = 'nonsense'",
     "judged_until": "judged_until = 'yesterday'",
     "text": "threshold = 'x'",
+    "silence": "silence = 'since yesterday'",
 }
 UNNAMED = {"no incident", "declared", "channels null"}
 """What the next start puts right, or what harms nothing."""
@@ -96,6 +97,23 @@ def test_a_bad_job_in_sqlite(tmp_path, kind):
 
     named = spoil(store, execute, (BOTH | SQLITE)[kind])
     assert any("bad" in row for row in named) == (kind not in UNNAMED), named
+    store.close()
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "2026-01-01|x|0|", "2026-01-01T06:00:00|1|0|"])
+def test_a_job_whose_silence_cannot_be_read_goes_on(tmp_path, text):
+    """Its runs are recorded, which need no silence; a watch that is missing says what is wrong."""
+    store = SQLiteStore(tmp_path / "runs.db")
+    for count in (1, 2):
+        run = run_of("bad")
+        store.start_run(run, is_dead=lambda _: False)
+        failed = Outcome("failure", datetime.now(UTC), 0.1, Failure("E"))
+        ended = store.finish_run(run, failed, started=True)
+        assert ended.consecutive_failure_count == count
+        with sqlite3.connect(store.path) as db:
+            db.execute("update cronguard_jobs set silence = ?", (text,))
+        db.close()
+    assert [each.key for each in store.damaged()] == ["bad"]
     store.close()
 
 

@@ -259,7 +259,7 @@ class Reference:
         if job.silence and not job.silence.over and started_at >= job.silence.since - EARLY:
             job.silence = job.silence._replace(over=True)
             grace = timedelta(seconds=job.expected["grace"])
-            job.judged_until = max(job.judged_until, started_at - grace)
+            job.judged_until = started_at - grace
 
     # --- runs -----------------------------------------------------------------------------------
 
@@ -522,7 +522,8 @@ class Reference:
             return False
         if silence and not silence.over:
             begin = silence.since - EARLY - timedelta(microseconds=1)
-            if self.starts(missed.job, begin):
+            end = max(missed.judged_until, self.now) + EARLY
+            if any(start <= end for start in self.starts(missed.job, begin)):
                 return False
         job.judged_until = missed.judged_until
         if silence:
@@ -659,7 +660,10 @@ class Reference:
                     for state in ("pending", "dead")
                 ),
                 *self.incident(job),
-                max(self.starts(name, LONG_AGO), default=None),
+                max(
+                    (each for each in self.starts(name, LONG_AGO) if each <= self.now + 3 * HOUR),
+                    default=None,
+                ),
                 min(
                     (
                         out.created_at

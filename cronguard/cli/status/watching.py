@@ -19,7 +19,7 @@ _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"
 """The other screen, which leaves what was there alone; no cursor; no line runs into the next."""
 _LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 _HOME, _END_OF_LINE, _END_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
-_ENDS = ("SIGTERM", "SIGHUP")
+_ENDS = ("SIGTERM", "SIGHUP", "SIGQUIT")
 _REDRAWS = frozenset(
     getattr(signal, name) for name in ("SIGWINCH", "SIGCONT") if hasattr(signal, name)
 )

@@ -217,17 +217,19 @@ class LocalStore:
 
     def kept(self, *, besides: Collection[int] = ()) -> list[KeptRun]:
         """Return what the store has yet to be told, in order, and then the runs that go on here."""
-        waiting = "SELECT seq, run, outcome FROM waiting WHERE seq > 0 ORDER BY seq LIMIT ?"
+        waiting = (
+            "SELECT seq, run, outcome, started FROM waiting WHERE seq > 0 ORDER BY seq LIMIT ?"
+        )
         begun = """
             SELECT b.run, r.lease_expires_at FROM begun b
             LEFT JOIN cron_execution_logs r ON r.id = b.run_id ORDER BY r.rowid"""
         outcomes = self._file.read(lambda db: db.execute(waiting, (_MAX_SHOWN,)).fetchall())
         runs = self._file.read(lambda db: db.execute(begun).fetchall())
         now, found = self._clock(), []
-        for seq, text, outcome in outcomes:
+        for seq, text, outcome, started in outcomes:
             run, end = readable(run_of, text), readable(outcome_of, outcome)
             if run is not None and end is not None and seq not in besides:
-                found.append(KeptRun(run, end))
+                found.append(KeptRun(run, end, started=bool(started)))
         for text, until in runs:
             run = readable(run_of, text)
             if run is not None:

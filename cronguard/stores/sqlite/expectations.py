@@ -179,7 +179,8 @@ def announce_missed(
     if due_alerts and is_snoozed(watch.snoozed_until, now):
         return False
     silence = missed.silence
-    if silence is not None and not silence.over and _has_started(db, missed.job, silence):
+    judged = max(missed.judged_until, now)
+    if silence is not None and not silence.over and _has_started(db, missed.job, silence, judged):
         return False
     db.execute(
         "UPDATE cronguard_jobs SET judged_until = ? WHERE job = ?",
@@ -196,11 +197,12 @@ def announce_missed(
     return True
 
 
-def _has_started(db: sqlite3.Connection, job: str, silence: Silence) -> bool:
-    """Tell whether a run has started since the silence was read that goes on."""
-    begin = rfc3339(silence.since - timedelta(seconds=EARLY_SECONDS))
-    query = "SELECT 1 FROM cron_execution_logs WHERE job = ? AND started_at >= ?"
-    return db.execute(query, (job, begin)).fetchone() is not None
+def _has_started(db: sqlite3.Connection, job: str, silence: Silence, until: datetime) -> bool:
+    """Tell whether a run has started, by then, since the silence was read that goes on."""
+    early = timedelta(seconds=EARLY_SECONDS)
+    query = "SELECT 1 FROM cron_execution_logs WHERE job = ? AND started_at BETWEEN ? AND ?"
+    span = rfc3339(silence.since - early), rfc3339(until + early)
+    return db.execute(query, (job, *span)).fetchone() is not None
 
 
 def forget(db: sqlite3.Connection, job: str) -> bool:

@@ -320,19 +320,30 @@ def state_of(row: Sequence[Any]) -> JobState:
     expected = expected_of(row[6 : 6 + _N_EXPECTED])
     silence = None
     if row[6 + _N_EXPECTED] is not None:
-        silence = silence_of(row[6 + _N_EXPECTED])
+        silence = _kept_silence(row[6 + _N_EXPECTED])
     return JobState(
         row[0], row[1], announced, moment(row[3]), row[4], moment(row[5]), expected, silence
     )
 
 
 def silence_of(text: str | None) -> Silence | None:
-    """Return the silence that `save_silence` wrote; None for None."""
+    """Return the silence that `save_silence` wrote; None for None. Raises ValueError."""
     if text is None:
         return None
     since, missed, over, announced = text.split("|")
+    begin = datetime.fromisoformat(since)
+    if begin.tzinfo is None:
+        raise ValueError("a time without a zone")
     channels = frozenset(announced.split(",") if announced else ())
-    return Silence(datetime.fromisoformat(since), int(missed), over == "1", channels)
+    return Silence(begin, int(missed), over == "1", channels)
+
+
+def _kept_silence(text: str) -> Silence | None:
+    """Return the same; None for a text that nobody can read, so that the job goes on."""
+    try:
+        return silence_of(text)
+    except ValueError:
+        return None
 
 
 def end_silence(db: sqlite3.Connection, run: Run, state: JobState) -> JobState:
@@ -342,11 +353,11 @@ def end_silence(db: sqlite3.Connection, run: Run, state: JobState) -> JobState:
         return state
     ended = silence._replace(over=True)
     save_silence(db, run.job, ended)
-    # What was missed before the start, and not judged yet, is part of the silence.
-    judged = rfc3339(run.started_at - timedelta(seconds=state.expected.grace))
+    # What was missed before the start is part of the silence, judged or not; what was missed since,
+    # where the start is told late, is another one.
+    judged = run.started_at - timedelta(seconds=state.expected.grace)
     db.execute(
-        "UPDATE cronguard_jobs SET judged_until = max(judged_until, ?) WHERE job = ?",
-        (judged, run.job),
+        "UPDATE cronguard_jobs SET judged_until = ? WHERE job = ?", (rfc3339(judged), run.job)
     )
     return state._replace(silence=ended)
 

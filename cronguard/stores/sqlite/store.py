@@ -270,7 +270,7 @@ class SQLiteStore:
     def jobs(self) -> list[JobStatus]:
         from cronguard.stores.sqlite.views import jobs  # not on a run's path
 
-        return self._file.read(jobs)
+        return self._file.read(lambda db: jobs(db, self._clock()))
 
     def history(
         self,

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from cronguard.core.alert_rule import has_expired
-from cronguard.core.clock import moment
+from cronguard.core.alert_rule import MAX_CLOCK_SETBACK, has_expired
+from cronguard.core.clock import moment, rfc3339
 from cronguard.core.damage import known_status, readable
 from cronguard.core.model import Failure, JobStatus, Owner, RunRecord, Schedule
 
@@ -19,7 +19,7 @@ _NEWEST = 100
 are in the order of starting."""
 
 
-def jobs(db: sqlite3.Connection) -> list[JobStatus]:
+def jobs(db: sqlite3.Connection, now: datetime) -> list[JobStatus]:
     """`cronguard.core.interfaces.Store.jobs`."""
     found = db.execute(
         f"""SELECT job, consecutive_failure_count, last_success_at, snoozed_until, schedule,
@@ -33,10 +33,11 @@ def jobs(db: sqlite3.Connection) -> list[JobStatus]:
                   announced,
                   (SELECT finished_at FROM cron_execution_logs r WHERE r.id = j.incident_id),
                   (SELECT max(started_at) FROM (SELECT started_at FROM cron_execution_logs r
-                   WHERE r.job = j.job ORDER BY rowid DESC LIMIT {_NEWEST})),
+                   WHERE r.job = j.job AND started_at <= ? ORDER BY rowid DESC LIMIT {_NEWEST})),
                   (SELECT min(created_at) FROM cronguard_alerts a
                    WHERE a.job = j.job AND a.state = 'pending')
-           FROM cronguard_jobs j ORDER BY job"""  # noqa: S608  # a constant of this module
+           FROM cronguard_jobs j ORDER BY job""",  # noqa: S608  # a constant of this module
+        (rfc3339(now + MAX_CLOCK_SETBACK),),
     ).fetchall()
 
     def status_of(row: Sequence[Any]) -> JobStatus:

@@ -131,6 +131,17 @@ class Silences(StoreCase):
         self._start_at(start)
         assert self._watch().judged_until == start - timedelta(seconds=300)
 
+    def test_what_was_missed_after_a_start_told_late_is_another_silence(self) -> None:
+        """Until then it counted as part of the first; now it is judged anew."""
+        self.play("success", stated=STATED)
+        since = self._silent()
+        assert self.store.announce_missed(self._missed(3, goes_on=True), RULES)
+        run = self.run(started_at=since + timedelta(minutes=2), stated=STATED)
+        self.finish(run, "success", started=False)
+        assert self._silence() is None
+        assert self._watch().judged_until == run.started_at - timedelta(seconds=300)
+        assert self.kinds() == ["missed", "recovered"]
+
     def test_a_skipped_start_ends_a_silence(self) -> None:
         """The scheduler did start it."""
         self._start_at(datetime.fromisoformat("2026-01-01T00:00:30Z"))
@@ -159,6 +170,17 @@ class Silences(StoreCase):
         assert (self._silence(), self.kinds()) == (None, [])
         over = missed._replace(silence=missed.silence._replace(over=True))
         assert self.store.announce_missed(over, RULES)
+        assert self.kinds() == ["missed"]
+
+    def test_a_start_that_is_still_to_come_hides_no_silence(self) -> None:
+        """It was noted by a clock that is ahead; nor is it the job's latest start."""
+        run = self._start_at(self.run().started_at)
+        self.finish(run, "success")
+        ahead = self._start_at(datetime.fromisoformat("2199-01-01T00:00:00Z"))
+        self.finish(ahead, "success")
+        (found,) = self.store.jobs()
+        assert found.last_start_at == run.started_at
+        self._silent()
         assert self.kinds() == ["missed"]
 
     def test_a_success_after_a_silence_is_told_of_once(self) -> None:

@@ -110,8 +110,8 @@ ENTRIES = (
         (
             Change(
                 "cronguard/guarding/call.py",
-                "if library in _RETRYING and end_status",
-                "if not library and end_status",
+                "    if library not in _RETRYING:\n",
+                "    if library:\n",
             ),
         ),
         (
@@ -145,5 +145,16 @@ ENTRIES = (
             ),
         ),
         (f"{PLUGIN}::test_what_runs_before_the_first_test_is_kept_apart",),
+    ),
+    Entry(
+        "what a caller's globals raise replaces the job's error",
+        (
+            Change(
+                "cronguard/guarding/call.py",
+                "except Exception as problem:  # noqa: BLE001  # odd globals",
+                "except OSError as problem:  # odd globals",
+            ),
+        ),
+        ("tests/guarding/test_retry.py::test_a_caller_that_cannot_be_judged_harms_no_job",),
     ),
 )

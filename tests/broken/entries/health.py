@@ -38,6 +38,28 @@ ENTRIES = (
         "        pass\n",
         "tests/runtime/test_health.py::test_a_run_that_ends_while_one_looks_is_no_crash",
     ),
+    _entry(
+        "a kept end is counted on top of the crash that another host saw",
+        HEALTH,
+        "if last is None or not is_over:",
+        "if True:",
+        "tests/core/test_health.py"
+        "::test_the_kept_end_of_a_run_counted_as_crashed_is_not_counted_twice",
+    ),
+    _entry(
+        "a start that is still to come ends a silence",
+        SCHEDULE,
+        "takewhile(lambda start: start <= now + early, starts)",
+        "iter(starts)",
+        "tests/core/test_schedule.py::test_a_start_noted_by_a_clock_ahead_ends_no_silence",
+    ),
+    _entry(
+        "what was missed after a start told late counts as told",
+        RUNS,
+        "run.started_at - timedelta(seconds=state.expected.grace)",
+        "run.started_at + timedelta(days=1)",
+        f"{CASES}::test_what_was_missed_after_a_start_told_late_is_another_silence",
+    ),
     _entry("a job that hangs is well", HEALTH, "if elapsed >= limit:", "if False:", STATE),
     _entry(
         "a job that missed its times is well",

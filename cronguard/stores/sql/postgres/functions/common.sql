@@ -104,10 +104,9 @@ as $$
 begin
     if known.silence_since <= started_at + interval '10 seconds' and not known.silence_over then
         known.silence_over := true;
-        -- What was missed before the start, and not judged yet, is part of the silence.
-        known.judged_until := greatest(
-            known.judged_until, started_at - make_interval(secs => known.grace)
-        );
+        -- What was missed before the start is part of the silence, judged or not; what was missed
+        -- since, where the start is told late, is another one.
+        known.judged_until := started_at - make_interval(secs => known.grace);
         update public.cronguard_jobs set silence_over = true, judged_until = known.judged_until
         where job = known.job;
     end if;
