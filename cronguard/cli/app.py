@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 
@@ -145,6 +146,7 @@ def _usage(error: click.UsageError) -> str:
     else:
         text = " ".join(error.format_message().split()).rstrip(".")
         text = text[:1].lower() + text[1:]
+        text = re.sub("got unexpected extra arguments?", "too many words", text)
         if text == "missing command" and error.ctx and isinstance(error.ctx.command, Group):
             text += f": there are {', '.join(error.ctx.command.list_commands(error.ctx))}"
     if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Option):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, NoReturn, Unpack
 
 from cronguard.core.errors import ConfigError, JobOverlap
 from cronguard.guarding.call import end, start, warn_of_retry
@@ -38,6 +38,17 @@ class guard:  # noqa: N801  # used like a function: ``with guard(job="…")``
             raise ConfigError('guard needs a name for the job: write guard("nightly_export")')
         self._guarded = Guarded(checked)
         self._open: list[tuple[object, Recording]] = []
+
+    def __call__(self, *_: object) -> NoReturn:
+        """Refuse to be a decorator.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError(
+            "guard is for a block, as in `with guard(...)`, and decorates nothing: "
+            "put @cron_guarded(job=...) on a function"
+        )
 
     def __enter__(self) -> GuardedRun:
         recording = prepare(self._guarded)

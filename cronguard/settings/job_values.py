@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias, cast, get_args
 
 from cronguard.core.errors import ConfigError
 from cronguard.core.model import SecretRef
-from cronguard.core.text import is_secret, show
+from cronguard.core.text import is_secret, show, suggest
 from cronguard.process.signals import tolerate
 from cronguard.settings.types import parse_reference
 
@@ -26,6 +26,7 @@ _CHANNEL_LETTERS = _NAME_FIRST | frozenset("_-")
 _MAX_JOB_CHARS = 100
 _MAX_CHANNEL_CHARS = 64
 _MAX_DURATION_SECONDS = 10 * 366 * 86400.0
+_NO_DURATION = float("inf")
 _MAX_COUNT = 1_000_000
 _MAX_DIGITS = 9
 _MAX_RUNBOOK_CHARS = 2000
@@ -105,12 +106,13 @@ def parse_duration(text: str, key: str = "") -> float:
     elif re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", compact):
         seconds = float(compact)
     else:
-        seconds = _MAX_DURATION_SECONDS + 1
+        seconds = _NO_DURATION
     if seconds > _MAX_DURATION_SECONDS:
+        fault = "not a duration" if seconds == _NO_DURATION else "longer than ten years"
         raise ConfigError(
-            (f"{key} is {show(text)}, which" if key else show(text))
-            + " is not a duration of up to ten years: write a number and a unit, "
-            "such as 45s, 30m, 2h or 90d" + (f", or {OFF}" if key == "max_runtime" else "")
+            (f"{key} {show(text)}" if key else show(text))
+            + f" is {fault}: write a number and a unit, such as 45s, 30m, 2h or 90d"
+            + (f", or {OFF}" if key == "max_runtime" else "")
         )
     return seconds
 
@@ -206,8 +208,8 @@ def check_schedule(key: str, value: object) -> str:
         next(CronSim(cron, datetime.now(UTC)))
     except (CronSimError, StopIteration, ValueError, TypeError, AssertionError):
         raise ConfigError(
-            f"{key} is {show(value)}, no cron expression that ever comes due: "
-            "give minute, hour, day, month and weekday, such as '0 6 * * *'"
+            f"{key} {show(value)} is not a cron expression that ever comes due: "
+            "give minute, hour, day, month and weekday in quotes, such as '0 6 * * *'"
         ) from None
     return cron
 
@@ -224,9 +226,17 @@ def check_timezone(key: str, value: object) -> str:
         if _looks_like_zone(value) and not _has_zone_database():
             return value
     raise ConfigError(
-        f"{key} {show(value)} is not known: give a name of the IANA time zone database, "
-        "such as 'Europe/Oslo'"
+        f"{key} {show(value)} is not known{_zone_meant(value)}: "
+        "give the name of a time zone, such as 'Europe/Oslo'"
     )
+
+
+def _zone_meant(value: object) -> str:
+    from zoneinfo import available_timezones  # only when something is wrong
+
+    with tolerate(OSError):
+        return suggest(value, available_timezones())
+    return ""
 
 
 def _looks_like_zone(name: str) -> bool:
@@ -272,8 +282,8 @@ def check_runbook(key: str, value: object) -> str:
             if url.scheme == "https" and plain and " " not in value and not is_secret(value):
                 return value
     raise ConfigError(
-        f"{key} is {show(value)}: give an https:// link without a user, a password or a key, "
-        "since it is shown in alerts"
+        f"{key} cannot be shown in alerts: give a link that begins with https:// "
+        "and holds no user, password or key"
     )
 
 

@@ -54,7 +54,7 @@ def _next_reference(
     if following is None and foreign and scheme in known:
         raise SecretError(
             "secret_unreadable",
-            detail=f"{ref} begins with {scheme}: but no name of a secret follows: write the name",
+            detail=f"{ref} begins with {scheme}: but no name of a secret follows: write {scheme}:NAME",
         )
     return following
 

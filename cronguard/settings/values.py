@@ -41,6 +41,10 @@ _FLAG_WORDS = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
 }
+_NAME_OF_A_SECRET = {
+    "env": "the name of the environment variable that holds it",
+    "vault": "a name that cronguard vault list shows",
+}
 
 
 def check_channels(layer: Layer, value: object) -> list[object]:
@@ -262,8 +266,8 @@ def _check_reference_name(option: Option, text: str) -> None:
     scheme, colon, rest = text.strip().partition(":")
     if option.secret and colon and scheme in SCHEMES and not rest.startswith("//"):
         raise ConfigError(
-            f"{option.name} begins with {scheme}: but no name of a secret follows: write"
-            f" {scheme}:NAME"
+            f"{option.name} begins with {scheme}: but no name of a secret follows: write "
+            f"{scheme}:NAME, with {_NAME_OF_A_SECRET[scheme]}"
         )
 
 

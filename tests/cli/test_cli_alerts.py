@@ -343,7 +343,7 @@ def test_snoozing(here):
         (["nightly", "--for", "two"], 2, "not a duration"),
         (["nightly", "--for", "0s"], 2, "no time at all"),
         (["nightly", "--until", "2001-01-01"], 2, "in the past"),
-        (["nightly", "--until", "tomorrow"], 2, "no date and time"),
+        (["nightly", "--until", "tomorrow"], 2, "not a date and time"),
     ],
 )
 def test_wrong_ways_to_snooze(here, args, code, said):

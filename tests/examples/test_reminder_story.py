@@ -100,7 +100,7 @@ def test_the_story(tmp_path):
     assert "\n  5 Fri" in after
 
     assert "$ cronguard status\nSTATE " in after
-    assert f"export CRONGUARD_STORE=sqlite:///{told.folder}/cronguard.db" in after
+    assert f"CRONGUARD_STORE=sqlite:///{told.folder}/cronguard.db cronguard status" in after
     assert told.left == [f"tmp/{told.folder.name}"]
     assert "\x1b" not in told.out
 

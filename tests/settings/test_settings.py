@@ -197,7 +197,7 @@ def test_a_bad_value_falls_through_to_the_next_place(load):
     """What is wrong is said; the next valid value is used."""
     loaded = load("store_timeout = 4\n", env={"CRONGUARD_STORE_TIMEOUT": "soon"})
     (problem,) = loaded.problems
-    assert problem.startswith("environment CRONGUARD_STORE_TIMEOUT: store_timeout is 'soon', which")
+    assert problem.startswith("environment CRONGUARD_STORE_TIMEOUT: store_timeout 'soon' is not")
     assert loaded.settings.store_timeout == 4.0
 
 
@@ -231,7 +231,7 @@ def test_a_bad_value_falls_through_to_the_next_place(load):
         ("[channel.x]\ntype = 'slak'", "there is no channel 'slak' (did you mean 'slack'?)"),
         ("[channel.x]\ntype = 3", "channel x: a channel cannot be named 3"),
         ("[channel.x]\n", "there is no channel 'x', and [channel.x] names no type: use one of"),
-        ("[job.a]\nmax_runtime = 'never'", "max_runtime is 'never', which is not a duration of"),
+        ("[job.a]\nmax_runtime = 'never'", "max_runtime 'never' is not a duration"),
         ("[job.a]\nthreshold = '2'", "[job.a]: threshold is '2': give a whole number from 1 to"),
         ("job = 3", "job is 3"),
         ("job.a = 3", "job a is 3: write a table of its options"),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cronguard.core.interfaces import Store
 
 _SHORT = timedelta(days=1)
+_MINUTE = timedelta(minutes=1)
 
 
 @click.command()
@@ -162,4 +163,8 @@ def _what(runs: int, keep: timedelta) -> str:
 
 
 def _words(keep: timedelta) -> str:
-    return plural(keep.days, "day") if keep.days else duration(keep.total_seconds()) or ""
+    if keep.days:
+        return plural(keep.days, "day")
+    if keep < _MINUTE:
+        return plural(round(keep.total_seconds()), "second")
+    return duration(keep.total_seconds()) or ""

@@ -136,7 +136,7 @@ def to_moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -
         return datetime.fromisoformat(value).astimezone(UTC)
     except (ValueError, OverflowError):
         raise click.BadParameter(
-            f"{value!r} is no date and time such as 2026-11-24T08:00"
+            f"{value!r} is not a date and time such as 2026-11-24T08:00"
         ) from None
 
 

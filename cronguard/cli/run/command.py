@@ -16,6 +16,9 @@ from cronguard.settings.job_values import check_names
 from cronguard.settings.options import JOB_OPTIONS, NONE, JobOption, check_options
 
 
+_EXAMPLE = ": write cronguard run JOB -- COMMAND, such as cronguard run nightly -- ./nightly.sh"
+
+
 class _Run(click.Command):
     """Everything after the first ``--`` is the command's, whatever it looks like."""
 
@@ -23,13 +26,13 @@ class _Run(click.Command):
         if "--" not in args:
             if ctx.resilient_parsing or set(args) & set(ctx.help_option_names):
                 return super().parse_args(ctx, args)
-            raise click.UsageError(_DASHES, ctx)
+            raise click.UsageError(f"the command must stand after two dashes{_EXAMPLE}", ctx)
         cut = args.index("--")
         own, ctx.meta["command"] = args[:cut], args[cut + 1 :]
         if ctx.resilient_parsing:
             return super().parse_args(ctx, own)
         if not ctx.meta["command"]:
-            raise click.UsageError("no command to run", ctx)
+            raise click.UsageError(f"no command follows the two dashes{_EXAMPLE}", ctx)
         from cronguard.cli.run.options import RightArguments
 
         return super().parse_args(ctx, RightArguments(self.get_params(ctx), own).words)
@@ -60,11 +63,6 @@ def _option(option: JobOption) -> Callable[[Callable[..., int]], Callable[..., i
         help=f"{option.help}{taken_back}.  [{default}]",
         shell_complete=complete_channels if many else None,
     )
-
-
-_DASHES = (
-    "what is to run comes after two dashes, as in: cronguard run nightly -- ./nightly.sh --verbose"
-)
 
 
 @click.command(cls=_Run)

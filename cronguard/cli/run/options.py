@@ -77,7 +77,10 @@ class RightArguments:
 
     def _take_job(self) -> None:
         if not self._jobs:
-            print_error(f"no name of a JOB stands before the two dashes: {_UNRECORDED}")
+            print_error(
+                "no job name stands before the two dashes, as in cronguard run nightly -- COMMAND:"
+                f" {_UNRECORDED}"
+            )
             return
         job, *more = self._jobs
         for word in more:

@@ -70,8 +70,7 @@ def show_place(folder: Path, store: str, *, own: bool) -> None:
     if own:
         print(f"\nEverything is in {folder}, and nothing anywhere else.")
         print("To look at the log again:\n")
-        print(f"  export CRONGUARD_STORE={shlex.quote(store)}")
-        print("  cronguard status\n")
+        print(f"  CRONGUARD_STORE={shlex.quote(store)} cronguard status\n")
         print(f"Remove it with: rm -r {shlex.quote(str(folder))}")
     else:
         print(f"\nThe log is in the store that CRONGUARD_STORE names, all else in {folder}.")
