@@ -54,7 +54,8 @@ def _next_reference(
     if following is None and foreign and scheme in known:
         raise SecretError(
             "secret_unreadable",
-            detail=f"{ref} begins with {scheme}: but no name of a secret follows: write {scheme}:NAME",
+            detail=f"{ref} begins with {scheme}: but no name of a secret follows:"
+            f" write {scheme}:NAME",
         )
     return following
 

@@ -336,7 +336,7 @@ def test_durations_as_people_write_them(text, seconds):
 )
 def test_other_durations_are_refused(text):
     """What could be misread is refused."""
-    with pytest.raises(ConfigError, match="not a duration|longer than ten years"):
+    with pytest.raises(ConfigError, match=r"not a duration|longer than ten years"):
         parse_duration(text)
 
 

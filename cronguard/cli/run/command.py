@@ -15,7 +15,6 @@ from cronguard.cli.arguments import complete_channels, complete_jobs
 from cronguard.settings.job_values import check_names
 from cronguard.settings.options import JOB_OPTIONS, NONE, JobOption, check_options
 
-
 _EXAMPLE = ": write cronguard run JOB -- COMMAND, such as cronguard run nightly -- ./nightly.sh"
 
 

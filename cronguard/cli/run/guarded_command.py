@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cronguard.cli.output.lines import leave_interrupted, print_error
@@ -90,7 +91,7 @@ def _not_started(name: str, error: OSError) -> int:
         print_error(f"cannot run {name!r}: {what}; {hint}")
         return NOT_FOUND
     if isinstance(error, PermissionError):
-        folder = os.path.isdir(name)
+        folder = Path(name).is_dir()
         what = "it is a folder" if folder else "it is not an executable file"
         hint = "name the file in it that is to run" if folder else "make it one with chmod +x"
         print_error(f"cannot run {name!r}: {what}; {hint}")
