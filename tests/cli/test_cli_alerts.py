@@ -214,7 +214,7 @@ def test_what_cannot_be_sent_stays(here):
         done = here("deliver")
     assert done.returncode == 1
     assert "✗ nightly, failing → webhook  stays pending, http_503" in done.stdout
-    assert "2 alerts still waiting, for pager, webhook" in done.stdout
+    assert "2 alerts still waiting, for pager, webhook; set up pager" in done.stdout
     assert done.stderr == ""
 
 

@@ -187,7 +187,10 @@ def test_alerts_and_what_became_of_them(here):
     ]
     assert "given up after 1 try: slack_no_service" in done.stdout
     assert rows[3:] == [
-        "1 alert waits: cronguard deliver sends it now (but those for pager: not set up here).",
+        (
+            "1 alert waits for a channel that is not set up here (pager):"
+            " cronguard deliver sends it where it is."
+        ),
         "1 alert to slack was given up, slack_no_service: the webhook was deleted: make a new one.",
         "Once cronguard test-alert --channel slack arrives: cronguard deliver --dead",
     ]

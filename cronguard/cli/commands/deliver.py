@@ -14,7 +14,6 @@ from cronguard.cli.output.lines import mark, on_terminal, plural, print_error, s
 from cronguard.cli.output.progress import progress
 
 if TYPE_CHECKING:
-    from cronguard.core.interfaces import Store
     from cronguard.runtime.delivery import Attempt
     from cronguard.runtime.runtime import Runtime
 
@@ -53,7 +52,7 @@ def command(job: str | None, *, dead: bool) -> int:
         return 2 if loaded.problems else 0
 
     done = _deliver(runtime, job, total, dead=dead)
-    left = _left(runtime.store, job)
+    left = _left(runtime, job)
     if loaded.problems:
         return 2
     return 1 if left or (dead and not all(map(sent, done))) else 0
@@ -92,14 +91,17 @@ def _tell(attempt: Attempt) -> None:
     say(f"{mark('error')} {what}  {fate}, {why(attempt)}")
 
 
-def _left(store: Store, job: str | None) -> bool:
+def _left(runtime: Runtime, job: str | None) -> bool:
+    store = runtime.store
     waiting = [s for s in store.jobs() if job in (None, s.job) and s.alerts_pending]
     if not waiting:
         return False
     count = sum(status.alerts_pending for status in waiting)
     names = {record.channel for record in store.alerts(state="pending", job=job)}
+    foreign = sorted(names - {channel.name for channel in runtime.settings.channels})
+    where = f"set up {', '.join(foreign)} here, or deliver where it is" if foreign else ""
     say(
         f"{plural(count, 'alert')} still waiting, for {', '.join(sorted(names))};"
-        " see cronguard doctor"
+        f" {where or 'see cronguard doctor'}"
     )
     return True

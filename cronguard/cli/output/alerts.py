@@ -77,16 +77,24 @@ def what_became(alert: AlertRecord, times: Times) -> str:
 def advice(alerts: Sequence[AlertRecord], settings: Settings) -> Iterator[str]:
     """Yield what to do about alerts that have not arrived, in whole sentences."""
     waiting = [each for each in alerts if each.state == "pending"]
-    if waiting:
-        known = {channel.name for channel in settings.channels}
-        foreign = sorted({each.channel for each in waiting} - known)
-        elsewhere = f" (but those for {', '.join(foreign)}: not set up here)" if foreign else ""
-        verb, them = ("waits", "it") if len(waiting) == 1 else ("wait", "them")
+    known = {channel.name for channel in settings.channels}
+    foreign = sorted({each.channel for each in waiting} - known)
+    if ours := sum(each.channel in known for each in waiting):
+        yield f"{_they_wait(ours)}: cronguard deliver sends {_them(ours)} now."
+    if theirs := len(waiting) - ours:
         yield (
-            f"{plural(len(waiting), 'alert')} {verb}: cronguard deliver sends {them}"
-            f" now{elsewhere}."
+            f"{_they_wait(theirs)} for a channel that is not set up here ({', '.join(foreign)}):"
+            f" cronguard deliver sends {_them(theirs)} where it is."
         )
     yield from _given_up([each for each in alerts if each.state == "dead"])
+
+
+def _they_wait(count: int) -> str:
+    return f"{plural(count, 'alert')} {'waits' if count == 1 else 'wait'}"
+
+
+def _them(count: int) -> str:
+    return "it" if count == 1 else "them"
 
 
 def _given_up(dead: Sequence[AlertRecord]) -> Iterator[str]:
