@@ -60,6 +60,11 @@ def _next_reference(
     return following
 
 
+def _not_set(ref: SecretRef) -> str:
+    remedy = f": set the variable {ref.name} where this runs" if ref.scheme == "env" else ""
+    return f"{ref} is not set{remedy}"
+
+
 def _read_secret(ref: SecretRef, sources: Mapping[str, SecretSource]) -> str:
     source = sources.get(ref.scheme)
     if source is None:
@@ -77,7 +82,7 @@ def _read_secret(ref: SecretRef, sources: Mapping[str, SecretSource]) -> str:
             error.code if error.code in _CODES else "secret_unreadable",
             permanent=error.permanent,
             retry_after=error.retry_after,
-            detail=f"{ref} is not set" if missing else f"{ref} cannot be read",
+            detail=_not_set(ref) if missing else f"{ref} cannot be read",
         ) from None
     except Exception:  # noqa: BLE001  # third-party code; its text may hold a secret
         raise SecretError("secret_unreadable", detail=f"{ref} cannot be read") from None

@@ -483,8 +483,17 @@ COMMANDS = [
         "a line for the shell",
         Mistake(
             "run nightly -- 'echo hi | cat'",
-            "cannot run 'echo hi | cat': it was not found;"
-            " a line for the shell is written -- sh -c 'LINE'",
+            "cannot run 'echo hi | cat': it was not found; leave out the quotes around it;"
+            " a line for the shell is written sh -c 'LINE'",
+            code=127,
+        ),
+    ),
+    (
+        "a word of the shell",
+        Mistake(
+            "run nightly -- cd /tmp",
+            "cannot run 'cd': it was not found; it is the shell's own;"
+            " a line for the shell is written sh -c 'LINE'",
             code=127,
         ),
     ),
@@ -535,7 +544,7 @@ ADDRESSES = [
     (
         "a variable that is not set",
         "env:SLACK_URL",
-        "secret_missing: env:SLACK_URL is not set",
+        "secret_missing: env:SLACK_URL is not set: set the variable SLACK_URL where this runs",
     ),
 ]
 

@@ -27,7 +27,6 @@ SIGNALLED = 128
 OVERLAPPED = 75
 """EX_TEMPFAIL of sysexits.h: it may be tried again."""
 _SHELL_WORDS = frozenset({"cd", "exec", "export", "if", "for", "set", "source", "ulimit", "while"})
-_SHELL_SIGNS = frozenset(" |&;<>()$=*")
 
 
 def run_guarded(child: Child, options: dict[str, Any], name: str) -> int:
@@ -86,8 +85,10 @@ def _not_started(name: str, error: OSError) -> int:
         there = os.path.lexists(name) and os.sep in name
         what = "the interpreter it names is not there" if there else "it was not found"
         hint = "correct its first line" if there else "give its full path, or set PATH"
-        if not there and _is_line_of_shell(name):
-            hint = "a line for the shell is written -- sh -c 'LINE'"
+        if not there and " " in name:
+            hint = "leave out the quotes around it; a line for the shell is written sh -c 'LINE'"
+        elif name in _SHELL_WORDS:
+            hint = "it is the shell's own; a line for the shell is written sh -c 'LINE'"
         print_error(f"cannot run {name!r}: {what}; {hint}")
         return NOT_FOUND
     if isinstance(error, PermissionError):
@@ -99,10 +100,6 @@ def _not_started(name: str, error: OSError) -> int:
         reason = os.strerror(error.errno).lower() if error.errno else "it holds a null character"
         print_error(f"cannot run {name!r}: {reason}")
     return NOT_EXECUTABLE
-
-
-def _is_line_of_shell(word: str) -> bool:
-    return word in _SHELL_WORDS or not _SHELL_SIGNS.isdisjoint(word)
 
 
 def _is_nowhere(name: str) -> bool:

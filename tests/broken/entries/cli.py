@@ -88,6 +88,28 @@ ENTRIES = (
         ("tests/cli/test_cli_upkeep.py::test_a_long_delivery_is_seen_on_a_terminal",),
     ),
     Entry(
+        "a job that there is not is snoozed",
+        (
+            Change(
+                "cronguard/cli/commands/upkeep.py",
+                "    find_job(jobs_of(store), job)\n    store.snooze(job, wakes)",
+                "    store.snooze(job, wakes)\n    find_job(jobs_of(store), job)",
+            ),
+        ),
+        ("tests/cli/test_mistakes.py::test_a_mistake_is_one_line",),
+    ),
+    Entry(
+        "guard as a decorator says nothing of what to write",
+        (
+            Change(
+                "cronguard/guarding/context_manager.py",
+                "    def __call__(self,",
+                "    def refuse(self,",
+            ),
+        ),
+        ("tests/cli/test_mistakes.py::test_a_mistake_in_code_is_one_line",),
+    ),
+    Entry(
         "every distribution is another one",
         (
             Change(
