@@ -88,15 +88,15 @@ ENTRIES = (
         ("tests/cli/test_cli_upkeep.py::test_a_long_delivery_is_seen_on_a_terminal",),
     ),
     Entry(
-        "a job that there is not is snoozed",
+        "a line for the shell is told to set PATH",
         (
             Change(
-                "cronguard/cli/commands/upkeep.py",
-                "    find_job(jobs_of(store), job)\n    store.snooze(job, wakes)",
-                "    store.snooze(job, wakes)\n    find_job(jobs_of(store), job)",
+                "cronguard/cli/run/guarded_command.py",
+                'if not there and " " in name:',
+                "if False:",
             ),
         ),
-        ("tests/cli/test_mistakes.py::test_a_mistake_is_one_line",),
+        ("tests/cli/test_mistakes.py::test_a_command_that_cannot_start_is_one_line",),
     ),
     Entry(
         "guard as a decorator says nothing of what to write",
