@@ -47,7 +47,7 @@ class Wanted(NamedTuple):
     "--failing", is_flag=True, help="Only jobs that need somebody: those `check` exits 1 for."
 )
 @click.option("--all", "whole", is_flag=True, help="A line for each job, however many there are.")
-@click.option("--watch", "watched", is_flag=True, help="Show it anew every 5 seconds; Ctrl-C ends.")
+@click.option("--watch", "watched", is_flag=True, help="Draw it again every 5 s; Ctrl-C ends it.")
 @json_option
 def command(
     jobs: tuple[str, ...], *, failing: bool, whole: bool, watched: bool, as_json: bool
