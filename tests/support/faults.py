@@ -76,13 +76,19 @@ NO_MEMORY = """
 """
 NO_THREADS = """
     import _thread, threading
-    real = _thread.start_new_thread, threading._start_new_thread
+    starters = [(_thread, "start_new_thread")]
+    for name in "_start_new_thread", "_start_joinable_thread":  # the latter since 3.13
+        if hasattr(threading, name):
+            starters.append((threading, name))
+    real = [getattr(module, name) for module, name in starters]
     def refuse(*args, **keywords):
         raise RuntimeError("can't start new thread")
     def break_it():
-        _thread.start_new_thread = threading._start_new_thread = refuse
+        for module, name in starters:
+            setattr(module, name, refuse)
     def mend_it():
-        _thread.start_new_thread, threading._start_new_thread = real
+        for (module, name), function in zip(starters, real):
+            setattr(module, name, function)
 """
 NO_PATH = """
     import importlib, sys
