@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # not in its type stubs
 import contextlib
+import os
 import signal
+import stat
 import sys
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from types import CodeType, FrameType, TracebackType
 from typing import Any, TypeVar
 
@@ -20,6 +23,8 @@ T = TypeVar("T")
 
 _CO_VARARGS = 0x04
 """As in `inspect`, which is slow to import."""
+_MOST_LINKS = 40
+"""That are followed in one path, as on Linux."""
 
 
 def attempt(
@@ -198,3 +203,68 @@ def _handler_codes() -> set[CodeType]:
         if isinstance(code, CodeType):
             codes.add(code)
     return codes
+
+
+# --- questions about paths ----------------------------------------------------------------------
+#
+# `os.path` and `Path.mkdir(exist_ok=True)` take any OSError for an answer, a time limit's too;
+# so do `Path.exists()` and the like since 3.14.
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder, for this user alone, and those above it, as the user's umask says.
+
+    Raises:
+        OSError: It is not there and cannot be made.
+    """
+    try:
+        _make(path, 0o700)
+    except FileNotFoundError:
+        missing = [each for each in path.parents if not is_folder(each)]
+        for each in reversed(missing):
+            _make(each, 0o777)
+        _make(path, 0o700)
+
+
+def _make(path: Path, mode: int) -> None:
+    try:
+        path.mkdir(mode)
+    except FileExistsError:
+        if not is_folder(path):
+            raise
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether there is a folder; False where that cannot be seen."""
+    with tolerate(OSError, ValueError):
+        return stat.S_ISDIR(path.stat().st_mode)
+    return False
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether there is a regular file; False where that cannot be seen."""
+    with tolerate(OSError, ValueError):
+        return stat.S_ISREG(path.stat().st_mode)
+    return False
+
+
+def is_there(path: Path, *, follow: bool = True) -> bool:
+    """Tell whether there is anything; ``follow`` links, else one to nothing is something."""
+    with tolerate(OSError, ValueError):
+        path.stat(follow_symlinks=follow)
+        return True
+    return False
+
+
+def real_path(path: Path) -> Path:
+    """Return the path without symbolic links, as far as its parts are there."""
+    for _ in range(_MOST_LINKS):
+        with tolerate(OSError, ValueError):
+            return Path(os.path.realpath(path, strict=True))
+        link = None
+        with tolerate(OSError, ValueError):
+            link = path.readlink()
+        if link is None:
+            break
+        path = path.parent / link
+    return path if path.parent == path else real_path(path.parent) / path.name

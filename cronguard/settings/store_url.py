@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from cronguard.core.errors import ConfigError
 from cronguard.core.model import SecretRef
 from cronguard.core.text import may_be_secret, show, suggest
-from cronguard.process.signals import tolerate
+from cronguard.process.signals import is_folder, is_there
 from cronguard.settings.types import DEPTH, Layer, parse_reference
 
 if TYPE_CHECKING:
@@ -266,28 +266,21 @@ def _state_folder(environ: Mapping[str, str]) -> Path | None:
     if state.is_absolute():
         return state / "cronguard"
     home = Path(environ.get("HOME", "").strip())
-    if not home.is_absolute() or home == home.parent or not _is_folder(home):
+    if not home.is_absolute() or home == home.parent or not is_folder(home):
         return None
     if sys.platform == "darwin":
         return home / "Library" / "Application Support" / "cronguard"
     return home / ".local" / "state" / "cronguard"
 
 
-def _is_folder(path: Path) -> bool:
-    # Path.is_dir() raises if a parent folder cannot be entered.
-    with tolerate(OSError, ValueError):
-        return stat.S_ISDIR(path.stat().st_mode)
-    return False
-
-
 def _exists_or_can_be_made(folder: Path) -> bool:
     """Tell whether the folder exists or can be made."""
-    if _is_folder(folder):
+    if is_folder(folder):
         return True  # even if read-only, since the database may be in it
     parent = folder.parent
-    while not os.path.lexists(parent) and parent != parent.parent:
+    while not is_there(parent, follow=False) and parent != parent.parent:
         parent = parent.parent
-    return _is_folder(parent) and os.access(parent, os.W_OK | os.X_OK)
+    return is_folder(parent) and os.access(parent, os.W_OK | os.X_OK)
 
 
 def _private_temp_folder() -> Path:

@@ -8,9 +8,15 @@ import signal
 import pytest
 from support.imports import PACKAGE
 
+from cronguard.process import signals
 from cronguard.process.signals import tolerate
 
 IN_THE_JOBS_THREAD = ("core", "guarding", "privacy", "process", "runtime", "settings", "stores")
+
+
+OF_OS_PATH = {"exists", "lexists", "isdir", "isfile", "islink", "ismount"}
+OF_PATH_SINCE_3_14 = {"exists", "is_dir", "is_file", "is_symlink", "is_mount", "is_socket"}
+"""They take any OSError for an answer; `process.signals` has the like that do not."""
 
 
 class TimeLimitError(ValueError):
@@ -81,6 +87,87 @@ def test_an_earlier_limit_says_nothing_of_a_later_error():
             os.close(-1)
 
 
+@pytest.fixture
+def struck_at_the_first_call(monkeypatch):
+    """A time limit strikes as the system answers: the next call of a function of `os`."""
+    limit = TimeoutError("too slow")
+
+    def at_next(name):
+        call = getattr(os, name)
+
+        def struck(*args, **kwargs):
+            monkeypatch.setattr(os, name, call)
+            try:
+                return call(*args, **kwargs)
+            finally:
+                strike(limit)
+
+        monkeypatch.setattr(os, name, struck)
+        return limit
+
+    return at_next
+
+
+@pytest.mark.parametrize(
+    ("ask", "name"),
+    [
+        (signals.make_folder, "mkdir"),
+        (signals.is_folder, "stat"),
+        (signals.is_file, "stat"),
+        (signals.is_there, "stat"),
+        (signals.real_path, "lstat"),
+    ],
+)
+@pytest.mark.parametrize("there", [True, False])
+def test_a_question_about_a_path_passes_over_no_time_limit(
+    tmp_path, struck_at_the_first_call, ask, name, there
+):
+    """Python's own functions took it for an answer."""
+    folder = tmp_path / "folder"
+    if there:
+        folder.mkdir()
+    limit = struck_at_the_first_call(name)
+    with pytest.raises(TimeoutError) as caught:
+        ask(folder)
+    assert caught.value is limit
+    assert ask(folder) in (None, there, False, folder)
+
+
+def test_questions_about_paths_are_answered_as_python_does(tmp_path):
+    """Files, folders, links, links to nothing and to each other, what is under a file."""
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for link, target in [("to", "folder"), ("nothing", "gone/x"), ("one", "two"), ("two", "one")]:
+        (tmp_path / link).symlink_to(target)
+    names = ["file", "folder", "to", "to/x", "nothing", "one", "two", "file/x", "gone", "gone/x"]
+    for path in (tmp_path / name for name in names):
+        assert signals.is_file(path) == path.is_file(), path
+        assert signals.is_folder(path) == path.is_dir(), path
+        assert signals.is_there(path) == path.exists(), path
+        assert signals.is_there(path, follow=False) == os.path.lexists(path), path
+        if path.name not in ("one", "two"):  # without an end; any answer will do
+            assert str(signals.real_path(path)) == os.path.realpath(path), path
+    assert not signals.is_there(tmp_path / "a\0b")
+
+
+def test_a_folder_is_made_with_those_above_it(tmp_path):
+    """The last for its user alone; one that is there stays as it is, a file stops it."""
+    umask = os.umask(0o022)
+    try:
+        signals.make_folder(tmp_path / "a" / "b" / "c")
+    finally:
+        os.umask(umask)
+    modes = [(tmp_path / each).stat().st_mode & 0o777 for each in ("a", "a/b", "a/b/c")]
+    assert modes == [0o755, 0o755, 0o700]
+    signals.make_folder(tmp_path / "a")
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o755
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        signals.make_folder(tmp_path / "file")
+    with pytest.raises(NotADirectoryError):
+        signals.make_folder(tmp_path / "file" / "x")
+
+
 def _names(node):
     return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
 
@@ -104,6 +191,15 @@ def _silent_lines(text):
             called = getattr(node.func, "attr", getattr(node.func, "id", ""))
             if called == "suppress" and any("OSError" in _names(each) for each in node.args):
                 yield node.lineno
+            given = {each.arg: each.value for each in node.keywords}
+            if called in ("mkdir", "makedirs") and {"exist_ok", "parents"} & set(given):
+                yield node.lineno
+            if called == "realpath" and "strict" not in given:
+                yield node.lineno
+            if isinstance(node.func, ast.Attribute) and called in OF_PATH_SINCE_3_14:
+                yield node.lineno
+        if isinstance(node, ast.Attribute) and node.attr in OF_OS_PATH:
+            yield node.lineno
 
 
 def test_no_code_passes_over_a_time_limit_as_the_systems_error():
@@ -124,6 +220,11 @@ def test_no_code_passes_over_a_time_limit_as_the_systems_error():
         "try:\n    pass\nexcept (OSError, ValueError):\n    pass\n",
         "with contextlib.suppress(OSError):\n    pass\n",
         "with suppress(ValueError, OSError):\n    pass\n",
+        "folder.mkdir(parents=True)\n",
+        "os.makedirs(folder, exist_ok=True)\n",
+        "os.path.realpath(folder)\n",
+        "next(filter(os.path.isfile, folders))\n",
+        "path.exists()\n",
     ],
 )
 def test_such_code_is_found(text):

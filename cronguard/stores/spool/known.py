@@ -11,7 +11,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from cronguard.core.model import JobState, Run
-from cronguard.process.signals import tolerate
+from cronguard.process.signals import make_folder, tolerate
 from cronguard.stores.spool.values import readable, run_of, run_text, state_of, state_text
 
 _AT_LEAST_EVERY = 1.0
@@ -119,7 +119,7 @@ def _replace(path: Path, text: bytes, since: int) -> None:
     try:
         descriptor = os.open(draft, flags, 0o600)
     except FileNotFoundError:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent)
         descriptor = os.open(draft, flags, 0o600)
     try:
         os.write(descriptor, text)

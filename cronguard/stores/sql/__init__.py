@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cronguard.process.signals import is_folder
+
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 def sql_files(folder: str) -> list[Traversable]:
     """Return the SQL files of ``folder`` by name, which is the order in which they are applied."""
     place: Traversable = Path(__file__).parent
-    if not (place / folder).is_dir():
+    if not is_folder(Path(__file__).parent / folder):
         from importlib.resources import files  # it costs more than all of a first run
 
         place = files("cronguard.stores.sql")

@@ -27,7 +27,7 @@ from weakref import WeakSet
 
 from cronguard.core.errors import StoreConfigError, StoreError
 from cronguard.process import lifecycle
-from cronguard.process.signals import tolerate
+from cronguard.process.signals import is_file, is_there, make_folder, tolerate
 from cronguard.process.threads import take
 
 SCHEMA_VERSIONS = {"spool": 3, "sqlite": 3}
@@ -142,7 +142,7 @@ def _create_private(path: Path) -> int:
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     effective = os.access in os.supports_effective_ids
-    if not (os.access(path, os.R_OK | os.W_OK, effective_ids=effective) and path.is_file()):
+    if not (os.access(path, os.R_OK | os.W_OK, effective_ids=effective) and is_file(path)):
         if _has_leftovers(path):
             from cronguard.stores.sqlite.leftovers import clear_before_making  # hardly ever
 
@@ -150,7 +150,7 @@ def _create_private(path: Path) -> int:
         try:
             number = os.open(path, flags, 0o600)
         except FileNotFoundError:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(path.parent)
             number = os.open(path, flags, 0o600)
     else:
         if _has_leftovers(path):
@@ -163,7 +163,7 @@ def _create_private(path: Path) -> int:
 
 
 def _has_leftovers(path: Path) -> bool:
-    return Path(f"{path}-shm").exists() or Path(f"{path}-wal").exists()
+    return is_there(Path(f"{path}-shm")) or is_there(Path(f"{path}-wal"))
 
 
 def absolute(path: Path) -> str:
@@ -185,7 +185,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def version_of(path: Path) -> int:
     """Return the number of the schema in the file; 0 for none."""
-    if not path.exists() or path.stat().st_size == 0:
+    if not is_there(path) or path.stat().st_size == 0:
         return 0
     connection = connect(path)
     try:

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 from cronguard.core.errors import StoreConfigError, StoreError
-from cronguard.process.signals import tolerate
+from cronguard.process.signals import is_file, tolerate
 
 _SENTENCES = {
     "SQLITE_BUSY": ("busy", "{path} is locked by another process: try again"),
@@ -66,7 +66,7 @@ def _translate(error: sqlite3.Error, path: Path) -> StoreError:
 
 def _translate_os(error: OSError, path: Path) -> StoreError:
     name = errno.errorcode.get(error.errno or 0, "EIO")
-    in_the_way = next(filter(os.path.isfile, path.parents), "a part of its path")
+    in_the_way = next(filter(is_file, path.parents), "a part of its path")
     code, why = {
         "EACCES": ("no_permission", "this user may not read and write it"),
         "EPERM": ("no_permission", "this user may not read and write it"),

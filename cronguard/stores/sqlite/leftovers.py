@@ -16,7 +16,7 @@ import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from cronguard.process.signals import tolerate
+from cronguard.process.signals import is_there, real_path, tolerate
 
 SUFFIXES = ("-wal", "-shm")
 _SHM_IN_USE = "128"
@@ -34,7 +34,7 @@ def clear_before_making(path: Path) -> None:
     other's journal.
     """
     with folder_locked(path):
-        if not path.exists():
+        if not is_there(path):
             remove_leftovers(path)
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -70,7 +70,7 @@ def clear_own(path: Path) -> None:
 
 def replace_by_empty(path: Path) -> None:
     """Put a new file of the same mode in the place of an empty one."""
-    target = Path(os.path.realpath(path))
+    target = real_path(path)
     new = target.with_name(f"{target.name}.restored-{os.getpid()}")
     try:
         new.touch(stat.S_IMODE(target.stat().st_mode), exist_ok=False)
@@ -86,7 +86,7 @@ def folder_locked(path: Path) -> Iterator[None]:
     with tolerate(ImportError, OSError):  # an open file cannot be deleted on Windows
         import fcntl
 
-        number = os.open(Path(os.path.realpath(path)).parent, os.O_RDONLY | os.O_CLOEXEC)
+        number = os.open(real_path(path).parent, os.O_RDONLY | os.O_CLOEXEC)
     if number is None:
         yield
         return
@@ -104,7 +104,7 @@ def remove_leftovers(path: Path, *, only: Collection[tuple[int, int]] | None = N
     Called with the folder locked.
     """
     for suffix in SUFFIXES:
-        left = Path(os.path.realpath(path) + suffix)
+        left = Path(f"{real_path(path)}{suffix}")
         with contextlib.suppress(FileNotFoundError):
             found = left.stat()
             if only is None or (found.st_dev, found.st_ino) in only:
@@ -127,7 +127,7 @@ def _used_without(path: Path) -> bool:
     shm = file = 0
     locks = ""
     with tolerate(OSError, ValueError):
-        shm, file = Path(f"{os.path.realpath(path)}-shm").stat().st_ino, path.stat().st_ino
+        shm, file = Path(f"{real_path(path)}-shm").stat().st_ino, path.stat().st_ino
         locks = _LOCKS.read_text(encoding="ascii")
     held = set(_A_LOCK.findall(locks))
     return (str(shm), _SHM_IN_USE) in held and str(file) not in {inode for inode, _ in held}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cronguard.core.errors import StoreConfigError
-from cronguard.process.signals import tolerate
+from cronguard.process.signals import is_file, real_path, tolerate
 from cronguard.stores.sqlite.leftovers import clear_own, folder_locked, remove_leftovers
 
 _LOOKS, _LOOK_SECONDS = 20, 0.02
@@ -64,14 +64,14 @@ def follow(file: Replaceable) -> None:
     """
     old, opened, identity, counter = file.connection, file.opened, file.identity, file.counter
     assert file.name is not None  # noqa: S101  # for mypy
-    path = Path(os.path.realpath(file.name))
+    path = real_path(Path(file.name))
     where = _whereabouts(opened and opened[0], identity)
     overwritten = file.was_overwritten()
     new: sqlite3.Connection | None = None
     try:
         if opened is not None and overwritten and file.is_at_path():
             _give_own_file(file, path, opened[0])
-        elif path.is_file():
+        elif is_file(path):
             clear_own(path)
         new = file.open()
         if file.carry_over is not None:
