@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cronguard.cli.output.lines import SettingsError
+from cronguard.cli.output.lines import SettingsError, print_error
 from cronguard.core.errors import PluginError
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from cronguard.core.model import JobStatus
     from cronguard.runtime.runtime import Runtime
     from cronguard.settings.types import Loaded, Settings
+
+SCHEMA_WAIT_SECONDS = 10.0
+"""How long after a migration Supabase's API may take to see it, or a little more."""
+_ASK_EVERY_SECONDS = 0.25
 
 
 def load_settings() -> Loaded:
@@ -49,7 +54,29 @@ def open_store(settings: Settings | None = None) -> Store:
         raise SettingsError(str(error)) from None
     if context := click.get_current_context(silent=True):
         context.call_on_close(store.close)
+    _wait_for_schema(store)
     return store
+
+
+def _wait_for_schema(store: Store) -> None:
+    """Let the store of a Supabase project wait for a migration that was applied just now."""
+    await_schema = getattr(store, "await_schema", None)
+    if await_schema is None:
+        return
+    give_up: float | None = None
+
+    def ask_again() -> bool:
+        nonlocal give_up
+        if give_up is None:
+            give_up = time.monotonic() + SCHEMA_WAIT_SECONDS
+            print_error(
+                f"{getattr(store, 'where', 'the API')} knows no cronguard schema; in case it was"
+                f" made just now, asking for {SCHEMA_WAIT_SECONDS:.0f} s more"
+            )
+        time.sleep(_ASK_EVERY_SECONDS)
+        return time.monotonic() < give_up
+
+    await_schema(ask_again)
 
 
 @contextmanager
@@ -61,6 +88,7 @@ def store_on_demand(settings: Settings) -> Iterator[Callable[[], Store]]:
 
     def store() -> Store:
         opened.append(store_factory.open_store(settings))
+        _wait_for_schema(opened[-1])
         return opened[-1]
 
     try:

@@ -55,7 +55,9 @@ class Store(Protocol):
     for an address without touching file or network, and raises ConfigError if the address is
     invalid; ``timeout`` is ``store_timeout`` in seconds. A store may have an attribute ``where``
     that names the place of its data without credentials; the local spool of a store that is not
-    ``bounded`` is named after it.
+    ``bounded`` is named after it. It may have ``await_schema(ask_again)``, which a command calls: a
+    method that finds no schema then asks again as long as ``ask_again()``, which waits, returns
+    True.
     """
 
     bounded: bool

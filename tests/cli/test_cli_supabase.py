@@ -1,6 +1,7 @@
 """``cronguard init postgres``, ``init supabase`` and ``vault``, on the real stack."""
 
 import io
+import json
 import os
 import pty
 import subprocess
@@ -383,10 +384,28 @@ def test_setup_says_what_is_missing(here, stack):
     database.drop()
 
 
-def test_setup_without_functions_on_supabase(here, stack, bare):
+@pytest.mark.parametrize("command", ["status", "vault check"])
+def test_a_command_waits_for_a_migration_that_the_api_has_not_seen_yet(
+    on_supabase, project, command
+):
+    """PostgREST looks again some seconds after it; a line says for what the command waits."""
+    unseen = json.dumps({"code": "PGRST202", "message": "", "details": None, "hint": None})
+    project.gateway.requests.clear()
+    before = on_supabase(*command.split())
+    functions = {path.rpartition("/")[2] for _, path in project.gateway.requests}
+    project.gateway.once += [(each, 404, "application/json", unseen) for each in functions]
+    done = on_supabase(*command.split())
+    assert (done.returncode, done.stdout) == (before.returncode, before.stdout)
+    assert project.gateway.once == []
+    (line,) = done.stderr.splitlines()
+    assert "knows no cronguard schema; in case it was made just now, asking for 10 s more" in line
+
+
+def test_setup_without_functions_on_supabase(here, stack, bare, monkeypatch):
     """The line names the command that makes them."""
     from support.stack.client import Project
 
+    monkeypatch.setattr("cronguard.cli.opening.SCHEMA_WAIT_SECONDS", 0.0)
     project = Project(bare)
     here.setenv("CRONGUARD_STORE", "supabase")
     here.setenv("SUPABASE_URL", project.url)

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 KEY_VARIABLES = ("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY")
 _NO_CONTENT = 204
+_UNSEEN_SCHEMA = ("PGRST202", "PGRST205")
+"""PostgREST knows no such function, or table: there is none, or it has not looked again yet."""
 _GOOD, _REDIRECTS, _SERVER_ERRORS = range(200, 300), range(300, 400), range(500, 600)
 _OWN_SENTENCES = (401, 402, 403, 404, 429)
 _SQLSTATE = 5  # characters
@@ -54,6 +57,7 @@ class SupabaseStore(FunctionStore):
     ) -> None:
         self._timeout = timeout
         self._inherited: object = None
+        self._ask_again: Callable[[], bool] | None = None
         if client is not None:
             self._url, self._key = str(client.supabase_url), client.supabase_key
         else:
@@ -84,10 +88,27 @@ class SupabaseStore(FunctionStore):
     def close(self) -> None:
         self._opened().close()
 
+    def await_schema(self, ask_again: Callable[[], bool]) -> None:
+        """Repeat a call that finds no schema as long as ``ask_again()``, which waits, says so.
+
+        The API sees a migration some seconds after it was applied. Without this a call is refused
+        at once, as a job's run wants it.
+        """
+        self._ask_again = ask_again
+
     # --- one call -------------------------------------------------------------------------------
 
     def _call(self, function: str, request: dict[str, Any]) -> Any:
         """One POST; a second one only if the connection that was kept had been closed."""
+        while True:
+            data, code = self._answer(function, request)
+            if code is None:
+                return data
+            if code not in _UNSEEN_SCHEMA or self._ask_again is None or not self._ask_again():
+                raise self._error(code)
+
+    def _answer(self, function: str, request: dict[str, Any]) -> tuple[Any, str | None]:
+        """Return (answer, None), or what went wrong: (None, code)."""
         arguments = {"request": request} if request else {}
         try:
             api = self._opened()
@@ -101,12 +122,12 @@ class SupabaseStore(FunctionStore):
             code = _transport(error)
         else:
             if not isinstance(data, str):
-                return data
+                return data, None
             # No function answers with nothing, or with text alone: this is somebody else's.
             code = "404" if data else "empty"
         if code == "42501" and function.startswith("cronguard_secret"):
             code = "vault_denied"
-        raise self._error(code)
+        return None, code
 
     def _error(self, code: str) -> StoreError:
         return store_error(code, where=self.where, kind="supabase")

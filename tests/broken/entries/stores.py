@@ -103,8 +103,8 @@ SQLITE = (
         (
             Change(
                 LEFTOVERS,
-                "        if not path.exists():\n            remove_leftovers(path)\n",
-                "        if not path.exists():\n",
+                "        if not is_there(path):\n            remove_leftovers(path)\n",
+                "        if not is_there(path):\n",
             ),
         ),
         (f"{REPLACED}::test_between_two_runs[delete]",),
