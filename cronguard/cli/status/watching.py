@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import time
@@ -20,18 +21,17 @@ _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"
 _LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 _HOME, _END_OF_LINE, _END_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
 _ENDS = ("SIGTERM", "SIGHUP", "SIGQUIT")
-_REDRAWS = frozenset(
-    getattr(signal, name) for name in ("SIGWINCH", "SIGCONT") if hasattr(signal, name)
-)
+_WAKES = ("SIGWINCH", "SIGCONT", "SIGTSTP")
+"""What ends a pause: another size, being in front again, Ctrl-Z."""
 
 
 def watch(draw: Callable[[int, int], Sequence[str]], *, seconds: float = SECONDS) -> None:
     """Show what ``draw(columns, lines)`` returns, every few seconds, until Ctrl-C."""
-    with _other_screen(), suppress(KeyboardInterrupt):
+    with _noted_signals() as noted, _other_screen(), suppress(KeyboardInterrupt):
         while True:
             columns, lines = get_terminal_size()
             _write(frame(draw(columns, lines), columns, lines))
-            _pause(seconds)
+            _pause(seconds, noted)
 
 
 def frame(shown: Sequence[str], columns: int, lines: int) -> str:
@@ -46,11 +46,39 @@ def frame(shown: Sequence[str], columns: int, lines: int) -> str:
 
 
 @contextmanager
+def _noted_signals() -> Iterator[int | None]:
+    """Note what wakes this; the descriptor has the numbers, None where there are no such signals.
+
+    Nothing is done in the handlers: one that writes may come in the middle of another write.
+    """
+    wakes = {getattr(signal, name) for name in _WAKES if hasattr(signal, name)}
+    if not wakes:
+        yield None
+        return
+    noted, end = os.pipe()
+    os.set_blocking(noted, False)
+    os.set_blocking(end, False)
+    before = {number: signal.signal(number, _do_nothing) for number in wakes}
+    former = signal.set_wakeup_fd(end, warn_on_full_buffer=False)
+    try:
+        yield noted
+    finally:
+        signal.set_wakeup_fd(former)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(noted)
+        os.close(end)
+
+
+def _do_nothing(_number: int, _frame: object) -> None:
+    """Stand for the default, so that the signal is noted."""
+
+
+@contextmanager
 def _other_screen() -> Iterator[None]:
     """Draw on the terminal's other screen; the first one is back whatever ends this."""
-    ends = {getattr(signal, name): _exit for name in _ENDS if hasattr(signal, name)}
-    suspends = {signal.SIGTSTP: _suspend} if hasattr(signal, "SIGTSTP") else {}
-    before = {number: signal.signal(number, do) for number, do in {**ends, **suspends}.items()}
+    ends = {getattr(signal, name) for name in _ENDS if hasattr(signal, name)}
+    before = {number: signal.signal(number, _exit) for number in ends}
     try:
         _write(_ENTER)
         yield
@@ -64,25 +92,22 @@ def _exit(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-def _suspend(number: int, _frame: object) -> None:
-    """Give the shell its own screen while this waits in the background."""
-    _write(_LEAVE)
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-    signal.signal(number, _suspend)
-    _write(_ENTER)
-
-
-def _pause(seconds: float) -> None:
-    """Wait, no longer than until the window gets another size or this is in front again."""
-    if not hasattr(signal, "sigtimedwait"):
+def _pause(seconds: float, noted: int | None) -> None:
+    """Wait, no longer than until something is noted, and stop if that is Ctrl-Z."""
+    if noted is None:
         time.sleep(seconds)
         return
-    signal.pthread_sigmask(signal.SIG_BLOCK, _REDRAWS)
-    try:
-        signal.sigtimedwait(_REDRAWS, seconds)
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _REDRAWS)
+    if select.select([noted], [], [], seconds)[0] and signal.SIGTSTP in os.read(noted, 4096):
+        _suspend()
+
+
+def _suspend() -> None:
+    """Give the shell its own screen while this waits in the background."""
+    _write(_LEAVE)
+    signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTSTP)
+    signal.signal(signal.SIGTSTP, _do_nothing)
+    _write(_ENTER)
 
 
 def _write(text: str) -> None:
