@@ -10,7 +10,7 @@ import click
 
 from cronguard.cli.groups import Group, Lazy, LazyGroup
 from cronguard.cli.output.lines import leave_interrupted, print_error, unwritable
-from cronguard.core.errors import ConfigError, CronguardError
+from cronguard.core.errors import ConfigError, CronguardError, PluginError
 from cronguard.core.install import VERSION
 from cronguard.core.text import show, suggest
 from cronguard.process import log
@@ -127,6 +127,8 @@ def _guarded(args: list[str], *, is_program: bool) -> int:
         return print_error(error.format_message())
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
+    except PluginError as error:  # such as an extra that is not installed
+        return print_error(str(error), code=2)
     except ConfigError as error:
         lines = [str(note) for note in error.args] or ["wrong settings"]
         return max(print_error(line, code=2) for line in lines)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import click
 
 from cronguard.cli.output.lines import SettingsError, print_error
-from cronguard.core.errors import PluginError
 
 if TYPE_CHECKING:
     from cronguard.core.health import Health
@@ -48,10 +47,7 @@ def open_store(settings: Settings | None = None) -> Store:
     """The store itself, whose calls may take as long as they need. Otherwise as `open_runtime`."""
     from cronguard.runtime import store_factory
 
-    try:
-        store = store_factory.open_store(settings or _right_settings())
-    except PluginError as error:
-        raise SettingsError(str(error)) from None
+    store = store_factory.open_store(settings or _right_settings())
     if context := click.get_current_context(silent=True):
         context.call_on_close(store.close)
     _wait_for_schema(store)

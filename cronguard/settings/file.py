@@ -15,6 +15,10 @@ from cronguard.settings.types import Layer, Notes
 _PYPROJECT = "pyproject.toml"
 _OWN_FILE = "cronguard.toml"
 _MAX_FILE_BYTES = 1_000_000
+_LIKENESS = 0.8
+"""How like cronguard's a table's name is that is meant to be it: crontab is another tool's."""
+_HINT = re.compile(rb"cron|guard")
+"""What a pyproject.toml has that is worth parsing: cronguard's table, or one that may be meant."""
 
 
 def read_settings_file(
@@ -33,7 +37,7 @@ def read_settings_file(
         for name in (_OWN_FILE, _PYPROJECT):
             path = folder / name
             content = _read(notes, path)
-            if content is None or (name == _PYPROJECT and b"cronguard" not in content):
+            if content is None or (name == _PYPROJECT and not _HINT.search(content)):
                 continue
             if _is_untrusted(path):
                 notes.problem(
@@ -146,11 +150,23 @@ def _table(notes: Notes, path: Path, content: bytes) -> Mapping[str, object] | N
         return None
     if path.name != _PYPROJECT:
         return document if isinstance(document, dict) else None
-    for key in ("tool", "cronguard"):
-        document = document.get(key) if isinstance(document, dict) else None
-    if document is None:
-        return None
-    if not isinstance(document, dict):
+    tools = document.get("tool") if isinstance(document, dict) else None
+    table = tools.get("cronguard") if isinstance(tools, dict) else None
+    if isinstance(table, dict):
+        return table
+    if table is not None:
         notes.problem(f"{path}: tool.cronguard is not a table: write [tool.cronguard]")
-        return None
-    return document
+    elif meant := _mistaken(document, tools):
+        notes.problem(f"{path} has [{meant}], which nobody reads: write [tool.cronguard]")
+    return None
+
+
+def _mistaken(document: object, tools: object) -> str | None:
+    """Return the name of a table that is meant to be cronguard's; None if there is none."""
+    if isinstance(document, dict) and "cronguard" in document:
+        return "cronguard"
+    from difflib import get_close_matches  # only if a file looks like it
+
+    names = [name for name in tools if isinstance(name, str)] if isinstance(tools, dict) else []
+    near = get_close_matches("cronguard", names, n=1, cutoff=_LIKENESS)
+    return f"tool.{near[0]}" if near else None

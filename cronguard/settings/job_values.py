@@ -42,6 +42,7 @@ _CREDENTIAL_NAME_ENDS = (
 _CREDENTIAL_NAMES = frozenset({"auth", "sig", "pwd"})
 _MAX_TEXT_CHARS = 100
 _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _UNIT = "(s|m|h|d|w)(?:ec(?:ond)?s?|in(?:ute)?s?|ours?|rs?|ays?|eeks?)?"
 """A unit, or a word that begins with it."""
 _CRON_NICKNAMES = {
@@ -87,9 +88,10 @@ def check_channel_name(name: object) -> str:
 
 
 def parse_duration(text: str, key: str = "") -> float:
-    """Return the seconds in a duration such as ``45``, ``90s``, ``30m``, ``1h30m`` or ``90 days``.
+    """Return the seconds in a duration such as ``90s``, ``30m``, ``1h30m`` or ``90 days``.
 
-    Units are s, m, h, d and w, or words for them; a number without a unit is seconds.
+    Units are s, m, h, d and w, or words for them. A number without one is refused: whoever typed 5
+    may have meant minutes. 0 is 0.
 
     Args:
         text: The duration.
@@ -103,8 +105,13 @@ def parse_duration(text: str, key: str = "") -> float:
     if re.fullmatch(f"(?:{one})+", compact):
         parts = re.findall(one, compact)
         seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
-    elif re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", compact):
+    elif re.fullmatch(_NUMBER, compact):
         seconds = float(compact)
+        if 0 < seconds <= _MAX_DURATION_SECONDS:
+            raise ConfigError(
+                (f"{key} {compact}" if key else compact)
+                + f" has no unit: write {compact}s, {compact}m, {compact}h or {compact}d"
+            )
     else:
         seconds = _NO_DURATION
     if seconds > _MAX_DURATION_SECONDS:

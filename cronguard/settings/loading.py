@@ -225,8 +225,8 @@ def _check_keys(notes: Notes, layer: Layer) -> None:
     for key in layer.table:
         if key not in KEYS:
             hint = (
-                ": the keys of this file stand without [tool.cronguard]"
-                if key == "tool"
+                f": the keys of this file stand without [{'tool.' * (key == 'tool')}cronguard]"
+                if key in ("tool", "cronguard")
                 else suggest(key, KEYS) or f": use one of {', '.join(KEYS)}"
             )
             notes.problem(f"{layer.label}: unknown key {show(key)}{hint}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from cronguard.core.errors import ConfigError
@@ -92,8 +93,11 @@ def check_channel(_layer: Layer, value: object) -> dict[str, dict[str, Any]]:
     return tables
 
 
-def check_store_timeout(_layer: Layer, value: object) -> float:
+def check_store_timeout(layer: Layer, value: object) -> float:
     """Return the checked ``store_timeout`` in seconds: above 0 and at most a minute."""
+    if layer.label == "environment":  # where a number is text
+        with suppress(TypeError, ValueError):
+            value = float(cast("str", value))
     seconds = check_span("store_timeout", value)
     if seconds > _MAX_STORE_TIMEOUT_SECONDS:
         raise ConfigError(

@@ -94,7 +94,7 @@ TYPED = [
         "prune without a unit",
         Mistake(
             "prune --keep 30",
-            "invalid value for '--keep': 30 has no unit: write 30d for days, 30h for hours;"
+            "invalid value for '--keep': 30 has no unit: write 30s, 30m, 30h or 30d;"
             " see cronguard prune --help",
         ),
     ),
@@ -118,7 +118,7 @@ TYPED = [
         "snooze without a unit",
         Mistake(
             "snooze nightly --for 2",
-            "invalid value for '--for': 2 has no unit: write 2d for days, 2h for hours;"
+            "invalid value for '--for': 2 has no unit: write 2s, 2m, 2h or 2d;"
             " see cronguard snooze --help",
         ),
     ),
@@ -347,8 +347,8 @@ SETTINGS = [
         "a folder where the store's file should be",
         Mistake(
             "status",
-            "{folder} cannot be opened, since there is a directory in its place: change that, or"
-            " name another file as the store",
+            "{folder} cannot be opened, since there is a folder in its place: move that folder"
+            " away, or set CRONGUARD_STORE to another file",
             code=1,
             environ=(("CRONGUARD_STORE", "sqlite:///{folder}"),),
         ),
@@ -568,7 +568,7 @@ def test_a_store_that_may_not_be_read(tmp_path):
     cli.path.chmod(0o600)
     assert done.stderr == (
         f"cronguard: {cli.path} cannot be opened, since this user may not read and write it:"
-        " change that, or name another file as the store\n"
+        " give it and its folder to this user, or set CRONGUARD_STORE to another file\n"
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert cli.path.read_bytes() == before
@@ -579,11 +579,17 @@ def test_a_store_that_may_not_be_read(tmp_path):
     [
         ("report -o jobs.html", "jinja2", "the report needs Jinja2, which is not installed:"),
         ("init postgres", "psycopg", "store 'postgres' needs the module 'psycopg':"),
+        ("status", "psycopg", "store 'postgres' needs the module 'psycopg':"),
+        ("check", "psycopg", "store 'postgres' needs the module 'psycopg':"),
+        ("vault list", "psycopg", "store 'postgres' needs the module 'psycopg':"),
+        ("deliver", "psycopg", "store 'postgres' needs the module 'psycopg':"),
     ],
 )
 def test_an_extra_that_is_missing(tmp_path, typed, extra, said):
-    """One line with the command that installs it; nothing is made."""
+    """One line with the command that installs it, and 2 by every command; nothing is made."""
     cli = Cli(tmp_path)
+    if extra == "psycopg":
+        cli.environ |= {"CRONGUARD_STORE": "env:DATABASE_URL", "DATABASE_URL": "postgresql://x/y"}
     (tmp_path / "without").mkdir()
     (tmp_path / "without" / f"{extra}.py").write_text(
         f"raise ModuleNotFoundError('No module', name={extra!r})"
@@ -593,7 +599,7 @@ def test_an_extra_that_is_missing(tmp_path, typed, extra, said):
     name = "report" if extra == "jinja2" else "postgres"
     install = f"in a checkout of cronguard, run python -m pip install '.[{name}]'"
     assert done.stderr == f"cronguard: {said} {install}\n"
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert not (tmp_path / "jobs.html").exists()
 
 

@@ -179,5 +179,5 @@ def test_without_its_extra(here, monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     page._template.cache_clear()
     done = here("report", "-o", "x.html")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert how_to_install("report") in done.stderr

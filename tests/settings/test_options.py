@@ -314,7 +314,6 @@ def test_numbers_of_a_command_are_text():
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        ("45", 45),
         ("45s", 45),
         ("30m", 1800),
         ("2h", 7200),
@@ -327,7 +326,7 @@ def test_numbers_of_a_command_are_text():
     ],
 )
 def test_durations_as_people_write_them(text, seconds):
-    """A number and a unit, several of them, or seconds."""
+    """A number and a unit, or several of them; nothing is nothing in any unit."""
     assert parse_duration(text) == seconds
 
 
@@ -338,6 +337,15 @@ def test_other_durations_are_refused(text):
     """What could be misread is refused."""
     with pytest.raises(ConfigError, match=r"not a duration|longer than ten years"):
         parse_duration(text)
+
+
+def test_durations_without_a_unit_are_refused():
+    """Wherever they are text: on a line, in a file, in code. A number is seconds in the latter."""
+    for place in PLACES:
+        for key in ("max_runtime", "grace"):
+            with pytest.raises(ConfigError, match=f"{key} 5 has no unit: write 5s, 5m, 5h or 5d"):
+                check_options({key: " 5 "}, place)
+    assert check_options({"max_runtime": 5, "grace": 2.5}) == {"max_runtime": 5.0, "grace": 2.5}
 
 
 @given(st.text(max_size=150))

@@ -381,7 +381,7 @@ def test_a_named_file_that_cannot_be_used_is_said(tmp_path, load):
     [
         (b"cronguard = !", "is not valid TOML at line 1, column"),
         (b"[tool.cronguard]\nstore = '\xff'", "is not valid TOML"),
-        (b"tool = 1\n[cronguard]", None),
+        (b"tool = 1\n[cronguard]", "has [cronguard]"),
         (b"[tool]\ncronguard = 3", "tool.cronguard is not a table"),
         (b"[tool.cronguard]\nx = " + b"[" * 5000, "is not valid TOML"),
         (b"#cronguard" + b" " * 1_000_001, "larger than a megabyte"),
@@ -394,6 +394,32 @@ def test_a_damaged_pyproject_is_said_and_passed_over(tmp_path, content, said):
     loaded = load_settings({}, environ={}, cwd=tmp_path, main=None)
     assert len(loaded.problems) == (said is not None), loaded.problems
     assert said is None or said in loaded.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[cronguard]\nstore = 'supabase'\n", "[cronguard]"),
+        ("[cronguard.channel.slack]\nthreshold = 3\n", "[cronguard]"),
+        ("[tool.cronguad]\nstore = 'supabase'\n", "[tool.cronguad]"),
+        ("[tool.cron-guarded]\nstore = 'supabase'\n", "[tool.cron-guarded]"),
+        ("[tool.crontab]\nx = 1\n", None),
+        ("[tool.x]\nneeds = ['cronguard', 'cronguad']\n", None),
+        ("[tool.cronguad]\n[tool.cronguard]\n", None),
+    ],
+)
+def test_a_table_that_is_meant_to_be_cronguards(load, content, said):
+    """It would be passed over in silence, and nobody be told of anything."""
+    problems = load(project=content).problems
+    assert len(problems) == (said is not None), problems
+    assert not said or f"has {said}, which nobody reads: write [tool.cronguard]" in problems[0]
+
+
+def test_the_own_file_has_no_table_of_that_name(load):
+    """There is one file only for whose keys it is."""
+    for head in ("cronguard", "tool.cronguard"):
+        (problem,) = load(f"[{head}]\nstore = 'supabase'\n").problems
+        assert problem.endswith(f": the keys of this file stand without [{head}]")
 
 
 def test_a_file_that_may_not_be_read_is_said(tmp_path, monkeypatch):

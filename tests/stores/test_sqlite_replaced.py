@@ -338,7 +338,7 @@ def test_a_directory_in_its_place(place):
     worker.run("fail")
     place.path.rmdir()
     worker.run("fail")
-    assert "there is a directory in its place" in worker.end()
+    assert "there is a folder in its place" in worker.end()
     count, announced = check_log(place)
     assert (count, announced) == (3, "console")
 

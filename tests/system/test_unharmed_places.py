@@ -157,7 +157,7 @@ def test_a_file_that_broke_later(place):
 def test_a_directory_in_its_place(place):
     """A mistaken path."""
     place.path.mkdir()
-    check_unharmed(place, says="there is a directory in its place")
+    check_unharmed(place, says="there is a folder in its place")
 
 
 @pytest.mark.one_python
@@ -173,7 +173,7 @@ def test_a_file_where_a_folder_should_be(place):
     """A mistaken path, the other way round."""
     (place.folder / "file").touch()
     environ = {"CRONGUARD_STORE": f"sqlite:///{place.folder / 'file' / 'runs.db'}"}
-    check_unharmed(place, says=" is a file: change that", env=environ)
+    check_unharmed(place, says=" is a file, not a folder: move that file away", env=environ)
 
 
 @pytest.mark.one_python
@@ -358,7 +358,7 @@ def test_a_job_that_closes_every_file(place, end):
     place.environ["PYTHONWARNINGS"] = "ignore"
     done = place.run(code)
     assert done.returncode == 0, done.stderr
-    assert "was closed by the program itself" in done.stderr
+    assert "was closed by this program" in done.stderr
     assert done.stdout == ("raised\n" * 2 if "raise" in end else "")
     assert ("nightly is failing" in done.stderr) is ("raise" in end)
     assert place.rows("PRAGMA integrity_check") == [("ok",)]

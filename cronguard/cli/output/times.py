@@ -106,13 +106,9 @@ def span(seconds: float | None) -> str:
 
 
 def to_span(_ctx: click.Context, _param: click.Parameter, value: str | None) -> timedelta | None:
-    """Return an option's value such as ``90s``, ``30m``, ``1h30m``, ``90 days``.
-
-    Without a unit it is refused: 30 would be seconds to us, and days to whoever typed it.
-    """
+    """Return an option's value such as ``90s``, ``30m``, ``1h30m``, ``90 days``."""
     if value is None:
         return None
-    _refuse_bare_number(value.strip())
     try:
         seconds = parse_duration(value)
     except ConfigError as error:
@@ -120,12 +116,6 @@ def to_span(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     if not seconds:
         raise click.BadParameter(f"{value} is no time at all: give a duration such as 2h or 90d")
     return timedelta(seconds=seconds)
-
-
-def _refuse_bare_number(text: str) -> None:
-    if text.replace(".", "", 1).isdigit():
-        sentence = f"{text} has no unit: write {text}d for days, {text}h for hours"
-        raise click.BadParameter(sentence)
 
 
 def to_moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> datetime | None:
@@ -151,10 +141,11 @@ def to_since(
         return None
     with suppress(ValueError):
         return datetime.fromisoformat(value.strip())
-    _refuse_bare_number(value.strip())
     try:
         return timedelta(seconds=parse_duration(value))
-    except ConfigError:
+    except ConfigError as error:
+        if value.strip().isdigit():
+            raise click.BadParameter(str(error)) from None
         raise click.BadParameter(
             f"{show(value)} is neither a duration such as 2h or 7d, nor a date such as 2026-11-24"
             " or 2026-11-24T08:00"

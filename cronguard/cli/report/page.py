@@ -9,9 +9,9 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
-from cronguard.cli.output.lines import CommandError
 from cronguard.cli.report.contents import Report
 from cronguard.cli.report.lanes import Bar
+from cronguard.core.errors import PluginError
 from cronguard.core.install import how_to_install
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _HEIGHTS = {
 
 
 def render(report: Report) -> str:
-    """Return the document. Raises CommandError if Jinja2 is not installed."""
+    """Return the document. Raises PluginError if Jinja2 is not installed."""
     return _template().render(report=report)
 
 
@@ -41,7 +41,7 @@ def _template() -> Template:
         from jinja2 import Environment, StrictUndefined  # an extra, for these pages alone
         from markupsafe import Markup
     except ImportError:
-        raise CommandError(
+        raise PluginError(
             f"the report needs Jinja2, which is not installed: {how_to_install('report')}"
         ) from None
     pages = Environment(

@@ -229,8 +229,8 @@ def refuse_lost(file: tuple[int, int] | None, path: Path) -> None:
     """Raise StoreError if the program itself has closed a connection to the file."""
     if file in lost:
         raise StoreError(
-            f"{path} was closed by the program itself, with other files: it is not written to"
-            " until the program starts anew",
+            f"{path} was closed by this program, which closes files that it did not open, so this"
+            " process does not write to it any more: restart the program",
             code="closed",
         )
 

@@ -67,17 +67,20 @@ def _translate(error: sqlite3.Error, path: Path) -> StoreError:
 def _translate_os(error: OSError, path: Path) -> StoreError:
     name = errno.errorcode.get(error.errno or 0, "EIO")
     in_the_way = next(filter(is_file, path.parents), "a part of its path")
-    code, why = {
-        "EACCES": ("no_permission", "this user may not read and write it"),
-        "EPERM": ("no_permission", "this user may not read and write it"),
-        "EROFS": ("read_only", "its disk is read-only"),
-        "ENOSPC": ("disk_full", "its disk is full"),
-        "EISDIR": ("is_a_directory", "there is a directory in its place"),
-        "ENOTDIR": ("not_a_directory", f"{in_the_way} is a file"),
-        "EEXIST": ("not_a_directory", f"{in_the_way} is a file"),
-    }.get(name, (name.lower(), f"the system says: {os.strerror(error.errno or 0).lower()}"))
+    not_allowed = "this user may not read and write it", "give it and its folder to this user"
+    is_no_folder = f"{in_the_way} is a file, not a folder", "move that file away"
+    reason = f"the system says: {os.strerror(error.errno or 0).lower()}", "see to that"
+    code, (why, what) = {
+        "EACCES": ("no_permission", not_allowed),
+        "EPERM": ("no_permission", not_allowed),
+        "EROFS": ("read_only", ("its disk is read-only", "make it writable")),
+        "ENOSPC": ("disk_full", ("its disk is full", "free some space")),
+        "EISDIR": ("is_a_directory", ("there is a folder in its place", "move that folder away")),
+        "ENOTDIR": ("not_a_directory", is_no_folder),
+        "EEXIST": ("not_a_directory", is_no_folder),
+    }.get(name, (name.lower(), reason))
     return StoreError(
-        f"{path} cannot be opened, since {why}: change that, or name another file as the store",
+        f"{path} cannot be opened, since {why}: {what}, or set CRONGUARD_STORE to another file",
         code=code,
     )
 
