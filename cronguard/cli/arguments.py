@@ -101,10 +101,10 @@ def find_job(known: Sequence[Job], name: str) -> Job:
     raise CommandError(no_such_job(name, [each.job for each in known]))
 
 
-def timezone_of(statuses: Sequence[JobStatus], job: str | None) -> str:
+def timezone_of(health: Health | None) -> str:
     """Return the name of a job's time zone; UTC for a job that is not known, or has no schedule."""
-    plans = (each.schedule for each in statuses if each.job == job)
-    return next((plan.timezone for plan in plans if plan), "UTC")
+    plan = health.expected.plan if health is not None else None
+    return plan.timezone if plan else "UTC"
 
 
 def no_such_job(name: str, known: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ whoever looks sees the same. `cronguard.runtime.health` reads all that from a st
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
@@ -18,6 +18,7 @@ from cronguard.core.errors import ConfigError
 from cronguard.core.model import (
     AlertRule,
     Expectations,
+    Failure,
     JobStatus,
     KeptRun,
     RunRecord,
@@ -33,6 +34,10 @@ WRONG: tuple[State, ...] = ("failing", "stuck", "late")
 """Those for which `needs_attention` holds, unless the job is snoozed."""
 MAX_WAITING = timedelta(minutes=1)
 """How long an alert may wait: until then the process that decided it may be sending it."""
+_UNCOUNTED = Failure(
+    "Crashed",
+    error_message="its process is gone: the job's next start, or cronguard check, counts it",
+)
 
 
 class Health(NamedTuple):
@@ -42,7 +47,8 @@ class Health(NamedTuple):
     state: State
     """The worst of `states`; ``warning`` at least where something cannot be judged."""
     why: str
-    """One sentence about the state, without the job's name and without a full stop."""
+    """One sentence about the state, without the job's name and without a full stop; its times are
+    in UTC, and `explain` has them in another zone."""
     since: datetime | None
     """When the state began: the end of the first failure, the moment at which a run passed its
     ``max_runtime``, the first occurrence that was missed. None for ``new`` and ``ok``, and where
@@ -59,7 +65,11 @@ class Health(NamedTuple):
     running: tuple[RunRecord, ...] = ()
     """Runs that are going on, oldest first."""
     dead: tuple[RunRecord, ...] = ()
-    """Runs whose process is gone and that nobody has counted as crashed yet, oldest first."""
+    """Runs whose process is gone and that nobody has counted yet, oldest first; as ``crashed``,
+    with no end and no count."""
+    kept: tuple[RunRecord, ...] = ()
+    """Runs that look open in the store, or that it knows nothing of, and whose end is kept on this
+    host until the store takes it; in order."""
     last_run: RunRecord | None = None
     """The newest run that ended or is still going; skipped ones do not count."""
     last_start_at: datetime | None = None
@@ -70,12 +80,14 @@ class Health(NamedTuple):
     job is waited for, by its grace at most. None without a schedule."""
     missed: int = 0
     """How many occurrences in a row have been missed; 0 unless the job is late."""
+    missed_latest: datetime | None = None
+    """The last of them."""
     snoozed_until: datetime | None = None
     """None unless the job is snoozed now."""
     alerts_waiting: int = 0
     waiting_since: datetime | None = None
     """When the oldest of the waiting alerts was decided."""
-    alerts_dead: int = 0
+    alerts_given_up: int = 0
     """How many alerts were given up."""
     problem: str | None = None
     """What keeps the job from being judged, such as a damaged row or a schedule that this host
@@ -100,7 +112,7 @@ def needs_attention(health: Health, now: datetime) -> bool:
 def has_undelivered(health: Health, now: datetime) -> bool:
     """Tell whether an alert of the job is given up or has waited too long."""
     waiting = health.waiting_since
-    return health.alerts_dead > 0 or (waiting is not None and now - waiting > MAX_WAITING)
+    return health.alerts_given_up > 0 or (waiting is not None and now - waiting > MAX_WAITING)
 
 
 def by_urgency(healths: Sequence[Health]) -> list[Health]:
@@ -117,6 +129,7 @@ def judge(
     *,
     rules: Sequence[AlertRule] = (),
     dead: Collection[str] = (),
+    kept: Sequence[RunRecord] = (),
     problem: str | None = None,
     now: datetime,
 ) -> Health:
@@ -127,6 +140,7 @@ def judge(
         watch: What is expected of it; ``Watch(job)`` where that cannot be read.
         rules: Who is notified; the job's own threshold holds where nobody is.
         dead: Ids of runs of ``watch.running`` whose process is gone.
+        kept: Runs whose end is kept on this host.
         problem: What is known to keep it from being judged.
         now: The current time.
     """
@@ -134,16 +148,19 @@ def judge(
     late = None
     if problem is None:
         late, problem = _lateness(watch, status, now)
-    health = _unjudged(status, watch, rules, dead, now)._replace(problem=problem)
+    health = _unjudged(status, watch, rules, dead, now)._replace(kept=tuple(kept), problem=problem)
     if late is not None:
         is_late = late.since is not None and not health.running
-        health = health._replace(next_due=late.next_due, missed=late.number if is_late else 0)
+        health = health._replace(next_due=late.next_due)
+        if is_late:
+            health = health._replace(missed=late.number, missed_latest=late.latest)
     found = sorted(_findings(health, status, late, now), key=lambda each: STATES.index(each[0]))
-    if problem is not None and all(state not in WRONG for state, _, _ in found):
-        found.insert(0, ("warning", f"it cannot be judged: {problem}", None))
-    state, why, since = found[0] if found else _well(health)
-    states = tuple(dict.fromkeys(each for each, _, _ in found)) or (state,)
-    return health._replace(state=state, why=why, since=since, states=states)
+    if problem is not None and all(state not in WRONG for state, _ in found):
+        found.insert(0, ("warning", None))
+    state, since = found[0] if found else (_well(health), None)
+    states = tuple(dict.fromkeys(each for each, _ in found)) or (state,)
+    health = health._replace(state=state, since=since, states=states)
+    return health._replace(why=explain(health, now))
 
 
 def _unjudged(
@@ -154,7 +171,8 @@ def _unjudged(
     now: datetime,
 ) -> Health:
     """Return what is known beside the state."""
-    gone = tuple(run for run in watch.running if run.run_id in dead)
+    gone = tuple(_crashed(run) for run in watch.running if run.run_id in dead)
+    last = status.last_run
     return Health(
         job=status.job,
         state="ok",
@@ -167,55 +185,101 @@ def _unjudged(
         rules=tuple(rules),
         running=tuple(run for run in watch.running if run.run_id not in dead),
         dead=gone,
-        last_run=status.last_run,
+        last_run=_crashed(last) if last is not None and last.run_id in dead else last,
         last_start_at=status.last_start_at,
         last_success_at=status.last_success_at,
         snoozed_until=status.snoozed_until if is_snoozed(status.snoozed_until, now) else None,
         alerts_waiting=status.alerts_pending,
         waiting_since=status.pending_since,
-        alerts_dead=status.alerts_dead,
+        alerts_given_up=status.alerts_dead,
     )
 
 
-_Finding: TypeAlias = tuple[State, str, datetime | None]
+def _crashed(run: RunRecord) -> RunRecord:
+    return run._replace(status="crashed", failure=_UNCOUNTED)
+
+
+def judged(runs: Iterable[RunRecord], health: Health, *, limit: int) -> list[RunRecord]:
+    """Return a job's newest runs as every face shows them, newest first.
+
+    One whose process is gone is ``crashed``, whatever its row says; one whose end is kept on this
+    host is what it ended as; and those that the store knows nothing of are among them.
+
+    Args:
+        runs: The job's newest rows, newest first, those that look open among them.
+        health: How the job is doing.
+        limit: How many were asked for: a full page says nothing of what is older.
+    """
+    ended = {run.run_id: run for run in (*health.dead, *health.kept)}
+    found = [ended.get(run.run_id, run) for run in runs]
+    ids = {run.run_id for run in found}
+    oldest = found[-1].started_at if len(found) >= limit else None
+    missing = [
+        run
+        for run in (*health.running, *ended.values())
+        if run.run_id not in ids and (oldest is None or run.started_at > oldest)
+    ]
+    for run in missing:
+        place = next((n for n, each in enumerate(found) if each.started_at < run.started_at), None)
+        found.insert(len(found) if place is None else place, run)
+    return found[:limit]
+
+
+_Finding: TypeAlias = tuple[State, datetime | None]
 
 
 def _findings(
     health: Health, status: JobStatus, late: Lateness | None, now: datetime
 ) -> Iterator[_Finding]:
-    """Yield what applies and is not well: state, why, since when."""
+    """Yield what applies and is not well, and since when."""
     since = status.failing_since
     if not status.consecutive_failure_count and health.dead:
         since = health.dead[0].started_at
     if health.failures and (health.failures >= health.threshold or status.announced):
-        yield "failing", _failing_sentence(health), since
+        yield "failing", since
     elif health.failures:
-        yield "warning", _warning_sentence(health), since
+        yield "warning", since
     limit = health.expected.max_runtime
     if limit is not None and health.problem is None:
         for run in health.running:
-            elapsed = (now - run.started_at).total_seconds()
-            if elapsed >= limit:
-                text = (
-                    f"still running after {duration(elapsed)},"
-                    f" longer than its max_runtime of {duration(limit)}"
-                )
-                yield "stuck", text, run.started_at + timedelta(seconds=limit)
+            if (now - run.started_at).total_seconds() >= limit:
+                yield "stuck", run.started_at + timedelta(seconds=limit)
                 break
-    plan = health.expected.plan
-    if health.missed and late is not None and late.since is not None and plan is not None:
-        text = missed_sentence(plan, late.number, late.since, late.latest)
-        yield "late", text, late.since
+    if health.missed and late is not None:
+        yield "late", late.since
 
 
-def _failing_sentence(health: Health) -> str:
-    worked = health.last_success_at
-    tail = f"last worked at {readable(worked)}" if worked else "never worked"
-    return f"{_failures(health)}; {tail}"
+def _well(health: Health) -> State:
+    has_run = health.last_run is not None or health.running or health.last_success_at is not None
+    return "ok" if has_run else "new"
 
 
-def _warning_sentence(health: Health) -> str:
-    return f"{_failures(health)}; alerts from {health.threshold}"
+def explain(health: Health, now: datetime, write: Callable[[datetime], str] | None = None) -> str:
+    """Return `Health.why`; ``write`` returns a moment as text, by default in UTC."""
+    at = write or readable
+    if health.problem is not None and health.state not in WRONG:
+        return f"it cannot be judged: {health.problem}"
+    if health.state == "failing":
+        worked = health.last_success_at
+        tail = f"last worked at {at(worked)}" if worked else "never worked"
+        return f"{_failures(health)}; {tail}"
+    if health.state == "warning":
+        return f"{_failures(health)}; alerts from {health.threshold}"
+    limit, plan = health.expected.max_runtime, health.expected.plan
+    if health.state == "stuck" and health.since is not None and limit is not None:
+        elapsed = (now - health.since).total_seconds() + limit
+        return (
+            f"still running after {duration(elapsed)},"
+            f" longer than its max_runtime of {duration(limit)}"
+        )
+    if health.state == "late" and health.since is not None and plan is not None:
+        return missed_sentence(plan, health.missed, health.since, health.missed_latest, write)
+    if health.state == "new":
+        due = health.next_due
+        return f"never ran; due at {at(due)}" if due else "never ran"
+    if health.last_success_at is not None:
+        return f"last worked at {at(health.last_success_at)}"
+    return "running for the first time" if health.running else "no failure"
 
 
 def _failures(health: Health) -> str:
@@ -227,15 +291,6 @@ def _failures(health: Health) -> str:
         return count
     code = f" ({last.failure.error_code})" if last.failure.error_code else ""
     return f"{count}, the last {last.failure.error_type}{code}"
-
-
-def _well(health: Health) -> _Finding:
-    if health.last_run is None and not health.running and health.last_success_at is None:
-        due = health.next_due
-        return "new", f"never ran; due at {readable(due)}" if due else "never ran", None
-    if health.last_success_at is not None:
-        return "ok", f"last worked at {readable(health.last_success_at)}", None
-    return "ok", "running for the first time" if health.running else "no failure", None
 
 
 def _lateness(watch: Watch, status: JobStatus, now: datetime) -> tuple[Lateness | None, str | None]:
@@ -329,8 +384,10 @@ __all__ = [
     "Health",
     "State",
     "by_urgency",
+    "explain",
     "has_undelivered",
     "judge",
+    "judged",
     "kept_record",
     "needs_attention",
     "with_kept",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 from typing import NamedTuple
@@ -235,14 +235,27 @@ def _registered_at(watch: Watch, now: datetime) -> datetime:
     return now if begin > now + MAX_CLOCK_SETBACK else begin
 
 
-def missed_sentence(plan: Schedule, number: int, first: datetime, latest: datetime | None) -> str:
-    """Return a sentence that says what was missed, for an alert and for people who look."""
+def missed_sentence(
+    plan: Schedule,
+    number: int,
+    first: datetime,
+    latest: datetime | None,
+    write: Callable[[datetime], str] | None = None,
+) -> str:
+    """Return a sentence that says what was missed, for an alert and for people who look.
+
+    ``write`` returns a moment as text; by default in UTC, as RFC 3339 has it.
+    """
+    write = write or _without_fraction
     cron = f"{plan.cron} ({plan.timezone})"
-    since = rfc3339(first).replace(".000000", "")
+    since = write(first)
     if number == 1 or latest is None:
         return f"no run started for {cron} at {since}"
-    until = rfc3339(latest).replace(".000000", "")
-    return f"no run started at {number:,} times of {cron}, from {since} to {until}"
+    return f"no run started at {number:,} times of {cron}, from {since} to {write(latest)}"
+
+
+def _without_fraction(when: datetime) -> str:
+    return rfc3339(when).replace(".000000", "")
 
 
 def overrun(run_id: str, job: str, elapsed: float, max_runtime: float) -> Overrun | None:

@@ -12,9 +12,17 @@ from typing import Any, NamedTuple
 
 from cronguard.core.alert_rule import alert_rules
 from cronguard.core.damage import UNREADABLE, Damaged
-from cronguard.core.health import Health, judge, kept_record, with_kept
+from cronguard.core.health import Health, judge, judged, kept_record, with_kept
 from cronguard.core.interfaces import Store
-from cronguard.core.model import ChannelRule, JobStatus, KeptRun, Owner, RunRecord, Watch
+from cronguard.core.model import (
+    ChannelRule,
+    JobStatus,
+    KeptRun,
+    Owner,
+    RunRecord,
+    RunStatus,
+    Watch,
+)
 from cronguard.process.identity import current_owner, is_dead
 from cronguard.settings.loading import channel_rules
 from cronguard.settings.options import resolve_job
@@ -50,23 +58,69 @@ def read_health(
         seen = _seen(store)
         dead &= _dead(seen)
     names = {*seen.statuses, *seen.watches, *seen.kept, *seen.damaged, *settings.jobs}
-    found = []
-    for name in sorted(names if jobs is None else names.intersection(jobs)):
-        watch = seen.watches.get(name) or _declared(name, settings.jobs.get(name, {}))
-        status = seen.statuses.get(name) or JobStatus(name, watch.consecutive_failure_count)
-        status, watch = with_kept(status, watch, seen.kept.get(name, ()))
-        channels = watch.channels or channels_of(name, settings)
-        found.append(
-            judge(
-                status,
-                watch,
-                rules=alert_rules(channels, watch.expected),
-                dead=dead,
-                problem=seen.damaged.get(name),
-                now=now,
-            )
-        )
-    return found
+    return [
+        _judge(name, seen, dead, settings, now)
+        for name in sorted(names if jobs is None else names.intersection(jobs))
+    ]
+
+
+def _judge(
+    name: str, seen: _Seen, dead: Collection[str], settings: Settings, now: datetime
+) -> Health:
+    watch = seen.watches.get(name) or _declared(name, settings.jobs.get(name, {}))
+    status = seen.statuses.get(name) or JobStatus(name, watch.consecutive_failure_count)
+    kept, open_ids = seen.kept.get(name, ()), {run.run_id for run in watch.running}
+    ended = [
+        kept_record(each)
+        for each in kept
+        if each.outcome is not None and (not each.started or each.run.run_id in open_ids)
+    ]
+    status, watch = with_kept(status, watch, kept)
+    channels = watch.channels or channels_of(name, settings)
+    return judge(
+        status,
+        watch,
+        rules=alert_rules(channels, watch.expected),
+        dead=dead,
+        kept=ended,
+        problem=seen.damaged.get(name),
+        now=now,
+    )
+
+
+def read_history(
+    store: Store,
+    job: str,
+    health: Health | None,
+    *,
+    limit: int,
+    statuses: Collection[RunStatus] = (),
+    since: datetime | None = None,
+) -> list[RunRecord]:
+    """Return a job's newest runs as `judged` says, newest first. Nothing is written.
+
+    Args:
+        store: Where the job is kept.
+        job: The job's name.
+        health: How it is doing, as just read from this store; None for one that was forgotten.
+        limit: The most runs to return, of those that the other arguments leave.
+        statuses: Only runs with one of these; empty for every status.
+        since: Only runs that started then or later.
+
+    Raises:
+        StoreError: The store does not answer.
+    """
+    only: dict[str, Any] = {} if since is None else {"since": since}
+    if statuses:  # what looks open in the store may have ended, and be what is asked for
+        only["statuses"] = statuses if health is None else tuple({*statuses, "running"})
+    if health is None:
+        return store.history(job, limit=limit, **only)
+    room = limit + len(health.running) + len(health.dead) + len(health.kept)
+    return [
+        run
+        for run in judged(store.history(job, limit=room, **only), health, limit=room)
+        if (not statuses or run.status in statuses) and (since is None or run.started_at >= since)
+    ][:limit]
 
 
 class _Seen(NamedTuple):

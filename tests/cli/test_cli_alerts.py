@@ -213,7 +213,7 @@ def test_what_cannot_be_sent_stays(here):
             store.settle_alert(claim, Settlement("dead", "http_410"))
         done = here("deliver")
     assert done.returncode == 1
-    assert "✗ nightly, failing → webhook  stays pending, http_503" in done.stdout
+    assert "✗ nightly, failing → webhook  still waiting, http_503" in done.stdout
     assert "2 alerts still waiting, for pager, webhook; set up pager" in done.stdout
     assert done.stderr == ""
 
@@ -258,7 +258,7 @@ def test_of_many_alerts_each_that_failed_is_listed(here, monkeypatch):
             here.record(f"job{number}", "failure", "failure", channels=(ChannelRule("webhook"),))
         done = here("deliver")
     assert done.returncode == 1
-    assert done.stdout.count("failing → webhook  stays pending, http_503") == 21
+    assert done.stdout.count("failing → webhook  still waiting, http_503") == 21
     assert "Sent 0 of 21 alerts." in done.stdout
 
 
@@ -283,7 +283,7 @@ def test_what_was_given_up_can_be_tried_again(here, hook):
     assert not hook.received
     assert here("deliver", "--dead").returncode == 0
     assert len(hook.received) == 1
-    assert here.json("status")["jobs"][0]["alerts_dead"] == 0
+    assert here.json("status")["jobs"][0]["alerts_given_up"] == 0
 
 
 def test_wrong_settings_do_not_hold_back_the_rest(here, hook):

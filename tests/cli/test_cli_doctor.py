@@ -238,7 +238,7 @@ def test_alerts_that_have_not_gone_out(here):
         (delivery,) = store.claim_alerts(channels=["pager"])
         store.settle_alert(delivery, Settlement("pending", "http_503", retry_in=60.0))
     (line,) = checks(here, "warning", code=0)["alerts"]
-    assert "2 alerts pending for pager, webhook (last time: http_503: the service" in line
+    assert "2 alerts waiting for pager, webhook (last time: http_503: the service" in line
     assert "not set up here: pager: cronguard deliver sends them now" in line
     here.delenv("CRONGUARD_WEBHOOK_URL")
     (line,) = checks(here, "warning", code=0)["alerts"]

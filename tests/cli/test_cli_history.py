@@ -192,7 +192,7 @@ def test_alerts_and_what_became_of_them(here):
             " cronguard deliver sends it where it is."
         ),
         "1 alert to slack was given up, slack_no_service: the webhook was deleted: make a new one.",
-        "Once cronguard test-alert --channel slack arrives: cronguard deliver --dead",
+        "Once cronguard test-alert --channel slack arrives: cronguard deliver --given-up",
     ]
 
 

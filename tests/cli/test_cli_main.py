@@ -212,7 +212,7 @@ def test_a_mistake_of_ours(here, monkeypatch):
     def broken(*_):
         raise RuntimeError("hunter2")
 
-    monkeypatch.setattr(history, "jobs_of", broken)
+    monkeypatch.setattr(history, "health_of", broken)
     done = here("history", "nightly")
     assert done.returncode == 1
     assert re.fullmatch(

@@ -575,7 +575,7 @@ def test_ctrl_c_at_a_terminal_reaches_the_command_once(cli):
 
 
 def test_ctrl_c_while_an_alert_is_being_sent(cli):
-    """Leaves at once with the command's code; the alert stays pending."""
+    """Leaves at once with the command's code; the alert waits."""
     arrived, notified = os.pipe()
 
     def behave(connection, stop):

@@ -5,11 +5,12 @@ import re
 import signal
 import sqlite3
 import sys
+import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.cli import TOLD, Cli, Here
+from support.cli import PATIENCE, TOLD, Cli, Here
 from support.terminal import Terminal
 
 from cronguard.cli.output import lines, runs, table, times
@@ -277,6 +278,19 @@ def test_a_run_whose_process_is_gone(here, past, at_terminal):
     assert (job["running"], job["uncounted_crashes"], job["consecutive_failure_count"]) == (0, 1, 1)
 
 
+def test_why_is_in_the_jobs_zone(here, past, at_terminal):
+    """As every other time of that page is; what programs read is in UTC."""
+    there = statements(schedule="0 * * * *", timezone="Asia/Kathmandu")  # no whole hour from UTC
+    past.run("nightly", 9 * HOUR, "success", stated=there)
+    at_terminal(200)
+    text = here("status", "nightly").stdout
+    (why,) = re.findall(r"(?m)^Why +(.*)$", text)
+    assert re.search(r"from \S+ \d\d:00:00 to \S+ \d\d:00:00$", why)
+    assert re.search(r" since \S+ \S+", text.splitlines()[0])[0].split()[2] in why
+    (job,) = here.json("status")["jobs"]
+    assert job["why"].endswith("Z")
+
+
 def test_unlock_is_for_runs_that_seem_dead(here, past, at_terminal):
     """Of one that goes on it is not spoken."""
     past.run("nightly", 4 * HOUR, "running")
@@ -362,12 +376,12 @@ def test_who_said_what_is_expected(here):
 
 
 def test_status_as_json(here):
-    """``cronguard.status/2``: every key, times in RFC 3339 with Z, seconds as numbers."""
+    """``cronguard.status/3``: every key, times in RFC 3339 with Z, seconds as numbers."""
     plan = statements(schedule="0 6 * * *", timezone="Europe/Oslo", grace=600.0)
     here.record("nightly", "success", "failure", stated=plan)
     document = here.json("status")
     assert list(document) == ["schema", "store", "jobs"]
-    assert document["schema"] == "cronguard.status/2"
+    assert document["schema"] == "cronguard.status/3"
     (job,) = document["jobs"]
     last = job.pop("last_run")
     for key in ("last_success_at", "since", "next_due_at"):
@@ -391,9 +405,9 @@ def test_status_as_json(here):
         "max_runtime_seconds": 1800.0,
         "runbook": None,
         "channels": ["console"],
-        "alerts_pending": 0,
-        "alerts_pending_since": None,
-        "alerts_dead": 0,
+        "alerts_waiting": 0,
+        "alerts_waiting_since": None,
+        "alerts_given_up": 0,
     }
     assert last["started_at"].endswith("Z")
     assert (last["status"], last["duration_seconds"]) == ("failure", 0.25)
@@ -523,6 +537,60 @@ def test_watch_leaves_the_terminal_clean(tmp_path, key, code):
     assert raw.endswith("\x1b[?7h\x1b[?25h\x1b[?1049l")
     terminal.close()
     assert terminal.process.returncode == code
+
+
+def test_watch_stops_between_two_screens(monkeypatch, capsys):
+    """Ctrl-Z in the middle of one writes nothing there: a handler that does may come in the middle
+    of another write. Afterwards the shell has its own screen while this is stopped."""
+    stopped, drawn = [], []
+
+    def stop(_pid, number):
+        stopped.append((number, signal.getsignal(number), capsys.readouterr().out[-8:]))
+
+    def draw(_columns, _lines):
+        drawn.append(capsys.readouterr().out)
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGTSTP)
+        assert capsys.readouterr().out == ""
+        return ["a"]
+
+    monkeypatch.setattr(watching.os, "kill", stop)
+    before = {each: signal.getsignal(each) for each in signal.valid_signals()}
+    watching.watch(draw, seconds=PATIENCE)
+    assert stopped == [(signal.SIGTSTP, signal.SIG_DFL, "\x1b[?1049l")]
+    assert drawn[1] == "\x1b[?1049h\x1b[?25l\x1b[?7l"
+    assert {each: signal.getsignal(each) for each in signal.valid_signals()} == before
+
+
+def test_watch_draws_at_once_in_another_size(capsys):
+    """A window that gets another size ends the pause."""
+    drawn = []
+
+    def draw(_columns, _lines):
+        drawn.append(1)
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGWINCH)
+        return ["a"]
+
+    began = time.monotonic()
+    watching.watch(draw, seconds=PATIENCE)
+    assert time.monotonic() - began < PATIENCE
+    assert capsys.readouterr().out.endswith("\x1b[?1049l")
+
+
+def test_deliver_is_for_channels_that_are_set_up(here, at_terminal):
+    """What waits for others only is said to go out where they are."""
+    here.record("nightly", "failure", "failure", channels=(ChannelRule("oncall"),))
+    at_terminal(120)
+    lines = here("status", "nightly").stdout.splitlines()
+    (said,) = [line for line in lines if "cronguard deliver" in line]
+    assert said.endswith("sends what waits, on a host that has oncall")
+    here.setenv("CRONGUARD_ONCALL_TYPE", "webhook")
+    here.setenv("CRONGUARD_ONCALL_URL", "https://oncall.example/")
+    here.setenv("CRONGUARD_CHANNELS", "oncall")
+    assert "sends what waits, now" in here("status", "nightly").stdout
 
 
 def read_to_the_end(terminal):

@@ -163,13 +163,28 @@ def test_lane_shows_when_and_how_long():
 
 def test_lane_runs_that_go_on():
     """To the present; one whose process is gone is a crash, whatever its row says."""
-    going, gone = run(status="running"), run(ago=2 * HOUR, status="running")
+    going, gone = run(status="running"), run(ago=2 * HOUR, status="crashed")
+    gone = gone._replace(finished_at=None, duration=None)
     told = [ran(2 * HOUR, "running"), ran(HOUR, "running")]
     found = lane(told, [going, gone], health(running=(going,), dead=(gone,)))
+    assert found.words == "2 runs in the last 24 hours: 1 crashed, 1 running"
     assert [(bar.kind, bar.start, bar.end) for bar in found.bars] == [
         ("running", AXIS.at(going.started_at), AXIS.at(NOW)),
         ("crashed", AXIS.at(gone.started_at), AXIS.at(NOW)),
     ]
+
+
+def test_lane_runs_that_the_store_has_not_taken_yet():
+    """One that looks open there has ended, and one that is not known there met its due time."""
+    ended, met = run(status="failure"), run(ago=timedelta(hours=2, minutes=30))
+    plan = Expectations(schedule="0 12 * * *")
+    found = lane([ran(HOUR, "running")], [ended, met], health(kept=(met, ended), expected=plan))
+    assert [(bar.kind, bar.end) for bar in found.bars] == [
+        ("success", AXIS.at(met.finished_at)),
+        ("failure", AXIS.at(ended.finished_at)),
+    ]
+    assert not found.missed
+    assert found.words == "2 runs in the last 24 hours: 1 failure"
 
 
 def test_lane_runs_from_before():
@@ -265,7 +280,7 @@ def test_worst_first_and_snoozed_last():
         health("warned", "warning", failures=1),
         health("late", "late", since=NOW - HOUR),
         health("snoozed", "failing", snoozed_until=NOW + HOUR, failures=3),
-        health("untold", alerts_dead=1),
+        health("untold", alerts_given_up=1),
         health("zfailing", "failing", failures=2),
     )
     assert [job.name for job in found.wrong] == ["zfailing", "snoozed", "late", "untold"]
@@ -369,13 +384,6 @@ def test_names_that_are_no_names():
     assert len(set(anchors.values())) == 4
     assert all(anchor.isascii() and " " not in anchor for anchor in anchors.values())
     assert not any("\x1b" in name or "\u202e" in name for name in anchors)
-
-
-def test_a_dead_run_is_no_running_one():
-    """The table says so too, before anybody has counted it."""
-    gone = run(status="running")
-    (job,) = report_of(health(dead=(gone,)), runs={"nightly": [gone]}).well
-    assert [(row.status, row.error) for row in job.rows] == [("crashed", "its process is gone")]
 
 
 # --- reading ------------------------------------------------------------------------------------

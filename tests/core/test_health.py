@@ -1,5 +1,6 @@
 """How a job is doing: the worst that applies, since when, and in which words."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,8 +8,10 @@ import pytest
 from cronguard.core.health import (
     STATES,
     by_urgency,
+    explain,
     has_undelivered,
     judge,
+    judged,
     needs_attention,
     with_kept,
 )
@@ -193,6 +196,16 @@ def test_the_state_is_the_worst_that_applies(name):
     assert "\n" not in found.why
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_why_in_another_zone(name):
+    """Every time in the sentence is written as whoever shows it asks for; the rest stays."""
+    status, expected, dead, *_ = CASES[name]
+    found = judge(status, expected, dead=dead, now=NOW)
+    there = explain(found, NOW, lambda when: "<then>")
+    times = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:Z| UTC)"
+    assert there == re.sub(times, "<then>", found.why)
+
+
 def test_all_that_applies_is_told():
     """Worst first; `new` and `ok` stand alone."""
     status = failing(2, last_start_at=NOW - 4 * HOUR)
@@ -318,3 +331,40 @@ def test_an_outcome_whose_answer_was_lost_counts_once():
     status = status._replace(last_run=status.last_run._replace(run_id="x"))
     status, expected = with_kept(status, watch(), [kept("x", "failure")])
     assert judge(status, expected, now=NOW).failures == 1
+
+
+def test_runs_are_shown_as_what_became_of_them():
+    """A row that looks open is what its run came to; a run that the store does not know is there
+    too, at its place; and a row that has ended stays as it is."""
+    open_rows = [
+        row(name, "running", NOW - timedelta(minutes=minutes), owner=OWNER)
+        for name, minutes in (("going", 1), ("dead", 2), ("kept", 3))
+    ]
+    going, dead, ended = open_rows
+    old = row("old", started=NOW - 5 * HOUR)
+    failed = ended._replace(status="failure", failure=Failure("OSError"))
+    unknown = row("unknown", started=NOW - 2 * HOUR)
+    begun = row("begun", "running", NOW - timedelta(seconds=5))
+    found = judge(
+        WELL._replace(last_run=dead),
+        watch(going, dead, begun),
+        dead=("dead",),
+        kept=(unknown, failed),
+        now=NOW,
+    )
+    assert (found.last_run.run_id, found.last_run.status) == ("dead", "crashed")
+    shown = judged([*open_rows, LAST, old], found, limit=20)
+    assert [(run.run_id, run.status) for run in shown] == [
+        ("begun", "running"),
+        ("going", "running"),
+        ("dead", "crashed"),
+        ("kept", "failure"),
+        ("a", "success"),
+        ("unknown", "success"),
+        ("old", "success"),
+    ]
+    assert shown[2].failure.error_message.startswith("its process is gone")
+    assert shown[2].finished_at is shown[2].consecutive_failure_count is None
+    page = judged([going, dead], found, limit=2)
+    assert [run.run_id for run in page] == ["begun", "going"], "nothing older than a full page"
+    assert judged([], found._replace(running=(), dead=(), kept=()), limit=20) == []

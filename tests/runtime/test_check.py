@@ -91,7 +91,7 @@ def test_all_is_well(here):
     (job,) = found.pop("jobs")
     assert (job["job"], job["state"], job["needs_attention"]) == ("nightly", "ok", False)
     assert found == {
-        "schema": "cronguard.check/2",
+        "schema": "cronguard.check/3",
         "store": str(here.path),
         "ok": True,
         "alerts_sent": 0,

@@ -12,7 +12,7 @@ from cronguard.core.errors import StoreError
 from cronguard.core.expectations import statements
 from cronguard.core.model import ChannelRule, Failure, Outcome, Owner, Run, RunRecord
 from cronguard.process.identity import current_owner
-from cronguard.runtime.health import dead_runs, read_health
+from cronguard.runtime.health import dead_runs, read_health, read_history
 from cronguard.settings.types import ChannelSettings, Settings
 from cronguard.stores.spooled import SpooledStore
 from cronguard.stores.sqlite.store import SQLiteStore
@@ -48,7 +48,8 @@ def test_a_killed_run_is_a_crash_before_anybody_counts_it(tmp_path):
     before = place.path.read_bytes(), [*store.watches(), *store.jobs()]
     (found,) = read_health(store, Settings())
     assert (found.state, found.failures, found.running) == ("warning", 1, ())
-    assert [run.status for run in found.dead] == ["running"]
+    assert [run.status for run in found.dead] == ["crashed"]
+    assert [run.status for run in read_history(store, "nightly", found, limit=9)] == ["crashed"]
     place.run(KILLED)  # its start counts the first
     (found,) = read_health(store, Settings())
     assert (found.state, found.failures) == ("failing", 2)
@@ -153,6 +154,14 @@ def test_what_waits_on_this_host_is_told_as_well(tmp_path, path):
     store.finish_run(run_of("nightly"), failure, started=False)
     assert states(store)["nightly"] == "failing"
     assert [record.status for record in remote.store.history("nightly")] == ["running"]
+    nightly = next(each for each in read_health(store, Settings()) if each.job == "nightly")
+    for asked, shown in (
+        ((), ["failure", "failure"]),
+        (("running",), []),
+        (("failure",), 2 * ["failure"]),
+    ):
+        found = read_history(store, "nightly", nightly, limit=9, statuses=asked)
+        assert [record.status for record in found] == shown
     store._quiet_until, remote.away = 0.0, set()
     store.finish_run(begun, Outcome("success", datetime.now(UTC)), started=True)
     store.replay()

@@ -40,6 +40,8 @@ STATES = {
     "snoozed": "failing",
     "well": "ok",
 }
+NEWEST = {"killed": "crashed", "killed.again": "crashed", "going": "running", "well": "success"}
+"""How the newest run of some jobs ended, whether or not somebody has counted it."""
 WORDS = "failing|stuck|late|warning|new|ok"
 SETTINGS = """
 channels = ["log"]
@@ -193,6 +195,33 @@ def said_by(here):
     yield "report, afterwards", report_of(here)
 
 
+def newest_of(here):
+    """What each command calls the newest run of some jobs."""
+    pages = {job: here.json("history", job)["runs"] for job in NEWEST}
+    yield "history --json", {job: runs[0]["status"] for job, runs in pages.items()}
+    for job, status in NEWEST.items():
+        (run,) = here.json("history", job, "--status", status, "--limit", "1")["runs"]
+        assert run == pages[job][0]
+    lines = {job: here("history", job).stdout.splitlines()[1] for job in NEWEST}
+    yield "history", {job: line.split()[2] for job, line in lines.items()}
+    yield "status JOB", {job: last_in_strip(here("status", job).stdout) for job in NEWEST}
+    told = {each["job"]: each for each in here.json("status", *NEWEST)["jobs"]}
+    yield "status --json", {job: told[job]["last_run"]["status"] for job in NEWEST}
+    runs = {job: told[job]["detail"]["runs"][0]["status"] for job in NEWEST}
+    yield "status JOB --json", runs
+    assert here("report", "-o", "report.html").returncode == 0
+    page = (here.folder / "report.html").read_text(encoding="utf-8")
+    cards = {job: page.partition(f'id="job-{job}"')[2] for job in NEWEST}
+    rows = {job: re.search(r'<td class="\w+">(\w+)</td>', card)[1] for job, card in cards.items()}
+    yield "report", rows
+
+
+def last_in_strip(text):
+    strip, legend = re.search(r"(?m)^Last runs +(\S+)\n.*: (.*)$", text).groups()
+    signs = dict(pair.split() for pair in legend.split("  "))
+    return signs[strip[-1]]
+
+
 def report_of(here):
     assert here("report", "-o", "report.html").returncode == 0
     page = (here.folder / "report.html").read_text(encoding="utf-8")
@@ -224,9 +253,13 @@ def test_every_face_says_the_same_word(world):
     world.execute(f"update cron_execution_logs set started_at = '{long_ago}' where job = 'silent'")
     world.execute("update cronguard_jobs set threshold = -1 where job = 'damaged'")
     assert world.here("snooze", "snoozed", "--for", "1h").returncode == 0
+    for face, runs in newest_of(world.here):
+        assert runs == NEWEST, face
     found = dict(said_by(world.here))
     for face, words in found.items():
         assert words == STATES, face
+    for face, runs in newest_of(world.here):
+        assert runs == NEWEST, f"{face}, afterwards"
     kinds = Counter((each.job, each.kind) for each in world.store.alerts(limit=1000))
     assert kinds[("late", "missed")] == kinds[("silent", "missed")] == 1
     assert kinds[("killed.again", "failing")] == 1

@@ -26,7 +26,7 @@ JOB_ONLOOKERS = ("log", "rich", "traceback", "sentry", "spans", "objects", "stde
 COMMAND_ONLOOKERS = ("log", "sentry", "spans")
 ASKED = (
     *("deliver", "test-alert", "test-alert --json", "channels --json", "doctor --json"),
-    *("status --json", f"history {watched.JOB} --json", "deliver --dead", "check --json"),
+    *("status --json", f"history {watched.JOB} --json", "deliver --given-up", "check --json"),
     "report -o report.html",
 )
 FIRST = 5

@@ -21,7 +21,7 @@ from cronguard.stores.sqlite.store import SQLiteStore
 pytestmark = pytest.mark.one_python
 
 HOSTS = 3
-PATIENCE = 120
+PATIENCE = 600
 FAILING, HUNG, SILENT, KILLED = (
     [f"{kind}.{number}" for number in range(many)]
     for kind, many in (("failing", 15), ("hung", 10), ("silent", 15), ("killed", 10))

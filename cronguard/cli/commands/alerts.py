@@ -16,7 +16,7 @@ from cronguard.cli.arguments import (
     since_option,
     timezone_of,
 )
-from cronguard.cli.opening import is_there, jobs_of, open_runtime
+from cronguard.cli.opening import health_of, is_there, open_runtime
 from cronguard.cli.output.alerts import STATES, advice, alert_facts, show_alerts
 from cronguard.cli.output.lines import emit, say, say_wrapped
 from cronguard.cli.output.times import since_moment, times_of, zone_named
@@ -47,7 +47,7 @@ def command(
 
     Newest first: what each was about, whom it went to, and what became of it. One that waits goes
     out with the job's next run, or with `check` or `deliver`; one that was given up is sent only by
-    `deliver --dead`, once its channel is corrected. Exits 0 whatever became of them.
+    `deliver --given-up`, once its channel is corrected. Exits 0 whatever became of them.
 
     \b
     Examples:
@@ -63,14 +63,15 @@ def command(
     """
     runtime = open_runtime()
     store, now = runtime.store, datetime.now(UTC)
-    timezone = timezone_of(jobs_of(store), job)
+    healths = health_of(runtime) if job is not None else []
+    timezone = timezone_of(next((each for each in healths if each.job == job), None))
     begin = None if since is None else since_moment(since, now, zone_named(timezone))
     found: Sequence[AlertRecord] = ()
     if is_there(store):
         found = store.alerts(state=STATES[state] if state else None, job=job, limit=limit)
     shown = [each for each in found if begin is None or each.created_at >= begin]
-    if not found and job is not None and job not in runtime.settings.jobs:
-        find_job(jobs_of(store), job)
+    if not found and job is not None:
+        find_job(healths, job)
     if as_json:
         emit("alerts/1", alerts=[alert_facts(each) for each in shown])
         return

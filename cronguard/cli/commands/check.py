@@ -48,7 +48,7 @@ def command(*, quiet: bool, as_json: bool) -> int:
       cronguard check --json | jq '.jobs[] | select(.needs_attention) | .job'
 
     \b
-    --json prints cronguard.check/2:
+    --json prints cronguard.check/3:
       {"schema", "store", "ok", "alerts_sent", "jobs": [a job as in `status`],
        "crashed": [{"job", "run_id", "started_at"}] that this check counted first,
        "undelivered": [{"job", "channel", "given_up", "alerts": how many, "since"}]}
@@ -63,7 +63,7 @@ def command(*, quiet: bool, as_json: bool) -> int:
         found = _check(runtime, now, quiet=quiet or as_json)
     if as_json:
         emit(
-            "check/2",
+            "check/3",
             store=place,
             ok=found.ok and not loaded.problems,
             alerts_sent=sum(map(sent, found.attempts)),
@@ -146,5 +146,5 @@ def _why(health: Health, now: datetime) -> str:
 
 def _waiting(alerts: Undelivered) -> str:
     what = "an alert" if alerts.number == 1 else f"{alerts.number} alerts"
-    fate = "given up (cronguard deliver --dead tries again)" if alerts.dead else "still waiting"
+    fate = "given up (cronguard deliver --given-up tries again)" if alerts.dead else "still waiting"
     return f"{what} for {alerts.channel} {fate}"

@@ -14,6 +14,7 @@ from cronguard.cli.output.lines import mark, on_terminal, plural, print_error, s
 from cronguard.cli.output.progress import progress
 
 if TYPE_CHECKING:
+    from cronguard.core.model import DeliveryState
     from cronguard.runtime.delivery import Attempt
     from cronguard.runtime.runtime import Runtime
 
@@ -22,19 +23,25 @@ _MANY = 20
 
 @click.command()
 @click.option("--job", metavar="JOB", help="Only alerts of this job.", shell_complete=complete_jobs)
-@click.option("--dead", is_flag=True, help="Try again what was given up, instead of what waits.")
-def command(job: str | None, *, dead: bool) -> int:
+@click.option(
+    "--given-up",
+    "--dead",
+    "given_up",
+    is_flag=True,
+    help="Try again what was given up, instead of what waits.",
+)
+def command(job: str | None, *, given_up: bool) -> int:
     """Send every alert that is still waiting.
 
     Tries each once, now, whatever its back-off; what another process is sending at this moment is
     left to it. Only channels that are set up here are used. Exits 1 if something is left waiting;
-    alerts that were given up do not count, unless --dead asks for them.
+    alerts that were given up do not count, unless --given-up asks for them.
 
     \b
     Examples:
       cronguard deliver
       cronguard deliver --job nightly_export
-      cronguard deliver --dead
+      cronguard deliver --given-up
     """
     loaded = load_settings()
     for problem in loaded.problems:
@@ -46,19 +53,19 @@ def command(job: str | None, *, dead: bool) -> int:
     if job is not None:
         find_job(known, job)
     concerned = [status for status in known if job in (None, status.job)]
-    total = sum(each.alerts_dead if dead else each.alerts_pending for each in concerned)
+    total = sum(each.alerts_dead if given_up else each.alerts_pending for each in concerned)
     if not total:
-        say("No alert was given up." if dead else "No alert is waiting to be sent.")
+        say("No alert was given up." if given_up else "No alert is waiting to be sent.")
         return 2 if loaded.problems else 0
 
-    done = _deliver(runtime, job, total, dead=dead)
+    done = _deliver(runtime, job, total, given_up=given_up)
     left = _left(runtime, job)
     if loaded.problems:
         return 2
-    return 1 if left or (dead and not all(map(sent, done))) else 0
+    return 1 if left or (given_up and not all(map(sent, done))) else 0
 
 
-def _deliver(runtime: Runtime, job: str | None, total: int, *, dead: bool) -> list[Attempt]:
+def _deliver(runtime: Runtime, job: str | None, total: int, *, given_up: bool) -> list[Attempt]:
     """A line a try; of a long row watched on a terminal only the failures and a sum."""
     at_length = total <= _MANY or not on_terminal()
     done: list[Attempt] = []
@@ -71,7 +78,8 @@ def _deliver(runtime: Runtime, job: str | None, total: int, *, dead: bool) -> li
             else:
                 advance(len(done), total)
 
-        runtime.dispatcher.deliver_all(job=job, state="dead" if dead else "pending", report=report)
+        state: DeliveryState = "dead" if given_up else "pending"
+        runtime.dispatcher.deliver_all(job=job, state=state, report=report)
     if not at_length:
         for attempt in done:
             if not sent(attempt) or reservation(attempt):
@@ -87,7 +95,7 @@ def _tell(attempt: Attempt) -> None:
         status = "warning" if reservation(attempt) else "ok"
         say(f"{mark(status)} {what}  sent in {attempt.seconds:.2f} s{reservation(attempt)}")
         return
-    fate = "given up" if attempt.settlement.state == "dead" else "stays pending"
+    fate = "given up" if attempt.settlement.state == "dead" else "still waiting"
     say(f"{mark('error')} {what}  {fate}, {why(attempt)}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, NamedTuple, cast, get_args
 
 import click
 
@@ -15,7 +15,7 @@ from cronguard.cli.arguments import (
     since_option,
     timezone_of,
 )
-from cronguard.cli.opening import is_there, jobs_of, open_runtime
+from cronguard.cli.opening import health_of, is_there, open_runtime
 from cronguard.cli.output.facts import error_text, run_facts
 from cronguard.cli.output.lines import emit, say
 from cronguard.cli.output.table import table
@@ -25,11 +25,9 @@ from cronguard.core.model import RunStatus
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cronguard.core.health import Health
     from cronguard.core.interfaces import Store
     from cronguard.core.model import RunRecord
-
-
-_DEAD = "its process is gone: the job's next start, or cronguard check, counts it as crashed"
 
 
 @click.command()
@@ -54,8 +52,9 @@ def command(
 ) -> None:
     """Show a job's runs, newest first.
 
-    With --status and --since, --limit counts the runs that they leave. On a terminal times are
-    those of the job's time zone, elsewhere UTC.
+    A run whose process is gone is crashed, although nobody may have counted it yet. With --status
+    and --since, --limit counts the runs that they leave. On a terminal times are those of the job's
+    time zone, elsewhere UTC.
 
     \b
     Examples:
@@ -70,21 +69,22 @@ def command(
        "error_message", "error_location", "host", "pid"}]}
     """
     runtime, now = open_runtime(), datetime.now(UTC)
-    store = runtime.store
-    timezone = timezone_of(jobs_of(store), job)
-    only: dict[str, Any] = {}
-    if statuses:
-        only["statuses"] = cast("tuple[RunStatus, ...]", statuses)
-    if since is not None:
-        only["since"] = since_moment(since, now, zone_named(timezone))
-    runs = store.history(job, limit=limit, **only) if is_there(store) else []
-    has_run = bool(runs) or (bool(only) and _has_run(store, job))
-    if not has_run and job not in runtime.settings.jobs:  # a forgotten job's can still be read
-        find_job(jobs_of(store), job)
+    healths = health_of(runtime)
+    health = next((each for each in healths if each.job == job), None)
+    timezone = timezone_of(health)
+    wanted = _Wanted(
+        cast("tuple[RunStatus, ...]", statuses),
+        None if since is None else since_moment(since, now, zone_named(timezone)),
+    )
+    runs = _read(runtime.store, job, health, wanted, limit)
+    is_all = wanted == _Wanted()
+    has_run = bool(runs) or (not is_all and bool(_read(runtime.store, job, health, _Wanted(), 1)))
+    if not has_run and health is None:  # a forgotten job's runs can still be read
+        find_job(healths, job)
     if as_json:
         emit("history/1", job=job, runs=[run_facts(record) for record in runs])
     elif runs:
-        _show(runs, times_of(timezone, now), _dead(store, job, runs))
+        _show(runs, times_of(timezone, now))
         if len(runs) == limit:
             say(f"The newest {limit:,}; --limit shows more.")
     elif has_run:
@@ -93,20 +93,26 @@ def command(
         say(f"{job} is known but has not run yet. Its runs will be listed here.")
 
 
-def _has_run(store: Store, job: str) -> bool:
-    return is_there(store) and bool(store.history(job, limit=1))
+class _Wanted(NamedTuple):
+    """Which runs are wanted; by default all."""
+
+    statuses: tuple[RunStatus, ...] = ()
+    since: datetime | None = None
 
 
-def _dead(store: Store, job: str, runs: Sequence[RunRecord]) -> frozenset[str]:
-    """Return the ids of those runs that look open and whose process is gone."""
-    if all(record.status != "running" for record in runs):
-        return frozenset()
-    from cronguard.runtime.health import dead_runs
+def _read(
+    store: Store, job: str, health: Health | None, wanted: _Wanted, limit: int
+) -> list[RunRecord]:
+    from cronguard.runtime.health import read_history
 
-    return dead_runs(run for watch in store.watches() if watch.job == job for run in watch.running)
+    if not is_there(store):
+        return []
+    return read_history(
+        store, job, health, limit=limit, statuses=wanted.statuses, since=wanted.since
+    )
 
 
-def _show(runs: Sequence[RunRecord], times: Times, dead: frozenset[str]) -> None:
+def _show(runs: Sequence[RunRecord], times: Times) -> None:
     hosts = {record.host for record in runs}
     table(
         (f"STARTED ({times.name})", "STATUS", "TOOK", "FAILURES", "HOST", "ERROR"),
@@ -114,17 +120,17 @@ def _show(runs: Sequence[RunRecord], times: Times, dead: frozenset[str]) -> None
             (
                 times.briefly(record.started_at),
                 record.status,
-                _took(record, times.now, dead),
+                _took(record, times.now),
                 "-" if (count := record.consecutive_failure_count) is None else count,
                 record.host or "-" if len(hosts) > 1 else "",
-                _DEAD if record.run_id in dead else error_text(record),
+                error_text(record),
             )
             for record in runs
         ],
     )
 
 
-def _took(record: RunRecord, now: datetime, dead: frozenset[str]) -> str:
-    if record.status != "running" or record.run_id in dead:
+def _took(record: RunRecord, now: datetime) -> str:
+    if record.status != "running":
         return span(record.duration)
     return f"{span(max((now - record.started_at).total_seconds(), 0))} so far"

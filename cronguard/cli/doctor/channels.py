@@ -37,7 +37,7 @@ def alerts(store: Store, settings: Settings) -> Iterator[Check]:
         yield Check(
             "alerts",
             "warning",
-            f"{plural(pending, 'alert')} pending for {', '.join(names)}"
+            f"{plural(pending, 'alert')} waiting for {', '.join(names)}"
             + (f" (last time: {_explained(codes)})" if codes else "")
             + (f"; not set up here: {', '.join(foreign)}" if foreign else "")
             + f": cronguard deliver sends them {'now' if foreign != names else 'where they are'}",
@@ -48,7 +48,7 @@ def alerts(store: Store, settings: Settings) -> Iterator[Check]:
             "alerts",
             "error",
             f"{plural(dead, 'alert')} given up ({_explained(codes)}): correct the channel, then"
-            " cronguard deliver --dead",
+            " cronguard deliver --given-up",
         )
     since = datetime.now(UTC) - _RECENT
     incomplete = [
@@ -65,7 +65,7 @@ def alerts(store: Store, settings: Settings) -> Iterator[Check]:
             f" ({_explained(codes)})",
         )
     if not pending and not dead:
-        yield Check("alerts", "ok", "none pending, none given up")
+        yield Check("alerts", "ok", "none waiting, none given up")
 
 
 def _explained(codes: list[str]) -> str:

@@ -107,7 +107,7 @@ def _given_up(dead: Sequence[AlertRecord]) -> Iterator[str]:
         yield f"{plural(number, 'alert')} to {channel} {was} given up, {code}{why}."
     if dead:
         names = " ".join(f"--channel {name}" for name in sorted({each.channel for each in dead}))
-        yield f"Once cronguard test-alert {names} arrives: cronguard deliver --dead"
+        yield f"Once cronguard test-alert {names} arrives: cronguard deliver --given-up"
 
 
 def alert_facts(alert: AlertRecord) -> dict[str, Any]:

@@ -58,9 +58,9 @@ def health_facts(health: Health, now: datetime) -> dict[str, Any]:
         "max_runtime_seconds": expected.max_runtime,
         "channels": [rule.channel for rule in health.rules],
         "runbook": expected.runbook,
-        "alerts_pending": health.alerts_waiting,
-        "alerts_pending_since": rfc3339_or_none(health.waiting_since),
-        "alerts_dead": health.alerts_dead,
+        "alerts_waiting": health.alerts_waiting,
+        "alerts_waiting_since": rfc3339_or_none(health.waiting_since),
+        "alerts_given_up": health.alerts_given_up,
     }
 
 

@@ -32,10 +32,10 @@ def print_error(line: str, *, code: int = 1) -> int:
 
 
 def leave_interrupted(code: int) -> NoReturn:
-    """End this process at once with ``code``, while alerts are being sent; they stay pending."""
+    """End this process at once with ``code``, while alerts are being sent; they go on waiting."""
     from cronguard.runtime.composition import reset
 
-    print_error("stopped; alerts that were being sent stay pending and go out with the next run")
+    print_error("stopped; alerts that were being sent wait, and go out with the next run")
     try:
         reset()  # writes what the store has not taken yet
     finally:

@@ -21,6 +21,7 @@ from cronguard.core.health import (
     WRONG,
     Health,
     by_urgency,
+    explain,
     has_undelivered,
     needs_attention,
 )
@@ -40,7 +41,7 @@ class Figure(NamedTuple):
     """A number that is shown large."""
 
     kind: str
-    """A state, ``running``, ``snoozed``, ``waiting`` or ``dead``."""
+    """A state, ``running``, ``snoozed``, ``waiting`` or ``given-up``."""
     number: int
     label: str
 
@@ -190,7 +191,7 @@ def _figures(healths: Sequence[Health]) -> Iterator[Figure]:
         ("running", sum(bool(each.running) for each in healths), "running"),
         ("snoozed", sum(each.snoozed_until is not None for each in healths), "snoozed"),
         ("waiting", sum(each.alerts_waiting for each in healths), "alerts waiting"),
-        ("dead", sum(each.alerts_dead for each in healths), "alerts given up"),
+        ("given-up", sum(each.alerts_given_up for each in healths), "alerts given up"),
     )
     for kind, number, label in beside:
         if number:
@@ -203,12 +204,13 @@ def _job(health: Health, readings: Readings, limit: int, index: int) -> Job:
     alerts = readings.alerts.get(name, ())
     took, last = usual(runs), health.last_run
     notes = [plain(note) for note in _notes(axis, health)]
-    rows = [_row(axis, health, run) for run in runs[:limit]]
+    why = plain(explain(health, axis.now, axis.text))
+    rows = [_row(axis, run) for run in runs[:limit]]
     return Job(
         name=plain(name),
         anchor=f"job-{name if _ANCHOR.fullmatch(name) else index}",
         state=health.state,
-        why=plain(health.why),
+        why=why,
         since=_since(axis, health.since),
         error=plain(error_text(last)) if last is not None and health.failures else "",
         lane=make_lane(
@@ -225,7 +227,7 @@ def _job(health: Health, readings: Readings, limit: int, index: int) -> Job:
         alerts=", ".join(_alert_counts(axis, health, alerts)),
         is_untold=has_undelivered(health, axis.now),
         notes=notes,
-        brief=[plain(health.why), *notes] if health.state == "warning" else notes,
+        brief=[why, *notes] if health.state == "warning" else notes,
         facts=[each._replace(text=plain(each.text)) for each in _facts(axis, health, runs)],
         rows=rows,
         has_hosts=len({row.host for row in rows}) > 1,
@@ -251,8 +253,8 @@ def _alert_counts(axis: Axis, health: Health, alerts: Sequence[AlertRecord]) -> 
     for number, fate in ((sent, "sent"), (health.alerts_waiting, "waiting")):
         if number:
             yield f"{number:,} {fate}"
-    if health.alerts_dead:
-        yield f"{health.alerts_dead:,} given up"
+    if health.alerts_given_up:
+        yield f"{health.alerts_given_up:,} given up"
 
 
 def _notes(axis: Axis, health: Health) -> Iterator[str]:
@@ -270,9 +272,13 @@ def _notes(axis: Axis, health: Health) -> Iterator[str]:
 
 
 def _undelivered(axis: Axis, health: Health) -> str:
-    if health.alerts_dead:
-        alerts = "an alert was" if health.alerts_dead == 1 else f"{health.alerts_dead} alerts were"
-        return f"{alerts} given up (cronguard deliver --dead tries again)"
+    if health.alerts_given_up:
+        alerts = (
+            "an alert was"
+            if health.alerts_given_up == 1
+            else f"{health.alerts_given_up} alerts were"
+        )
+        return f"{alerts} given up (cronguard deliver --given-up tries again)"
     since = health.waiting_since or axis.now
     return f"an alert waits for {duration((axis.now - since).total_seconds())} to be sent"
 
@@ -309,16 +315,15 @@ def _facts(axis: Axis, health: Health, runs: Sequence[RunRecord]) -> Iterator[Fa
         yield Fact("Runbook", expected.runbook, link)
 
 
-def _row(axis: Axis, health: Health, run: RunRecord) -> Row:
+def _row(axis: Axis, run: RunRecord) -> Row:
     count = run.consecutive_failure_count
-    is_dead = any(each.run_id == run.run_id for each in health.dead)
     return Row(
         started=axis.text(run.started_at),
-        status="crashed" if is_dead else run.status,
+        status=run.status,
         took=duration(run.duration) or "",
         failures=str(count) if count else "",
         host=plain(run.host or ""),
-        error="its process is gone" if is_dead else plain(error_text(run)),
+        error=plain(error_text(run)),
     )
 
 

@@ -81,10 +81,12 @@ def make_lane(
         runs: Its newest runs, of which some may have begun before the axis does.
         scheduled_since: Since when its schedule holds; None if that is not known.
     """
+    drawn = _drawn(axis, health, told, runs)
+    told = _with_ends(axis, health, told)
     due = _due(axis, health)
     missed = _missed(axis, health, due, told, scheduled_since or axis.since)
     return Lane(
-        _bars(axis, _joined(sorted(_drawn(axis, health, told, runs)))),
+        _bars(axis, _joined(sorted(drawn))),
         [_gap(axis, *gap) for gap in missed],
         [axis.at(when) for when in due],
         _sentence(axis, told, sum(number for _, _, number in missed)),
@@ -107,8 +109,23 @@ def _drawn(
             yield _one(axis, run, run.status, run.finished_at)
     for run in health.running:
         yield _one(axis, run, "running", axis.now)
-    for run in health.dead:
-        yield _one(axis, run, "crashed", axis.now)
+    for run in (*health.dead, *_kept(axis, health)):
+        yield _one(axis, run, run.status, run.finished_at or axis.now)
+
+
+def _kept(axis: Axis, health: Health) -> list[RunRecord]:
+    """Return the runs that began on the axis and whose ends the store has not taken yet."""
+    return [run for run in health.kept if run.started_at >= axis.since]
+
+
+def _with_ends(axis: Axis, health: Health, told: Sequence[Activity]) -> list[Activity]:
+    """Return what the runs came to, with what became of those that look open in the store."""
+    found = [each for each in told if each.status != "running"]
+    for run in (*health.running, *health.dead, *health.kept):
+        start = run.started_at
+        if start >= axis.since:
+            found.append(Activity(health.job, run.status, 1, start, start, run.duration))
+    return sorted(found, key=lambda each: each.first)
 
 
 def _one(axis: Axis, run: RunRecord, kind: str, end: datetime) -> _Run:

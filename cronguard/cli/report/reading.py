@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 
 from cronguard.cli.report.axis import Axis, fitting_window, make_axis
 from cronguard.cli.report.lanes import SLOTS
-from cronguard.core.health import Health
+from cronguard.core.health import Health, judged
 from cronguard.core.interfaces import Store
 from cronguard.core.model import Activity, AlertRecord, RunRecord
 
@@ -53,7 +53,8 @@ def read(
     if store is None or not healths:
         return Readings(make_axis(now, window or timedelta(days=1), zones), healths, {}, {}, {}, {})
     jobs = {each.job for each in healths}
-    runs = _by_job(store.recent(limit=limit), jobs)
+    recent = _by_job(store.recent(limit=limit), jobs)
+    runs = {each.job: judged(recent.get(each.job, ()), each, limit=limit) for each in healths}
     is_whole = all(len(each) < limit for each in runs.values())
     axis = make_axis(now, window or fitting_window(runs, now, is_whole=is_whole), zones)
     step = (axis.now - axis.since).total_seconds() / SLOTS

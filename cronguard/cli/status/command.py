@@ -21,6 +21,7 @@ from cronguard.cli.status.overview import Screen
 from cronguard.core.errors import StoreError
 from cronguard.core.health import Health, needs_attention
 from cronguard.core.model import Watch
+from cronguard.runtime.health import read_history
 from cronguard.runtime.runtime import Runtime
 
 _ENDLESS = 10_000
@@ -71,14 +72,14 @@ def command(
       cronguard status --json | jq -r '.jobs[] | select(.needs_attention) | .job'
 
     \b
-    --json prints cronguard.status/2:
+    --json prints cronguard.status/3:
       {"schema", "store", "jobs": [{"job", "state": "failing" | "stuck" | "late" |
        "warning" | "new" | "ok", "why", "since", "needs_attention", "also": [states],
        "consecutive_failure_count", "threshold", "running", "running_since",
        "uncounted_crashes", "last_run": a run as in `history` or null,
        "last_success_at", "next_due_at", "missed", "snoozed_until", "schedule",
        "timezone", "grace_seconds", "max_runtime_seconds", "channels", "runbook",
-       "alerts_pending", "alerts_pending_since", "alerts_dead"}]}
+       "alerts_waiting", "alerts_waiting_since", "alerts_given_up"}]}
       and, of jobs that are named, "detail": {"usual_seconds": {"p50", "p95", "runs"} or
        null, "runs", "alerts": as in `alerts`, "rules": [{"channel", "threshold",
        "realert_every", "notify_recovery"}], "expected": {name: {"value", "stated_by",
@@ -129,8 +130,20 @@ def _detail(runtime: Runtime, health: Health) -> detail.Detail:
     return detail.Detail(
         health,
         watches.get(job, Watch(job, health.expected)),
-        store.history(job, limit=detail.RUNS),
+        read_history(store, job, health, limit=detail.RUNS),
         store.alerts(job=job, limit=detail.ALERTS),
+        _waits_for(runtime, health),
+    )
+
+
+def _waits_for(runtime: Runtime, health: Health) -> frozenset[str]:
+    """Return the channels that a job's alerts wait for; none if one of them is set up here."""
+    if not health.alerts_waiting:
+        return frozenset()
+    waiting = runtime.store.alerts(state="pending", job=health.job)
+    names = frozenset(each.channel for each in waiting)
+    return (
+        names if names.isdisjoint(each.name for each in runtime.settings.channels) else frozenset()
     )
 
 
@@ -138,7 +151,7 @@ def _emit(runtime: Runtime, wanted: Wanted) -> None:
     view = _view(runtime, wanted)
     details = {each.job: _detail(runtime, each) for each in view.shown if wanted.jobs}
     emit(
-        "status/2",
+        "status/3",
         store=describe_store(runtime.settings, runtime.store),
         jobs=[job_facts(each, view.now, details.get(each.job)) for each in view.shown],
     )

@@ -12,7 +12,7 @@ from cronguard.cli.output.runs import legend, strip, usual
 from cronguard.cli.output.table import COLOURS
 from cronguard.cli.output.times import Times
 from cronguard.cli.output.width import pad, wrap
-from cronguard.core.health import Health
+from cronguard.core.health import Health, explain
 from cronguard.core.model import AlertRecord, AlertRule, Expectations, RunRecord, Source, Watch
 from cronguard.core.rendering import duration, plain
 
@@ -32,6 +32,9 @@ class Detail(NamedTuple):
     runs: Sequence[RunRecord]
     """The newest ones, newest first."""
     alerts: Sequence[AlertRecord]
+    """The newest ones, newest first."""
+    waits_for: frozenset[str] = frozenset()
+    """Channels that alerts wait for and that are not set up here; empty if one of them is."""
 
 
 def lines_of(detail: Detail, times: Times, columns: int) -> list[str]:
@@ -58,7 +61,7 @@ def facts(detail: Detail, times: Times, room: int) -> Iterator[Fact]:
     """Yield what is known, as (label, text); a label is empty where it is the one before."""
     health = detail.health
     if health.problem is not None or health.state not in ("failing", "warning", "ok"):
-        yield "Why", health.why
+        yield "Why", explain(health, times.now, times.plainly)
     yield "Streak", _streak(health)
     yield from _error(health.last_run)
     yield from _runs(detail, times, room)
@@ -186,8 +189,10 @@ def _commands(detail: Detail) -> Iterator[Fact]:
     if health.state == "late":
         yield "cronguard doctor --as-cron", "looks with cron's environment, on its host"
     if health.alerts_waiting:
-        yield f"cronguard deliver --job {job}", "sends what waits, now"
-    if health.alerts_dead:
+        where = f", on a host that has {', '.join(sorted(detail.waits_for))}"
+        what = f"sends what waits{where if detail.waits_for else ', now'}"
+        yield f"cronguard deliver --job {job}", what
+    if health.alerts_given_up:
         yield f"cronguard alerts {job} --state given-up", "why they were given up, what to do"
     if health.snoozed_until:
         yield f"cronguard snooze {job} --off", "lets it alert again"

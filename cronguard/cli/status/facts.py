@@ -1,4 +1,4 @@
-"""A job as ``status --json`` gives it: ``cronguard.status/2``."""
+"""A job as ``status --json`` gives it: ``cronguard.status/3``."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def summary(healths: Sequence[Health], columns: int) -> list[str]:
 
 def undelivered(healths: Sequence[Health], now: datetime) -> str | None:
     """Return a sentence on the alerts that did not arrive; None if all did."""
-    dead = sum(each.alerts_dead for each in healths)
+    dead = sum(each.alerts_given_up for each in healths)
     waiting = sum(each.alerts_waiting for each in healths if has_undelivered(each, now))
     said = [f"{waiting:,} waiting"] if waiting else []
     said += [f"{dead:,} given up"] if dead else []

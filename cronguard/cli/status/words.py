@@ -90,9 +90,9 @@ def _activity(health: Health, now: datetime) -> list[str]:
 
 def _alerts(health: Health, now: datetime) -> list[str]:
     found = []
-    if health.alerts_dead:
-        found.append(f"{plural(health.alerts_dead, 'alert')} given up")
-    if has_undelivered(health._replace(alerts_dead=0), now):
+    if health.alerts_given_up:
+        found.append(f"{plural(health.alerts_given_up, 'alert')} given up")
+    if has_undelivered(health._replace(alerts_given_up=0), now):
         found.append(f"{plural(health.alerts_waiting, 'alert')} waiting")
     return found
 
