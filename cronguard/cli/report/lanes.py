@@ -100,10 +100,12 @@ def _drawn(
     per_second = WIDTH / (axis.until - axis.since).total_seconds()
     for _, kind, number, first, last, longest in told:
         if kind != "running":
-            start = axis.at(first)
-            end = start + round((longest or 0) * per_second, 1)
-            end = min(end if number == 1 else max(end, axis.at(last)), now)
-            yield _Run(start, max(start, end), kind, first, number, longest)
+            start = end = axis.at(first)
+            if longest:
+                end += round(longest * per_second, 1)
+            if number > 1:
+                end = max(end, axis.at(last))
+            yield _Run(start, max(start, min(end, now)), kind, first, number, longest)
     for run in runs:
         if run.started_at < axis.since and run.finished_at and run.finished_at > axis.since:
             yield _one(axis, run, run.status, run.finished_at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import datetime
-from typing import get_args
+from typing import Any, get_args
 
 from cronguard.core.clock import rfc3339
 from cronguard.core.damage import UNREADABLE
@@ -32,7 +32,7 @@ def activity(db: sqlite3.Connection, since: datetime, step: float) -> list[Activ
         (rfc3339(since),),
     )
     begin = since.timestamp()
-    found: dict[tuple[str, str, float], Activity] = {}
+    found: dict[tuple[str, RunStatus, float], list[Any]] = {}
     for job, status, started_at, took in rows:
         if job not in jobs or status not in _STATUSES:
             continue
@@ -42,17 +42,15 @@ def activity(db: sqlite3.Connection, since: datetime, step: float) -> list[Activ
             longest = None if took is None else took / 1000
         except UNREADABLE:
             continue
-        run = Activity(job, status, 1, start, start, longest)
         known = found.get(key)
-        found[key] = run if known is None else _together(known, run)
-    return sorted(found.values(), key=lambda each: (each.job, each.first, each.status))
-
-
-def _together(one: Activity, other: Activity) -> Activity:
-    took = [each.longest for each in (one, other) if each.longest is not None]
-    return one._replace(
-        runs=one.runs + other.runs,
-        first=min(one.first, other.first),
-        last=max(one.last, other.last),
-        longest=max(took, default=None),
+        if known is None:
+            found[key] = [1, start, start, longest]
+            continue
+        known[0] += 1
+        known[1], known[2] = min(known[1], start), max(known[2], start)
+        if longest is not None and (known[3] is None or longest > known[3]):
+            known[3] = longest
+    return sorted(
+        (Activity(job, status, *told) for (job, status, _), told in found.items()),
+        key=lambda each: (each.job, each.first, each.status),
     )
