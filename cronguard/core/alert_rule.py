@@ -126,13 +126,14 @@ def decide(
             last = state.last_success_at or outcome.finished_at
             after = state._replace(last_success_at=max(last, outcome.finished_at))
         else:
-            due += _recovered_alerts(state, job, run_id, not_notified)
+            ended = _ended_silence(state.silence, outcome.finished_at)
+            due += _recovered_alerts(state, ended, job, run_id, not_notified)
             after = JobState(
                 last_success_at=outcome.finished_at,
                 last_counted_run=run_id,
                 snoozed_until=state.snoozed_until,
                 expected=state.expected,
-                silence=None if state.silence is None or state.silence.over else state.silence,
+                silence=state.silence if ended is None else None,
             )
     else:
         count = state.consecutive_failure_count + 1
@@ -155,14 +156,23 @@ def decide(
     return Decision(after, count, () if snoozed else tuple(due))
 
 
+def _ended_silence(silence: Silence | None, finished_at: datetime) -> Silence | None:
+    """Return the silence if a start has ended it and this success comes after it began.
+
+    One from before it, told late, ended another silence: of this one nothing is known yet.
+    """
+    if silence is None or not silence.over or not ends_silence(silence, finished_at):
+        return None
+    return silence
+
+
 def _recovered_alerts(
-    before: JobState, job: str, run_id: str, rules: Sequence[AlertRule]
+    before: JobState, silence: Silence | None, job: str, run_id: str, rules: Sequence[AlertRule]
 ) -> list[DueAlert]:
     """Return the alerts due to the channels that were notified of what has now ended.
 
-    That is the incident, or else a silence that a start has ended: one alert for both.
+    That is the incident, or else ``silence``, which has ended: one alert for both.
     """
-    silence = before.silence
     due = []
     for rule in rules:
         if not rule.notify_recovery:
@@ -170,7 +180,7 @@ def _recovered_alerts(
         key = None
         if rule.channel in before.announced:
             key = f"{job}/{before.incident_id or run_id}/recovered/{rule.channel}"
-        elif silence is not None and silence.over and rule.channel in silence.announced:
+        elif silence is not None and rule.channel in silence.announced:
             key = f"{silence_key(job, silence, rule.channel)}/recovered"
         if key is not None:
             due.append(DueAlert("recovered", rule.channel, rule.threshold, key))
@@ -284,7 +294,10 @@ MAX_CLOCK_SETBACK = timedelta(hours=3)
 
 
 def ends_silence(silence: Silence, started_at: datetime) -> bool:
-    """Tell whether a start ends a silence that goes on: one from before it, told late, does not."""
+    """Tell whether a start ends a silence that goes on: one from before it, told late, does not.
+
+    The same holds for the success after it.
+    """
     return started_at >= silence.since - timedelta(seconds=EARLY_SECONDS)
 
 

@@ -344,7 +344,8 @@ class JobStatus(NamedTuple):
     """When the first run of the current streak of failures ended; None if there is no streak, or
     that run was pruned."""
     last_start_at: datetime | None = None
-    """The latest start of a run, skipped ones included; None if there was none."""
+    """The latest start of a run, skipped ones included; None if there was none. One that is still
+    to come, by the store's clock, was noted by a clock that is ahead, and does not count yet."""
     pending_since: datetime | None = None
     """When the oldest of the pending alerts was decided; None if there is none."""
 

@@ -363,6 +363,9 @@ class Reference:
         job = self.job(run.job)
         status = outcome.status
         about_itself = late and counted(job.events)[-1:] != [run.run_id]
+        ended = job.silence if job.silence and job.silence.over else None
+        if ended and outcome.finished_at < ended.since - EARLY:
+            ended = None  # told late: it came after a silence before this one
         job.events.append(
             Event(
                 run,
@@ -371,10 +374,10 @@ class Reference:
                 self.rules(job, channels),
                 self.snoozed(job),
                 notified,
-                job.silence if job.silence and job.silence.over else None,
+                ended,
             )
         )
-        if status == "success" and not about_itself and job.silence and job.silence.over:
+        if status == "success" and not about_itself and ended:
             job.silence = None
         *_, (_event, streak, _last, shown, decided, _incident, _notified) = history_of(job)
         row.status, row.holds = status, False
@@ -661,7 +664,7 @@ class Reference:
                 ),
                 *self.incident(job),
                 max(
-                    (each for each in self.starts(name, LONG_AGO) if each <= self.now + 3 * HOUR),
+                    (each for each in self.starts(name, LONG_AGO) if each <= self.now + EARLY),
                     default=None,
                 ),
                 min(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from cronguard.core.alert_rule import MAX_CLOCK_SETBACK, has_expired
+from cronguard.core.alert_rule import EARLY_SECONDS, has_expired
 from cronguard.core.clock import moment, rfc3339
 from cronguard.core.damage import known_status, readable
 from cronguard.core.model import Failure, JobStatus, Owner, RunRecord, Schedule
@@ -37,7 +37,7 @@ def jobs(db: sqlite3.Connection, now: datetime) -> list[JobStatus]:
                   (SELECT min(created_at) FROM cronguard_alerts a
                    WHERE a.job = j.job AND a.state = 'pending')
            FROM cronguard_jobs j ORDER BY job""",  # noqa: S608  # a constant of this module
-        (rfc3339(now + MAX_CLOCK_SETBACK),),
+        (rfc3339(now + timedelta(seconds=EARLY_SECONDS)),),
     ).fetchall()
 
     def status_of(row: Sequence[Any]) -> JobStatus:

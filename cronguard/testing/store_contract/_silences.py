@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cronguard.core.alert_rule import alert_rules
@@ -174,14 +174,16 @@ class Silences(StoreCase):
 
     def test_a_start_that_is_still_to_come_hides_no_silence(self) -> None:
         """It was noted by a clock that is ahead; nor is it the job's latest start."""
-        run = self._start_at(self.run().started_at)
+        run = self._start_at(datetime(2025, 12, 31, tzinfo=UTC))
         self.finish(run, "success")
-        ahead = self._start_at(datetime.fromisoformat("2199-01-01T00:00:00Z"))
-        self.finish(ahead, "success")
-        (found,) = self.store.jobs()
-        assert found.last_start_at == run.started_at
         self._silent()
-        assert self.kinds() == ["missed"]
+        now = self.store.alerts()[0].created_at  # by the store's clock
+        for ahead in (now + timedelta(hours=1), datetime(2199, 1, 1, tzinfo=UTC)):
+            self.finish(self._start_at(ahead), "success")
+            (found,) = self.store.jobs()
+            assert found.last_start_at == run.started_at
+        self._silent()
+        assert self.kinds() == ["missed", "missed"]
 
     def test_a_success_after_a_silence_is_told_of_once(self) -> None:
         """To the channels that heard of it, and want to know."""
@@ -192,6 +194,21 @@ class Silences(StoreCase):
             self.finish(run, "success")
         assert self._silence() is None
         self.play("success", stated=STATED)
+        assert self.kinds() == ["missed", "missed", "recovered"]
+
+    def test_a_success_from_before_a_silence_tells_of_no_end(self) -> None:
+        """Told late, it ended the silence before: of this one only a start is known."""
+        self.play("success", stated=STATED)
+        first = self._silent()
+        old = self._start_at(first + timedelta(minutes=1), stated=STATED)
+        second = self._silent()
+        assert second > first
+        later = self._start_at(second, overlap="allow", stated=STATED)
+        self.finish(old, "success")
+        assert self._silence() == Silence(second, 1, True, frozenset({"told"}))
+        assert self.kinds() == ["missed", "missed"]
+        self.finish(later, "success")
+        assert self._silence() is None
         assert self.kinds() == ["missed", "missed", "recovered"]
 
     def test_a_success_after_a_silence_and_an_incident_is_told_of_once(self) -> None:

@@ -85,7 +85,8 @@ declare
     _count integer;
     _over bigint;
     _notified boolean;
-    _ends boolean := false; -- what was announced of incident and silence
+    _ends boolean := false; -- what was announced of the incident
+    _ends_silence boolean := false;
     _rule jsonb;
     _facts jsonb;
 begin
@@ -113,7 +114,10 @@ begin
             _after.incident_id := null;
             _after.announced := '{}';
             _after.last_counted_run := _run_id;
-            if before.silence_over then
+            -- cronguard.core.alert_rule.ends_silence: one from before it ended another one.
+            _ends_silence := before.silence_over
+                and _finished >= before.silence_since - interval '10 seconds';
+            if _ends_silence then
                 _after.silence_since := null;
                 _after.silence_missed := 0;
                 _after.silence_over := false;
@@ -163,7 +167,7 @@ begin
                         coalesce(before.incident_id, _run_id), _rule ->> 'channel'),
                     'recovered', _rule ->> 'channel', _run, _facts
                 );
-            elsif before.silence_over and (_rule ->> 'channel') = any (before.silence_announced)
+            elsif _ends_silence and (_rule ->> 'channel') = any (before.silence_announced)
             then
                 perform public.cronguard_enqueue(
                     format('%s/silence/%s/%s/recovered', before.job,

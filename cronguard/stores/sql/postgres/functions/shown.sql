@@ -69,8 +69,8 @@ begin
             'last_start_at', (
                 select public.cronguard_rfc3339(max(r.started_at))
                 from public.cron_execution_logs r
-                -- cronguard.core.alert_rule.MAX_CLOCK_SETBACK: some clock was ahead.
-                where r.job = j.job and r.started_at <= clock_timestamp() + interval '3 hours'
+                -- cronguard.core.alert_rule.EARLY_SECONDS: a clock that is ahead says nothing yet.
+                where r.job = j.job and r.started_at <= clock_timestamp() + interval '10 seconds'
             ),
             'pending_since', (
                 select public.cronguard_rfc3339(min(a.created_at))
