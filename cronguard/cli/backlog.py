@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from cronguard.runtime.runtime import Runtime
     from cronguard.stores.spooled import SpooledStore
 
+_OF_THE_STORE = frozenset(
+    {
+        *("schema_missing", "schema_older", "schema_newer", "legacy_job_missing"),
+        *("key_refused", "wrong_encoding"),
+    }
+)
+"""Why a store took nothing at all: asking it says whether that still holds."""
+
 
 def _spooled(store: Store) -> tuple[SpooledStore | None, int]:
     """The store, if it has a spool before it, and how many outcomes wait there."""
@@ -39,7 +47,9 @@ def spool_sentence(store: Store) -> str | None:
 def refused_sentence(store: Store) -> str | None:
     """Whose outcomes wait since the store refused them, and what to do; None for nobody's."""
     spooled, _ = _spooled(store)
-    if spooled is None or not (queues := spooled.refused()):
+    queues = spooled.refused() if spooled is not None else []
+    queues = [queue for queue in queues if queue.refused not in _OF_THE_STORE]
+    if spooled is None or not queues:
         return None
     jobs = ", ".join(f"{queue.job} ({queue.refused})" for queue in queues)
     return (

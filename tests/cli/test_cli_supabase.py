@@ -59,6 +59,26 @@ def test_init_postgres_makes_the_schema_once(here, bare):
     assert here("status").returncode == 0
 
 
+def test_a_run_before_the_schema_waits_and_is_no_fault_afterwards(bare, tmp_path):
+    """It is recorded by the next run; until then nobody is sent to look for rules of the
+    database's that refuse it."""
+    cronguard = Cli(tmp_path)
+    cronguard.environ |= {
+        "CRONGUARD_STORE": "env:DATABASE_URL",
+        "DATABASE_URL": bare.url,
+        "CRONGUARD_STORE_TIMEOUT": "60",
+    }
+    assert cronguard("run", "nightly", "--", "true").returncode == 0
+    assert cronguard("init", "postgres").returncode == 0
+    said = cronguard("doctor").stdout
+    assert "1 run waits in " in said
+    assert "refuses outcomes" not in said
+    runs = json.loads(cronguard("history", "nightly", "--json").stdout)["runs"]
+    assert [run["status"] for run in runs] == ["success"], "kept here, and shown all the same"
+    assert cronguard("run", "nightly", "--", "true").returncode == 0
+    assert "runs wait" not in cronguard("doctor").stdout
+
+
 def test_init_postgres_over_an_older_log(here, bare):
     """Rows without a job need --legacy-job; the line says so."""
     with bare.connect() as db:
