@@ -62,7 +62,7 @@ Try it:
   cronguard test-alert                        see an alert arrive
 
 \b
-Completion of commands, options, jobs and channels, once in your shell's start-up file:
+Completion by the shell, one line in its start-up file:
   bash   eval "$(_CRONGUARD_COMPLETE=bash_source cronguard)"
   zsh    eval "$(_CRONGUARD_COMPLETE=zsh_source cronguard)"
   fish   _CRONGUARD_COMPLETE=fish_source cronguard | source

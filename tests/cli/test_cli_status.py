@@ -272,6 +272,8 @@ def test_a_run_whose_process_is_gone(here, past, at_terminal):
     assert "a process is gone" in here("status").stdout
     detail = here("status", "nightly").stdout
     assert "Seems dead    its process is gone; started" in detail
+    assert detail.count("its process is gone") == 1
+    assert "cronguard history nightly --status crashed  every failure" in detail
     assert "cronguard unlock nightly" in detail
     assert "its process is gone: the job's next start" in here("history", "nightly").stdout
     (job,) = here.json("status")["jobs"]

@@ -41,7 +41,11 @@ def _to_window(
 @click.command()
 @job_argument(many=True)
 @click.option(
-    "-o", "--output", required=True, metavar="FILE", help="Where to write it; - for the output."
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE",
+    help="Where to write it; - for standard output.",
 )
 @click.option(
     "--since",

@@ -63,7 +63,7 @@ def facts(detail: Detail, times: Times, room: int) -> Iterator[Fact]:
     if health.problem is not None or health.state not in ("failing", "warning", "ok"):
         yield "Why", explain(health, times.now, times.plainly)
     yield "Streak", _streak(health)
-    yield from _error(health.last_run)
+    yield from _error(_ended(health))
     yield from _runs(detail, times, room)
     if health.next_due:
         yield "Next due", times.at(health.next_due)
@@ -89,6 +89,13 @@ def _streak(health: Health) -> str:
     return f"{count}; alerts from {health.threshold:,}"
 
 
+def _ended(health: Health) -> RunRecord | None:
+    """Return the last run; None for one that seems dead, which has a line of its own."""
+    last = health.last_run
+    is_dead = last is not None and any(run.run_id == last.run_id for run in health.dead)
+    return None if is_dead else last
+
+
 def _error(last: RunRecord | None) -> Iterator[Fact]:
     if last is None or last.failure is None:
         return
@@ -101,7 +108,7 @@ def _error(last: RunRecord | None) -> Iterator[Fact]:
 
 
 def _runs(detail: Detail, times: Times, room: int) -> Iterator[Fact]:
-    health, last = detail.health, detail.health.last_run
+    health, last = detail.health, _ended(detail.health)
     if last is not None and last.status != "running":
         took = f" after {duration(last.duration)}" if last.duration is not None else ""
         yield "Last run", f"{last.status}{took}, started {times.at(last.started_at)}{_at(last)}"
@@ -180,7 +187,10 @@ def _next_lines(detail: Detail, columns: int) -> Iterator[str]:
 def _commands(detail: Detail) -> Iterator[Fact]:
     health, job = detail.health, detail.health.job
     if health.failures:
-        yield f"cronguard history {job} --status failure", "every failure, with its error"
+        there = {run.status for run in detail.runs}
+        wrong = [each for each in ("failure", "crashed") if each in there] or ["failure"]
+        chosen = " ".join(f"--status {each}" for each in wrong)
+        yield f"cronguard history {job} {chosen}", "every failure, with its error"
     elif detail.runs:
         yield f"cronguard history {job}", "its runs"
     if health.dead:
