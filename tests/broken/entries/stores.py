@@ -22,6 +22,7 @@ LATE = "test_crashed_then_success_after_a_later_outcome_changes_only_its_row"
 SPOOL = "tests/stores/test_spool.py"
 UPGRADE = "tests/stores/test_sql_upgrade.py"
 MIGRATIONS = "tests/cli/test_cli_migrations.py"
+GUARD = "tests/stores/test_sql_guard.py"
 UPGRADED = "tests/stores/test_sqlite_upgraded.py"
 REPLACED = "tests/stores/test_sqlite_replaced.py"
 CARRYING = "cronguard/stores/sqlite/carrying.py"
@@ -425,6 +426,39 @@ IN_THE_SPOOL = (
 )
 
 ON_A_SERVER = (
+    Entry(
+        "what a hand writes into a job's row is not looked at",
+        (
+            Change(
+                f"{SQL}/functions/checks.sql",
+                "where value is distinct from _before -> key;",
+                "where false;",
+            ),
+        ),
+        (f"{GUARD}::test_a_wrong_value_is_refused",),
+    ),
+    Entry(
+        "a row that is bad already cannot be written to",
+        (
+            Change(
+                f"{SQL}/functions/checks.sql",
+                "where value is distinct from _before -> key;",
+                "where true;",
+            ),
+        ),
+        (f"{GUARD}::test_a_row_that_is_bad_already_hinders_nobody",),
+    ),
+    Entry(
+        "what each run writes is looked at",
+        (
+            Change(
+                f"{SQL}/end.sql",
+                "before insert or update of\n    job,",
+                "before insert or update of\n    consecutive_failure_count, job,",
+            ),
+        ),
+        (f"{GUARD}::test_what_a_run_writes_is_not_looked_at",),
+    ),
     Entry(
         "the tables are not locked in order",
         (
