@@ -9,6 +9,7 @@ import click
 
 from cronguard.cli.arguments import (
     find_job,
+    is_utf8,
     job_argument,
     json_option,
     limit_option,
@@ -77,7 +78,7 @@ def command(
         only["statuses"] = cast("tuple[RunStatus, ...]", statuses)
     if since is not None:
         only["since"] = since_moment(since, now, zone_named(timezone))
-    runs = store.history(job, limit=limit, **only) if is_there(store) else []
+    runs = store.history(job, limit=limit, **only) if is_there(store) and is_utf8(job) else []
     has_run = bool(runs) or (bool(only) and _has_run(store, job))
     if not has_run and job not in runtime.settings.jobs:  # a forgotten job's can still be read
         find_job(jobs_of(store), job)
@@ -94,7 +95,7 @@ def command(
 
 
 def _has_run(store: Store, job: str) -> bool:
-    return is_there(store) and bool(store.history(job, limit=1))
+    return is_there(store) and is_utf8(job) and bool(store.history(job, limit=1))
 
 
 def _dead(store: Store, job: str, runs: Sequence[RunRecord]) -> frozenset[str]:
