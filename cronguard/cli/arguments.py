@@ -101,6 +101,15 @@ def find_job(known: Sequence[Job], name: str) -> Job:
     raise CommandError(no_such_job(name, [each.job for each in known]))
 
 
+def is_utf8(name: str) -> bool:
+    """Tell whether a store can be asked for the name: bytes of a terminal may be no text at all."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def timezone_of(health: Health | None) -> str:
     """Return the name of a job's time zone; UTC for a job that is not known, or has no schedule."""
     plan = health.expected.plan if health is not None else None

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
+from cronguard.core.damage import Damaged
 from cronguard.core.model import (
     Activity,
     AlertRecord,
@@ -156,6 +157,17 @@ class Store(Protocol):
 
     def watches(self) -> list[Watch]:
         """Return what is expected of every job, sorted by name, with its runs still going."""
+        ...
+
+    def damaged(self) -> list[Damaged]:
+        """Return the rows that cannot be what this store wrote, so that a person can mend them.
+
+        Somebody else has written them. The other methods leave them out, or go on with what can
+        still be read; they stop no other job. Looked at are jobs (table ``cronguard_jobs``, by
+        name), ``running`` runs (``cron_execution_logs``, by id) and alerts that were not sent
+        (``cronguard_alerts``, by id); see `core.damage`. A store that only its own code can write
+        to returns none.
+        """
         ...
 
     def starts(self, job: str, *, after: datetime, limit: int = 10_000) -> list[datetime]:

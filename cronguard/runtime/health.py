@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from cronguard.core.alert_rule import alert_rules
-from cronguard.core.damage import UNREADABLE, Damaged
+from cronguard.core.damage import UNREADABLE
 from cronguard.core.health import Health, judge, judged, kept_record, with_kept
 from cronguard.core.interfaces import Store
 from cronguard.core.model import (
@@ -142,7 +142,7 @@ def _seen(store: Store | None) -> _Seen:
         {each.job: each for each in store.jobs()},
         {each.job: each for each in store.watches()},
         kept,
-        _damaged_jobs(store),
+        {each.key: each.problem for each in store.damaged() if each.table == "cronguard_jobs"},
     )
 
 
@@ -192,11 +192,3 @@ def _declared(job: str, options: Mapping[str, Any]) -> Watch:
     resolved = resolve_job({"job": job}, options, "settings")
     values: Any = {each.name: each.value for each in resolved.stated}
     return Watch(job, Watch(job).expected._replace(**values))
-
-
-def _damaged_jobs(store: Store) -> dict[str, str]:
-    """Return the jobs whose row cannot be what cronguard wrote: name → what is wrong."""
-    from cronguard.runtime.store_factory import without_spool
-
-    find: Callable[[], Iterable[Damaged]] = getattr(without_spool(store), "damaged", list)
-    return {each.key: each.problem for each in find() if each.table == "cronguard_jobs"}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cronguard.core.interfaces import Store
     from cronguard.stores.spooled import SpooledStore
 
-_NOT_CALLS = frozenset({"damaged", "kept", "prepare", "where", "within"})
+_NOT_CALLS = frozenset({"kept", "prepare", "where", "within"})
 """What not every store has."""
 _RETRY_SECONDS = 5.0
 _LARGE_PRIME = 2**61 - 1

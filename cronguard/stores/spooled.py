@@ -42,6 +42,7 @@ from cronguard.core.model import (
 from cronguard.process.signals import raised_by_handler
 
 if TYPE_CHECKING:
+    from cronguard.core.damage import Damaged
     from cronguard.core.interfaces import Store
     from cronguard.stores.spool.backlog import Backlog
     from cronguard.stores.spool.known import Known, LastKnown
@@ -646,6 +647,9 @@ class SpooledStore:
 
     def watches(self) -> list[Watch]:
         return self.store.watches()
+
+    def damaged(self) -> list[Damaged]:
+        return self.store.damaged()
 
     def announce_missed(self, missed: Missed, rules: Sequence[AlertRule]) -> bool:
         return self.store.announce_missed(missed, rules)

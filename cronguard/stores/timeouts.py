@@ -14,7 +14,9 @@ from cronguard.process.workers import Busy, Failed, NoThread, Overdue, TimeoutPo
 _MOST_LATE = 3
 _MOST_AT_ONCE = 8
 """Calls that one process makes at a time: each has a connection, and a server has few to give."""
-_WITHOUT_TIMEOUT = frozenset({"activity", "migrate", "prune", "recent", "sweep", "watches"})
+_WITHOUT_TIMEOUT = frozenset(
+    {"activity", "damaged", "migrate", "prune", "recent", "sweep", "watches"}
+)
 """Asked for by a person who waits; they may take their time."""
 
 

@@ -44,6 +44,26 @@ def record_at(here, when, status, *, job="nightly", failure=None, **run):
         store.finish_run(row, outcome, started=True)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("history", "JOB"),
+        ("history", "JOB", "--status", "failure"),
+        ("alerts", "JOB"),
+        ("status", "JOB"),
+        ("unlock", "JOB"),
+        ("forget", "JOB"),
+        ("snooze", "JOB", "--for", "1h"),
+    ],
+)
+def test_a_job_whose_name_is_no_text(here, words):
+    """Bytes of a terminal that are no UTF-8 are no job's name, in any store."""
+    record_at(here, datetime.now(UTC), "success")
+    done = here(*(word.replace("JOB", "n\udcff") for word in words))
+    assert done.returncode == 1
+    assert done.stderr == "cronguard: there is no job 'n\\udcff': see cronguard status\n"
+
+
 def settle(here, channel, settlement):
     """What became of the alerts to a channel."""
     with here.store() as store:

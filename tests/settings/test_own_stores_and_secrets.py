@@ -3,6 +3,7 @@
 import pytest
 from support import distributions
 from support.cli import Cli
+from support.damage import damage_sqlite
 from support.hostile import answers, serve
 
 from cronguard.cli.opening import store_file
@@ -128,3 +129,6 @@ class TestAtticStore(StoreContract):
         store = self.kind.from_url("attic://contract.db")
         store._clock = clock
         return store
+
+    def damage(self, table, key):
+        damage_sqlite(self.store, table, key)

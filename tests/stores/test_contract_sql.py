@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
+from support.damage import damage_postgres
 
 from cronguard.stores.server.postgres import PostgresStore
 from cronguard.stores.server.supabase import SupabaseStore
@@ -17,11 +18,14 @@ class ServersOwnClock(StoreContract):
     def let_pass(self, seconds):
         self.server.let_pass(seconds)
 
+    def damage(self, table, key):
+        damage_postgres(self.database, table, key)
+
 
 class TestPostgresStore(ServersOwnClock):
     @pytest.fixture(autouse=True)
     def _lent(self, database):
-        self.server = database
+        self.server = self.database = database
 
     def make_store(self, clock):
         clock.now = datetime.now(UTC)
@@ -39,7 +43,7 @@ class TestSupabaseStore(ServersOwnClock):
 
     @pytest.fixture(autouse=True)
     def _lent(self, newer_project):
-        self.server = newer_project
+        self.server, self.database = newer_project, newer_project.database
 
     def make_store(self, clock):
         clock.now = datetime.now(UTC)

@@ -79,7 +79,8 @@ def spoil(store, execute, change):
 def test_a_bad_job_in_postgresql(database, kind):
     """Stops no other; it is named."""
     store = PostgresStore(database.url)
-    with database.connect() as db:
+    with database.admin() as db:
+        db.execute("set session_replication_role = replica")  # nothing guards the row
         named = spoil(store, db.execute, (BOTH | POSTGRES)[kind])
     assert any("bad" in row for row in named) == (kind not in UNNAMED), named
     store.close()
@@ -129,4 +130,32 @@ def test_a_bad_run_in_postgresql(database):
     assert [len(watch.running) for watch in store.watches()] == [0, 0, 1]
     assert [each.table for each in store.damaged()] == ["cron_execution_logs"]
     assert rfc3339(store.history("c")[0].started_at)
+    store.close()
+
+
+RUNS = {
+    "sqlite": ["lease_expires_at = 'x'", "started_at = 'x'", "pid = 'x'"],
+    "postgres": ["lease_expires_at = null", "started_at = 'infinity'", "pid = -1, host = null"],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"), [(kind, change) for kind, found in RUNS.items() for change in found]
+)
+def test_a_bad_run_does_not_hold_up_its_own_job(request, tmp_path, kind, change):
+    """Its process is gone, so it is ended as crashed, or left alone: the next start is recorded."""
+    if kind == "sqlite":
+        store = SQLiteStore(tmp_path / "runs.db")
+        store.start_run(run_of("a", lease=1e-6), is_dead=lambda _: False)
+        store._file.write(lambda db: db.execute(f"update cron_execution_logs set {change}"))
+    else:
+        database = request.getfixturevalue("database")
+        store = PostgresStore(database.url)
+        store.start_run(run_of("a", lease=1e-6), is_dead=lambda _: False)
+        with database.connect() as db:
+            db.execute(f"update cron_execution_logs set {change}")
+    run = run_of("a")
+    assert store.start_run(run, is_dead=lambda _: False).status == "running"
+    ended = store.finish_run(run, Outcome("success", datetime.now(UTC)), started=True)
+    assert ended.consecutive_failure_count == 0
     store.close()

@@ -100,9 +100,9 @@ def own_clock(stack):
 
 def open_store(kind, project):
     if kind == "supabase":
-        return SupabaseStore(project.url, project.service_key)
+        return SupabaseStore(project.url, project.service_key, timeout=60.0)
     database = project.database
-    return PostgresStore(database.url if kind == "postgres" else database.pooler_url)
+    return PostgresStore(database.url if kind == "postgres" else database.pooler_url, timeout=60.0)
 
 
 def play_on_server(kind, project, seed, *, look_every=5):

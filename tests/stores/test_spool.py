@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support.damage import damage_sqlite
 from support.faulty import PASSING
 
 from cronguard.core.alert_rule import alert_rules, overlay
@@ -189,6 +190,9 @@ class TestReachedStore(StoreContract):
 
     def make_store(self, clock):
         return SpooledStore(Remote(clock=clock), self.path)
+
+    def damage(self, table, key):
+        damage_sqlite(self.store.store, table, key)
 
     def test_no_spool_was_made(self):
         """Nothing is written for it until it is needed."""

@@ -4,8 +4,10 @@ Each run is a process of its own, as cron starts it. A client of version N is to
 its requests, since that is all that the SQL functions know of it.
 """
 
+import contextlib
 import json
 
+import psycopg
 import pytest
 from support.processes import Place
 from support.schema import RELEASED, apply, catalog
@@ -67,12 +69,12 @@ class Client:
         ]
 
 
-@pytest.fixture(params=["postgres", "supabase"])
-def clients(request, stack, tmp_path):
-    """(a database with version 1's schema, a client of version 1, one of today's)."""
+@contextlib.contextmanager
+def clients_of(version, kind, stack, folder):
+    """Yield a database with that version's schema, a client of that version, and one of today's."""
     database = stack.database("newer")
-    apply(database, RELEASED[1])
-    project = Project(database) if request.param == "supabase" else None
+    apply(database, RELEASED[version])
+    project = Project(database) if kind == "supabase" else None
     environ = {"CRONGUARD_STORE": database.url}
     if project:
         environ = {
@@ -82,8 +84,8 @@ def clients(request, stack, tmp_path):
         }
     yield (
         database,
-        Client(tmp_path / "old", 1, environ),
-        Client(tmp_path / "new", SCHEMA_VERSION, environ),
+        Client(folder / "old", version, environ),
+        Client(folder / "new", SCHEMA_VERSION, environ),
     )
     if project:
         project.close()
@@ -96,6 +98,13 @@ def recorded(database):
         return db.execute(
             "select status, consecutive_failure_count from cron_execution_logs order by finished_at"
         ).fetchall()
+
+
+@pytest.fixture(params=["postgres", "supabase"])
+def clients(request, stack, tmp_path):
+    """(a database with version 1's schema, a client of version 1, one of today's)."""
+    with clients_of(1, request.param, stack, tmp_path) as made:
+        yield made
 
 
 @pytest.mark.long
@@ -132,6 +141,35 @@ def test_one_history_through_both(clients):
     assert (found[0], sorted(found[1:-1]), found[-1]) == (("success", 0), failures, ("success", 0))
     # One incident, one alert: today's, before the migration, without knowing of the first failure.
     assert (old.alerts, new.alerts) == (0, 1)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "version", [version for version in RELEASED if 1 < version < SCHEMA_VERSION]
+)
+def test_a_later_version_and_todays(stack, tmp_path, version):
+    """The same; its file knows better, and stops where it would put the older functions back."""
+    kind = "supabase" if version == SCHEMA_VERSION - 1 else "postgres"
+    with clients_of(version, kind, stack, tmp_path) as (database, old, new):
+        assert old.runs("success", "failure") == []
+        (said,) = new.runs("failure")
+        assert "older schema than this cronguard needs: run cronguard init" in said
+        assert recorded(database) == [("success", 0), ("failure", 1)]
+        apply(database, migration_sql(from_version=version))
+        assert new.runs("failure") == []
+        assert old.runs("failure") == []
+        (said,) = old.doctor()
+        assert "newer schema than this cronguard knows: upgrade cronguard here" in said
+        before = catalog(database)
+        with pytest.raises(psycopg.Error) as caught:
+            apply(database, RELEASED[version])
+        assert caught.value.sqlstate == "CG002"
+        assert catalog(database) == before
+        assert old.runs("failure") == []
+        assert new.runs("success") == []
+        failures = [("failure", count) for count in range(1, 6)]
+        assert recorded(database) == [("success", 0), *failures, ("success", 0)]
+        assert old.alerts + new.alerts == 1
 
 
 def test_a_downgrade_is_made_good_by_the_upgrade(stack):

@@ -10,7 +10,10 @@ pytestmark = pytest.mark.one_python
 LINT = """
     select c.functionid::text, c.level, c.message
     from pg_proc p join pg_language l on l.oid = p.prolang
-    cross join lateral lint.plpgsql_check_function_tb(p.oid, security_warnings := true) c
+    left join pg_trigger t on t.tgfoid = p.oid
+    cross join lateral lint.plpgsql_check_function_tb(
+        p.oid, coalesce(t.tgrelid, 0), security_warnings := true
+    ) c
     where l.lanname = 'plpgsql' and p.pronamespace = 'public'::regnamespace
     order by 1, 2, 3
 """

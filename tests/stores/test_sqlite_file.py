@@ -201,7 +201,9 @@ def test_a_version_of_the_log_is_none_of_the_spools(tmp_path, monkeypatch):
     spool.close()
     monkeypatch.setitem(SCHEMA_VERSIONS, "sqlite", SCHEMA_VERSIONS["sqlite"] + 1)
     migrated = []
-    monkeypatch.setattr(connections, "apply_schema", lambda _db, folder: migrated.append(folder))
+    monkeypatch.setattr(
+        connections, "apply_schema", lambda _db, folder, _path: migrated.append(folder)
+    )
     assert not spool.migrate()
     spool.close()
     assert migrated == []

@@ -532,3 +532,25 @@ def test_a_journal_that_is_in_use_is_not_cleared_away(store):
     leftovers.clear_of_another(store.path)
     leftovers.clear_before_making(store.path)
     assert Path(f"{store.path}-shm").stat().st_ino == shm
+
+
+def test_a_pruned_outcome_is_no_restored_file(tmp_path, caplog):
+    """A process whose last outcome was pruned goes on from what others have counted since."""
+    mine, other = SQLiteStore(tmp_path / "log.db"), SQLiteStore(tmp_path / "log.db")
+    begin = datetime.now(UTC) - timedelta(days=100)
+
+    def fail(store, day):
+        started = begin + timedelta(days=day)
+        run = Run(new_id(), "nightly", started, HERE)
+        store.start_run(run, is_dead=lambda _: False)
+        outcome = Outcome("failure", started, 0.0, Failure("E"))
+        return store.finish_run(run, outcome, started=True).consecutive_failure_count
+
+    assert [fail(mine, 0), fail(other, 1)] == [1, 2]
+    assert other.forget("nightly")
+    assert fail(other, 2) == 1
+    assert other.prune(keep=timedelta(days=50)) == 2
+    assert [fail(mine, 90), fail(other, 91)] == [2, 3]
+    assert "was restored" not in caplog.text
+    mine.close()
+    other.close()

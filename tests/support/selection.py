@@ -26,7 +26,9 @@ def pytest_runtest_setup(item):
 def pytest_xdist_auto_num_workers(config):
     """Return how many processes ``-n auto`` stands for: one more than there are processors.
 
-    Many a test waits for a program that it has started. 0, which is this process itself, where files or tests are named and where output is not to be
+    Many a test waits for a program that it has started.
+
+    0, which is this process itself, where files or tests are named and where output is not to be
     captured: starting workers would take longer than most tests do, and hide what they print.
     """
     named = any(Path(each.partition("::")[0]).is_file() for each in config.args)

@@ -251,7 +251,7 @@ def test_every_face_says_the_same_word(world):
             f" where job = '{job}'"
         )
     world.execute(f"update cron_execution_logs set started_at = '{long_ago}' where job = 'silent'")
-    world.execute("update cronguard_jobs set threshold = -1 where job = 'damaged'")
+    world.execute("update cronguard_jobs set consecutive_failure_count = -1 where job = 'damaged'")
     assert world.here("snooze", "snoozed", "--for", "1h").returncode == 0
     for face, runs in newest_of(world.here):
         assert runs == NEWEST, face

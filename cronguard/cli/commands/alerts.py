@@ -11,6 +11,7 @@ import click
 from cronguard.cli.arguments import (
     complete_jobs,
     find_job,
+    is_utf8,
     json_option,
     limit_option,
     since_option,
@@ -67,7 +68,7 @@ def command(
     timezone = timezone_of(next((each for each in healths if each.job == job), None))
     begin = None if since is None else since_moment(since, now, zone_named(timezone))
     found: Sequence[AlertRecord] = ()
-    if is_there(store):
+    if is_there(store) and (job is None or is_utf8(job)):
         found = store.alerts(state=STATES[state] if state else None, job=job, limit=limit)
     shown = [each for each in found if begin is None or each.created_at >= begin]
     if not found and job is not None:

@@ -9,6 +9,7 @@ import click
 
 from cronguard.cli.arguments import (
     find_job,
+    is_utf8,
     job_argument,
     json_option,
     limit_option,
@@ -105,7 +106,7 @@ def _read(
 ) -> list[RunRecord]:
     from cronguard.runtime.health import read_history
 
-    if not is_there(store):
+    if not (is_there(store) and is_utf8(job)):
         return []
     return read_history(
         store, job, health, limit=limit, statuses=wanted.statuses, since=wanted.since

@@ -143,7 +143,7 @@ def _store(loaded: Loaded, expected: list[Expected]) -> Iterator[Check]:
 
 
 def _damaged(store: Store) -> Iterator[Check]:
-    for table, row, problem, _ in store.damaged() if hasattr(store, "damaged") else ():
+    for table, row, problem, _ in store.damaged():
         yield Check(
             "rows",
             "error",

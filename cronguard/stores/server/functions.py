@@ -40,6 +40,7 @@ from cronguard.stores.server.values import (
     alert_of,
     channels_of,
     due_json,
+    held_of,
     missed_json,
     outcome_json,
     record_of,
@@ -52,6 +53,8 @@ from cronguard.stores.server.values import (
 from cronguard.stores.server.vault import SecretRecord
 
 _PRUNE_STRETCH = 2_000
+_MOST_ALERTS = 10_000
+"""Open alerts that are looked at for damage."""
 
 
 class FunctionStore:
@@ -147,13 +150,17 @@ class FunctionStore:
         return readable(self._ask("cronguard_watches"), watch_of)
 
     def damaged(self) -> list[Damaged]:
-        """Return rows that cannot be what cronguard wrote; the other methods leave them out."""
-        jobs, alerts = self._ask("cronguard_watches"), self._ask("cronguard_alerts_list")
+        jobs = self._ask("cronguard_watches")
+        alerts = [
+            row
+            for state in ("dead", "pending")
+            for row in self._ask("cronguard_alerts_list", state=state, limit=_MOST_ALERTS)
+        ]
         return damaged_rows(
             [
                 *(("cronguard_jobs", row["job"], partial(watch_of, row)) for row in jobs),
                 *(
-                    ("cron_execution_logs", run["run_id"], partial(record_of, run))
+                    ("cron_execution_logs", run["run_id"], partial(held_of, run))
                     for row in jobs
                     for run in row["running"]
                 ),

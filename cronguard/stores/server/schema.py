@@ -19,7 +19,7 @@ from typing import NamedTuple
 from cronguard.core.errors import ConfigError
 from cronguard.stores.sql import sql_files
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """The number of the last file in ``sql/postgres/versions``, and what
 ``public.cronguard_schema_version()`` answers after the migration. Every request carries it, so it
 is written down here; a test holds it against the files."""

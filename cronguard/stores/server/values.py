@@ -136,7 +136,7 @@ def watch_of(row: dict[str, Any]) -> Watch:
         last_success_at=moment(row["last_success_at"]),
         snoozed_until=moment(row["snoozed_until"]),
         judged_until=datetime.fromisoformat(row["judged_until"]),
-        running=tuple(readable(row["running"], _running_of)),
+        running=tuple(readable(row["running"], held_of)),
         silence=silence_of(row["silence"]),
     )
 
@@ -192,7 +192,7 @@ def record_of(row: dict[str, Any]) -> RunRecord:
     )
 
 
-def _running_of(row: dict[str, Any]) -> RunRecord:
+def held_of(row: dict[str, Any]) -> RunRecord:
     """A run that is going on, with who holds it."""
     owner = Owner(row["host"] or "", row["pid"] or 0, row["space"], row["process_started"])
     return record_of(row)._replace(owner=owner, lease_over=row["lease_over"])

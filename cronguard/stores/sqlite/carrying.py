@@ -190,11 +190,22 @@ def rejoined(
     """Return the state of a job to go on with, where the file does not know its last outcome.
 
     The file is the one that was open, as far as can be told, but holds an earlier state: it was
-    restored in place, or another has got its number.
+    restored in place, or another has got its number. Or that outcome has been pruned: then the
+    file counted later ones, of other processes.
     """
     until, state = seen
+    if _has_gone_on(db, there, until):
+        return there
     was = _Job(state if isinstance(state, JobState) else rows.state_of(state), until)
     return _joined(db, job, there, was) or there
+
+
+def _has_gone_on(db: sqlite3.Connection, there: JobState, until: datetime) -> bool:
+    found = db.execute(
+        f"SELECT 1 FROM {_LOG} WHERE id = ? AND finished_at > ?",  # noqa: S608
+        (there.last_counted_run, rfc3339(until)),
+    )
+    return found.fetchone() is not None
 
 
 def _save(db: sqlite3.Connection, job: str, state: JobState) -> None:

@@ -22,7 +22,7 @@ import time
 from functools import partial
 from operator import methodcaller
 from pathlib import Path
-from typing import NamedTuple, NoReturn, Protocol
+from typing import NamedTuple, Protocol
 from weakref import WeakSet
 
 from cronguard.core.errors import StoreConfigError, StoreError
@@ -60,13 +60,11 @@ def open_file(path: Path, schema: str, *, shown: Path) -> Opened:
     refuse_lost(file, shown)
     connection = connect(path)
     try:
-        version, known = _version(connection), SCHEMA_VERSIONS[schema]
-        if version < known:
+        if _version(connection) < SCHEMA_VERSIONS[schema]:
             _refuse_foreign(connection, shown)
             connection.execute("PRAGMA journal_mode = WAL")
-            apply_schema(connection, schema)
-        elif version > known:
-            _refuse_newer(version, known, shown)
+            apply_schema(connection, schema, path)
+        refuse_newer(connection, schema, shown)
         connection.execute("PRAGMA synchronous = NORMAL")
         opened = file_of(number)
         opened = opened if opened == file else None
@@ -90,12 +88,22 @@ def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def _refuse_newer(version: int, known: int, path: Path) -> NoReturn:
+def refuse_newer(
+    db: sqlite3.Connection, schema: str, shown: Path, *, was_open: bool = False
+) -> None:
+    """Raise StoreConfigError if a newer cronguard has made or upgraded the database."""
+    version, known = _version(db), SCHEMA_VERSIONS[schema]
+    if version <= known:
+        return
     from cronguard.core.install import how_to_upgrade  # only when something is wrong
 
+    found, then = f"has schema {version}", ""
+    if was_open:
+        found = f"was upgraded to schema {version} while this program had it open"
+        then = " and start the program anew"
     raise StoreConfigError(
-        f"{path} has schema {version}, this cronguard knows {known}:"
-        f" upgrade cronguard here ({how_to_upgrade()})",
+        f"{shown} {found}, this cronguard knows {known}:"
+        f" upgrade cronguard here ({how_to_upgrade()}){then}",
         code="schema_newer",
     )
 
@@ -199,8 +207,11 @@ def _version(db: sqlite3.Connection) -> int:
     return version
 
 
-def apply_schema(db: sqlite3.Connection, schema: str) -> None:
-    """Apply what is missing in one transaction; of many processes one does it, the rest find it."""
+def apply_schema(db: sqlite3.Connection, schema: str, path: Path | None = None) -> None:
+    """Apply what is missing in one transaction; of many processes one does it, the rest find it.
+
+    ``path`` is the database's file; None for one in memory.
+    """
     from cronguard.stores.sql import sql_texts  # once a file
 
     db.execute("BEGIN IMMEDIATE")
@@ -216,7 +227,21 @@ def apply_schema(db: sqlite3.Connection, schema: str) -> None:
                 db.execute(statement)
                 statement = ""
         db.execute(f"PRAGMA user_version = {number}")
+    if path is not None and version:
+        _mark_changed(path)
     db.execute("COMMIT")
+
+
+def _mark_changed(path: Path) -> None:
+    """Have every process that has the file open look at it: see `SQLiteFile._is_replaced`.
+
+    Called with the write lock held, so that none writes to the new schema before it has looked.
+    """
+    now = time.time_ns()
+    try:
+        os.utime(path, ns=(now, now))
+    except PermissionError:  # it is another user's
+        os.utime(path)
 
 
 # --- connections whose file the program has closed -----------------------------------------------

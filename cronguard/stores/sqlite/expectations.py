@@ -35,7 +35,7 @@ from cronguard.core.model import (
     Watch,
 )
 from cronguard.core.payload import build_missed, build_overrun
-from cronguard.stores.sqlite import restating, views
+from cronguard.stores.sqlite import outbox, restating, views
 from cronguard.stores.sqlite import runs as rows
 from cronguard.stores.sqlite.outbox import enqueue, is_due
 from cronguard.stores.sqlite.views import records
@@ -95,14 +95,15 @@ def watches(db: sqlite3.Connection, now: datetime) -> list[Watch]:
     return [watch._replace(running=tuple(running.get(watch.job, ()))) for watch in found]
 
 
-def damaged(db: sqlite3.Connection) -> list[Damaged]:
-    """Return rows that cannot be what cronguard wrote; the other functions leave them out."""
+def damaged(db: sqlite3.Connection, now: datetime) -> list[Damaged]:
+    """`cronguard.core.interfaces.Store.damaged`."""
     jobs = db.execute(f"{_WATCH} ORDER BY job").fetchall()
-    runs = views.rows(db, "status = 'running'", (), limit=-1)
+    runs, alerts = views.running_rows(db), outbox.open_rows(db)
     return damaged_rows(
         [
             *(("cronguard_jobs", row[0], partial(_read_strictly, row)) for row in jobs),
-            *(("cron_execution_logs", row[0], partial(views.record_of, row)) for row in runs),
+            *(("cron_execution_logs", row[0], partial(views.held_of, now, row)) for row in runs),
+            *(("cronguard_alerts", row[0], partial(outbox.record_of, row)) for row in alerts),
         ]
     )
 

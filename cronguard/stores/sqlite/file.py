@@ -24,6 +24,7 @@ from cronguard.stores.sqlite.connections import (
     lost,
     open_file,
     refuse_lost,
+    refuse_newer,
     version_of,
 )
 
@@ -133,7 +134,7 @@ class SQLiteFile:
             try:
                 db = self.own() or self._open()
                 db.execute(begin)
-                if self._is_replaced():
+                if self._is_replaced(db):
                     self._follow(db)
                     continue
                 result = work(db)
@@ -162,11 +163,14 @@ class SQLiteFile:
             else:
                 return result
 
-    def _is_replaced(self) -> bool:
+    def _is_replaced(self, db: sqlite3.Connection) -> bool:
         """Tell whether another file than the open one is at the path, or none.
 
         Asked with the write lock held: whoever finds the file replaced later, and takes its lock,
         finds what is committed now.
+
+        Raises:
+            StoreConfigError: A newer cronguard has upgraded the file.
         """
         if self.identity is None or self.name is None:
             return False
@@ -178,15 +182,17 @@ class SQLiteFile:
             return False
         if (found.st_dev, found.st_ino) != self.identity:
             return True
-        return found.st_mtime_ns != self.changed_at and self._has_gone_back(found.st_mtime_ns)
+        return found.st_mtime_ns != self.changed_at and self._has_gone_back(db, found.st_mtime_ns)
 
-    def _has_gone_back(self, changed_at: int) -> bool:
+    def _has_gone_back(self, db: sqlite3.Connection, changed_at: int) -> bool:
         """Tell whether an earlier state was written over the file; else note when it has changed.
 
-        A file changes when its journal is merged into it, seldom. Its header counts changes.
+        A file changes when its journal is merged into it, seldom, and when its schema is upgraded.
+        Its header counts changes.
         """
         if self.was_overwritten():
             return True
+        refuse_newer(db, self._schema, self.path, was_open=True)
         self.counter = self.opened and counter_of(self.opened[0])
         self.changed_at = changed_at
         return False

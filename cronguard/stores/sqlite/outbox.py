@@ -18,6 +18,9 @@ from cronguard.core.model import (
     Settlement,
 )
 
+_RECORD = """alert_id, job, channel, kind, state, attempts, created_at, due_at, settled_at,
+    error_code"""
+
 
 class Wanted(NamedTuple):
     """Which alerts to claim: the arguments of `cronguard.core.interfaces.Store.claim_alerts`."""
@@ -118,18 +121,25 @@ def alerts(
 ) -> list[AlertRecord]:
     """Outbox rows, newest first."""
     found = db.execute(
-        """SELECT alert_id, job, channel, kind, state, attempts, created_at, due_at, settled_at,
-                  error_code
-           FROM cronguard_alerts WHERE (? IS NULL OR state = ?) AND (? IS NULL OR job = ?)
-           ORDER BY rowid DESC LIMIT ?""",
+        f"""SELECT {_RECORD}
+            FROM cronguard_alerts WHERE (? IS NULL OR state = ?) AND (? IS NULL OR job = ?)
+            ORDER BY rowid DESC LIMIT ?""",  # noqa: S608  # a constant of this module
         (state, state, job, job, limit),
     )
     from cronguard.core.damage import readable  # not on a run's path
 
-    return readable(found, _record_of)
+    return readable(found, record_of)
 
 
-def _record_of(row: tuple[Any, ...]) -> AlertRecord:
+def open_rows(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    """Return the alerts that were not sent, newest first, for `record_of`."""
+    return db.execute(
+        f"SELECT {_RECORD} FROM cronguard_alerts WHERE state <> 'sent' ORDER BY rowid DESC"  # noqa: S608  # a constant of this module
+    ).fetchall()
+
+
+def record_of(row: tuple[Any, ...]) -> AlertRecord:
+    """Return an outbox row as it is shown."""
     return AlertRecord(
         alert_id=row[0],
         job=row[1],

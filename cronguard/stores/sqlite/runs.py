@@ -371,6 +371,14 @@ def save_silence(db: sqlite3.Connection, job: str, silence: Silence | None) -> N
     db.execute("UPDATE cronguard_jobs SET silence = ? WHERE job = ?", (text, job))
 
 
+def _kept_moment(text: str | None) -> datetime | None:
+    """Return the time that a row says; None for a text that nobody can read, as above."""
+    try:
+        return moment(text)
+    except (ValueError, TypeError):
+        return None
+
+
 def expected_of(row: Sequence[Any]) -> Expectations:
     """Return the expectations in the columns `EXPECTED`."""
     return _expected(*row)
@@ -502,12 +510,10 @@ def sweep_job(
         if space is not None and space == run.owner.space:
             gone = owner in dead
         else:
-            gone = has_expired(moment(expires), now)
+            gone = has_expired(_kept_moment(expires), now)
         if gone:
-            crashed = run._replace(
-                run_id=run_id, started_at=datetime.fromisoformat(started_at), owner=owner
-            )
-            crashed = crashed._replace(test_mode=False)
+            begin = _kept_moment(started_at) or now
+            crashed = run._replace(run_id=run_id, started_at=begin, owner=owner, test_mode=False)
             job = job._replace(state=_commit(db, crashed, crash(now), job, now).state)
         elif holds:
             holder = run_id

@@ -208,10 +208,9 @@ class SQLiteStore:
         return self._file.read(lambda db: watches(db, self._clock()))
 
     def damaged(self) -> list[Damaged]:
-        """Return rows that cannot be what cronguard wrote; the other methods leave them out."""
         from cronguard.stores.sqlite.expectations import damaged  # not on a run's path
 
-        return self._file.read(damaged)
+        return self._file.read(lambda db: damaged(db, self._clock()))
 
     def starts(self, job: str, *, after: datetime, limit: int = 10_000) -> list[datetime]:
         from cronguard.stores.sqlite.expectations import starts  # not on a run's path

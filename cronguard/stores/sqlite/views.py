@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 from cronguard.core.alert_rule import EARLY_SECONDS, has_expired
@@ -71,18 +72,23 @@ def records(
 
 def running(db: sqlite3.Connection, now: datetime) -> Iterator[RunRecord]:
     """Runs that are going on and can be read, with their owners and leases, oldest first."""
+    yield from readable(running_rows(db), partial(held_of, now))
 
-    def read(row: Sequence[Any]) -> RunRecord:
-        *known, space, started, expires = row
-        record = record_of(known)
-        owner = Owner(record.host or "", record.pid or 0, space, started)
-        return record._replace(owner=owner, lease_over=has_expired(moment(expires), now))
 
-    found = db.execute(
+def running_rows(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    """Return the runs that are going on, oldest first, for `held_of`."""
+    return db.execute(
         f"SELECT {_RECORD}, process_space, process_started, lease_expires_at"  # noqa: S608  # a constant of this module
         " FROM cron_execution_logs WHERE status = 'running' ORDER BY rowid"
-    )
-    yield from readable(found.fetchall(), read)
+    ).fetchall()
+
+
+def held_of(now: datetime, row: Sequence[Any]) -> RunRecord:
+    """Return a run that is going on, with its owner and its lease."""
+    *known, space, started, expires = row
+    record = record_of(known)
+    owner = Owner(record.host or "", record.pid or 0, space, started)
+    return record._replace(owner=owner, lease_over=has_expired(moment(expires), now))
 
 
 def rows(

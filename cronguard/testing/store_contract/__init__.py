@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from cronguard.testing.store_contract._alerts import Alerts
 from cronguard.testing.store_contract._crashes import Crashes
+from cronguard.testing.store_contract._damaged import Damages
 from cronguard.testing.store_contract._ended import Ended
 from cronguard.testing.store_contract._expected import Expected
 from cronguard.testing.store_contract._notified import Notified
@@ -19,9 +20,23 @@ from cronguard.testing.store_contract._streak import Streak
 
 
 class StoreContract(
-    Streak, Alerts, Repeats, Overlaps, Crashes, Ended, Expected, Silences, Notified, Outbox, Shown
+    Streak,
+    Alerts,
+    Repeats,
+    Overlaps,
+    Crashes,
+    Ended,
+    Expected,
+    Silences,
+    Notified,
+    Outbox,
+    Shown,
+    Damages,
 ):
-    """Subclass it, return your store from `make_store`; give `JOB` a prefix if tests share it."""
+    """Subclass it, return your store from `make_store`; give `JOB` a prefix if tests share it.
+
+    If others can write to your store's rows, say in `damage` how.
+    """
 
 
 __all__ = ["StoreContract"]

@@ -76,6 +76,20 @@ ENTRIES = (
         STATE,
     ),
     _entry(
+        "health does not ask for damaged rows",
+        "cronguard/runtime/health.py",
+        "for each in store.damaged()",
+        "for each in ()",
+        "tests/runtime/test_health.py::test_a_damaged_row_is_never_green",
+    ),
+    _entry(
+        "damaged alerts are not named",
+        EXPECTED,
+        "for row in alerts),",
+        "for row in ()),",
+        "tests/stores/test_contract.py::TestSQLiteStore::test_a_damaged_alert_is_named",
+    ),
+    _entry(
         "a snoozed job fails the check",
         HEALTH,
         "(wrong and health.snoozed_until is None)",

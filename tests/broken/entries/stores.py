@@ -22,6 +22,8 @@ LATE = "test_crashed_then_success_after_a_later_outcome_changes_only_its_row"
 SPOOL = "tests/stores/test_spool.py"
 UPGRADE = "tests/stores/test_sql_upgrade.py"
 MIGRATIONS = "tests/cli/test_cli_migrations.py"
+GUARD = "tests/stores/test_sql_guard.py"
+UPGRADED = "tests/stores/test_sqlite_upgraded.py"
 REPLACED = "tests/stores/test_sqlite_replaced.py"
 CARRYING = "cronguard/stores/sqlite/carrying.py"
 LEFTOVERS = "cronguard/stores/sqlite/leftovers.py"
@@ -31,8 +33,28 @@ WAITS = "tests/stores/test_postgres_waits.py"
 
 SQLITE = (
     Entry(
+        "a file that was upgraded meanwhile is written to",
+        (
+            Change(
+                FILE,
+                "        refuse_newer(db, self._schema, self.path, was_open=True)\n",
+                "",
+            ),
+        ),
+        (f"{UPGRADED}::test_an_upgrade_between_two_transactions",),
+    ),
+    Entry(
+        "an upgrade does not show to those who have the file open",
+        (Change(CONNECTIONS, "        _mark_changed(path)\n", "        pass\n"),),
+        (f"{UPGRADED}::test_an_upgrade_between_two_transactions",),
+    ),
+    Entry(
         "a replaced file is written to until the process ends",
-        (Change(FILE, "                if self._is_replaced():\n", "                if False:\n"),),
+        (
+            Change(
+                FILE, "                if self._is_replaced(db):\n", "                if False:\n"
+            ),
+        ),
         (f"{REPLACED}::test_a_success_in_the_new_file_ends_the_streak",),
     ),
     Entry(
@@ -159,7 +181,7 @@ SQLITE = (
             Change(
                 FILE,
                 "                db.execute(begin)\n"
-                "                if self._is_replaced():\n"
+                "                if self._is_replaced(db):\n"
                 "                    self._follow(db)\n"
                 "                    continue\n"
                 "                result = work(db)\n"
@@ -289,8 +311,8 @@ MIGRATING = (
         (
             Change(
                 CONNECTIONS,
-                "known = _version(connection), SCHEMA_VERSIONS[schema]",
-                "known = _version(connection), max(SCHEMA_VERSIONS.values())",
+                "if _version(connection) < SCHEMA_VERSIONS[schema]:",
+                "if _version(connection) < max(SCHEMA_VERSIONS.values()):",
             ),
         ),
         ("tests/stores/test_sqlite_file.py::test_a_version_of_the_log_is_none_of_the_spools",),
@@ -404,6 +426,39 @@ IN_THE_SPOOL = (
 )
 
 ON_A_SERVER = (
+    Entry(
+        "what a hand writes into a job's row is not looked at",
+        (
+            Change(
+                f"{SQL}/functions/checks.sql",
+                "where value is distinct from _before -> key;",
+                "where false;",
+            ),
+        ),
+        (f"{GUARD}::test_a_wrong_value_is_refused",),
+    ),
+    Entry(
+        "a row that is bad already cannot be written to",
+        (
+            Change(
+                f"{SQL}/functions/checks.sql",
+                "where value is distinct from _before -> key;",
+                "where true;",
+            ),
+        ),
+        (f"{GUARD}::test_a_row_that_is_bad_already_hinders_nobody",),
+    ),
+    Entry(
+        "what each run writes is looked at",
+        (
+            Change(
+                f"{SQL}/end.sql",
+                "before insert or update of\n    job,",
+                "before insert or update of\n    consecutive_failure_count, job,",
+            ),
+        ),
+        (f"{GUARD}::test_what_a_run_writes_is_not_looked_at",),
+    ),
     Entry(
         "the tables are not locked in order",
         (

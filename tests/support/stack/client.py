@@ -217,6 +217,7 @@ class Project:
             "PGRST_DB_EXTRA_SEARCH_PATH": "public,extensions",
             "PGRST_DB_ANON_ROLE": "anon",
             "PGRST_DB_POOL": "8",
+            "PGRST_DB_POOL_ACQUISITION_TIMEOUT": "60",  # a crowd on a busy machine
             "PGRST_JWT_SECRET": JWT_SECRET,
             "PGRST_SERVER_UNIX_SOCKET": self._socket,
             "PGRST_LOG_LEVEL": "crit",

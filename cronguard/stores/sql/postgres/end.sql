@@ -3,6 +3,12 @@ create or replace function public.cronguard_schema_version() returns integer
 language sql immutable set search_path = ''
 as $$ select /*schema version*/ 0 $$;
 
+drop trigger if exists cronguard_guard on public.cronguard_jobs;
+create trigger cronguard_guard before insert or update of
+    job, schedule, timezone, grace, max_runtime, threshold, realert_every, notify_recovery, runbook,
+    channels, sources, declared, snoozed_until
+    on public.cronguard_jobs for each row execute function public.cronguard_guard_job();
+
 -- Who may: the owner, and on Supabase service_role. Nobody else reads, writes or calls anything,
 -- whatever the project's default privileges are. On plain PostgreSQL those roles do not exist.
 

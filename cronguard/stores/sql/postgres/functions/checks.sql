@@ -55,7 +55,9 @@
 -- and what a migration raises: CG002 (a newer schema is there), CG003 (a log that is not
 -- cronguard's), CG010 (not in UTF-8), CG011 (not the version to upgrade). Before a function is
 -- reached PostgreSQL refuses text that is no JSON, or none that it can hold (22P02, 22P05, 22003,
--- 54001), a role that may not (42501) and a call that takes too long (57014).
+-- 54001), a role that may not (42501) and a call that takes too long (57014). Over a project's API
+-- PostgREST refuses what is not one POST of {"request": {...}} in JSON, with codes of its own: PGRST101
+-- to 122 for how it is sent, PGRST202 (or 42883) for what is sent besides.
 
 -- Refuse the request.
 -- since version 2
@@ -403,4 +405,41 @@ begin
         "later": ["texts", null], "louder": ["texts", null]
     }', 'alerts');
     return request;
+end $$;
+
+-- Hold what is written into a job's row to the rules of a request, whoever writes it: a person, an ORM.
+-- Only what changes is looked at, so that a row which is bad already hinders nobody; this is why it
+-- is no check constraint. What each run writes is not looked at: functions alone write it.
+-- since version 5
+create or replace function public.cronguard_guard_job() returns trigger
+language plpgsql set search_path = ''
+as $$
+declare
+    _before constant jsonb := case when tg_op = 'UPDATE' then to_jsonb(old) else '{}' end;
+    _changed jsonb;
+begin
+    select coalesce(jsonb_object_agg(key, value), '{}') into _changed
+    from jsonb_each(to_jsonb(new)) where value is distinct from _before -> key;
+    perform public.cronguard_check_stated((
+        select coalesce(jsonb_object_agg(key, jsonb_build_object('value', value, 'origin', 'code')), '{}')
+        from jsonb_each(_changed)
+    ));
+    if _changed ? 'job' then
+        perform public.cronguard_checked(_changed, '{"job": ["job"]}');
+    end if;
+    if jsonb_typeof(_changed -> 'channels') not in ('array', 'null') then
+        perform public.cronguard_refuse('channels', 'a list, or null');
+    elsif jsonb_typeof(_changed -> 'channels') = 'array' then
+        perform public.cronguard_checked(_changed -> 'channels', '{
+            "channel": ["channel"], "threshold": ["count", null], "realert_every": ["repeat", null]
+        }', 'channels');
+    end if;
+    if jsonb_typeof(_changed -> 'sources') <> 'object' then
+        perform public.cronguard_refuse('sources', 'an object');
+    elsif jsonb_typeof(_changed -> 'declared') <> 'array' then
+        perform public.cronguard_refuse('declared', 'a list');
+    elsif _changed ->> 'snoozed_until' in ('infinity', '-infinity') then
+        perform public.cronguard_refuse('snoozed_until', 'a time that comes, or null');
+    end if;
+    return new;
 end $$;

@@ -1,0 +1,2 @@
+-- Version 5: what is written into a job's row by hand is held to the rules of a request. Only a
+-- function and the trigger that calls it are new.
