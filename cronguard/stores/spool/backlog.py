@@ -298,14 +298,18 @@ class Backlog:
 
     def _tell_entry(self, local: LocalStore, entry: Entry, *, shorten: bool) -> bool:
         """Tell one outcome; return False if the store refuses it."""
-        run, started, notified = entry.run, entry.started, entry.notified
+        run, started = entry.run, entry.started
+        held = self._hold_alerts(local, entry)
+        notified = set(entry.notified) - held
         try:
             self.tell(run, entry.outcome, started=started, notified=notified, shorten=shorten)
         except StoreError as error:
             caught = error
         else:
+            self._release_alerts(local, entry, held, forget=True)
             self._drop(local, entry)
             return True
+        self._release_alerts(local, entry, held, forget=False)
         if is_away(caught):
             raise caught
         refuses = is_refusal(caught)
@@ -319,6 +323,23 @@ class Backlog:
             f" tried again: {caught}"
         )
         return False
+
+    def _hold_alerts(self, local: LocalStore, entry: Entry) -> set[str]:
+        """Leave alerts that would end with this process to the store; return their channels."""
+        held: set[str] = set()
+        if local.path is None and entry.notified:
+            run_id = entry.run.run_id
+            self._places.attempt(
+                lambda: held.update(local.hold_alerts(run_id)), UNWRITABLE, Exception
+            )
+        return held
+
+    def _release_alerts(
+        self, local: LocalStore, entry: Entry, held: Collection[str], *, forget: bool
+    ) -> None:
+        if held:
+            release = partial(local.release_alerts, entry.run.run_id, held, forget=forget)
+            self._places.attempt(release, UNWRITABLE, Exception)
 
     def _told_of(self, local: LocalStore) -> set[int]:
         return {entry.seq for place, entry in self._told.values() if place is local}
