@@ -125,7 +125,7 @@ def _loop_is_running() -> bool:
     asyncio = sys.modules.get("asyncio")  # without it no loop can be running
     try:
         return asyncio is not None and asyncio.get_running_loop() is not None
-    except RuntimeError:
+    except (RuntimeError, AttributeError):  # the latter if it is a file of the program's
         return False
 
 
@@ -228,7 +228,7 @@ async def end(recording: Recording, error: BaseException | None) -> None:
     if not recording.live or isinstance(error, GeneratorExit):  # being closed, it may not await
         recording.end(error)
         return
-    task = _asyncio_task()
+    task = asyncio_task()
     requests = task.cancelling() if task else 0
     cancelled = await _run_in_thread(lambda: recording.end(error))
     if cancelled is not None and task is not None:
@@ -253,12 +253,12 @@ def _cancel_again(task: Task[Any], cancelled: BaseException, requests: int) -> N
         task.get_loop().call_soon(cancel)
 
 
-def _asyncio_task() -> Task[Any] | None:
+def asyncio_task() -> Task[Any] | None:
     """Return the asyncio task that runs us; None in another loop or a coroutine run by hand."""
     asyncio = sys.modules.get("asyncio")  # for a synchronous job, importing it would take long
     try:
         return asyncio.current_task() if asyncio is not None else None
-    except RuntimeError:
+    except (RuntimeError, AttributeError):  # the latter if it is a file of the program's
         return None
 
 
@@ -272,7 +272,7 @@ async def _run_in_thread(work: Callable[[], None]) -> BaseException | None:
     Returns:
         The cancellation that arrived meanwhile, or None.
     """
-    if _asyncio_task() is None:
+    if asyncio_task() is None:
         work()
         return None
     asyncio = sys.modules["asyncio"]  # an import could fail here, and the job with it
