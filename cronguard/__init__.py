@@ -166,7 +166,9 @@ def _is_something_hidden() -> bool:
             return False
         try:
             entries = os.listdir(str(folder) or os.curdir)  # noqa: PTH208  # pathlib may be hidden
-        except OSError:  # most often there is none
+        except OSError as caught:  # most often there is none
+            if caught.errno is None:
+                raise  # a time limit of the program's
             continue
         for entry in entries:
             if entry.partition(".")[0] in sys.stdlib_module_names:
@@ -203,11 +205,13 @@ def _say(line: str) -> None:
     try:
         from cronguard.process.stderr import write
     except Exception:  # noqa: BLE001  # as everything else here
-        write = sys.stderr.write if sys.stderr else str
+        write = getattr(sys.stderr, "write", str)
     try:
-        write(line)
-    except (OSError, ValueError, LookupError):
-        return  # nobody is left to be told
+        if sys.stderr is not None:
+            write(line)
+    except (OSError, ValueError, LookupError) as caught:  # nobody is left to be told
+        if isinstance(caught, OSError) and caught.errno is None:
+            raise  # as above
 
 
 class _Unguarded:

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from cronguard.core.errors import JobOverlap
 from cronguard.guarding.recording import Recording, end_status, prepare
-from cronguard.process import log
+from cronguard.process import log, threads
 from cronguard.process.signals import interrupted_by_ctrl_c, raised_by_handler
-from cronguard.process.threads import own_thread
 from cronguard.runtime.runtime import Guarded
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
+_LOOK_SECONDS = 1.0
+"""How often it is looked whether a thread that should make a store call still lives."""
 _RETRYING = {
     **dict.fromkeys(
         ("backoff", "retry", "retrying", "stamina", "tenacity"),
@@ -279,7 +280,7 @@ async def _run_in_thread(work: Callable[[], None]) -> BaseException | None:
     loop = asyncio.get_running_loop()
     done = loop.create_future()
     try:
-        thread = own_thread(
+        thread = threads.own_thread(
             "record",
             contextvars.copy_context().run,
             _work_and_notify,
@@ -288,17 +289,21 @@ async def _run_in_thread(work: Callable[[], None]) -> BaseException | None:
             done,
             daemon=True,  # which a subinterpreter may refuse
         )
-        thread.start()
+        threads.start(thread)
     except (RuntimeError, MemoryError):
         work()
         return None
     cancelled: BaseException | None = None
     try:
-        while not done.done():
+        while not done.done() and thread.is_alive():
             try:
-                await asyncio.shield(done)
+                await asyncio.wait((done,), timeout=_LOOK_SECONDS)
             except asyncio.CancelledError as error:
                 cancelled = error
+            except MemoryError:  # the loop cannot even wait
+                thread.join()
+        if threads.give_up(thread):  # it has ended before it began, without memory
+            work()
     except BaseException:  # the coroutine is being closed
         if thread is not threading.current_thread():
             thread.join()

@@ -44,7 +44,9 @@ def hiding_files() -> dict[str, str]:
     for folder in [] if hasattr(sys, "frozen") else sys.path[: _first_of_library()]:
         try:
             entries = os.listdir(str(folder) or os.curdir)  # noqa: PTH208  # pathlib may be hidden
-        except OSError:  # most often there is none
+        except OSError as caught:  # most often there is none
+            if caught.errno is None:
+                raise  # a time limit of the program's
             continue
         for entry in entries:
             name, _, ending = entry.partition(".")
@@ -148,13 +150,15 @@ def _is_theirs(name: str) -> bool:
 def _say() -> None:
     new = sorted(_needed - _told)
     _told.update(new)
-    for name in new:
+    for name in new if sys.stderr is not None else ():
         try:
             write(
                 f"cronguard: {_files[name]} hides Python's own module {name}, which cronguard and"
                 " others need: rename that file\n"
             )
-        except (OSError, ValueError, LookupError):  # nobody is left to be told
+        except (OSError, ValueError, LookupError) as caught:  # nobody is left to be told
+            if isinstance(caught, OSError) and caught.errno is None:
+                raise  # as above
             return
 
 

@@ -41,7 +41,8 @@ def check_long_lived(place, fault, job, *args):
     assert done.returncode == 0, done.stderr
     assert outcomes(place) == faults.EXPECTED, done.stderr
     assert "hunter2" not in done.stderr
-    assert "Traceback" not in done.stderr
+    if fault != "no memory":  # of which Python says itself that it ended a thread
+        assert "Traceback" not in done.stderr
     check_aftermath(place)
     return done.stderr
 
@@ -84,30 +85,20 @@ def test_what_the_spool_reads_is_read_before(place):
     assert outcomes(place) == [("success", 0), ("failure", 1), ("failure", 2)]
 
 
-CASES = [(fault, job) for fault in faults.FAULTS for job in faults.JOBS]
-CASES.remove(("no memory", "async"))
-
-
 @pytest.mark.long
-@pytest.mark.parametrize(("fault", "job"), CASES)
+@pytest.mark.parametrize("job", faults.JOBS)
+@pytest.mark.parametrize("fault", faults.FAULTS)
 def test_a_worker_goes_on_whatever_breaks(place, fault, job):
-    """Each way in which a job is guarded, each fault.
-
-    Asynchronous runs take threads, and without memory Python itself may wait for ever for one that
-    could not begin.
-    """
+    """Each way in which a job is guarded, each fault."""
     said = check_long_lived(place, fault, job)
     assert 1 <= said.count("cronguard: nightly is failing: 2 failures in a row") <= 2
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("job", faults.JOBS)
-@pytest.mark.parametrize("fault", [each for each in faults.FAULTS if each != "no memory"])
+@pytest.mark.parametrize("fault", faults.FAULTS)
 def test_a_worker_breaks_in_its_first_second(place, fault, job):
-    """What a failure needs is not loaded yet: outcomes wait, and somebody is told at once.
-
-    Without memory, Python itself may wait for ever for a thread that could not begin.
-    """
+    """What a failure needs is not loaded yet: outcomes wait, and somebody is told at once."""
     check_long_lived(place, fault, job, "cold")
 
 

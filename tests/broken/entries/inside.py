@@ -4,6 +4,7 @@ from ..runner import Change, Entry
 
 LOADED = "tests/runtime/test_preparation.py"
 INSIDE = "tests/system/test_faults_inside.py"
+THREADS = "tests/process/test_threads.py"
 HIDDEN = "tests/system/test_hidden_modules.py"
 
 ENTRIES = (
@@ -125,5 +126,27 @@ ENTRIES = (
         "the command line runs files of the working directory",
         (Change("cronguard/cli/__init__.py", "look_in_library_first()  #", "pass  #"),),
         (f"{HIDDEN}::test_a_command_is_run",),
+    ),
+    Entry(
+        "a thread that Python starts is taken for one that has begun",
+        (
+            Change(
+                "cronguard/process/threads.py",
+                "if not _begins and give_up(thread):",
+                "if not _begins and not thread:",
+            ),
+        ),
+        (f"{THREADS}::test_a_thread_that_does_not_begin",),
+    ),
+    Entry(
+        "what a thread has not done before it ended is done by nobody",
+        (
+            Change(
+                "cronguard/guarding/call.py",
+                "        if threads.give_up(thread):",
+                "        if not thread:",
+            ),
+        ),
+        (f"{THREADS}::test_an_asynchronous_run_whose_threads_end_at_once",),
     ),
 )
