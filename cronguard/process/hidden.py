@@ -55,9 +55,19 @@ def hiding_files() -> dict[str, str]:
                 inside = os.path.join(path, "__init__.py")  # noqa: PTH118  # likewise
                 if ending in _ENDINGS or ending.endswith((".so", ".pyd")):
                     found[name] = path
-                elif not ending and os.path.isfile(inside):  # noqa: PTH113  # likewise
+                elif not ending and _is_there(inside):
                     found[name] = inside
     return found
+
+
+def _is_there(path: str) -> bool:
+    try:
+        os.stat(path)  # noqa: PTH116  # likewise
+    except OSError as caught:
+        if caught.errno is None:
+            raise  # a time limit of the program's
+        return False
+    return True
 
 
 def look_in_library_first() -> None:
