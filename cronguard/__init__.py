@@ -81,9 +81,15 @@ Where a change goes:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+import sys  # these two are there before any program; what else there is, it may hide
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+    from typing import Any, Self
+
     __version__: str
     from cronguard.core.errors import (
         ChannelError,
@@ -123,17 +129,120 @@ _HOMES = {
     "cron_guarded": "guarding.decorator",
     "guard": "guarding.context_manager",
 }
+_LIBRARY = os.path.dirname(getattr(os, "__file__", ""))  # noqa: PTH120  # pathlib may be hidden
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module  # not needed by a bare import
+    home = f"{__name__}.{_HOMES.get(name, 'core.errors')}"
+    try:
+        value = getattr(_imported(home), _NAMES.get(name, name))
+    except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
+        caught = error
+    else:
+        globals()[name] = value
+        return value
+    if name == "__version__" or _is_the_programs(caught):
+        raise caught
+    return _stand_in(name, caught)
 
-    home = import_module(f"{__name__}.{_HOMES.get(name, 'core.errors')}")
-    value = getattr(home, _NAMES.get(name, name))
-    globals()[name] = value
-    return value
+
+def _imported(home: str) -> ModuleType:
+    """Return a module of ours; what it needs of Python's own comes from Python, not the program."""
+    if _is_something_hidden():
+        from cronguard.process.hidden import hiding_files, python_first
+
+        if files := hiding_files():
+            with python_first(files):
+                return __import__(home, fromlist=[""])
+    return __import__(home, fromlist=[""])
+
+
+def _is_something_hidden() -> bool:
+    """Tell whether something may hide a module of Python's own, as `random.py` beside the job."""
+    for folder in sys.path:
+        if folder == _LIBRARY:
+            return False
+        try:
+            entries = os.listdir(str(folder) or os.curdir)  # noqa: PTH208  # pathlib may be hidden
+        except OSError as caught:  # most often there is none
+            if caught.errno is None:
+                raise  # a time limit of the program's
+            continue
+        for entry in entries:
+            if entry.partition(".")[0] in sys.stdlib_module_names:
+                return True
+    return False
+
+
+# --- where cronguard cannot be imported -----------------------------------------------------------
+
+_has_told = False
+
+
+def _stand_in(name: str, error: Exception) -> Any:
+    """Return what takes the place of a public name: jobs run unguarded, and that is said once."""
+    global _has_told  # noqa: PLW0603  # one a process
+    if not _has_told:
+        _has_told = True
+        missing = getattr(error, "name", None)
+        _say(
+            "cronguard: jobs run unguarded, since cronguard cannot be imported"
+            f" ({type(error).__name__}{f': {missing}' if missing else ''}): install it again\n"
+        )
+    if name == "cron_guarded":
+        return lambda func=None, /, **_: (lambda each: each) if func is None else func
+    if name == "configure":
+        return lambda **_: None
+    if name in ("guard", "GuardedRun"):
+        return _Unguarded
+    return type(name, (Exception,), {"__module__": __name__})
+
+
+def _say(line: str) -> None:
+    write: Callable[[str], object]
+    try:
+        from cronguard.process.stderr import write
+    except Exception:  # noqa: BLE001  # as everything else here
+        write = getattr(sys.stderr, "write", str)
+    try:
+        if sys.stderr is not None:
+            write(line)
+    except (OSError, ValueError, LookupError) as caught:  # nobody is left to be told
+        if isinstance(caught, OSError) and caught.errno is None:
+            raise  # as above
+
+
+class _Unguarded:
+    """Both `guard` and the run that it gives."""
+
+    run_id = None
+
+    def __init__(self, name: str | None = None, /, job: str | None = None, **_: object) -> None:
+        self.job = name or job
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+
+def _is_the_programs(error: Exception) -> bool:
+    """Tell whether a signal handler of the program raised it, such as one for a time limit."""
+    try:
+        from cronguard.process.signals import raised_by_handler
+
+        return raised_by_handler(error) is not None
+    except Exception:  # noqa: BLE001  # it may need what cannot be imported
+        return False
 
 
 def __dir__() -> list[str]:

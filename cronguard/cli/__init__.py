@@ -7,6 +7,9 @@ used.
 
 from __future__ import annotations
 
+from cronguard.process.hidden import look_in_library_first
+
+look_in_library_first()  # files in the working directory and on PYTHONPATH are not for us
 try:
     from cronguard.cli.app import cli, main
 except KeyboardInterrupt:  # Ctrl-C while it is still starting

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from cronguard.core.errors import JobOverlap
 from cronguard.guarding.recording import Recording, end_status, prepare
-from cronguard.process import log
+from cronguard.process import log, threads
 from cronguard.process.signals import interrupted_by_ctrl_c, raised_by_handler
-from cronguard.process.threads import own_thread
 from cronguard.runtime.runtime import Guarded
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
+_LOOK_SECONDS = 1.0
+"""How often it is looked whether a thread that should make a store call still lives."""
 _RETRYING = {
     **dict.fromkeys(
         ("backoff", "retry", "retrying", "stamina", "tenacity"),
@@ -125,7 +126,7 @@ def _loop_is_running() -> bool:
     asyncio = sys.modules.get("asyncio")  # without it no loop can be running
     try:
         return asyncio is not None and asyncio.get_running_loop() is not None
-    except RuntimeError:
+    except (RuntimeError, AttributeError):  # the latter if it is a file of the program's
         return False
 
 
@@ -228,7 +229,7 @@ async def end(recording: Recording, error: BaseException | None) -> None:
     if not recording.live or isinstance(error, GeneratorExit):  # being closed, it may not await
         recording.end(error)
         return
-    task = _asyncio_task()
+    task = asyncio_task()
     requests = task.cancelling() if task else 0
     cancelled = await _run_in_thread(lambda: recording.end(error))
     if cancelled is not None and task is not None:
@@ -253,12 +254,12 @@ def _cancel_again(task: Task[Any], cancelled: BaseException, requests: int) -> N
         task.get_loop().call_soon(cancel)
 
 
-def _asyncio_task() -> Task[Any] | None:
+def asyncio_task() -> Task[Any] | None:
     """Return the asyncio task that runs us; None in another loop or a coroutine run by hand."""
     asyncio = sys.modules.get("asyncio")  # for a synchronous job, importing it would take long
     try:
         return asyncio.current_task() if asyncio is not None else None
-    except RuntimeError:
+    except (RuntimeError, AttributeError):  # the latter if it is a file of the program's
         return None
 
 
@@ -272,14 +273,14 @@ async def _run_in_thread(work: Callable[[], None]) -> BaseException | None:
     Returns:
         The cancellation that arrived meanwhile, or None.
     """
-    if _asyncio_task() is None:
+    if asyncio_task() is None:
         work()
         return None
     asyncio = sys.modules["asyncio"]  # an import could fail here, and the job with it
     loop = asyncio.get_running_loop()
     done = loop.create_future()
     try:
-        thread = own_thread(
+        thread = threads.own_thread(
             "record",
             contextvars.copy_context().run,
             _work_and_notify,
@@ -288,17 +289,21 @@ async def _run_in_thread(work: Callable[[], None]) -> BaseException | None:
             done,
             daemon=True,  # which a subinterpreter may refuse
         )
-        thread.start()
+        threads.start(thread)
     except (RuntimeError, MemoryError):
         work()
         return None
     cancelled: BaseException | None = None
     try:
-        while not done.done():
+        while not done.done() and thread.is_alive():
             try:
-                await asyncio.shield(done)
+                await asyncio.wait((done,), timeout=_LOOK_SECONDS)
             except asyncio.CancelledError as error:
                 cancelled = error
+            except MemoryError:  # the loop cannot even wait
+                thread.join()
+        if threads.give_up(thread):  # it has ended before it began, without memory
+            work()
     except BaseException:  # the coroutine is being closed
         if thread is not threading.current_thread():
             thread.join()

@@ -8,7 +8,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, NoReturn, Unpack
 
 from cronguard.core.errors import ConfigError, JobOverlap
-from cronguard.guarding.call import end, start, warn_of_retry
+from cronguard.guarding.call import asyncio_task, end, start, warn_of_retry
 from cronguard.guarding.recording import Recording, prepare
 from cronguard.runtime.runtime import Guarded
 from cronguard.settings.options import check_options
@@ -125,12 +125,7 @@ class guard:  # noqa: N801  # used like a function: ``with guard(job="…")``
 
 
 def _thread_and_task() -> object:
-    asyncio = sys.modules.get("asyncio")
-    try:
-        task = asyncio.current_task() if asyncio else None
-    except RuntimeError:
-        task = None
-    return threading.get_ident(), id(task)
+    return threading.get_ident(), id(asyncio_task())
 
 
 def _caller_of(block: FrameType | None) -> FrameType | None:

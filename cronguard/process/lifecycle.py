@@ -239,11 +239,12 @@ def expect_end() -> None:
     stores and channels use. Celery's prefork children end by `os._exit`, with
     ``worker_max_tasks_per_child=1`` after every task, and tell nobody but who listens to Celery.
     """
-    parents = sys.modules.get(_MULTIPROCESSING)
+    # A program may have a file of that name.
+    parent_process = getattr(sys.modules.get(_MULTIPROCESSING), "parent_process", None)
     if (
         _MULTIPROCESSING not in _expecting
-        and parents is not None
-        and parents.parent_process() is not None
+        and parent_process is not None
+        and parent_process() is not None
     ):
         from multiprocessing.util import Finalize
 

@@ -7,8 +7,9 @@ guarded program, and a handler that hangs does not hold it up.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cronguard.process.signals import raised_by_handler, tolerate
 
@@ -50,11 +51,8 @@ def notice(message: str, *values: object) -> None:
 
     Standard error, which cron mails, is left alone.
     """
-    if _echo_sink is None:
-        import logging  # a run that goes well logs nothing
-
-        if logging.getLogger("cronguard").hasHandlers():
-            _log(_WARNING, message, values)
+    if _echo_sink is None and _logging().getLogger("cronguard").hasHandlers():
+        _log(_WARNING, message, values)
 
 
 def warning_once(message: str, *values: object) -> None:
@@ -86,8 +84,7 @@ def _log(level: int, message: str, values: tuple[object, ...]) -> None:
             if level >= _WARNING:
                 _echo_sink(message % values if values else message)
             return
-        import logging  # a run that goes well logs nothing
-
+        logging = _logging()
         logger = logging.getLogger("cronguard")
         last = logging.lastResort
         if not logger.isEnabledFor(level):
@@ -109,6 +106,16 @@ def _log(level: int, message: str, values: tuple[object, ...]) -> None:
             raise interruption
         if level >= _WARNING:
             last_line(message % values if values else message)
+
+
+def _logging() -> Any:
+    """Return Python's `logging`, which a file beside the job may hide."""
+    hidden = sys.modules.get("cronguard.process.hidden")
+    if hidden is not None and (own := hidden.own("logging")) is not None:
+        return own
+    import logging  # a run that goes well logs nothing
+
+    return logging
 
 
 def _call_handler(work: Callable[[], None]) -> None:

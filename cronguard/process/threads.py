@@ -13,12 +13,18 @@ import time
 from collections.abc import Callable
 from functools import partial
 from itertools import compress
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from cronguard.core.model import DELIVERY_SECONDS
 from cronguard.process.lifecycle import THREAD_NAME_PREFIX, register
 
 _END_WAIT_SECONDS = 0.25
+_BEGIN_SECONDS = 1.0
+"""How long a new thread may take to begin: without memory it never does."""
+_BEGIN_SECONDS_NOW = 0.05
+"""The same where the last one did not begin."""
+_begins = True
+"""Whether the last thread began."""
 _ours: set[int] = set()
 """The ids of our threads that are running."""
 _came_along: int | None = None
@@ -58,20 +64,62 @@ def take(held: list[Any], lock: Lock, seconds: float = 0.0, *, noted: object = N
 def own_thread(
     name: str, work: Callable[..., object], *args: Any, daemon: bool | None = None
 ) -> threading.Thread:
-    """Return a new thread, not yet started, that calls ``work``.
+    """Return a new thread that calls ``work``, to be started by `start`.
 
     Its name marks it as ours at a fork. A subclass of `threading.Thread` would not do: gevent
     replaces that class, and its greenlets need the replacement.
     """
-    return threading.Thread(
+    may_begin = [True]
+    thread: Any = threading.Thread(
         target=_run_in_our_thread,
-        args=(work, *args),
+        args=(may_begin, work, *args),
         name=THREAD_NAME_PREFIX + name,
         daemon=daemon,
     )
+    thread.may_begin = may_begin
+    return cast("threading.Thread", thread)
 
 
-def _run_in_our_thread(work: Callable[..., object], *args: Any) -> None:
+def start(thread: threading.Thread) -> None:
+    """Start a thread of `own_thread`.
+
+    `threading` waits until a thread has begun, which may be for ever: Python ends one that has no
+    memory to begin, and tells nobody.
+
+    Raises:
+        RuntimeError: It cannot be started, or has not begun in time and never will.
+        MemoryError: There is none for it.
+    """
+    global _begins  # noqa: PLW0603  # one a process
+    has_begun: Any = getattr(thread, "_started", None)
+    if has_begun is None:
+        thread.start()
+        return
+    seconds = _BEGIN_SECONDS if _begins else _BEGIN_SECONDS_NOW
+    has_begun.wait = partial(has_begun.wait, seconds)
+    thread.start()
+    del has_begun.wait
+    _begins = has_begun.is_set()
+    if not _begins and give_up(thread):
+        forgotten: Any = thread
+        forgotten._bootstrap_inner = lambda: None  # noqa: SLF001  # what it does if it begins late
+        getattr(threading, "_limbo", {}).pop(thread, None)  # the threads that are to begin
+        raise RuntimeError("a thread has not begun")
+
+
+def give_up(thread: threading.Thread) -> bool:
+    """Let a thread of `own_thread` do nothing if it has not begun; return whether it had not."""
+    return _popped(thread.may_begin)  # type: ignore[attr-defined]  # see `own_thread`
+
+
+def _popped(tokens: list[bool]) -> bool:
+    try:
+        return tokens.pop()
+    except IndexError:  # somebody else was first
+        return False
+
+
+def _run_in_our_thread(may_begin: list[bool], work: Callable[..., object], *args: Any) -> None:
     """Call ``work``, and keep the thread's end correct if gevent has patched `threading` since.
 
     `threading` unregisters a thread by the id that it has at its end, which is then gevent's.
@@ -79,7 +127,8 @@ def _run_in_our_thread(work: Callable[..., object], *args: Any) -> None:
     number = threading.get_ident()
     _ours.add(number)
     try:
-        work(*args)
+        if _popped(may_begin):
+            work(*args)
     finally:
         end_if_forked()
         _ours.discard(number)
@@ -126,8 +175,8 @@ def run_in_background(
             is_done.set()
 
     try:
-        own_thread(name, _wait, is_done, deadline, daemon=False).start()
-        own_thread(name, work_and_tell, daemon=True).start()
+        start(own_thread(name, _wait, is_done, deadline, daemon=False))
+        start(own_thread(name, work_and_tell, daemon=True))
     except BaseException as error:
         is_done.set()
         if isinstance(error, RuntimeError | MemoryError):
@@ -153,6 +202,8 @@ def wait_for_end(thread: threading.Thread) -> None:
 
     Since 3.12, Python warns a program that forks while it has threads; ours must not cause that.
     """
+    if thread.ident is None:
+        return  # it has never begun
     thread.join(_END_WAIT_SECONDS)
     give_up = time.monotonic() + _END_WAIT_SECONDS
     while os.access(f"/proc/self/task/{thread.native_id}", os.F_OK) and time.monotonic() < give_up:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from cronguard.process.lifecycle import register
-from cronguard.process.threads import end_if_forked, own_thread, wait_for_end
+from cronguard.process.threads import end_if_forked, own_thread, start, wait_for_end
 
 T = TypeVar("T")
 
@@ -150,7 +150,7 @@ class _Worker:
         # Looked up in the module each time: gevent's, which lets greenlets run, may replace it.
         self.inbox: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self.thread = own_thread("worker", self._serve, daemon=True)
-        self.thread.start()
+        start(self.thread)
 
     def _serve(self) -> None:
         while (call := self.inbox.get()) is not None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from cronguard.core.interfaces import Channel
 from cronguard.core.model import Delivery, Message, Settlement
-from cronguard.process.threads import end_if_forked, own_thread
+from cronguard.process.threads import end_if_forked, own_thread, start
 
 
 class Attempt(NamedTuple):
@@ -46,7 +46,7 @@ class ChannelThreads:
         try:
             for name in channels:
                 inbox: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-                own_thread(f"channel-{name}", self._serve, inbox, daemon=True).start()
+                start(own_thread(f"channel-{name}", self._serve, inbox, daemon=True))
                 self._inboxes[name] = inbox
         except BaseException:
             self.dismiss()

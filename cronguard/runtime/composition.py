@@ -103,9 +103,20 @@ def _build() -> Runtime:
         if _current is None:
             log.note_stderr()
             expect_end()
-            composed = compose(_overrides, log.warning_once)
+            composed = _compose()
             _current = _current or composed  # type: ignore[redundant-expr]  # a signal handler may have built one
         return _current
+
+
+def _compose() -> Runtime:
+    if "cronguard.process.hidden" not in sys.modules:
+        return compose(_overrides, log.warning_once)
+    from cronguard.process.hidden import python_first  # the program may hide what is needed
+
+    with python_first():
+        composed = compose(_overrides, log.warning_once)
+        composed.prepare_at_once()
+    return composed
 
 
 def compose(overrides: Mapping[str, Any], say: Callable[..., None]) -> Runtime:

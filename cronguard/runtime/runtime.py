@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -114,7 +113,7 @@ class Runtime:
             self._undelivered.add(job)
             log.last_line(
                 f"cronguard: an alert of {job} waits and cannot be sent from here"
-                f" ({type(caught).__name__}){hidden_modules()}: see cronguard doctor"
+                f" ({type(caught).__name__}): see cronguard doctor"
             )
 
     @cached_property
@@ -281,6 +280,11 @@ class Runtime:
             self._preparation = Preparation(self.settings, self.store)
         return self._preparation.go_on()
 
+    def prepare_at_once(self) -> None:
+        """Do now what would be done in such moments, other packages included; never raise."""
+        while not self._prepare_meanwhile():
+            pass  # somebody else imports; soon it is done all the same
+
     def close(self) -> None:
         """Write the outcomes that are left and close the store.
 
@@ -301,20 +305,5 @@ def say_unsent(job: str, outcome: Outcome) -> None:
     where = f" at {failure.error_location}" if failure and failure.error_location else ""
     log.last_line(
         f"cronguard: {job} failed{what}{where}, which could neither be recorded nor sent"
-        f"{hidden_modules()}: see cronguard doctor"
+        f": see cronguard doctor"
     )
-
-
-def hidden_modules() -> str:
-    """Return what to say of files beside the program that hide modules of Python's own."""
-    folder = os.path.dirname(getattr(sys.modules.get("__main__"), "__file__", None) or "")  # noqa: PTH120
-    hidden = [
-        f"{name}.py"
-        for name, module in list(sys.modules.items())
-        if name in sys.stdlib_module_names
-        and os.path.dirname(getattr(module, "__file__", None) or "") == folder  # noqa: PTH120
-    ]
-    if not folder or not hidden or hasattr(sys, "frozen"):  # a bundle has them all in one folder
-        return ""
-    files = " and ".join(hidden)
-    return f"; beside the job, {files} hides Python's own module of that name: rename it"

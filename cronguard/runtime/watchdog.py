@@ -19,7 +19,7 @@ from cronguard.core.model import (
     Run,
 )
 from cronguard.process import log
-from cronguard.process.threads import end_if_forked, own_thread, wait_for_end
+from cronguard.process.threads import end_if_forked, own_thread, start, wait_for_end
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -111,7 +111,7 @@ class Watchdog:
                 self._alarm,
                 daemon=True,  # which a subinterpreter may refuse
             )
-            self._thread.start()
+            start(self._thread)
         except (RuntimeError, MemoryError):
             log.warning_once(
                 "no thread can be started here: runs that outlast their lease may be taken for dead"

@@ -674,13 +674,13 @@ def test_struck_while_an_error_that_is_false_is_read(record, monkeypatch):
 
 STOPPED = """
     import os, signal, sys, threading, time
-    from cronguard.process.threads import own_thread
+    from cronguard.process.threads import own_thread, start
 
     def compile_a_text():
         threading.main_thread().join()
         exec("1")
 
-    own_thread("late", compile_a_text).start()
+    start(own_thread("late", compile_a_text))
     {how}
 """
 

@@ -20,6 +20,7 @@ NOT_NEEDED = {
     "apprise": "imported by the process that sends",
     "asyncio": "loaded where there is a task, or a channel that may be asynchronous",
     "atexit": "the first run loads it",
+    "cronguard.process.hidden": "loaded with cronguard itself where a file hides a module",
     "cronguard.stores.server.supabase": "imported by the store itself",
     "cronguard.stores.sqlite.activity": "shown to people",
     "cronguard.stores.sqlite.views": "shown to people",

@@ -711,6 +711,53 @@ def test_no_place_for_a_spool_says_what_is_lost(remote, tmp_path):
     assert any("2 outcomes are lost with this process" in each for each in host.said)
 
 
+@pytest.mark.parametrize("ends", ["close", "killed"])
+def test_an_alert_that_memory_alone_has(remote, ends):
+    """Its channel was away too, and the process ends: the store sends it, once for the incident."""
+    host = Host(remote, None)
+    host.play("failure")
+    remote.down()
+    host.play("failure")
+    (delivery,) = host.store.claim_alerts(channels=("slack",))
+    host.store.settle_alert(delivery, Settlement("pending", "connection_refused", 30.0))
+    remote.up()
+    if ends == "close":
+        host.store.close()
+    else:
+        host.play("failure")
+    host = Host(remote, None)
+    host.play("failure")
+    (alert,) = host.deliver()
+    assert (alert["kind"], alert["consecutive_failure_count"]) == ("failing", 2)
+    assert "degraded" not in alert or not alert["degraded"]
+
+
+def test_an_alert_that_memory_alone_has_is_sent_meanwhile(remote):
+    """Where the store does not take the outcome, this process goes on to send it."""
+    host = Host(remote, None)
+    host.play("failure")
+    remote.down()
+    host.play("failure", "failure")
+    (alert,) = host.deliver()
+    assert (alert["kind"], alert["degraded"]) == ("failing", True)
+    remote.up()
+    host.play("failure")
+    assert len(host.deliver()) == 1
+
+
+def test_an_alert_on_its_way_is_not_sent_twice(remote):
+    """The store is told meanwhile that the channel has been notified."""
+    host = Host(remote, None)
+    host.play("failure")
+    remote.down()
+    host.play("failure")
+    (delivery,) = host.store.claim_alerts(channels=("slack",))
+    remote.up()
+    host.play("failure")
+    assert host.store.settle_alert(delivery, Settlement("sent"))
+    assert host.deliver() == []
+
+
 def test_outcomes_beyond_what_memory_keeps(remote, monkeypatch):
     """The oldest are dropped, and how many is said: at 1, 2, 4 and so on, not at each."""
     monkeypatch.setattr("cronguard.stores.spooled._MAX_UNKEPT", 2)

@@ -430,10 +430,9 @@ class Spools(RuleBasedStateMachine):
         private = job != SHARED and job not in self.forgotten and job != DISKLESS
         for (host, channel, incident), times in failing.items():
             assert times <= 1 or not private, (host, channel, incident)
-        if private:
-            self._look_at_lengths(job, of_run, failing)
+        self._look_at_lengths(job, of_run, failing, private=private)
 
-    def _look_at_lengths(self, job, of_run, failing):
+    def _look_at_lengths(self, job, of_run, failing, *, private):
         """An incident that reached a channel's threshold has been announced there."""
         lengths = Counter(
             incident
@@ -447,7 +446,8 @@ class Spools(RuleBasedStateMachine):
                     for (_, name, number), times in failing.items()
                     if (name, number) == (channel, incident)
                 )
-                assert total == 1 or length < threshold, (job, channel, incident, length)
+                enough = total == 1 if private else total >= 1
+                assert enough or length < threshold, (job, channel, incident, length)
 
     def _all_notified(self):
         """What was sent, and what waits to be."""

@@ -41,7 +41,8 @@ def check_long_lived(place, fault, job, *args):
     assert done.returncode == 0, done.stderr
     assert outcomes(place) == faults.EXPECTED, done.stderr
     assert "hunter2" not in done.stderr
-    assert "Traceback" not in done.stderr
+    if fault != "no memory":  # of which Python says itself that it ended a thread
+        assert "Traceback" not in done.stderr
     check_aftermath(place)
     return done.stderr
 
@@ -86,28 +87,23 @@ def test_what_the_spool_reads_is_read_before(place):
 
 CASES = [(fault, job) for fault in faults.FAULTS for job in faults.JOBS]
 CASES.remove(("no memory", "async"))
+"""An asynchronous run takes threads, and CPython 3.11 hangs, once in some ten times, where several
+have no memory to begin: one asks for memory again and again and never gives the interpreter's lock
+back. What can be done about such threads has its tests in `process/test_threads.py`."""
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("fault", "job"), CASES)
 def test_a_worker_goes_on_whatever_breaks(place, fault, job):
-    """Each way in which a job is guarded, each fault.
-
-    Asynchronous runs take threads, and without memory Python itself may wait for ever for one that
-    could not begin.
-    """
+    """Each way in which a job is guarded, each fault."""
     said = check_long_lived(place, fault, job)
     assert 1 <= said.count("cronguard: nightly is failing: 2 failures in a row") <= 2
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("job", faults.JOBS)
-@pytest.mark.parametrize("fault", [each for each in faults.FAULTS if each != "no memory"])
+@pytest.mark.parametrize(("fault", "job"), CASES)
 def test_a_worker_breaks_in_its_first_second(place, fault, job):
-    """What a failure needs is not loaded yet: outcomes wait, and somebody is told at once.
-
-    Without memory, Python itself may wait for ever for a thread that could not begin.
-    """
+    """What a failure needs is not loaded yet: outcomes wait, and somebody is told at once."""
     check_long_lived(place, fault, job, "cold")
 
 
@@ -215,24 +211,14 @@ def test_python_lacks_a_module(place, missing):
     assert len(told(done)) == 1, done.stderr
 
 
-@pytest.mark.parametrize("name", ["json", "sqlite3", "queue"])
-def test_a_file_beside_the_job_hides_a_module(place, name):
-    """Of Python's own: told once, and where it is all that can be told, which file it is."""
-    (place.folder / f"{name}.py").write_text("value = 1\n")
-    done = place.run(THREE_FAILURES)
-    (line,) = told(done)
-    if "is failing" not in line:
-        assert f"beside the job, {name}.py hides Python's own module" in line
-
-
 @pytest.mark.parametrize(
     "closed", ["os.close(2)", "os.dup2(os.open('own', os.O_RDWR|os.O_CREAT), 2)"]
 )
 def test_the_last_line_goes_to_standard_error_alone(place, closed):
     """A program has put another file in its place: nothing is written to that."""
-    (place.folder / "json.py").write_text("value = 1\n")
     code = f"""
-        import os
+        import os, sys
+        sys.modules["json"] = None
         with guard(job="other"):
             pass
         {closed}

@@ -1,9 +1,19 @@
 """What a host records and decides by itself while its store does not take it.
 
-`backlog` is all that waits, and tells it to the store in each job's order. `places` is where it
-waits: `local` databases, which are SQLite stores with a `queue`. `degraded` is what is decided
-differently without the store, and `refusals` says what its errors mean. `known` remembers what a
-remote one said last, `values` are runs and outcomes as text.
+`backlog` is all that waits, and `telling` tells it to the store in each job's order. `places` is
+where it waits: `local` databases, which are SQLite stores with a `queue`. `degraded` is what is
+decided differently without the store, and `refusals` says what its errors mean. `known` remembers
+what a remote one said last, `values` are runs and outcomes as text.
 """
 
-__all__ = ["backlog", "degraded", "known", "local", "places", "queue", "refusals", "values"]
+__all__ = [
+    "backlog",
+    "degraded",
+    "known",
+    "local",
+    "places",
+    "queue",
+    "refusals",
+    "telling",
+    "values",
+]

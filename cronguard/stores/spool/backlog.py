@@ -1,4 +1,4 @@
-"""What waits because the store did not take it: where it is kept, and how the store is told.
+"""What waits because the store did not take it: what is kept, and when the store is told.
 
 Outcomes wait in the host's own database; where that cannot be written, in one in memory. Each
 job's are told in their order, exactly once. What the store does not take of one job holds up no
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -32,23 +32,18 @@ from cronguard.core.model import (
     Started,
 )
 from cronguard.process.threads import take
-from cronguard.stores.spool.degraded import LONGEST_PAUSE
 from cronguard.stores.spool.known import Known
 from cronguard.stores.spool.local import ALIVE_SECONDS, LocalStore
 from cronguard.stores.spool.places import UNWRITABLE, Places
-from cronguard.stores.spool.queue import PAGE, Entry, Queue
-from cronguard.stores.spool.refusals import forms, is_away, is_refusal
+from cronguard.stores.spool.queue import Queue
+from cronguard.stores.spool.refusals import is_away
+from cronguard.stores.spool.telling import Telling
 from cronguard.stores.sqlite.outbox import Wanted
 
 T = TypeVar("T")
 
 REPLAY_SECONDS = 0.4
 """How long a start or a finish may spend on what waits, before it goes to the end of the queue."""
-_PATIENCE = 3
-"""So often an outcome is refused by something that does not say why, such as a proxy, before it is
-told with less text."""
-_SHORT_PAUSE = 60.0
-"""Seconds that it waits at most before it is tried again: it may be no fault of the outcome's."""
 
 
 class Backlog:
@@ -71,14 +66,12 @@ class Backlog:
             noted: Called with a job and what the store said of it.
             warn: Called with what a person should know.
         """
-        self._finish = finish
         self._places = Places(path, warn)
+        self._telling = Telling(finish, self._places, noted, warn)
+        self.tell = self._telling.tell
+        """Tell the store of one outcome, which need not wait."""
         self._known = known
-        self._noted = noted
-        self._warn = warn
         self._going_on = threading.Lock()
-        self._told: dict[tuple[int, int], tuple[LocalStore, Entry]] = {}
-        """What the store has been told, and could not be taken out."""
         self._begun: dict[str, Run] = {}
         """Runs of this process that go on and that the store has not heard of."""
         self._over: dict[str, Run] = {}
@@ -131,9 +124,7 @@ class Backlog:
         tidied = [self._drop_begun(local, over) for local in self._places.found()] if over else []
         for run in over if all(tidied) else ():
             self._over.pop(run.run_id, None)
-        for local, entry in list(self._told.values()):
-            if not self._drop(local, entry):
-                return
+        self._telling.tidy()
 
     def holds(self, job: str) -> bool:
         """Tell whether a run of the job goes on that only this host knows of."""
@@ -194,11 +185,11 @@ class Backlog:
     def waiting(self) -> int:
         """Return how many outcomes the store has yet to be told."""
         ask = self._places.ask
-        return sum(ask(lambda local: local.queue.waiting(besides=self._told_of(local))))
+        return sum(ask(lambda local: local.queue.waiting(besides=self._telling.told_of(local))))
 
     def is_empty(self) -> bool:
         """Tell whether nothing waits: no outcome, no run that goes on, no alert."""
-        return not self._told and all(self._places.ask(LocalStore.is_empty))
+        return self._telling.is_tidy and all(self._places.ask(LocalStore.is_empty))
 
     @property
     def in_memory(self) -> bool:
@@ -212,7 +203,7 @@ class Backlog:
     def waits(self, job: str) -> bool:
         """Tell whether outcomes of the job wait."""
         ask = self._places.ask
-        return any(ask(lambda local: local.queue.waits(job, besides=self._told_of(local))))
+        return any(ask(lambda local: local.queue.waits(job, besides=self._telling.told_of(local))))
 
     def ended(self, job: str | None = None) -> list[str]:
         """Return the runs that have ended and whose rows in the store still say that they go on."""
@@ -229,7 +220,7 @@ class Backlog:
         with self._going_on:
             for job in sorted(set(self._places.ask_for_all(lambda local: local.queue.jobs()))):
                 try:
-                    for _ in self._tell_job(job):
+                    for _ in self._telling.job(job):
                         done += 1
                         if progress:
                             progress(done, total)
@@ -267,7 +258,7 @@ class Backlog:
         if not jobs and not dead:
             return True
         for each in dict.fromkeys(jobs):
-            steps = self._tell_job(each)
+            steps = self._telling.job(each)
             try:
                 while time.monotonic() < deadline and next(steps, self) is None:
                     pass
@@ -279,58 +270,6 @@ class Backlog:
             if time.monotonic() < deadline:
                 self._count_one(run, crash(datetime.now(UTC)))
         return time.monotonic() < deadline  # or the store would let us wait once more
-
-    def _tell_job(self, job: str) -> Iterator[None]:
-        """Tell the outcomes of one job, each at a step; end at one that the store refuses."""
-        for local in list(self._places.found()):
-            shorten = local.queue.tries(job) >= _PATIENCE
-            after, limit = 0, 1  # most often the store still does not answer
-            while entries := local.queue.entries(job, after=after, limit=limit):
-                limit = PAGE
-                for entry in entries:
-                    after = entry.seq
-                    if entry.seq in self._told_of(local):
-                        continue
-                    if not self._tell_entry(local, entry, shorten=shorten):
-                        return
-                    shorten = False
-                    yield
-
-    def _tell_entry(self, local: LocalStore, entry: Entry, *, shorten: bool) -> bool:
-        """Tell one outcome; return False if the store refuses it."""
-        run, started, notified = entry.run, entry.started, entry.notified
-        try:
-            self.tell(run, entry.outcome, started=started, notified=notified, shorten=shorten)
-        except StoreError as error:
-            caught = error
-        else:
-            self._drop(local, entry)
-            return True
-        if is_away(caught):
-            raise caught
-        refuses = is_refusal(caught)
-        longest = LONGEST_PAUSE if refuses else _SHORT_PAUSE
-        code = caught.code
-        self._places.attempt(lambda: local.queue.refuse(run.job, code, longest=longest), UNWRITABLE)
-        if not refuses:
-            raise caught
-        self._warn(
-            f"the store refuses an outcome of {run.job}, which waits with those after it and is"
-            f" tried again: {caught}"
-        )
-        return False
-
-    def _told_of(self, local: LocalStore) -> set[int]:
-        return {entry.seq for place, entry in self._told.values() if place is local}
-
-    def _drop(self, local: LocalStore, entry: Entry) -> bool:
-        key = id(local), entry.seq
-        is_out = self._places.attempt(lambda: local.queue.drop(entry), UNWRITABLE, Exception)
-        if is_out:
-            self._told.pop(key, None)
-        else:  # another process tells it once more, which changes nothing
-            self._told[key] = local, entry
-        return is_out
 
     # --- alerts ---------------------------------------------------------------------------------
 
@@ -373,7 +312,9 @@ class Backlog:
 
     def kept(self) -> list[KeptRun]:
         """Return what the store has yet to be told, in order, and the runs that go on here."""
-        found = self._places.ask_for_all(lambda local: local.kept(besides=self._told_of(local)))
+        found = self._places.ask_for_all(
+            lambda local: local.kept(besides=self._telling.told_of(local))
+        )
         return [
             each for each in found if each.outcome is not None or each.run.run_id not in self._over
         ]
@@ -398,35 +339,6 @@ class Backlog:
         """Let go of the file, after another try to take out what has been told."""
         self._tidy()
         self._places.close()
-
-    # --- the store ------------------------------------------------------------------------------
-
-    def tell(
-        self,
-        run: Run,
-        outcome: Outcome,
-        *,
-        started: bool,
-        notified: Collection[str] = (),
-        shorten: bool = False,
-    ) -> Finished:
-        """Do `Store.finish_run`; what is refused is tried again with less text.
-
-        ``shorten`` does so too where it is not known to be refused for what it is.
-
-        Raises:
-            StoreError: The store did not take it in any form.
-        """
-        for form, is_last in forms(outcome):
-            try:
-                finished = self._finish(run, form, started=started, notified=notified)
-            except StoreError as error:
-                if is_last or not (is_refusal(error) or (shorten and not is_away(error))):
-                    raise
-            else:
-                self._noted(run.job, finished)
-                return finished
-        raise AssertionError  # the last form returns or raises
 
 
 def _record(run: Run, outcome: Outcome, finished: Finished) -> RunRecord:

@@ -49,6 +49,10 @@ ALIVE_SECONDS = 1.0
 """Where all were alive, they are not judged again for so long: there may be hundreds, and each
 start would judge them all."""
 _MAX_SHOWN = 10_000
+_HOLD_SECONDS = 10.0
+"""Longer than the store takes to be told of an outcome."""
+_DECIDED = "run_id = ? AND state = 'pending' AND kind IN ('failing', 'still_failing', 'recovered')"
+"""Alerts that wait and were decided on a run's end."""
 
 
 class LocalStore:
@@ -304,6 +308,37 @@ class LocalStore:
     def settle(self, delivery: Delivery, settlement: Settlement) -> bool:
         """Do `Store.settle_alert`."""
         return self._file.write(lambda db: outbox.settle(db, delivery, settlement, self._clock()))
+
+    def hold_alerts(self, run_id: str) -> set[str]:
+        """Send nothing that was decided here on a run's end, for a while; return the channels.
+
+        What is being sent already is left alone.
+        """
+
+        def work(db: sqlite3.Connection) -> set[str]:
+            now = self._clock()
+            mine = f"""{_DECIDED} AND (claimed_until IS NULL OR claimed_until <= ?)"""
+            parameters = (run_id, rfc3339(now))
+            found = db.execute(
+                f"SELECT channel FROM cronguard_alerts WHERE {mine}",  # noqa: S608  # constants
+                parameters,
+            ).fetchall()
+            db.execute(
+                f"UPDATE cronguard_alerts SET claimed_until = ? WHERE {mine}",  # noqa: S608  # constants
+                (rfc3339(now + timedelta(seconds=_HOLD_SECONDS)), *parameters),
+            )
+            return {channel for (channel,) in found}
+
+        return self._file.write(work)
+
+    def release_alerts(self, run_id: str, channels: Collection[str], *, forget: bool) -> None:
+        """Undo `hold_alerts`, or ``forget`` the alerts: the store has made its own of them."""
+        change = "DELETE FROM" if forget else "UPDATE"
+        to = "" if forget else "SET claimed_until = NULL"
+        statement = f"{change} cronguard_alerts {to} WHERE {_DECIDED} AND channel = ?"
+        self._file.write(
+            lambda db: db.executemany(statement, [(run_id, channel) for channel in channels])
+        )
 
     def counts(self) -> dict[tuple[str, str], tuple[int, datetime]]:
         """Return how many alerts there are of each job in each state, and since when."""

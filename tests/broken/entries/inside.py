@@ -4,6 +4,8 @@ from ..runner import Change, Entry
 
 LOADED = "tests/runtime/test_preparation.py"
 INSIDE = "tests/system/test_faults_inside.py"
+THREADS = "tests/process/test_threads.py"
+HIDDEN = "tests/system/test_hidden_modules.py"
 
 ENTRIES = (
     Entry(
@@ -70,5 +72,81 @@ ENTRIES = (
             ),
         ),
         (f"{INSIDE}::test_python_lacks_a_module",),
+    ),
+    Entry(
+        "a file beside the job is taken for Python's own module",
+        (Change("cronguard/__init__.py", "if _is_something_hidden():", "if not sys.path:"),),
+        (f"{HIDDEN}::test_a_module_is_hidden", f"{HIDDEN}::test_the_job_itself_has_the_name"),
+    ),
+    Entry(
+        "what a run needs besides is not loaded ahead where a file hides it",
+        (
+            Change(
+                "cronguard/runtime/composition.py",
+                'if "cronguard.process.hidden" not in sys.modules:',
+                "if sys.modules:",
+            ),
+        ),
+        (f"{HIDDEN}::test_a_module_is_hidden",),
+    ),
+    Entry(
+        "the program finds Python's module in place of its own file",
+        (
+            Change(
+                "cronguard/process/hidden.py",
+                "            sys.modules.update(self._theirs)\n",
+                "            sys.modules.update(_own)\n",
+            ),
+        ),
+        (f"{HIDDEN}::test_a_module_is_hidden",),
+    ),
+    Entry(
+        "a cronguard that cannot be imported stops the job",
+        (
+            Change(
+                "cronguard/__init__.py",
+                "    return _stand_in(name, caught)\n",
+                "    raise caught\n",
+            ),
+        ),
+        (f"{HIDDEN}::test_cronguard_cannot_be_imported",),
+    ),
+    Entry(
+        "a time limit of the program's is lost while cronguard is imported",
+        (
+            Change(
+                "cronguard/__init__.py",
+                'if name == "__version__" or _is_the_programs(caught):',
+                'if name == "__version__":',
+            ),
+        ),
+        (f"{HIDDEN}::test_a_time_limit_ends_the_import",),
+    ),
+    Entry(
+        "the command line runs files of the working directory",
+        (Change("cronguard/cli/__init__.py", "look_in_library_first()  #", "pass  #"),),
+        (f"{HIDDEN}::test_a_command_is_run",),
+    ),
+    Entry(
+        "a thread that Python starts is taken for one that has begun",
+        (
+            Change(
+                "cronguard/process/threads.py",
+                "if not _begins and give_up(thread):",
+                "if not _begins and not thread:",
+            ),
+        ),
+        (f"{THREADS}::test_a_thread_that_does_not_begin",),
+    ),
+    Entry(
+        "what a thread has not done before it ended is done by nobody",
+        (
+            Change(
+                "cronguard/guarding/call.py",
+                "        if threads.give_up(thread):",
+                "        if not thread:",
+            ),
+        ),
+        (f"{THREADS}::test_an_asynchronous_run_whose_threads_end_at_once",),
     ),
 )

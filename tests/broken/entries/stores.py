@@ -394,12 +394,23 @@ IN_THE_SPOOL = (
         "replay does not say who was notified",
         (
             Change(
-                BACKLOG,
+                "cronguard/stores/spool/telling.py",
                 "self._finish(run, form, started=started, notified=notified)",
                 "self._finish(run, form, started=started, notified=())",
             ),
         ),
         (f"{SPOOL}::test_the_streak_goes_on_from_what_was_last_known",),
+    ),
+    Entry(
+        "an alert that memory alone has ends with its process",
+        (
+            Change(
+                "cronguard/stores/spool/telling.py",
+                "if local.path is None and entry.notified:",
+                "if local.path is not local.path and entry.notified:",
+            ),
+        ),
+        (f"{SPOOL}::test_an_alert_that_memory_alone_has",),
     ),
     Entry(
         "what the store answers is not noted",

@@ -1,0 +1,175 @@
+"""Python's own modules for cronguard, where files of the program hide them.
+
+A `random.py` beside the job is found before Python's `random`, also by what cronguard needs. In a
+block of `python_first` such a name means Python's own module, and the program's file is not run;
+outside, everything is as it would be without cronguard.
+
+Loaded only where there is such a file. It needs no module but those that Python has loaded before
+any program, since others may be hidden.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import sys
+from _frozen_importlib_external import PathFinder
+
+from cronguard.process.stderr import write
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+_WAIT_SECONDS = 1.0
+"""How long a thread waits for another one's block; it may hold what that one waits for."""
+_ENDINGS = ("py", "pyc", "so", "pyd")
+_files: dict[str, str] = {}
+"""Name of a hidden module → the file that hides it."""
+_own: dict[str, ModuleType] = {}
+"""Python's own modules of these names, and those inside, as cronguard uses them."""
+_lock = _thread.RLock()
+_needed: set[str] = set()
+_told: set[str] = set()
+
+
+def hiding_files() -> dict[str, str]:
+    """Return the files that hide modules of Python's own: name of the module → path of the file.
+
+    There are none in a bundle, which has everything in one folder.
+    """
+    found: dict[str, str] = {}
+    for folder in [] if hasattr(sys, "frozen") else sys.path[: _first_of_library()]:
+        try:
+            entries = os.listdir(str(folder) or os.curdir)  # noqa: PTH208  # pathlib may be hidden
+        except OSError as caught:  # most often there is none
+            if caught.errno is None:
+                raise  # a time limit of the program's
+            continue
+        for entry in entries:
+            name, _, ending = entry.partition(".")
+            if name in sys.stdlib_module_names and name not in found:
+                path = os.path.join(os.path.abspath(str(folder)), entry)  # noqa: PTH100, PTH118  # likewise
+                inside = os.path.join(path, "__init__.py")  # noqa: PTH118  # likewise
+                if ending in _ENDINGS or ending.endswith((".so", ".pyd")):
+                    found[name] = path
+                elif not ending and _is_there(inside):
+                    found[name] = inside
+    return found
+
+
+def _is_there(path: str) -> bool:
+    try:
+        os.stat(path)  # noqa: PTH116  # likewise
+    except OSError as caught:
+        if caught.errno is None:
+            raise  # a time limit of the program's
+        return False
+    return True
+
+
+def look_in_library_first() -> None:
+    """Find Python's own modules before those of the folders that hide them, from now on.
+
+    For a program of ours, which no file of those is part of.
+    """
+    if hiding_files():
+        first = _first_of_library()
+        sys.path[:] = sys.path[first:] + sys.path[:first]
+
+
+def _first_of_library() -> int:
+    """Return the first place of Python's own on its path; 0 if that cannot be told."""
+    library = os.path.dirname(getattr(os, "__file__", ""))  # noqa: PTH120  # likewise
+    return sys.path.index(library) if library in sys.path else 0
+
+
+class python_first:  # noqa: N801  # used like a function
+    """A block in which hidden names mean Python's own modules, for imports of this thread.
+
+    Says once of each file that it is in the way.
+    """
+
+    _in_block: python_first | None = None
+
+    def __init__(self, files: Mapping[str, str] | None = None) -> None:
+        """Make a block; ``files`` are those that hide modules, besides those known already."""
+        _files.update(files or {})
+
+    def __enter__(self) -> None:
+        self._thread = _thread.get_ident()
+        self._held = _lock.acquire(timeout=_WAIT_SECONDS)
+        self._is_outermost = self._held and python_first._in_block is None
+        if self._is_outermost:
+            python_first._in_block = self
+            self._theirs = _take(name for name in list(sys.modules) if _is_theirs(name))
+            self._before = set(sys.modules)
+            for name, module in _own.items():
+                sys.modules.setdefault(name, module)
+            sys.meta_path.insert(0, self)
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_outermost:
+            python_first._in_block = None
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
+            new = (name for name in list(sys.modules) if name not in self._before)
+            _own.update(_take(name for name in new if _is_hidden(name) and not _is_theirs(name)))
+            sys.modules.update(self._theirs)
+        if self._held:
+            _lock.release()
+        if self._is_outermost:
+            _say()
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find Python's own module; None for one that is not hidden, or for another thread."""
+        if path is not None or name not in _files or _thread.get_ident() != self._thread:
+            return None
+        _needed.add(name)
+        return PathFinder.find_spec(name, sys.path[_first_of_library() :])
+
+
+def own(name: str) -> ModuleType | None:
+    """Return Python's own module of a hidden name, if cronguard has loaded it."""
+    return _own.get(name)
+
+
+def _take(names: Iterable[str]) -> dict[str, ModuleType]:
+    """Take modules out of Python's table and return them."""
+    return {name: sys.modules.pop(name) for name in list(names)}
+
+
+def _is_hidden(name: str) -> bool:
+    return name.partition(".")[0] in _files
+
+
+def _is_theirs(name: str) -> bool:
+    """Tell whether a module in Python's table is the program's file, or inside its package."""
+    hiding = _files.get(name.partition(".")[0])
+    if hiding is None:
+        return False
+    file = getattr(sys.modules[name], "__file__", None) or ""
+    folder = hiding.removesuffix("__init__.py")
+    return file == hiding or (folder != hiding and file.startswith(folder))
+
+
+def _say() -> None:
+    new = sorted(_needed - _told)
+    _told.update(new)
+    for name in new if sys.stderr is not None else ():
+        try:
+            write(
+                f"cronguard: {_files[name]} hides Python's own module {name}, which cronguard and"
+                " others need: rename that file\n"
+            )
+        except (OSError, ValueError, LookupError) as caught:  # nobody is left to be told
+            if isinstance(caught, OSError) and caught.errno is None:
+                raise  # as above
+            return
+
+
+__all__ = ["hiding_files", "look_in_library_first", "own", "python_first"]

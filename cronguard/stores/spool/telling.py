@@ -1,0 +1,158 @@
+"""How the store is told what waits: each outcome once, in its job's order, in a form that it takes.
+
+An outcome that the store refuses holds up no other job's. What it was told of and cannot be taken
+out is not told again by this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+
+from cronguard.core.errors import StoreError
+from cronguard.core.model import Finished, Outcome, Run
+from cronguard.stores.spool.degraded import LONGEST_PAUSE
+from cronguard.stores.spool.local import LocalStore
+from cronguard.stores.spool.places import UNWRITABLE, Places
+from cronguard.stores.spool.queue import PAGE, Entry
+from cronguard.stores.spool.refusals import forms, is_away, is_refusal
+
+_PATIENCE = 3
+"""So often an outcome is refused by something that does not say why, such as a proxy, before it is
+told with less text."""
+_SHORT_PAUSE = 60.0
+"""Seconds that it waits at most before it is tried again: it may be no fault of the outcome's."""
+
+
+class Telling:
+    """Tells a store what waits for it in `Places`."""
+
+    def __init__(
+        self,
+        finish: Callable[..., Finished],
+        places: Places,
+        noted: Callable[[str, Finished], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        """Tell what is in ``places`` by ``finish``; see `Backlog` for these."""
+        self._finish = finish
+        self._places = places
+        self._noted = noted
+        self._warn = warn
+        self._told: dict[tuple[int, int], tuple[LocalStore, Entry]] = {}
+        """What the store has been told, and could not be taken out."""
+
+    @property
+    def is_tidy(self) -> bool:
+        """Whether all that the store has been told is taken out."""
+        return not self._told
+
+    def tidy(self) -> None:
+        """Take out what has been told; what cannot be written now is left for the next time."""
+        for local, entry in list(self._told.values()):
+            if not self._drop(local, entry):
+                return
+
+    def job(self, job: str) -> Iterator[None]:
+        """Tell the outcomes of one job, each at a step; end at one that the store refuses."""
+        for local in list(self._places.found()):
+            shorten = local.queue.tries(job) >= _PATIENCE
+            after, limit = 0, 1  # most often the store still does not answer
+            while entries := local.queue.entries(job, after=after, limit=limit):
+                limit = PAGE
+                for entry in entries:
+                    after = entry.seq
+                    if entry.seq in self.told_of(local):
+                        continue
+                    if not self._tell_entry(local, entry, shorten=shorten):
+                        return
+                    shorten = False
+                    yield
+
+    def _tell_entry(self, local: LocalStore, entry: Entry, *, shorten: bool) -> bool:
+        """Tell one outcome; return False if the store refuses it."""
+        run, started = entry.run, entry.started
+        held = self._hold_alerts(local, entry)
+        notified = set(entry.notified) - held
+        try:
+            self.tell(run, entry.outcome, started=started, notified=notified, shorten=shorten)
+        except StoreError as error:
+            caught = error
+        else:
+            self._release_alerts(local, entry, held, forget=True)
+            self._drop(local, entry)
+            return True
+        self._release_alerts(local, entry, held, forget=False)
+        if is_away(caught):
+            raise caught
+        refuses = is_refusal(caught)
+        longest = LONGEST_PAUSE if refuses else _SHORT_PAUSE
+        code = caught.code
+        self._places.attempt(lambda: local.queue.refuse(run.job, code, longest=longest), UNWRITABLE)
+        if not refuses:
+            raise caught
+        self._warn(
+            f"the store refuses an outcome of {run.job}, which waits with those after it and is"
+            f" tried again: {caught}"
+        )
+        return False
+
+    def _hold_alerts(self, local: LocalStore, entry: Entry) -> set[str]:
+        """Leave alerts that would end with this process to the store; return their channels."""
+        held: set[str] = set()
+        if local.path is None and entry.notified:
+            run_id = entry.run.run_id
+            self._places.attempt(
+                lambda: held.update(local.hold_alerts(run_id)), UNWRITABLE, Exception
+            )
+        return held
+
+    def _release_alerts(
+        self, local: LocalStore, entry: Entry, held: Collection[str], *, forget: bool
+    ) -> None:
+        if held:
+            release = partial(local.release_alerts, entry.run.run_id, held, forget=forget)
+            self._places.attempt(release, UNWRITABLE, Exception)
+
+    def told_of(self, local: LocalStore) -> set[int]:
+        """Return the places of what a database still holds though the store has been told."""
+        return {entry.seq for place, entry in self._told.values() if place is local}
+
+    def _drop(self, local: LocalStore, entry: Entry) -> bool:
+        key = id(local), entry.seq
+        is_out = self._places.attempt(lambda: local.queue.drop(entry), UNWRITABLE, Exception)
+        if is_out:
+            self._told.pop(key, None)
+        else:  # another process tells it once more, which changes nothing
+            self._told[key] = local, entry
+        return is_out
+
+    def tell(
+        self,
+        run: Run,
+        outcome: Outcome,
+        *,
+        started: bool,
+        notified: Collection[str] = (),
+        shorten: bool = False,
+    ) -> Finished:
+        """Do `Store.finish_run`; what is refused is tried again with less text.
+
+        ``shorten`` does so too where it is not known to be refused for what it is.
+
+        Raises:
+            StoreError: The store did not take it in any form.
+        """
+        for form, is_last in forms(outcome):
+            try:
+                finished = self._finish(run, form, started=started, notified=notified)
+            except StoreError as error:
+                if is_last or not (is_refusal(error) or (shorten and not is_away(error))):
+                    raise
+            else:
+                self._noted(run.job, finished)
+                return finished
+        raise AssertionError  # the last form returns or raises
+
+
+__all__ = ["Telling"]

@@ -1,0 +1,226 @@
+"""A file beside the job has the name of a module of Python's own, such as `random.py`.
+
+The job runs as it would without cronguard: nobody runs that file who did not before, and the job
+imports it as before. It is recorded and told of all the same, and one line says which file it is.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from support.processes import Place
+
+FOREIGN = 'print("not the job\'s")\nraise SystemExit(3)\n'
+"""What a file holds that nobody imports."""
+LOADED = """
+    import json
+    @cron_guarded(threshold=1)
+    def nightly():
+        raise ValueError("bad")
+    try:
+        nightly()
+    except ValueError:
+        pass
+    from cronguard.runtime.composition import current
+    current().prepare_at_once()
+    print(json.dumps([sorted(set(sys.modules) - bare), sorted(bare)]))
+"""
+JOB = """
+    @cron_guarded(threshold=1)
+    def nightly(fail):
+        print("ran")
+        if fail:
+            raise ValueError("bad")
+    nightly(False)
+    try:
+        nightly(True)
+    except ValueError:
+        print("raised")
+"""
+THEIRS = "import {0}; assert {0}.mine == 42\n"
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path)
+
+
+def check(place, done, hiding=None):
+    """All went well; what was said but for the alert is the line about the file, if any."""
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "ran\nran\nraised\n", done.stderr
+    assert place.statuses()[-2:] == ["success", "failure"], done.stderr
+    assert done.stderr.count("nightly is failing") == 1, done.stderr
+    lines = [line for line in done.stderr.splitlines() if "hides" in line]
+    if hiding is None:
+        assert not lines
+    else:
+        (line,) = lines
+        assert line.startswith(f"cronguard: {place.folder / hiding} hides Python's own module ")
+        assert line.endswith("rename that file")
+
+
+def check_name(place, name):
+    """However the job uses the file: not at all, before it imports cronguard, or after."""
+    file = place.folder / f"{name}.py"
+    file.write_text(FOREIGN)
+    check(place, place.run(JOB), file.name)
+    file.write_text("mine = 42\n")
+    theirs = THEIRS.format(name)
+    script = place.write(JOB)
+    code = script.read_text()
+    for text in theirs + code, code + theirs:
+        script.write_text(text)
+        check(place, place.run(script), file.name)
+    file.unlink()
+
+
+@pytest.mark.parametrize("name", ["random", "email", "logging", "json", "sqlite3", "asyncio"])
+def test_a_module_is_hidden(place, name):
+    """Some of those that files are called by, and are needed at first, at a failure or by wrapt."""
+    check_name(place, name)
+
+
+@pytest.mark.long
+def test_any_module_is_hidden(place):
+    """Each that cronguard or what it needs would load up to a first alert."""
+    script = place.write(LOADED)
+    script.write_text(f"import sys\nbare = set(sys.modules)\n{script.read_text()}")
+    loaded, bare = json.loads(place.run(script).stdout)
+    names = {name.partition(".")[0] for name in loaded} & sys.stdlib_module_names
+    names -= {*bare, *sys.builtin_module_names}
+    assert len(names) > 60
+    for name in sorted(name for name in names if not name.startswith("_")):
+        check_name(place, name)
+
+
+def test_a_package_hides_a_module(place):
+    """Not a mere folder, such as one for logs."""
+    (place.folder / "email").mkdir()
+    check(place, place.run(JOB))
+    (place.folder / "email" / "__init__.py").write_text(FOREIGN)
+    check(place, place.run(JOB), "email/__init__.py")
+
+
+def test_the_job_itself_has_the_name(place):
+    """Its file is run as the program, and not again as a module."""
+    script = place.write(JOB).rename(place.folder / "random.py")
+    check(place, place.run(script), "random.py")
+
+
+def test_a_name_that_is_not_needed(place):
+    """Nothing is said of it."""
+    (place.folder / "turtle.py").write_text(FOREIGN)
+    check(place, place.run(JOB))
+
+
+def test_a_worker_of_which_a_second_has_passed(place):
+    """Nor is the file run in the background, or by a child that guards runs of its own."""
+    (place.folder / "queue.py").write_text(FOREIGN)
+    code = """
+    import os, time
+    with guard("other"):
+        from cronguard.runtime.composition import current
+        while current().open_runs._prepare is not None:
+            time.sleep(0.01)
+    if child := os.fork():
+        os.waitpid(child, 0)
+        os._exit(0)
+    """
+    done = place.run(place.write(code + JOB))
+    check(place, done, "queue.py")
+
+
+def test_a_command_is_run(place):
+    """By `cronguard run` as a module, and as a script where Python's path leads there."""
+    (place.folder / "random.py").write_text(FOREIGN)
+    script = os.path.join(os.path.dirname(sys.executable), "cronguard")  # noqa: PTH118, PTH120
+    environ = place.environ | {"PYTHONPATH": str(place.folder)}
+    for program in [sys.executable, "-m", "cronguard"], [script]:
+        done = subprocess.run(
+            [*program, "run", "nightly", "--", "sh", "-c", "echo ran; exit 3"],
+            env=environ,
+            cwd=place.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (3, "ran\n"), done.stderr
+    assert place.statuses() == ["failure", "failure"]
+
+
+# --- cronguard cannot be imported at all ----------------------------------------------------------
+
+UNGUARDED = """
+    import asyncio
+
+    configure(channels="console")
+
+    @cron_guarded
+    def bare():
+        print("bare")
+
+    @cron_guarded(job="nightly", threshold=1)
+    async def nightly():
+        with guard("block", threshold=3) as run:
+            print(run.job)
+        async with guard(job="block"):
+            print("nightly")
+        raise KeyError("bad")
+
+    bare()
+    try:
+        asyncio.run(nightly())
+    except KeyError:
+        print("raised")
+    from cronguard import ConfigError, JobOverlap
+    try:
+        raise JobOverlap("of the job's own")
+    except JobOverlap:
+        print("caught")
+"""
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        ["wrapt"],
+        ["cronguard.core.errors"],
+        ["cronguard.guarding"],
+        ["cronguard.process", "cronguard.process.stderr"],
+    ],
+)
+def test_cronguard_cannot_be_imported(place, missing):
+    """A dependency is not there, or a deploy is under way: jobs run unguarded, which is said."""
+    script = place.write(UNGUARDED)
+    before = f"import sys\nsys.modules.update(dict.fromkeys({missing}))\n"
+    script.write_text(before + script.read_text())
+    done = place.run(script)
+    assert done.stdout == "bare\nblock\nnightly\nraised\ncaught\n", done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("cronguard: jobs run unguarded, since cronguard cannot be imported")
+    assert missing[0] in line
+
+
+def test_a_time_limit_ends_the_import(place):
+    """What a signal handler of the program raises while cronguard is imported is the program's."""
+    script = place.folder / "job.py"
+    script.write_text(
+        "import os, signal, sys\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'wrapt':\n"
+        "            os.kill(os.getpid(), signal.SIGUSR1)\n"
+        "def give_up(*_):\n"
+        "    raise TimeoutError('too slow')\n"
+        "signal.signal(signal.SIGUSR1, give_up)\n"
+        "sys.meta_path.insert(0, Slow())\n"
+        "try:\n"
+        "    from cronguard import cron_guarded\n"
+        "except TimeoutError:\n"
+        "    print('gave up')\n"
+    )
+    done = place.run(script)
+    assert (done.stdout, done.stderr) == ("gave up\n", "")
