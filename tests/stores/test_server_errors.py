@@ -143,8 +143,10 @@ def test_a_role_that_may_not(database):
 def test_statement_timeout_on_postgres(database):
     """57014 is a passing trouble."""
     run = run_of()
+    unhurried = PostgresStore(database.url)
+    unhurried.start_run(run, is_dead=lambda _: False)
+    unhurried.close()
     store = postgres(database, options="-c%20statement_timeout%3D150")
-    store.start_run(run, is_dead=lambda _: False)
     with database.connect() as db, db.transaction():
         db.execute("select 1 from cronguard_jobs where job = 'a' for update")
         with pytest.raises(StoreError, match="statement_timeout") as caught:
