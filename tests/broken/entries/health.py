@@ -60,7 +60,13 @@ ENTRIES = (
         "run.started_at + timedelta(days=1)",
         f"{CASES}::test_what_was_missed_after_a_start_told_late_is_another_silence",
     ),
-    _entry("a job that hangs is well", HEALTH, "if elapsed >= limit:", "if False:", STATE),
+    _entry(
+        "a job that hangs is well",
+        HEALTH,
+        "total_seconds() >= limit:",
+        "total_seconds() < 0:",
+        STATE,
+    ),
     _entry(
         "a job that missed its times is well",
         HEALTH,
@@ -134,9 +140,16 @@ ENTRIES = (
     _entry(
         "in Python: a success leaves the silence",
         RULE,
-        "silence=None if state.silence is None or state.silence.over else state.silence,",
+        "silence=state.silence if ended is None else None,",
         "silence=state.silence,",
         f"{CASES}::test_a_success_after_a_silence_is_told_of_once",
+    ),
+    _entry(
+        "a success told late ends the silence after it",
+        RULE,
+        "not silence.over or not ends_silence(silence, finished_at)",
+        "not silence.over",
+        f"{CASES}::test_a_success_from_before_a_silence_tells_of_no_end",
     ),
     _entry(
         "in SQL: a start ends no silence",
@@ -155,7 +168,7 @@ ENTRIES = (
     _entry(
         "in SQL: a success leaves the silence",
         f"{SQL}/outcomes.sql",
-        "            if before.silence_over then\n",
+        "            if _ends_silence then\n",
         "            if false then\n",
         f"{ON_SERVER}::test_a_success_after_a_silence_is_told_of_once",
     ),

@@ -67,8 +67,8 @@ ENTRIES = (
         (
             Change(
                 "cronguard/stores/sqlite/activity.py",
-                "first=min(one.first, other.first),",
-                "first=other.first,",
+                "known[1], known[2] = min(known[1], start),",
+                "known[1], known[2] = start,",
             ),
         ),
         ("tests/stores/test_contract.py::TestSQLiteStore::test_activity_tells_of_runs_together",),
