@@ -11,7 +11,7 @@ from typing import Any, TypeGuard, cast
 
 from cronguard.privacy.error_code import own_code
 from cronguard.privacy.error_location import is_generated
-from cronguard.privacy.error_type import written_name
+from cronguard.privacy.patterns import places
 from cronguard.privacy.schema_names import schema_names
 from cronguard.privacy.vocabulary import vocabulary
 from cronguard.process.signals import attempt
@@ -19,6 +19,7 @@ from cronguard.process.signals import attempt
 _MOST_FRAMES = 20_000
 _MOST_CODES = 60
 _MOST_INNER = 200
+_MOST_PIECES = 2_000
 _MOST_REMEMBERED = 500
 _MOST_SOURCES = 20
 _LONGEST_LITERAL = 1_000
@@ -32,7 +33,6 @@ _FIELDS = re.compile(
 )
 _WORD = re.compile(r"[^\W\d_]+")
 _NAME = re.compile(r"[^\W\d]\w*(?:[.-]\w+)*")
-_FORMAT = re.compile(r"(?:%[A-Za-z]|[-/.:,T ]){1,40}")
 _STATEMENT = re.compile(r"(?i)\s*(?:select|insert|update|delete|merge|with|create|alter|copy)\s")
 _STRING = re.compile(r"'[^']*'")
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{2,62}")
@@ -56,8 +56,8 @@ class CodeText:
     """Attributes, variables, functions."""
     constants: frozenset[str] = frozenset()
     """Whole literals that look like a program's name, such as ``"user_id"`` or ``"READ_ONLY"``."""
-    types: frozenset[str] = frozenset()
-    """The names of the errors' classes, as far as they stand in the code."""
+    places: tuple[str, ...] = ()
+    """Hosts and paths, in whole or in part."""
     codes: frozenset[str] = frozenset()
     """The errors' own codes, such as ``"23505"``."""
 
@@ -66,7 +66,6 @@ class CodeText:
         return name in self.names or name in self.constants
 
 
-_remembered: dict[int, tuple[CodeType, CodeText]] = {}
 _sources: dict[str, str] = {}
 _joins: dict[tuple[int, ...], tuple[list[object], CodeText]] = {}
 
@@ -88,24 +87,14 @@ def _joined(frames: tuple[FrameType, ...], kinds: tuple[type, ...]) -> CodeText:
     key = (*(id(frame.f_code) for frame in frames), *map(id, kinds))
     if (found := _joins.get(key)) is not None:
         return found[1]
-    texts = [_text_of_frame(frame) for frame in frames]
-    texts += [_text_of_code(code, ()) for kind in kinds for code in _methods(kind)]
-    known = replace(_sum(texts), types=frozenset(map(written_name, kinds)))
+    called = (each for frame in frames for each in _called(frame))
+    methods = (code for kind in kinds for code in _methods(kind))
+    known = _text_of([*(frame.f_code for frame in frames), *called, *methods])
     if len(_joins) >= _MOST_REMEMBERED:
         _joins.clear()
     # the code and the classes are held on to, so that no other can get their ids
     _joins[key] = ([*(frame.f_code for frame in frames), *kinds], known)
     return known
-
-
-def _sum(texts: list[CodeText]) -> CodeText:
-    segments = {segment for text in texts for segment in text.segments}
-    return CodeText(
-        tuple(sorted(segments, key=lambda each: (-len(each), each))),
-        tuple({fragment for text in texts for fragment in text.fragments}),
-        frozenset().union(*(text.names for text in texts)),
-        frozenset().union(*(text.constants for text in texts)),
-    )
 
 
 def _frames(tb: TracebackType | None) -> list[FrameType]:
@@ -122,10 +111,6 @@ def _frames(tb: TracebackType | None) -> list[FrameType]:
         tb = tb.tb_next
         left -= 1
     return list(frames.values())
-
-
-def _text_of_frame(frame: FrameType) -> CodeText:
-    return _text_of_code(frame.f_code, tuple(_called(frame)))
 
 
 def _called(frame: FrameType) -> Iterator[CodeType | str]:
@@ -183,52 +168,52 @@ def _fields(kind: type) -> Iterator[str]:
             yield from (name for name in list(declared)[:_MOST_INNER] if type(name) is str)
 
 
-def _text_of_code(code: CodeType, called: tuple[CodeType | str, ...]) -> CodeText:
-    known = _remembered.get(id(code))
-    if known is not None and known[0] is code:
-        return known[1]
-    pieces: list[str] = []
-    names: set[str] = set()
-    constants: set[str] = set()
-    waiting: list[object] = [code, *called]
-    left = _MOST_INNER
+def _text_of(written: Sequence[CodeType | str]) -> CodeText:
+    """What stands in these constants and pieces of code, and in the code that they hold."""
+    segments, fragments, names, constants = (
+        set[str](),
+        set[tuple[str, str]](),
+        set[str](),
+        set[str](),
+    )
+    waiting = list(written)[:_MOST_PIECES]
+    left = _MOST_PIECES
     while waiting and left:
         left -= 1
         current = waiting.pop()
-        if isinstance(current, str):
-            pieces += _pieces(current)
-            constants.update(_constants(current))
-            continue
-        if not isinstance(current, CodeType):
-            continue
-        if is_generated(current):
-            # made at run time, so that data may be in it: only what it calls its arguments is kept
-            names.update(current.co_varnames[: current.co_argcount + current.co_kwonlyargcount])
-            continue
-        names.update(current.co_names, current.co_varnames, current.co_freevars, [current.co_name])
-        for constant in current.co_consts:
-            if type(constant) is str:
-                pieces += _pieces(constant)
-                constants.update(_constants(constant))
-                names.update(_schema_names(constant))
-            elif type(constant) is tuple:
-                # a list of values is not a sentence: only names are taken from it
-                for each in constant[:_MOST_INNER]:
-                    if type(each) is str:
-                        constants.update(_constants(each))
-            elif type(constant) is CodeType:
-                waiting.append(constant)
-    text = _text_of(pieces, names, constants)
-    if len(_remembered) >= _MOST_REMEMBERED:
-        _remembered.clear()
-    _remembered[id(code)] = (code, text)
-    return text
+        literals: tuple[object, ...] = (current,)
+        if isinstance(current, CodeType):
+            if is_generated(current):
+                # made at run time, data included: only what it calls its arguments is kept
+                names.update(current.co_varnames[: current.co_argcount + current.co_kwonlyargcount])
+                continue
+            names.update(current.co_names, current.co_varnames, current.co_freevars)
+            names.add(current.co_name)
+            literals = current.co_consts
+        # a list of values is not a sentence: only names are taken from it
+        listed = (each for many in literals if type(many) is tuple for each in many[:_MOST_INNER])
+        waiting += [each for each in literals if type(each) is CodeType]
+        texts = [each for each in literals if type(each) is str]
+        for text in (*texts, *(each for each in listed if type(each) is str)):
+            constants.update(_constants(text))
+        names.update(name for text in texts for name in _schema_names(text))
+        pieces = [piece for text in texts for piece in _pieces(text)]
+        for piece, following in zip_longest(pieces, pieces[1:], fillvalue=""):
+            if _is_fragment(piece):
+                fragments.add((piece, following))
+            else:
+                segments.add(piece)
+    return CodeText(
+        tuple(sorted(segments, key=lambda each: (-len(each), each))),
+        tuple(fragments),
+        frozenset(names),
+        frozenset(constants),
+        tuple({place for each in segments for place in places(each)}),
+    )
 
 
 def _constants(literal: str) -> Iterator[str]:
-    if "%" in literal and _FORMAT.fullmatch(literal):
-        yield literal
-    elif len(literal) > 1 and len(literal) <= _LONGEST_NAME and _NAME.fullmatch(literal):
+    if 1 < len(literal) <= _LONGEST_NAME and _NAME.fullmatch(literal):
         is_name = literal.islower() or literal.isupper() or "_" in literal
         if is_name and sum(each.isdigit() for each in literal) <= _MOST_DIGITS:
             yield literal
@@ -238,16 +223,6 @@ def _schema_names(literal: str) -> Iterator[str]:
     """The tables and columns of a statement, without its values."""
     if len(literal) <= _LONGEST_LITERAL * 10 and _STATEMENT.match(literal):
         yield from _SCHEMA_NAME.findall(_STRING.sub(" ", literal))
-
-
-def _text_of(pieces: list[str], names: set[str], constants: set[str]) -> CodeText:
-    segments, fragments = set(), set()
-    for piece, following in zip_longest(pieces, pieces[1:], fillvalue=""):
-        if _is_fragment(piece):
-            fragments.add((piece, following))
-        else:
-            segments.add(piece)
-    return CodeText(tuple(segments), tuple(fragments), frozenset(names), frozenset(constants))
 
 
 def _pieces(literal: str) -> Iterator[str]:
@@ -277,9 +252,8 @@ def _is_prose(piece: str) -> bool:
     if not words or piece.isidentifier():
         return False
     spaced = not piece[0].isalnum() or not piece[-1].isalnum()
-    if not spaced and 2 * sum(word[0].islower() for word in words) <= len(words):
-        return all(vocabulary().kind(word.lower()) == "known" for word in words)
-    if all(word[0].isupper() for word in words):
-        begins = spaced and len(words) == 1 and not piece[0].isspace()
-        return begins or all(vocabulary().kind(word.lower()) == "known" for word in words)
-    return spaced or len(words) > 1
+    small = sum(word[0].islower() for word in words)
+    begins = spaced and len(words) == 1 and not piece[0].isspace()
+    if begins or 2 * small > len(words) or (spaced and small):
+        return spaced or len(words) > 1
+    return all(vocabulary().kind(word.lower()) == "known" for word in words)

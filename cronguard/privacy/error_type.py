@@ -27,11 +27,6 @@ def error_type(error: BaseException) -> str:
     return "BaseException"
 
 
-def written_name(kind: type) -> str:
-    """The class's own name, without what it stands in; empty if it may be data."""
-    return (_trusted_name(kind) or "").rpartition(".")[2]
-
-
 def _trusted_name(kind: type) -> str | None:
     name, module = str.__str__(_name(kind)), _module(kind)
     if type(module) is not str or len(name) + len(module) > _MAX_LENGTH:

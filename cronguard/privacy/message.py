@@ -15,17 +15,17 @@ _UNKNOWN, _KEPT, _MASKED = 0, 1, 2
 
 _MASKED_RUN = re.compile(rb"\x02+")
 
-_GLUED = frozenset("/\\@+#~$%&*_-")
-_ABSORBED = frozenset(" \t,.-/@&+_#\\\u2013—")
+_ABSORBED = frozenset(" \t,.-/@&+_#%*~$\\\u2013—")
 _LISTED = re.compile(r"[^\s,]+(?: [^\s,]+)*")
+_QUOTES = frozenset("'\"")
 _FOLDERS = re.compile(r".*[/\\]", re.DOTALL)
-_NUMBER = re.compile(r"-?[0-9]{1,9}(?:\.[0-9]{1,6})?")
+_NUMBER = re.compile(r"-?[0-9]{1,9}(?:\.[0-9]{1,20})?")
 _KEY = re.compile(r"[{,]\s{0,20}[\"']([A-Za-z_]{1,40})[\"'](?=:)")
 _CODE = re.compile(
     r"(?:[\"']code[\"']: ?[\"']|SQLSTATE[ :=\[(]+)"
     rf"(?P<code>{KNOWN_SQLSTATE})(?!\w)"
     r"|[\"'](?:error|err|code|type|reason|status)(?:_?[Cc]ode|_type)?[\"']: ?"
-    r"(?:[\"']([a-z]+(?:_[a-z0-9]+){1,6}|[A-Z]+(?:_[A-Z0-9]+){1,6})[\"']|([1-5][0-9]{2})\b)"
+    r"(?:[\"'](?P<words>[a-z]+(?:_[a-z0-9]+){1,6}|[A-Z]+(?:_[A-Z0-9]+){1,6})[\"']|([1-5][0-9]{2})\b)"
     r"|[\"']: ?(true|false|null|True|False|None)(?=[,}])"
 )
 _TYPE_PARTS = re.compile(r"[\[\], |.()-]+")
@@ -52,6 +52,7 @@ class _Message:
             self._canvas.mask(start, end)
         for start, end in manual_pages(self._text):
             self._canvas.keep(start, end)
+        self._find_places()
         for start, end in self._known.keep.spans(self._text):
             self._canvas.keep(start, end)
         for start, end in list(self._canvas.gaps()):
@@ -94,28 +95,48 @@ class _Message:
             return self._known.is_name(hole)
         if kind == "type":
             return all(map(self._known.is_type, filter(None, _TYPE_PARTS.split(hole))))
-        return kind == "text" or hole.strip("'\"") in self._known.code.constants
+        code, value = self._known.code, hole.strip("'\"")
+        return kind == "text" or value in code.constants or value in code.segments
 
     def _fit_literals(self) -> bool:
         """Mark the literals of the code; whether they show that the sentence was written there."""
         text, written = self._text, False
         fragments = (piece for piece, rest in self._known.code.fragments if rest and rest in text)
-        for segment in (*self._known.keep.sentences, *self._known.code.segments, *fragments):
-            start = text.find(segment)
-            while start >= 0:
-                end = start + len(segment)
-                if stands_alone(self._text, start, end) and not self._canvas.is_masked(start, end):
+        pieces = (*self._known.keep.sentences, *self._known.code.segments, *fragments)
+        for piece in filter(text.__contains__, pieces):
+            several = len(piece.split()) > 1
+            for start, end in self._found(piece, sentence=several):
+                if not self._canvas.is_masked(start, end):
                     self._canvas.keep(start, end)
-                    written = written or start == 0 or len(segment.split()) > 1
-                start = text.find(segment, end)
+                    written = written or start == 0 or several
         return written
+
+    def _find_places(self) -> None:
+        """Mark the hosts and paths that stand in the code, whatever the rest of the address is."""
+        for place in filter(self._text.__contains__, self._known.code.places):
+            for start, end in self._found(place):
+                before, after = self._text[start - 1 : start], self._text[end : end + 1]
+                if before != "@":
+                    self._canvas.keep(start - (before in _QUOTES), end + (after in _QUOTES))
+
+    def _found(self, piece: str, *, sentence: bool = False) -> Iterator[tuple[int, int]]:
+        start = self._text.find(piece)
+        while start >= 0:
+            end = start + len(piece)
+            if stands_alone(self._text, start, end, sentence=sentence):
+                yield start, end
+            start = self._text.find(piece, end)
 
     def _find_machine_words(self) -> None:
         """Mark what the documents of an API call by name: its keys, and the codes of its errors."""
         if '":' not in self._text and "':" not in self._text and "SQLSTATE" not in self._text:
             return
         spans = [m.span(1) for m in _KEY.finditer(self._text) if self._known.is_key(m.group(1))]
-        spans += [m.span(m.lastindex or 0) for m in _CODE.finditer(self._text)]
+        for match in _CODE.finditer(self._text):
+            # somebody's user name has the shape of a code as well
+            words = (match.group("words") or "error").lower().split("_")
+            if any(map(self._known.vocabulary.kind, words)):
+                spans.append(match.span(match.lastindex or 0))
         for start, end in spans:
             if self._canvas.is_open(start, end):
                 self._canvas.keep(start, end)
@@ -173,22 +194,13 @@ class _Canvas:
         pieces: list[str] = []
         at = 0
         for run in _MASKED_RUN.finditer(self._state):
-            start, end = self._widened(*run.span())
+            start, end = run.span()
             between = text[at:start] if at < start else ""
             if not (pieces and self._is_absorbed(at, start)):
                 pieces += [between, MASK]
             at = max(at, end)
         pieces.append(text[at:])
         return "".join(pieces)
-
-    def _widened(self, start: int, end: int) -> tuple[int, int]:
-        """A mask takes in the signs that cling to it, such as the slash of a path."""
-        text, state = self.text, self._state
-        while start > 0 and state[start - 1] == _UNKNOWN and text[start - 1] in _GLUED:
-            start -= 1
-        while end < len(text) and state[end] == _UNKNOWN and text[end] in _GLUED:
-            end += 1
-        return start, end
 
     def _is_absorbed(self, start: int, end: int) -> bool:
         """Whether what stands between two masks says no more than that they are two."""

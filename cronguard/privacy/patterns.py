@@ -17,24 +17,28 @@ _LABELLED = (
     r"|authorization|bearer|basic|credentials?|private[_-]?key|session[_-]?id))"
     r"[\"']?(?:\s*[=:]\s*|\s+(?:is\s+)?(?=[\"'\w-]*[0-9]))(?P<secret>[\"']?[^\s,;\"']+)"
 )
+_NO_DECIMALS = r"(?![0-9]{1,5}\.[0-9]{6,20}(?![\w.]))"  # as of seconds that are left
+_DIGITS = r"\+?\(?[0-9](?:[ ().\u00a0/-]{0,2}[0-9]){6,}"
+_GLYPH = "[A-Za-z0-9_+/.~-]"
 _SHAPES = (  # name; what a text must hold to be searched, ``0`` for any digit; expression
     ("url", "://", r"\b[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s\"'<>]+"),
-    ("site", "www.", r"\bwww\.[^\s\"'<>]+"),
     ("home", "/", r"(?:/home|/Users)/[^\s\"':]+"),
     ("home", "\\", r"\\+Users\\+[^\s\"':]+"),
     ("home", "~", r"~[^\s\"':]*"),
-    ("ip", "0", r"\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}\b"),
     ("ipv6", ":", r"(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{1,4}(?![\w:])"),
     ("iban", "0", r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b"),
-    ("digits", "0", r"\+?\(?[0-9](?:[ ().\u00a0/-]{0,2}[0-9]){6,}"),
+    ("digits", "0", rf"(?=[+(0-9])(?<![0-9])(?<![0-9]\.){_NO_DECIMALS}{_DIGITS}"),
     ("labelled", "label", _LABELLED),
-    ("token", "", r"(?<![A-Za-z0-9_+/.~-])(?![a-z]+\b)[A-Za-z0-9_+/.~-]{10,}"),
+    ("token", "", rf"(?<!{_GLYPH})(?![a-z]+\b){_NO_DECIMALS}{_GLYPH}{{10,}}"),
 )
 _LABELS = ("pass", "pwd", "secret", "token", "key", "auth", "bearer", "basic", "cred", "session")
 _MANUAL = re.compile(
     r"https://(?:errors\.pydantic\.dev|developer\.mozilla\.org|docs\.python\.org|sqlalche\.me)"
     r"/[A-Za-z0-9_./#-]{0,120}\)?"
 )
+_HOST = re.compile(r"\bhttps?://([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)(?![\w.@-]|:[^/?#\s]*@)")
+_PATH = re.compile(r"[^\s:]*[./][^\s:]*")
+_DIGIT = re.compile(r"\d")
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
 
@@ -43,7 +47,7 @@ def always_masked(text: str) -> Iterator[tuple[int, int]]:
     yield from _addresses(text)
     lower = text.lower()
     hints = {
-        "0": any(map(str.isdecimal, text)),
+        "0": _DIGIT.search(text) is not None,
         "label": any(label in lower for label in _LABELS),
     }
     for name, hint, pattern in _compiled():
@@ -60,6 +64,14 @@ def manual_pages(text: str) -> Iterator[tuple[int, int]]:
     """Return the spans of addresses that libraries point to in their messages."""
     if "https://" in text:
         yield from (match.span() for match in _MANUAL.finditer(text))
+
+
+def places(literal: str) -> Iterator[str]:
+    """Hosts and paths of a literal, with nothing in them that might be secret."""
+    for match in _HOST.finditer(literal) if "://" in literal else ():
+        yield from match.group(0, 1)
+    if _PATH.fullmatch(literal) and not any(always_masked(literal)):
+        yield literal
 
 
 @cache

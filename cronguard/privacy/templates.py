@@ -18,6 +18,8 @@ SpanKind: TypeAlias = Literal["text", "", "n", "name", "names", "type", "file", 
 Span: TypeAlias = tuple[int, int, SpanKind]
 
 _HOLE = re.compile(r"\{(\?|n|names?|type|file|)\}")
+_IN_WORD = re.compile(r"\w\w")
+_IN_WORD_OR_NUMBER = re.compile(r"[^\W\d]{2}|\d\d")
 _WORD = re.compile(r"[A-Za-z]{2,}")
 _MOST_MATCHES = 8
 _BEFORE = {
@@ -94,15 +96,15 @@ def _end_of(hole: SpanKind, text: str, start: int) -> int:
     return match.end() if match else -1
 
 
-def stands_alone(text: str, start: int, end: int) -> bool:
-    """Whether the span neither begins nor ends inside a word."""
-    inside_first = start > 0 and _is_word(text[start - 1]) and _is_word(text[start])
-    inside_last = 0 < end < len(text) and _is_word(text[end - 1]) and _is_word(text[end])
-    return not (inside_first or inside_last)
+def stands_alone(text: str, start: int, end: int, *, sentence: bool = False) -> bool:
+    """Whether the span neither begins nor ends inside a word.
 
-
-def _is_word(character: str) -> bool:
-    return character.isalnum() or character == "_"
+    A ``sentence`` may have a number at its ends, as in ``f"v{n} took {n}s"``.
+    """
+    inside = _IN_WORD_OR_NUMBER if sentence else _IN_WORD
+    return not (start and inside.match(text, start - 1)) and not (
+        end and inside.match(text, end - 1)
+    )
 
 
 @cache

@@ -16,7 +16,7 @@ import builtins
 import errno
 import os
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal, TypeAlias
 
 Kind: TypeAlias = Literal["known", "function", "ambiguous", "term", ""]
@@ -49,7 +49,7 @@ class Vocabulary:
         self._terms |= set(errno.errorcode.values())
         self.labels = sections["labels"]
         self.units = sections["units"]
-        self._names: dict[str, bool] = {}
+        self._knows_parts = lru_cache(_MOST_REMEMBERED)(self._judge_parts)
 
     def kind(self, word: str) -> Kind:
         """What a single word is, exactly as written; empty for unknown."""
@@ -67,17 +67,9 @@ class Vocabulary:
         All its words must be known, at least one of them in each dotted part beyond doubt, and at
         most two digits.
         """
-        if len(name) > _LONGEST_NAME:
-            return False
-        known = self._names.get(name)
-        if known is None:
-            if len(self._names) >= _MOST_REMEMBERED:
-                self._names.clear()
-            known = name in self._terms or self._knows_parts(name)
-            self._names[name] = known
-        return known
+        return len(name) <= _LONGEST_NAME and (name in self._terms or self._knows_parts(name))
 
-    def _knows_parts(self, name: str) -> bool:
+    def _judge_parts(self, name: str) -> bool:
         digits = sum(character.isdigit() for character in name)
         return digits <= _MOST_DIGITS and all(map(self._knows_part, _DOTS.split(name)))
 

@@ -5,7 +5,6 @@ The code vouches, the vocabulary, and what an operator keeps (``redact_keep``).
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,25 +15,32 @@ from cronguard.privacy.vocabulary import Vocabulary
 
 _PATTERN = "re:"
 _CHARACTER = r"[^\s!-/:-@\[-^`{-~]"
-_RUN = re.compile(rf"(?!b['\"]){_CHARACTER}+(?:[-._/@\\'+]+{_CHARACTER}+)*")
+_THOUSANDS = r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))"
+_RUN = re.compile(rf"(?!b['\"]){_CHARACTER}+(?:(?:[-._/@\\'+]+|{_THOUSANDS}){_CHARACTER}+)*")
 _SIGNS = frozenset("\u2013—…“”\u2018\u2019«»•·→\u00d7°±")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,5}|[0-9]{1,4}\.[0-9]{1,3}")
+_COUNT = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+|(?:0|[1-9][0-9]{0,6})/[1-9][0-9]{0,6}")
+"""What is a number only where it says of what."""
 _MEASURE = re.compile(
-    r"0x[0-9A-Fa-f]{1,2}|[0-9]{1,5}(?:ms|s|kB|KB|MB|GB)"
+    r"0x[0-9A-Fa-f]{1,2}|(?:0|[1-9][0-9]{0,4})(?:\.[0-9]{1,3})?(?:ms|s|kB|KB|MB|GB)"
     r"|[245]\.[0-9]\.[0-9]"  # of mail servers, https://www.rfc-editor.org/rfc/rfc3463
 )
 _LABEL = re.compile(r"(?:\b([A-Za-z]+) )?\b([A-Za-z]+)[\"']?(?: |=|: ?| #| \(|\()\Z")
-_AMOUNT = re.compile(r"-?(?:[0-9]{1,3}|[0-9]\.[0-9]{1,2})(?:ms|s|%)?")
+_SMALL = r"(?:[0-9]{1,3}|[0-9]\.[0-9]{1,2})(?:ms|s)?"
+_AMOUNT = re.compile(rf"{_SMALL}(?: ?[<>!=]=? ?{_SMALL})?")
 """A number that hardly says anything about anybody: a status, a count, a share."""
 _REPLY = re.compile(r"[245][0-9]{2}(?:, b['\"]|[ -][245]\.[0-9])")
 """How the answer of a mail server begins, also as smtplib shows it."""
-_UNIT = re.compile(r" ?([A-Za-z-]+)(?!\w)")
+_UNIT = re.compile(r"(?: of [0-9,]{1,9})? ?([A-Za-z-]+|%)(?!\w)")
 _CODES = frozenset({"status", "exit", "error", "return", "http", "response"})
 _DOUBTFUL = frozenset({"ambiguous", "function", "term", "number"})
 _PERSONS = frozenset({"he", "her", "herself", "him", "himself", "his", "she"})
 """No program says these of itself: what does is a remark about somebody, whatever its words."""
+_BEFORE_VALUE = frozenset("(<>:;,|")
+_AFTER_VALUE = frozenset({"", *")<>;,|\n"})
 _QUOTED = frozenset({"''", '""', "``"})
 _OPENS_CLAUSE = frozenset("'\"`.!?:;])([|>-\n")
+_CODED = frozenset({"code", "error"})
 _FEW = 2
 _SHORT = 5
 """Of letters, so that somebody may be called like a term: Post, Null, SHA."""
@@ -136,31 +142,33 @@ class Words:
             self.all.clear()
             self.all.append(Word(self._start, self._end, "", ""))
             return
+        if whole and len(self.all) > _FEW and self._is_quoted():
+            self.judge_as_value()  # the key of a KeyError, say
+            return
         self._doubt()
         if whole and len(self.all) <= _FEW:
             self._keep_identifiers()
 
     def judge_as_value(self) -> None:
         """Keep nothing but a lone number, or constants of the code if there is nothing else."""
-        constant = all(map(self._is_constant, self.all))
+        if self.all and _AMOUNT.fullmatch(self._text, self.all[0].start, self.all[-1].end):
+            self.all.clear()
+            return
+        constant = all(word.text in self._code.constants for word in self.all)
         alone = len(self.all) == 1
         for word in self.all:
-            called = self._text[word.end : word.end + 1] == "(" and word.text in self._code.types
-            number = word.kind == "number" or _AMOUNT.fullmatch(word.text)
-            plain = alone and (number or self._is_machine_word(word))
+            plain = alone and (word.kind == "number" or self._is_machine_word(word))
             if word.kind != "vouched":
-                word.kind = "name" if constant or called or plain else ""
-
-    def _is_constant(self, word: Word) -> bool:
-        if word.text in self._code.constants:
-            return True
-        # what only the environment calls so may be LANG or HOME, which people are called too
-        return "_" in word.text and word.text in os.environ
+                word.kind = "name" if constant or plain else ""
 
     def _is_machine_word(self, word: Word) -> bool:
         """Whether it is a sentence in one word, such as ``channel_not_found``, or a signal."""
         known = self._vocabulary.knows_name(word.text)
         return known and (word.text.count("_") >= _FEW or word.text.startswith("SIG"))
+
+    def _is_quoted(self) -> bool:
+        text = self._text
+        return text[0] in "'\"" and text.find(text[0], 1) == len(text) - 1
 
     def _keep_identifiers(self) -> None:
         """A text of a word or two is a bare value, whatever the words mean elsewhere."""
@@ -178,9 +186,7 @@ class Words:
         if run[0].isdigit():
             return self._kind_of_number(start, end, run)
         if kind := vocabulary.kind(run):
-            around = self._around(start, end)
-            as_value = around in _QUOTED or around == "()" or around[:1] == "="
-            return "" if as_value and kind == "term" and run.isupper() else kind
+            return "" if kind == "term" and run.isupper() and self._is_alone(start, end) else kind
         if not run.isascii():
             return "sign" if _SIGNS.issuperset(run) else ""
         if run.isalpha() and run.istitle():
@@ -191,10 +197,20 @@ class Words:
             return "name"  # a variable may be called will or grace
         return "name" if vocabulary.knows_name(run) else ""
 
+    def _is_alone(self, start: int, end: int) -> bool:
+        """Whether signs part the word from all others, as they do with a value."""
+        around = self._around(start, end)
+        if around in _QUOTED or around[:1] == "=":
+            return True
+        before, after = self._text[:start].rstrip(" \t"), self._text[end:].lstrip(" \t")
+        return before[-1:] in _BEFORE_VALUE and after[:1] in _AFTER_VALUE
+
     def _starts_clause(self, start: int, run: str) -> bool:
         around = self._around(start, start + len(run))
-        if run not in self._vocabulary.starters or around in _QUOTED or around[-1:] in {")", ","}:
+        if run not in self._vocabulary.starters or around[-1:] in {")", ","}:
             return False  # an exclamation, or "Last, First"
+        if self._is_alone(start, start + len(run)):
+            return False
         before = self._text[:start].rstrip(" \t")
         return not before or before[-1] in _OPENS_CLAUSE
 
@@ -203,35 +219,32 @@ class Words:
         return self._text[max(start - 1, 0) : start] + self._text[end : end + 1]
 
     def _kind_of_number(self, start: int, end: int, run: str) -> str:
-        if self._vocabulary.kind(run) == "term" or _MEASURE.fullmatch(run):
+        if self._vocabulary.kind(run) == "term":
             return "term"
-        if not _NUMBER.fullmatch(run):
-            return ""
-        if _REPLY.match(self._text, start):
+        plain = _NUMBER.fullmatch(run)
+        if _MEASURE.fullmatch(run) or (plain and _REPLY.match(self._text, start)):
             return "number"
         after = _UNIT.match(self._text, end)
-        if after and after.group(1) in self._vocabulary.units:
+        if after and after.group(1) in self._vocabulary.units and (plain or _COUNT.fullmatch(run)):
             return "number"
+        if not plain:
+            return ""
         before = _LABEL.search(self._text[max(0, start - 40) : start])
         if before is None or "." in run:
             return ""
-        first, last = before.group(1, 2)
-        if last.lower() in {"code", "error"} and len(run) > _SHORT_CODE:
-            return ""
-        if last.lower() == "code":
-            return "number" if first and first.lower() in _CODES else ""
-        return "number" if last.lower() in self._vocabulary.labels else ""
+        label, of = before.group(2).lower(), (before.group(1) or "").lower()
+        known = of in _CODES if label == "code" else label in self._vocabulary.labels
+        # an errno or exit code has three digits at most
+        return "number" if known and (len(run) <= _SHORT_CODE or label not in _CODED) else ""
 
     # --- second thoughts -------------------------------------------------------------------------
 
     def _doubt(self) -> None:
         """Small and ambiguous words next to something masked are part of it more often than not."""
-        changed = True
-        while changed:
-            # both ways, so that a row of such words falls at once
-            forward = [self._falls(index) for index in range(len(self.all))]
-            backward = [self._falls(index) for index in reversed(range(len(self.all)))]
-            changed = any(forward) or any(backward)
+        # both ways, so that a row of such words falls at once
+        order = [*range(len(self.all)), *reversed(range(len(self.all)))]
+        while sum(map(self._falls, order)):
+            pass
 
     def _falls(self, index: int) -> bool:
         word = self.all[index]
@@ -240,20 +253,21 @@ class Words:
         # in lists and in "Last, First" a comma does not part them
         term = word.kind == "term" and word.text.isalpha() and len(word.text) <= _SHORT
         between = " ," if term else " "
-        left = index > 0 and self._masks_neighbour(self.all[index - 1], word, between)
-        right = index + 1 < len(self.all) and self._masks_neighbour(
-            word, self.all[index + 1], between
-        )
-        if word.text[0].isdigit():
-            falls = left  # the end of a longer number
-        elif word.kind == "ambiguous" or term:
+        left, right = (self._is_masked(index, step, between) for step in (-1, 1))
+        if word.kind == "ambiguous" or term:
             falls = left or right
+        elif word.text[0].isdigit():
+            falls = left  # the end of a longer number
         else:
             falls = left and right and word.kind == "function"
         if falls:
             word.kind = ""
         return falls
 
-    def _masks_neighbour(self, first: Word, second: Word, between: str = " ") -> bool:
-        gap = self._text[first.end : second.start].replace("\n", " ")
-        return not gap.strip(between) and not (first.kind and second.kind)
+    def _is_masked(self, index: int, step: int, between: str) -> bool:
+        """Whether the word before or after is masked, and only ``between`` parts them."""
+        if not 0 <= index + step < len(self.all) or self.all[index + step].kind:
+            return False
+        first, second = sorted((index, index + step))
+        gap = self._text[self.all[first].end : self.all[second].start]
+        return not gap.replace("\n", " ").strip(between)

@@ -159,6 +159,110 @@ def test_a_value_is_masked_even_if_its_words_are_known():
         assert shown(source, name) == f"could not notify {MASK} today"
 
 
+@pytest.mark.parametrize(
+    ("sentence", "values", "expected"),
+    [
+        ("found {0:,} of {1:,} rows there", (1204, 12300), "found 1,204 of 12,300 rows there"),
+        ("read {0}/{1} pages so far", (12, 80), "read 12/80 pages so far"),
+        (
+            "line {0} took {1:.2f}s (limit {2}s)",
+            (1204, 12.533, 10),
+            "line 1204 took 12.53s (limit 10s)",
+        ),
+        ("disk at {0:.1f} %, limit {1} %", (91.34, 90), "disk at 91.3 %, limit 90 %"),
+        ("too few sign-ups: {0} < {1}", (3, 10), "too few sign-ups: 3 < 10"),
+        (
+            "schema mismatch: expected v{0}, got v{1}",
+            (12, 9),
+            "schema mismatch: expected v12, got v9",
+        ),
+        ("no doctor in {0} today", (1204,), f"no doctor in {MASK} today"),
+        ("no doctor for {0} users", ("0155",), f"no doctor for {MASK} users"),
+        ("card of {0} ran out", ("12/28",), f"card of {MASK} ran out"),
+        ("pin was wrong ({0}s)", ("0155",), f"pin was wrong ({MASK})"),
+        ("moved to {0}, {1} rooms", ("7,204", "Kari"), f"moved to {MASK} rooms"),
+    ],
+)
+def test_a_larger_number_is_shown_beside_what_it_counts(sentence, values, expected):
+    """Thousands and shares of rows or seconds are facts; the same digits elsewhere are data."""
+    source = f"def job(*values):\n    raise ValueError({sentence!r}.format(*values))"
+    assert shown(source, *values) == expected
+
+
+_PLACES = """
+BASE = "https://api.partner.example/v2"
+
+def job(kind, a=""):
+    if kind == "path":
+        open(f"/srv/exports/{a}/customers.csv")
+    if kind == "secret":
+        raise ValueError(f"cannot log in at https://{a}:pw@api.partner.example/x, nor {BASE}")
+    if kind == "mail":
+        raise ValueError(f"no such mailbox: {a}@api.partner.example")
+    if kind == "home":
+        open("/home/kari/customers.csv")
+    raise ValueError(f"no answer from {BASE}/customers/{a} to {a}")
+"""
+
+
+def test_hosts_and_paths_of_the_code_are_shown(tmp_path):
+    """Which service, which file: as far as it stands in the code, and nothing of what is secret."""
+    job = imported(tmp_path, f"places_{tmp_path.name}".replace("-", "_"), _PLACES).job
+    said = {
+        kind: redact_error(raised(job, kind, "kari"))
+        for kind in ("host", "path", "secret", "mail", "home")
+    }
+    missing = "[Errno 2] No such file or directory: "
+    assert (
+        said["host"]
+        == f"no answer from https://api.partner.example{MASK}/customers/{MASK} to {MASK}"
+    )
+    assert said["path"] == f"{missing}'/srv/exports/{MASK}/customers.csv'"
+    assert said["secret"] == f"cannot log in at {MASK} nor https://api.partner.example{MASK}"
+    assert said["mail"] == f"no such mailbox: {MASK}"
+    assert said["home"] == f"{missing}'{MASK}/customers.csv'"
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ('["pg_restore", a]', f"Command '['pg_restore'{MASK}]' returned non-zero exit status 3."),
+        ("[a, a]", f"Command '['{MASK}'{MASK}]' returned non-zero exit status 3."),
+        ('"pg_dump -Fc all"', "Command 'pg_dump -Fc all' returned non-zero exit status 3."),
+        ('f"pg_restore {a}"', f"Command {MASK} returned non-zero exit status 3."),
+    ],
+)  # fmt: skip
+def test_the_program_of_a_command_is_shown(command, expected):
+    """Which program failed, not what it was given."""
+    source = (
+        f"import subprocess\ndef job(a):\n    raise subprocess.CalledProcessError(3, {command})"
+    )
+    assert shown(source, "kari") == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Invalid recipient: {}", "<name>{}</name>", "line 7: 1;{};2", "value too long (10): {}",
+     "recipient={} status=bounced", "no such user '{}'"],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["PANIC", "GB", "The", "Every"])
+def test_a_word_alone_between_signs_is_a_value(text, name):
+    """Whatever the word means elsewhere: people are called so, and nothing follows it."""
+    assert name not in redact_text(text.format(name))
+
+
+def test_a_sentence_in_quotes_is_a_value():
+    """What a `KeyError` shows is its key, even if that is a remark in everyday words."""
+    remark = "the child has no contact with its family"
+    assert shown("def job(a):\n    return {}[a]", remark) == f"'{MASK}'"
+
+
+def test_a_code_in_a_document_has_a_known_word():
+    """``users_not_found`` is a code, ``kari_nordmann`` somebody."""
+    text = '{"error": "users_not_found", "type": "kari_nordmann"}'
+    assert redact_text(text) == f'{{"error": "users_not_found", "type": "{MASK}"}}'
+
+
 def test_tables_and_columns_of_the_codes_own_statements_are_names():
     """A statement in the code vouches for its tables and columns, not for its values."""
     source = """
@@ -415,7 +519,7 @@ def job(a):
         ),
         (
             "Command '['mail', 'kari']' timed out after 2.5 seconds",
-            f"Command {MASK} timed out after 2.5 seconds",
+            f"Command '['mail'{MASK}]' timed out after 2.5 seconds",
         ),
         ("curl: (6) Could not resolve host: kari.no", f"curl: (6) Could not resolve host: {MASK}"),
         ("", ""),

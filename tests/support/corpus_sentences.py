@@ -8,6 +8,7 @@ line of the program, as in a script.
 
 from __future__ import annotations
 
+import string
 import types
 from dataclasses import dataclass
 
@@ -115,25 +116,28 @@ _FRONT = {
 def sentences():
     """Each sentence as an error that a script of its own raised."""
     for template, values in [*_FACTS, *_MIXED]:
-        front = "".join({
-            _FRONT[word]
-            for value in values.values()
-            for word in (value if isinstance(value, list) else [value])
-            if isinstance(word, str) and word in _FRONT
-        })  # fmt: skip
-        source = (
-            f"{front}def job({', '.join(values)}):\n    raise RuntimeError(f{template!r})\n"
-            "try:\n    job(**values)\nexcept RuntimeError as raised:\n    error = raised\n"
+        words = [word for value in values.values() for word in _words(value)]
+        yield sentence(
+            template, values, "".join({_FRONT[each] for each in words if each in _FRONT})
         )
-        module = types.ModuleType("job")
-        vars(module).update(values=values)
-        exec(compile(source, "job.py", "exec"), vars(module))
-        private = [str(value) for name, value in values.items() if name.startswith("who")]
-        facts = [
-            str(word)
-            for name, value in values.items()
-            if not name.startswith("who")
-            for word in (value if isinstance(value, list) else [value])
-        ]
-        facts = [f"{values['share']:.0f}" if each == "93.4" else each for each in facts]
-        yield Sentence(Case(module.error, str(module.error), private, template), facts)
+
+
+def sentence(template, values, front=""):
+    """The sentence as an error of a script that begins with ``front``."""
+    source = (
+        f"{front}def job({', '.join(values)}):\n    raise RuntimeError(f{template!r})\n"
+        "try:\n    job(**values)\nexcept RuntimeError as raised:\n    error = raised\n"
+    )
+    module = types.ModuleType("job")
+    vars(module).update(values=values)
+    exec(compile(source, "job.py", "exec"), vars(module))
+    private, facts = [], []
+    for _, name, form, _ in string.Formatter().parse(template):
+        if name:
+            found = private if name.startswith("who") else facts
+            found += [format(word, form) for word in _words(values[name])]
+    return Sentence(Case(module.error, str(module.error), private, template), facts)
+
+
+def _words(value):
+    return value if isinstance(value, list) else [value]

@@ -38,6 +38,38 @@ ENTRIES = (
         ("tests/privacy/test_redaction.py::test_a_piece_of_another_sentence_vouches_for_nothing",),
     ),
     Entry(
+        "a word that stands alone is a word like any other",
+        (
+            Change(
+                "cronguard/privacy/words.py",
+                "return before[-1:] in _BEFORE_VALUE and after[:1] in _AFTER_VALUE",
+                "return False",
+            ),
+        ),
+        ("tests/privacy/test_redaction.py::test_a_word_alone_between_signs_is_a_value",),
+    ),
+    Entry(
+        "a path or an address that stands in the code is a value",
+        (Change("cronguard/privacy/message.py", "        self._find_places()\n", ""),),
+        ("tests/privacy/test_redaction.py::test_hosts_and_paths_of_the_code_are_shown",),
+    ),
+    Entry(
+        "what looks like a path is shown whatever is in it",
+        (Change("cronguard/privacy/patterns.py", " and not any(always_masked(literal))", ""),),
+        ("tests/privacy/test_redaction.py::test_hosts_and_paths_of_the_code_are_shown",),
+    ),
+    Entry(
+        "a number is shown beside whatever word",
+        (
+            Change(
+                "cronguard/privacy/words.py",
+                "if after and after.group(1) in self._vocabulary.units and",
+                "if after and",
+            ),
+        ),
+        ("tests/privacy/test_redaction.py::test_a_larger_number_is_shown_beside_what_it_counts",),
+    ),
+    Entry(
         "no number in a job's own sentence is shown",
         (Change("cronguard/privacy/words.py", "[0-9]{1,3}|[0-9]\\.[0-9]{1,2}", "[0-9]{0}"),),
         ("tests/privacy/test_redaction_corpus.py::test_facts_in_a_jobs_own_sentences_are_kept",),
