@@ -10,6 +10,7 @@ any program, since others may be hidden.
 
 from __future__ import annotations
 
+import _imp
 import _thread
 import os
 import sys
@@ -50,7 +51,7 @@ def hiding_files() -> dict[str, str]:
             continue
         for entry in entries:
             name, _, ending = entry.partition(".")
-            if name in sys.stdlib_module_names and name not in found:
+            if name in sys.stdlib_module_names and name not in found and _is_a_file(name):
                 path = os.path.join(os.path.abspath(str(folder)), entry)  # noqa: PTH100, PTH118  # likewise
                 inside = os.path.join(path, "__init__.py")  # noqa: PTH118  # likewise
                 if ending in _ENDINGS or ending.endswith((".so", ".pyd")):
@@ -68,6 +69,11 @@ def _is_there(path: str) -> bool:
             raise  # a time limit of the program's
         return False
     return True
+
+
+def _is_a_file(name: str) -> bool:
+    """Tell whether Python looks for it in folders: what is built in or frozen comes first."""
+    return name not in sys.builtin_module_names and not _imp.is_frozen(name)
 
 
 def look_in_library_first() -> None:

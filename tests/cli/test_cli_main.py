@@ -125,7 +125,7 @@ print("LOADED", sorted(mine), [n for n in ("httpx", "sqlite3", "rich", "wrapt", 
     )
     loaded = done.stdout.partition("LOADED ")[2]
     allowed = ["cronguard", "core", "errors", "install", "text", "process", "log", "signals"]
-    allowed += ["cli", "app", "groups", "output", "lines"]
+    allowed += ["cli", "app", "groups", "output", "lines", "hidden", "stderr"]
     if args == ["--nonsense"]:
         allowed += ["rendering", "model", "clock"]
         loaded = loaded.replace("'json'", "").replace("'logging'", "")

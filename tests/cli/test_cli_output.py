@@ -86,7 +86,7 @@ def test_since_is_a_duration_or_a_date(value, moment):
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        ("30", "30 has no unit: write 30d for days"),
+        ("30", "30 has no unit: write 30s, 30m, 30h or 30d"),
         ("yesterday", "neither a duration such as 2h or 7d, nor a date"),
         ("--json", "neither a duration"),
     ],

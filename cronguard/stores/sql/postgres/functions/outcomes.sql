@@ -68,7 +68,7 @@ end $$;
 -- Write an outcome, the job's new state and the alerts that are due:
 -- cronguard.core.alert_rule.decide, in SQL. The job's row must be locked. "late": the success of a
 -- run that had been counted as crashed.
--- since version 4
+-- since version 5
 create or replace function public.cronguard_commit(
     before public.cronguard_jobs, run jsonb, outcome jsonb, late boolean
 ) returns integer

@@ -32,7 +32,7 @@ as $$
 $$;
 
 -- Every job that has run or is registered, by name.
--- since version 4
+-- since version 5
 create or replace function public.cronguard_status(request jsonb) returns jsonb
 language plpgsql stable set search_path = ''
 as $$
