@@ -92,11 +92,12 @@ def start(thread: threading.Thread) -> None:
     """
     global _begins  # noqa: PLW0603  # one a process
     has_begun: Any = getattr(thread, "_started", None)
-    if has_begun is None:
+    seconds = _BEGIN_SECONDS if _begins else _BEGIN_SECONDS_NOW
+    try:
+        has_begun.wait = partial(has_begun.wait, seconds)
+    except AttributeError:  # gevent's, which is no thread
         thread.start()
         return
-    seconds = _BEGIN_SECONDS if _begins else _BEGIN_SECONDS_NOW
-    has_begun.wait = partial(has_begun.wait, seconds)
     thread.start()
     del has_begun.wait
     _begins = has_begun.is_set()
