@@ -332,7 +332,22 @@ class SQLiteStore:
                 progress(done, last)
         if not dry_run:
             self._file.write(lambda db: outbox.prune(db, before))
+            self._let_go_of_pruned()
         return deleted
+
+    def _let_go_of_pruned(self) -> None:
+        """Expect no outcome in the file any more that is not there after a prune of ours."""
+        known = self._memory.jobs
+
+        def gone(db: sqlite3.Connection) -> list[str]:
+            last = {job: seen[1][4] for job, seen in known.items()}
+            return [job for job, run in last.items() if run and not rows.has_counted(db, run)]
+
+        def forget(jobs: list[str]) -> None:
+            for job in jobs:
+                del known[job]
+
+        self._file.write(gone, forget)
 
     def migrate(self) -> bool:
         """Create or upgrade the schema now; True if anything had to be done."""
