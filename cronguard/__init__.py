@@ -138,7 +138,7 @@ def __getattr__(name: str) -> Any:
     home = f"{__name__}.{_HOMES.get(name, 'core.errors')}"
     try:
         value = getattr(_imported(home), _NAMES.get(name, name))
-    except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # judged below, in its context
         caught = error
     else:
         globals()[name] = value
@@ -181,7 +181,7 @@ def _is_something_hidden() -> bool:
 _has_told = False
 
 
-def _stand_in(name: str, error: Exception) -> Any:
+def _stand_in(name: str, error: BaseException) -> Any:
     """Return what takes the place of a public name: jobs run unguarded, and that is said once."""
     global _has_told  # noqa: PLW0603  # one a process
     if not _has_told:
@@ -235,7 +235,7 @@ class _Unguarded:
         pass
 
 
-def _is_the_programs(error: Exception) -> bool:
+def _is_the_programs(error: BaseException) -> bool:
     """Tell whether a signal handler of the program raised it, such as one for a time limit."""
     try:
         from cronguard.process.signals import raised_by_handler

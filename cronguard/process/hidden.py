@@ -27,6 +27,22 @@ if TYPE_CHECKING:
 _WAIT_SECONDS = 1.0
 """How long a thread waits for another one's block; it may hold what that one waits for."""
 _ENDINGS = ("py", "pyc", "so", "pyd")
+# fmt: off
+_NEEDED = frozenset({
+    "array", "ast", "asyncio", "base64", "binascii", "bisect", "bz2", "calendar", "collections",
+    "colorsys", "concurrent", "contextlib", "contextvars", "copy", "copyreg", "csv", "ctypes",
+    "dataclasses", "datetime", "decimal", "dis", "email", "encodings", "enum", "fcntl",
+    "fnmatch", "fractions", "functools", "gettext", "glob", "grp", "hashlib", "heapq", "hmac",
+    "html", "http", "importlib", "inspect", "ipaddress", "json", "keyword", "linecache",
+    "locale", "logging", "lzma", "math", "mimetypes", "mmap", "numbers", "opcode", "operator",
+    "pathlib", "pickle", "platform", "queue", "quopri", "random", "re", "reprlib", "select",
+    "selectors", "shutil", "signal", "socket", "sqlite3", "ssl", "string", "stringprep",
+    "struct", "subprocess", "tempfile", "textwrap", "threading", "token", "tokenize",
+    "traceback", "types", "typing", "unicodedata", "urllib", "uuid", "warnings", "weakref",
+    "zipfile", "zlib",
+})
+# fmt: on
+"""What cronguard and what it needs load up to a first alert; other names are the program's own."""
 _files: dict[str, str] = {}
 """Name of a hidden module → the file that hides it."""
 _own: dict[str, ModuleType] = {}
@@ -51,7 +67,7 @@ def hiding_files() -> dict[str, str]:
             continue
         for entry in entries:
             name, _, ending = entry.partition(".")
-            if name in sys.stdlib_module_names and name not in found and _is_a_file(name):
+            if name in _NEEDED and name not in found and _is_a_file(name):
                 path = os.path.join(os.path.abspath(str(folder)), entry)  # noqa: PTH100, PTH118  # likewise
                 inside = os.path.join(path, "__init__.py")  # noqa: PTH118  # likewise
                 if ending in _ENDINGS or ending.endswith((".so", ".pyd")):
@@ -114,13 +130,12 @@ class python_first:  # noqa: N801  # used like a function
             self._before = set(sys.modules)
             for name, module in _own.items():
                 sys.modules.setdefault(name, module)
-            sys.meta_path.insert(0, self)
+            sys.meta_path = [self, *sys.meta_path]  # another thread may be going through it
 
     def __exit__(self, *_: object) -> None:
         if self._is_outermost:
             python_first._in_block = None
-            if self in sys.meta_path:
-                sys.meta_path.remove(self)
+            sys.meta_path = [each for each in sys.meta_path if each is not self]
             new = (name for name in list(sys.modules) if name not in self._before)
             _own.update(_take(name for name in new if _is_hidden(name) and not _is_theirs(name)))
             sys.modules.update(self._theirs)
@@ -139,6 +154,11 @@ class python_first:  # noqa: N801  # used like a function
         return PathFinder.find_spec(name, sys.path[_first_of_library() :])
 
 
+def hides() -> bool:
+    """Tell whether any file hides a module."""
+    return bool(_files)
+
+
 def own(name: str) -> ModuleType | None:
     """Return Python's own module of a hidden name, if cronguard has loaded it."""
     return _own.get(name)
@@ -146,7 +166,7 @@ def own(name: str) -> ModuleType | None:
 
 def _take(names: Iterable[str]) -> dict[str, ModuleType]:
     """Take modules out of Python's table and return them."""
-    return {name: sys.modules.pop(name) for name in list(names)}
+    return {name: sys.modules.pop(name) for name in list(names) if name in sys.modules}
 
 
 def _is_hidden(name: str) -> bool:
@@ -158,7 +178,7 @@ def _is_theirs(name: str) -> bool:
     hiding = _files.get(name.partition(".")[0])
     if hiding is None:
         return False
-    file = getattr(sys.modules[name], "__file__", None) or ""
+    file = os.path.abspath(getattr(sys.modules.get(name), "__file__", None) or "")  # noqa: PTH100  # likewise
     folder = hiding.removesuffix("__init__.py")
     return file == hiding or (folder != hiding and file.startswith(folder))
 
@@ -178,4 +198,4 @@ def _say() -> None:
             return
 
 
-__all__ = ["hiding_files", "look_in_library_first", "own", "python_first"]
+__all__ = ["hides", "hiding_files", "look_in_library_first", "own", "python_first"]

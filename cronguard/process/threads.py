@@ -80,6 +80,10 @@ def own_thread(
     return cast("threading.Thread", thread)
 
 
+class NotBegunError(RuntimeError):
+    """A thread has not begun in time; another one may."""
+
+
 def start(thread: threading.Thread) -> None:
     """Start a thread of `own_thread`.
 
@@ -87,7 +91,8 @@ def start(thread: threading.Thread) -> None:
     memory to begin, and tells nobody.
 
     Raises:
-        RuntimeError: It cannot be started, or has not begun in time and never will.
+        NotBegunError: It has not begun in time, and never will do its work.
+        RuntimeError: It cannot be started.
         MemoryError: There is none for it.
     """
     global _begins  # noqa: PLW0603  # one a process
@@ -105,7 +110,7 @@ def start(thread: threading.Thread) -> None:
         forgotten: Any = thread
         forgotten._bootstrap_inner = lambda: None  # noqa: SLF001  # what it does if it begins late
         getattr(threading, "_limbo", {}).pop(thread, None)  # the threads that are to begin
-        raise RuntimeError("a thread has not begun")
+        raise NotBegunError("a thread has not begun")
 
 
 def give_up(thread: threading.Thread) -> bool:

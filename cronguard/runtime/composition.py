@@ -109,11 +109,10 @@ def _build() -> Runtime:
 
 
 def _compose() -> Runtime:
-    if "cronguard.process.hidden" not in sys.modules:
+    hidden = sys.modules.get("cronguard.process.hidden")
+    if hidden is None or not hidden.hides():
         return compose(_overrides, log.warning_once)
-    from cronguard.process.hidden import python_first  # the program may hide what is needed
-
-    with python_first():
+    with hidden.python_first():
         composed = compose(_overrides, log.warning_once)
         composed.prepare_at_once()
     return composed

@@ -19,7 +19,13 @@ from cronguard.core.model import (
     Run,
 )
 from cronguard.process import log
-from cronguard.process.threads import end_if_forked, own_thread, start, wait_for_end
+from cronguard.process.threads import (
+    NotBegunError,
+    end_if_forked,
+    own_thread,
+    start,
+    wait_for_end,
+)
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -112,6 +118,8 @@ class Watchdog:
                 daemon=True,  # which a subinterpreter may refuse
             )
             start(self._thread)
+        except NotBegunError:
+            return  # the next run tries again
         except (RuntimeError, MemoryError):
             log.warning_once(
                 "no thread can be started here: runs that outlast their lease may be taken for dead"

@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 import warnings
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 from support.record import Gate, StoreOf, record, recording, until
@@ -515,3 +515,40 @@ def test_a_hundred_runs_are_quick(record):
     start = time.monotonic()
     asyncio.run(main())
     assert time.monotonic() - start < 10
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    """A loop whose clock jumps to the next timer when nothing is ready, as tests of time have."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = 0.0
+        select = self._selector.select
+
+        def jump(timeout=None):
+            ready = select(0 if timeout else timeout)
+            if timeout and not ready:
+                self.now += timeout
+            return ready
+
+        self._selector.select = jump
+
+    def time(self):
+        return self.now
+
+
+def test_a_clock_of_the_loops_own_is_left_alone(record):
+    """No timer of cronguard's moves it beyond the program's own."""
+
+    @cron_guarded(job="nightly")
+    async def nightly():
+        await asyncio.sleep(5)
+
+    async def limited():
+        async with asyncio.timeout(10):
+            await nightly()
+
+    with closing(JumpingLoop()) as loop:
+        with suppress(TimeoutError):  # it jumps while it waits for a thread
+            loop.run_until_complete(limited())
+        assert loop.now <= 10

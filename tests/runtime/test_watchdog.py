@@ -8,6 +8,7 @@ import pytest
 from cronguard import guard
 from cronguard.core.errors import StoreError
 from cronguard.core.model import HEARTBEAT_SECONDS, LEASE_SECONDS
+from cronguard.process.threads import NotBegunError, give_up
 from cronguard.runtime.composition import installed
 from cronguard.runtime.runtime import Runtime
 from cronguard.runtime.watchdog import Watchdog
@@ -153,6 +154,23 @@ def test_it_rests_between_beats(started):
     beats = Beats(3600.0)
     started(beats)
     assert not beats.wait(0.1)
+
+
+def test_a_thread_that_came_too_late_is_tried_again(started, monkeypatch):
+    """On a busy machine; the next run has a watchdog."""
+
+    def too_late(thread):
+        give_up(thread)
+        raise NotBegunError
+
+    beats = Beats(3600.0)
+    dog = Watchdog(beats, 3600.0)
+    with monkeypatch.context() as patch:
+        patch.setattr("cronguard.runtime.watchdog.start", too_late)
+        dog.ensure()
+    dog.ensure()
+    assert beats.wait()
+    dog.end()
 
 
 def test_it_wakes_when_it_asked_to_and_at_least_every_interval(started):

@@ -232,3 +232,41 @@ def test_a_time_limit_ends_the_import(place):
     )
     done = place.run(script)
     assert (done.stdout, done.stderr) == ("gave up\n", "")
+
+
+def test_a_folder_of_logs_costs_nothing(place):
+    """It has the name of a module and hides none: nothing is loaded for it."""
+    (place.folder / "logging").mkdir()
+    done = place.run("""
+        import sys
+        @cron_guarded
+        def nightly():
+            pass
+        nightly()
+        print(*sorted({"httpx", "cronguard.privacy"} & set(sys.modules)))
+    """)
+    assert (done.stdout, done.stderr) == ("\n", "")
+
+
+def behind(place, before):
+    """The job behind some lines of the program's own, run."""
+    script = place.write(JOB)
+    script.write_text(before + script.read_text())
+    return place.run(script)
+
+
+def test_a_name_that_cronguard_needs_not_is_the_programs(place):
+    """Such as `code.py`: it is imported once, by the program."""
+    (place.folder / "code.py").write_text('print("imported")\nmine = 42\n')
+    done = behind(place, THEIRS.format("code"))
+    assert done.stdout == "imported\nran\nran\nraised\n", done.stderr
+    assert "hides" not in done.stderr
+    assert place.statuses() == ["success", "failure"]
+
+
+def test_a_path_that_is_written_in_a_roundabout_way(place):
+    """The program's own file is known by it, and goes on to be the program's."""
+    (place.folder / "jobs").mkdir()
+    (place.folder / "random.py").write_text("mine = 42\n")
+    roundabout = f'import sys; sys.path.insert(0, "{place.folder}/jobs/..")\n'
+    check(place, behind(place, roundabout + THEIRS.format("random")), "random.py")

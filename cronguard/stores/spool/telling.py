@@ -20,6 +20,8 @@ from cronguard.stores.spool.refusals import forms, is_away, is_refusal
 _PATIENCE = 3
 """So often an outcome is refused by something that does not say why, such as a proxy, before it is
 told with less text."""
+_MAY_HAVE_ARRIVED = ("timeout", "connection_closed", "connection_reset", "empty_answer", "gateway")
+"""`StoreError.code` where only the answer may have been lost."""
 _SHORT_PAUSE = 60.0
 """Seconds that it waits at most before it is tried again: it may be no fault of the outcome's."""
 
@@ -41,6 +43,8 @@ class Telling:
         self._warn = warn
         self._told: dict[tuple[int, int], tuple[LocalStore, Entry]] = {}
         """What the store has been told, and could not be taken out."""
+        self._as_notified: dict[tuple[int, int], set[str]] = {}
+        """Outcome → the channels of which the store may have noted that they were notified."""
 
     @property
     def is_tidy(self) -> bool:
@@ -83,6 +87,8 @@ class Telling:
             self._drop(local, entry)
             return True
         self._release_alerts(local, entry, held, forget=False)
+        if notified and caught.code in _MAY_HAVE_ARRIVED:
+            self._as_notified.setdefault((id(local), entry.seq), set()).update(notified)
         if is_away(caught):
             raise caught
         refuses = is_refusal(caught)
@@ -105,6 +111,10 @@ class Telling:
             self._places.attempt(
                 lambda: held.update(local.hold_alerts(run_id)), UNWRITABLE, Exception
             )
+            # The store may have taken it although its answer was lost: it will not alert these.
+            ours = held & self._as_notified.get((id(local), entry.seq), set())
+            self._release_alerts(local, entry, ours, forget=False)
+            held -= ours
         return held
 
     def _release_alerts(
@@ -123,6 +133,7 @@ class Telling:
         is_out = self._places.attempt(lambda: local.queue.drop(entry), UNWRITABLE, Exception)
         if is_out:
             self._told.pop(key, None)
+            self._as_notified.pop(key, None)
         else:  # another process tells it once more, which changes nothing
             self._told[key] = local, entry
         return is_out

@@ -230,6 +230,8 @@ def apply_schema(db: sqlite3.Connection, schema: str, path: Path | None = None) 
     if path is not None and version:
         _mark_changed(path)
     db.execute("COMMIT")
+    if path is not None and version:
+        _mark_changed(path)  # for who has looked since, and still saw the old schema
 
 
 def _mark_changed(path: Path) -> None:

@@ -83,7 +83,7 @@ ENTRIES = (
         (
             Change(
                 "cronguard/runtime/composition.py",
-                'if "cronguard.process.hidden" not in sys.modules:',
+                "if hidden is None or not hidden.hides():",
                 "if sys.modules:",
             ),
         ),
