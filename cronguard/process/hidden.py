@@ -31,18 +31,18 @@ _ENDINGS = ("py", "pyc", "so", "pyd")
 _NEEDED = frozenset({
     "array", "ast", "asyncio", "base64", "binascii", "bisect", "bz2", "calendar", "collections",
     "colorsys", "concurrent", "contextlib", "contextvars", "copy", "copyreg", "csv", "ctypes",
-    "dataclasses", "datetime", "decimal", "dis", "email", "encodings", "enum", "fcntl",
-    "fnmatch", "fractions", "functools", "gettext", "glob", "grp", "hashlib", "heapq", "hmac",
-    "html", "http", "importlib", "inspect", "ipaddress", "json", "keyword", "linecache",
+    "dataclasses", "datetime", "decimal", "difflib", "dis", "email", "encodings", "enum",
+    "fcntl", "fnmatch", "fractions", "functools", "gettext", "glob", "grp", "hashlib", "heapq",
+    "hmac", "html", "http", "importlib", "inspect", "ipaddress", "json", "keyword", "linecache",
     "locale", "logging", "lzma", "math", "mimetypes", "mmap", "numbers", "opcode", "operator",
-    "pathlib", "pickle", "platform", "queue", "quopri", "random", "re", "reprlib", "select",
-    "selectors", "shutil", "signal", "socket", "sqlite3", "ssl", "string", "stringprep",
-    "struct", "subprocess", "tempfile", "textwrap", "threading", "token", "tokenize",
-    "traceback", "types", "typing", "unicodedata", "urllib", "uuid", "warnings", "weakref",
-    "zipfile", "zlib",
+    "pathlib", "pickle", "pkgutil", "platform", "queue", "quopri", "random", "re", "reprlib",
+    "resource", "select", "selectors", "shlex", "shutil", "signal", "smtplib", "socket",
+    "sqlite3", "ssl", "string", "stringprep", "struct", "subprocess", "tempfile", "textwrap",
+    "threading", "token", "tokenize", "tomllib", "traceback", "types", "typing", "unicodedata",
+    "urllib", "uuid", "warnings", "weakref", "zipfile", "zlib", "zoneinfo",
 })
 # fmt: on
-"""What cronguard and what it needs load up to a first alert; other names are the program's own."""
+"""What cronguard imports, and what is loaded up to a first alert; all else is the program's own."""
 _files: dict[str, str] = {}
 """Name of a hidden module → the file that hides it."""
 _own: dict[str, ModuleType] = {}

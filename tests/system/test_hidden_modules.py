@@ -5,13 +5,17 @@ imports it as before. It is recorded and told of all the same, and one line says
 """
 
 import _imp
+import ast
 import json
 import os
 import subprocess
 import sys
 
 import pytest
+from support.imports import PACKAGE
 from support.processes import Place
+
+from cronguard.process import hidden
 
 FOREIGN = 'print("not the job\'s")\nraise SystemExit(3)\n'
 """What a file holds that nobody imports."""
@@ -270,3 +274,19 @@ def test_a_path_that_is_written_in_a_roundabout_way(place):
     (place.folder / "random.py").write_text("mine = 42\n")
     roundabout = f'import sys; sys.path.insert(0, "{place.folder}/jobs/..")\n'
     check(place, behind(place, roundabout + THEIRS.format("random")), "random.py")
+
+
+def test_what_cronguard_imports_is_known():
+    """Whoever imports another module of Python's adds it to the list."""
+    imported = set()
+    for path in PACKAGE.rglob("*.py"):
+        if path.relative_to(PACKAGE).parts[0] in ("cli", "testing"):  # never beside a job
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {each.name.partition(".")[0] for each in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(node.module.partition(".")[0])
+    own = {name for name in imported & sys.stdlib_module_names if not name.startswith("_")}
+    unknown = {name for name in own if hidden._is_a_file(name)} - hidden._NEEDED
+    assert unknown == {"multiprocessing"}  # only where the program has imported Python's own
