@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from support.record import SOON, Gate
+from support.record import SOON, Gate, until
 
 from cronguard.core.errors import (
     ChannelError,
@@ -496,15 +496,21 @@ def test_a_store_that_cannot_claim_is_told_of(caplog, error):
     assert "Traceback" not in caplog.text
 
 
+def delivering():
+    """The threads that deliver, and those that wait for them."""
+    names = ("cronguard-channel-", "cronguard-delivery")
+    return [thread for thread in threading.enumerate() if thread.name.startswith(names)]
+
+
 def test_only_a_waiting_thread_keeps_the_process():
     """Everything that could hang is a daemon; what is not does nothing but wait."""
     gate = Gate()
-    office = Office(stuck=Sends(lambda message: gate.wait()))
+    office = Office(only=Sends(lambda message: gate.wait()))
     office.fail()
-    before = set(threading.enumerate())
+    until(lambda: not delivering())  # what other tests have left is done
     office.dispatcher.dispatch("nightly")
     assert gate.reached.wait(10)
-    ours = set(threading.enumerate()) - before
+    ours = delivering()
     assert len(ours) == 3
     assert [thread.daemon for thread in ours].count(False) == 1
     gate.open()

@@ -24,9 +24,7 @@ def pytest_runtest_setup(item):
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Return how many processes ``-n auto`` stands for: one more than there are processors.
-
-    Many a test waits for a program that it has started.
+    """Return how many processes ``-n auto`` stands for: one on each processor.
 
     0, which is this process itself, where files or tests are named and where output is not to be
     captured: starting workers would take longer than most tests do, and hide what they print.
@@ -34,6 +32,4 @@ def pytest_xdist_auto_num_workers(config):
     named = any(Path(each.partition("::")[0]).is_file() for each in config.args)
     if named or config.option.capture == "no":
         return 0
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0)) + 1
-    return (os.cpu_count() or 1) + 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
