@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
-from support.requests import DOCUMENTED, END, ID, RUN, VALID, drawn, mutated, works
+from support.sql_requests import DOCUMENTED, END, ID, RUN, VALID, drawn, mutated, works
 
 from cronguard.core.clock import new_id
 from cronguard.core.model import Expectations

@@ -9,7 +9,7 @@ import random
 from urllib.parse import quote, urlsplit
 
 import pytest
-from support.requests import DOCUMENTED, drawn, works
+from support.sql_requests import DOCUMENTED, drawn, works
 
 from cronguard.stores.server.supabase import SupabaseStore
 
