@@ -95,7 +95,9 @@ class SpooledStore:
         self._remote = remote
         self._warn = warn
         self._backlog: Backlog | None = None
+        self._backlogs: list[Backlog] = []
         self._last_known: LastKnown | None = None
+        self._last_knowns: list[LastKnown] = []
         self._states: dict[str, JobState] = {}
         """What the store said last of each job, where that is not kept for other processes."""
         self._open: dict[str, Run] = {}
@@ -353,9 +355,8 @@ class SpooledStore:
         if self._backlog is None:
             from cronguard.stores.spool.backlog import Backlog  # most hosts never need it
 
-            self._backlog = Backlog(
-                self._tell, self.spool_path, self._known, self._heard, self._warn
-            )
+            made = Backlog(self._tell, self.spool_path, self._known, self._heard, self._warn)
+            self._backlog = _first(self._backlogs, made)
             if self._judge is not None:
                 self._backlog.judge_by(*self._judge)
         return self._backlog
@@ -365,7 +366,7 @@ class SpooledStore:
             from cronguard.stores.spool.known import LastKnown  # for stores that are remote
 
             folder = self.spool_path and self.spool_path.with_suffix(".known")
-            self._last_known = LastKnown(folder)
+            self._last_known = _first(self._last_knowns, LastKnown(folder))
         return self._last_known
 
     def _here(self, problem: StoreError, work: Callable[[Backlog], T]) -> T:
@@ -686,6 +687,15 @@ class SpooledStore:
         dry_run: bool = False,
     ) -> int:
         return self.store.prune(keep=keep, progress=progress, dry_run=dry_run)
+
+
+def _first(made: list[T], another: T) -> T:
+    """Return the first that any thread made: what one of them kept must not go with its own.
+
+    Without a lock, which a signal handler could wait for, or a forked child.
+    """
+    made.append(another)
+    return made[0]
 
 
 def _with_alerts(

@@ -2,7 +2,9 @@
 
 import json
 import sqlite3
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +31,7 @@ from cronguard.core.model import (
     Settlement,
     Silence,
 )
-from cronguard.stores.spool import local
+from cronguard.stores.spool import backlog, local
 from cronguard.stores.spool.known import Known, LastKnown
 from cronguard.stores.spool.local import LocalStore
 from cronguard.stores.spool.queue import OutcomeQueue
@@ -756,6 +758,35 @@ def test_an_alert_on_its_way_is_not_sent_twice(remote):
     host.play("failure")
     assert host.store.settle_alert(delivery, Settlement("sent"))
     assert host.deliver() == []
+
+
+@pytest.mark.parametrize("made", [backlog.Backlog, LocalStore], ids=["backlog", "database"])
+def test_threads_that_need_a_place_first_and_together(remote, monkeypatch, made):
+    """What one thread keeps does not go with a place that another one makes meanwhile."""
+    makers, two_are_at_it, one_is_done = [], threading.Event(), threading.Event()
+    make = made.__init__
+
+    def make_together(self, *args, **options):
+        makers.append(self)
+        if len(makers) == 1:
+            two_are_at_it.wait(1)  # one alone may make it
+        else:
+            two_are_at_it.set()
+            one_is_done.wait(1)
+        make(self, *args, **options)
+
+    def fail(job):
+        host.play("failure", job=job)
+        one_is_done.set()
+
+    monkeypatch.setattr(made, "__init__", make_together)
+    host = Host(remote, None)
+    remote.down()
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(fail, ["nightly", "hourly"]))
+    remote.up()
+    assert host.store.replay() == 2
+    assert history(remote, "nightly") == history(remote, "hourly") == [("failure", 1)]
 
 
 def test_outcomes_beyond_what_memory_keeps(remote, monkeypatch):

@@ -30,24 +30,24 @@ class Places:
         """
         self._path = path
         self._warn = warn
-        self._file: LocalStore | None = None
-        self._memory: LocalStore | None = None
+        self._databases: dict[Path | None, LocalStore] = {}
+        """The file's, and with None the one in memory, once they are needed."""
 
     @property
     def in_memory(self) -> bool:
         """Whether this process had to keep something in memory."""
-        return self._memory is not None
+        return None in self._databases
 
     def found(self) -> Iterator[LocalStore]:
         """Yield the databases that there are, the older outcomes first."""
         if self._path is not None and os.access(self._path, os.F_OK):
-            yield self._made_file(self._path)
-        if self._memory is not None:
-            yield self._memory
+            yield self._database(self._path)
+        if self.in_memory:
+            yield self._database(None)
 
-    def _made_file(self, path: Path) -> LocalStore:
-        self._file = self._file or LocalStore(path)
-        return self._file
+    def _database(self, path: Path | None) -> LocalStore:
+        """Return the same one to threads that need it first at the same time."""
+        return self._databases.get(path) or self._databases.setdefault(path, LocalStore(path))
 
     def ask(self, ask: Callable[[LocalStore], T]) -> list[T]:
         """Return what each database answers; one that cannot be read is passed over, and said."""
@@ -86,24 +86,23 @@ class Places:
 
     def write(self, job: str, write: Callable[[LocalStore], T]) -> T:
         """Write to the file; to memory where that fails, or where more of the job is already."""
-        memory = self._memory
+        memory = self._databases.get(None)
         behind = memory is not None and (memory.queue.waits(job) or memory.holds(job))
         if self._path is not None and not behind:
             answers: list[T] = []
-            file = self._made_file(self._path)
+            file = self._database(self._path)
             if self.attempt(lambda: answers.append(write(file)), _IN_MEMORY):
                 return answers[0]
-        self._memory = self._memory or LocalStore(None)
-        return write(self._memory)
+        return write(self._database(None))
 
     def waiting_in_memory(self) -> int:
         """Return how many outcomes end with this process."""
-        return self._memory.queue.waiting() if self._memory is not None else 0
+        return self._database(None).queue.waiting() if self.in_memory else 0
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._file is not None:
-            self._file.close()
+        if self._path is not None and self._path in self._databases:
+            self._databases[self._path].close()
 
 
 __all__ = ["UNWRITABLE", "Places"]

@@ -14,6 +14,11 @@ ON_POSTGRES = "tests/stores/test_contract_sql.py::TestPostgresStore"
 
 ENTRIES = (
     Entry(
+        "each of two threads has a backlog of its own",
+        (Change(SPOOLED, "    return made[0]\n", "    return another\n"),),
+        (f"{SPOOL}::test_threads_that_need_a_place_first_and_together[backlog]",),
+    ),
+    Entry(
         "a run that has ended holds its job, on SQLite",
         (Change(RUNS, "        if run_id in ended:\n", "        if run_id is ended:\n"),),
         (f"{ON_SQLITE}::test_the_start_that_names_a_run_is_the_next_to_run",),
