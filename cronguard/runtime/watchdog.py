@@ -24,6 +24,7 @@ from cronguard.process.threads import (
     end_if_forked,
     own_thread,
     start,
+    take,
     wait_for_end,
 )
 
@@ -94,6 +95,7 @@ class Watchdog:
         self._beat = beat
         self._interval = interval
         self._alarm = _Alarm()
+        self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._needs_no_start = False
         """Whether there is no thread to start: it runs, or none can be started."""
@@ -108,6 +110,16 @@ class Watchdog:
             if within < self._interval and time.monotonic() + within < self._wakes_at:
                 self._alarm.ring()
             return
+        held: list[threading.Lock] = []
+        try:
+            if take(held, self._starting) and not self._needs_no_start:
+                self._start()
+        finally:
+            if held:
+                held[0].release()
+
+    def _start(self) -> None:
+        """Start the thread; what another one adds meanwhile is seen within a second."""
         self.stop()  # one may be left over if a signal handler raised during its start
         self._alarm = _Alarm()
         try:

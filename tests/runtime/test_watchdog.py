@@ -8,7 +8,7 @@ import pytest
 from cronguard import guard
 from cronguard.core.errors import StoreError
 from cronguard.core.model import HEARTBEAT_SECONDS, LEASE_SECONDS
-from cronguard.process.threads import NotBegunError, give_up
+from cronguard.process.threads import NotBegunError, give_up, start
 from cronguard.runtime.composition import installed
 from cronguard.runtime.runtime import Runtime
 from cronguard.runtime.watchdog import Watchdog
@@ -170,6 +170,26 @@ def test_a_thread_that_came_too_late_is_tried_again(started, monkeypatch):
         dog.ensure()
     dog.ensure()
     assert beats.wait()
+    dog.end()
+
+
+def test_two_first_runs_together_start_one_thread(monkeypatch):
+    """The second comes while the first one's is beginning."""
+    begun = []
+
+    def start_while_another_comes(thread):
+        begun.append(thread)
+        if len(begun) == 1:
+            another = threading.Thread(target=dog.ensure)
+            another.start()
+            another.join()
+        start(thread)
+
+    monkeypatch.setattr("cronguard.runtime.watchdog.start", start_while_another_comes)
+    dog = Watchdog(Beats(3600.0), 3600.0)
+    dog.ensure()
+    dog.ensure()
+    assert begun == [dog._thread]
     dog.end()
 
 
