@@ -1,6 +1,7 @@
 """A remote store out of reach: nothing is lost, nothing is told twice, the job does not wait."""
 
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -1072,6 +1073,26 @@ def test_what_was_known_survives_and_garbage_is_nothing(tmp_path):
     for garbage in ("", "{", "[]", '{"consecutive_failure_count": "x"}'):
         file.write_text(garbage)
         assert LastKnown(tmp_path / "known").get("a:b.c") == Known()
+
+
+def test_two_threads_that_note_the_same_job(tmp_path, monkeypatch):
+    """The file is what one of them wrote, whole, though one comes while the other one writes."""
+    known = LastKnown(tmp_path / "known")
+    shorter, longer = JobState(2), JobState(3, "incident", frozenset({"slack", "pager"}))
+    write, others = os.write, [longer]
+
+    def write_after_another(number, text):
+        if others:
+            another = threading.Thread(
+                target=known.note, args=("nightly", others.pop()), kwargs={"keep": True}
+            )
+            another.start()
+            another.join()
+        return write(number, text)
+
+    monkeypatch.setattr("cronguard.stores.spool.known.os.write", write_after_another)
+    known.note("nightly", shorter, keep=True)
+    assert LastKnown(tmp_path / "known").get("nightly").state in (shorter, longer)
 
 
 # --- what histories found -------------------------------------------------------------------------
