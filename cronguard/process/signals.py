@@ -234,6 +234,23 @@ def _make(path: Path, mode: int) -> None:
             raise
 
 
+def make_file(path: Path) -> None:
+    """Make an empty file, for this user alone, where the path leads, unless there is something.
+
+    Without a descriptor, where the system can: whoever closes any descriptor of a file gives up the
+    locks that all of the process has on it, and another thread may use the file already.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    target = real_path(path)
+    with tolerate(AttributeError, OSError):  # Windows has none, macOS allows none
+        os.mknod(target, stat.S_IFREG | 0o600)
+        return
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
 def is_folder(path: Path) -> bool:
     """Tell whether there is a folder; False where that cannot be seen."""
     with tolerate(OSError, ValueError):

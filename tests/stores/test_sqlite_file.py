@@ -17,9 +17,10 @@ from cronguard.core.clock import new_id
 from cronguard.core.errors import StoreConfigError, StoreError
 from cronguard.core.expectations import statements
 from cronguard.core.model import AlertRule, Expectations, Owner, Run
+from cronguard.process.signals import make_file
 from cronguard.stores.spool.local import LocalStore
 from cronguard.stores.sql import sql_files
-from cronguard.stores.sqlite import connections
+from cronguard.stores.sqlite import connections, leftovers
 from cronguard.stores.sqlite.connections import SCHEMA_VERSIONS
 from cronguard.stores.sqlite.file import SQLiteFile
 from cronguard.stores.sqlite.store import SQLiteStore
@@ -39,6 +40,42 @@ def test_the_file_is_its_owners_alone(tmp_path):
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
     assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o700
     store.close()
+
+
+def test_two_stores_of_a_process_make_it_together(tmp_path, monkeypatch):
+    """Neither gives up the locks of the other, or a third would take the journal for a stranger's:
+    whoever closes any descriptor of a file does."""
+    path = tmp_path / "log.db"
+    first, second = SQLiteStore(path), SQLiteStore(path)
+    has_leftovers, looks = connections._has_leftovers, []
+
+    def look_before_the_other_makes_it(path):
+        looks.append(path)
+        if len(looks) > 1:
+            return has_leftovers(path)
+        start(second)
+        return False
+
+    monkeypatch.setattr(connections, "_has_leftovers", look_before_the_other_makes_it)
+    start(first)
+    monkeypatch.undo()
+    assert not leftovers._used_without(path)
+    third = SQLiteStore(path)
+    start(third)
+    assert len(third.history("nightly")) == len(first.history("nightly")) == 3
+    for store in (first, second, third):
+        store.close()
+
+
+def test_a_system_that_makes_no_file_without_opening_it(tmp_path, monkeypatch):
+    """There it is opened; one that is there already is not."""
+    monkeypatch.delattr("os.mknod")
+    path = tmp_path / "log.db"
+    make_file(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.write_text("kept")
+    make_file(path)
+    assert path.read_text() == "kept"
 
 
 def test_a_table_of_somebody_elses_is_left_alone(tmp_path):

@@ -27,7 +27,7 @@ from weakref import WeakSet
 
 from cronguard.core.errors import StoreConfigError, StoreError
 from cronguard.process import lifecycle
-from cronguard.process.signals import is_file, is_there, make_folder, tolerate
+from cronguard.process.signals import is_file, is_there, make_file, make_folder, tolerate
 from cronguard.process.threads import take
 
 SCHEMA_VERSIONS = {"spool": 3, "sqlite": 3}
@@ -143,31 +143,36 @@ def file_at(path: Path) -> tuple[int, int] | None:
 def _create_private(path: Path) -> int:
     """Make the file ours alone before SQLite sees it; its journal files inherit the mode.
 
-    One that is there is not opened: whoever closes any descriptor of a file gives up the locks that
-    all of the process has on it. What a deleted file of the same name has left is cleared away.
+    What a deleted file of the same name has left is cleared away.
 
     Returns the descriptor that SQLite takes next if nobody is quicker.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-    effective = os.access in os.supports_effective_ids
-    if not (os.access(path, os.R_OK | os.W_OK, effective_ids=effective) and is_file(path)):
+    if not _is_usable(path):
         if _has_leftovers(path):
             from cronguard.stores.sqlite.leftovers import clear_before_making  # hardly ever
 
             clear_before_making(path)
-        try:
-            number = os.open(path, flags, 0o600)
-        except FileNotFoundError:
-            make_folder(path.parent)
-            number = os.open(path, flags, 0o600)
-    else:
-        if _has_leftovers(path):
-            from cronguard.stores.sqlite.leftovers import clear_of_another  # others use it
+        else:
+            try:
+                make_file(path)
+            except FileNotFoundError:
+                make_folder(path.parent)
+                make_file(path)
+        if not _is_usable(path):
+            os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))  # the system says why
+    elif _has_leftovers(path):
+        from cronguard.stores.sqlite.leftovers import clear_of_another  # others use it
 
-            clear_of_another(path)
-        number = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        clear_of_another(path)
+    number = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     os.close(number)
     return number
+
+
+def _is_usable(path: Path) -> bool:
+    """Tell whether there is a file that this user may read and write, without opening it."""
+    effective = os.access in os.supports_effective_ids
+    return os.access(path, os.R_OK | os.W_OK, effective_ids=effective) and is_file(path)
 
 
 def _has_leftovers(path: Path) -> bool:

@@ -16,7 +16,7 @@ import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from cronguard.process.signals import is_there, real_path, tolerate
+from cronguard.process.signals import is_there, make_file, real_path, tolerate
 
 SUFFIXES = ("-wal", "-shm")
 _SHM_IN_USE = "128"
@@ -36,8 +36,7 @@ def clear_before_making(path: Path) -> None:
     with folder_locked(path):
         if not is_there(path):
             remove_leftovers(path)
-            with contextlib.suppress(FileExistsError):
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            make_file(path)
 
 
 def clear_of_another(path: Path) -> None:
