@@ -427,6 +427,26 @@ def test_a_file_that_knows_the_last_run_is_left_as_it_is(store, tmp_path, said):
     assert len(said) == 1
 
 
+@pytest.mark.parametrize("change", ["deleted", "moved", "restored", "written over"])
+def test_two_stores_of_a_process_notice_in_turn(store, tmp_path, change):
+    """The second does not take the journal of the first one's new file for the old one's."""
+    other, backup = SQLiteStore(store.path), tmp_path / "backup.db"
+    assert [fail(store, "mine"), fail(other, "others")] == [1, 1]
+    with closing(sqlite3.connect(store.path)) as db, closing(sqlite3.connect(backup)) as copy:
+        db.backup(copy)
+    if change == "deleted":
+        store.path.unlink()
+    elif change == "moved":
+        store.path.rename(tmp_path / "old.db")
+    elif change == "restored":
+        backup.replace(store.path)
+    else:
+        shutil.copyfile(backup, store.path)
+    counts = [(fail(store, "mine"), fail(other, "others")) for _ in range(3)]
+    assert counts == [(2, 2), (3, 3), (4, 4)]
+    other.close()
+
+
 def test_a_success_in_the_new_file_ends_the_streak(store, tmp_path):
     """A process that started anew has run the job well meanwhile."""
     assert [fail(store), fail(store)] == [1, 2]

@@ -61,10 +61,14 @@ def clear_of_another(path: Path) -> None:
 
 
 def clear_own(path: Path) -> None:
-    """Clear away the journal that this process has open, of a file that was there before."""
-    own = _open_here()
-    with folder_locked(path):
-        remove_leftovers(path, only=own)
+    """Clear away the journal that this process has open, of a file that was there before.
+
+    Where the process has the file that is there open too, the journal is that one's.
+    """
+    with folder_locked(path), contextlib.suppress(FileNotFoundError):
+        own, found = _open_here(), path.stat()
+        if (found.st_dev, found.st_ino) not in own:
+            remove_leftovers(path, only=own)
 
 
 def replace_by_empty(path: Path) -> None:
