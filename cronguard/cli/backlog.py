@@ -76,7 +76,7 @@ def replay(store: Store, *, quiet: bool = False) -> None:
     spooled, waiting = _spooled(store)
     if spooled is None or not waiting:
         return
-    from cronguard.cli.output.progress import progress
+    from cronguard.cli.output.lines import progress
 
     with progress("recording kept runs") as advance:
         done = spooled.replay(advance)

@@ -1,4 +1,4 @@
-"""Settings and store for a command, opened strictly: what is wrong is said, not worked around."""
+"""Settings and stores for a command, opened strictly: what is wrong is said, not worked around."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from cronguard.core.model import JobStatus
     from cronguard.runtime.runtime import Runtime
     from cronguard.settings.types import Loaded, Settings
+    from cronguard.stores.server.postgres import PostgresStore
 
+
+DATABASE_VARIABLE = "SUPABASE_DB_URL"
 SCHEMA_WAIT_SECONDS = 10.0
 """How long after a migration Supabase's API may take to see it, or a little more."""
 _ASK_EVERY_SECONDS = 0.25
@@ -146,3 +149,35 @@ def describe_store(settings: Settings, store: Store) -> str:
         return type(setting).__name__
     held = f" (address in {setting.name})" if isinstance(setting, SecretRef) else ""
     return store_target(setting, os.environ).scheme + held
+
+
+db_url_option = click.option(
+    "--db-url",
+    metavar="URL",
+    envvar=DATABASE_VARIABLE,
+    help=f"The database, or env:NAME; without it: {DATABASE_VARIABLE}.",
+)
+
+
+def open_database(url: str | None, purpose: str) -> PostgresStore:
+    """Open the database of ``--db-url``; ``purpose`` is what needs it. The caller closes it."""
+    from cronguard.settings.plugins import STORES, load
+
+    found = _dereferenced(url)
+    if not found:
+        raise click.UsageError(
+            f"{purpose} needs a database: set {DATABASE_VARIABLE} to the project's connection"
+            " string"
+        )
+    store: PostgresStore = load(STORES, "postgres").from_url(found)  # type: ignore[attr-defined]  # a store class's duty
+    return store
+
+
+def _dereferenced(url: str | None) -> str | None:
+    if url is None or not url.startswith("env:"):
+        return url
+    name = url.removeprefix("env:")
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise SettingsError(f"--db-url is env:{name}, but that variable is empty: set it")
+    return value

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from support.cli import Here
 
-from cronguard.cli.output import lines, table, times
+from cronguard.cli.output import layout, lines, times
 from cronguard.core.clock import new_id
 from cronguard.core.expectations import statements
 from cronguard.core.model import ChannelRule, Failure, Outcome, Run, Settlement
@@ -26,7 +26,7 @@ def at_terminal(monkeypatch):
     """Returns a function that makes it a terminal of so many columns."""
 
     def of(columns):
-        for module in (lines, table, times):
+        for module in (lines, layout, times):
             monkeypatch.setattr(module, "on_terminal", lambda: True)
         monkeypatch.setenv("COLUMNS", str(columns))
         monkeypatch.setenv("NO_COLOR", "1")
@@ -165,7 +165,7 @@ def test_history_fits_the_terminal(here, at_terminal, columns):
     words = " ".join(text.split())
     for part in ("reminders.gateway.GatewayError (503)", "reminders/gateway.py:82 in send"):
         assert part in words
-    from cronguard.cli.output.width import width
+    from cronguard.cli.output.layout import width
 
     if columns >= 80:
         assert max(width(line.rstrip()) for line in text.splitlines()) <= columns

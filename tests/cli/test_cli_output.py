@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import click
 import pytest
 
-from cronguard.cli.output import runs, times, width
+from cronguard.cli.output import jobs, layout, lines, times
 from cronguard.core.model import RunRecord
 
 pytestmark = pytest.mark.one_python
@@ -19,25 +19,25 @@ NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 )
 def test_width_of_wide_characters(text, columns):
     """As a terminal counts it: two for a wide one, none for an accent of its own."""
-    assert width.width(text) == columns
+    assert layout.width(text) == columns
 
 
 @pytest.mark.parametrize("room", range(1, 30))
 def test_wrap_and_cut_stay_in_their_room(room):
     """Whatever is in the text; wrapping loses no letter."""
     text = "no reminder for 日本語日本語: HTTP 503 in averyveryverylongword"
-    assert width.width(width.cut(text, room)) <= room
-    lines = width.wrap(text, room)
+    assert layout.width(layout.cut(text, room)) <= room
+    lines = layout.wrap(text, room)
     if room > 1:
-        assert max(map(width.width, lines)) <= room
+        assert max(map(layout.width, lines)) <= room
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
 
 
 def test_cut_says_that_it_cut():
     """With an ellipsis, and only then."""
-    assert width.cut("nightly", 7) == "nightly"
-    assert width.cut("nightly", 6) == "night…"
-    assert width.cut("日本語", 5) == "日本…"
+    assert layout.cut("nightly", 7) == "nightly"
+    assert layout.cut("nightly", 6) == "night…"
+    assert layout.cut("日本語", 5) == "日本…"
 
 
 @pytest.mark.parametrize(
@@ -109,18 +109,18 @@ def _record(status, duration=None):
 
 def test_usual_durations_are_of_successes():
     """The nearest rank; no 95th of a handful, nothing of none."""
-    assert runs.usual([_record("failure", 3.0), _record("running")]) is None
-    assert runs.usual([_record("success", 1.0), _record("success", 2.0)]) == (1.0, None, 2)
+    assert jobs.usual([_record("failure", 3.0), _record("running")]) is None
+    assert jobs.usual([_record("success", 1.0), _record("success", 2.0)]) == (1.0, None, 2)
     hundred = [_record("success", float(number)) for number in range(1, 101)]
-    assert runs.usual(hundred) == (50.0, 95.0, 100)
+    assert jobs.usual(hundred) == (50.0, 95.0, 100)
 
 
 def test_strip_has_the_newest_on_the_right():
     """Each status has a sign of its own, so that colour is not what says it."""
     newest_first = [_record(s) for s in ("running", "crashed", "failure", "skipped", "success")]
-    assert runs.strip(newest_first) == "▪~✗!▸"
-    assert runs.legend(newest_first[1:3]) == "✗ failure  ! crashed"
-    assert len(set(map(runs.sign, runs._SIGNS))) == len(runs._SIGNS)
+    assert jobs.strip(newest_first) == "▪~✗!▸"
+    assert jobs.legend(newest_first[1:3]) == "✗ failure  ! crashed"
+    assert len(set(map(jobs.sign, jobs._SIGNS))) == len(jobs._SIGNS)
 
 
 def test_strip_where_there_is_no_unicode(monkeypatch):
@@ -129,7 +129,7 @@ def test_strip_where_there_is_no_unicode(monkeypatch):
     class Ascii:
         encoding = "ascii"
 
-    monkeypatch.setattr(runs.sys, "stdout", Ascii())
-    found = [runs.sign(status) for status in runs._SIGNS]
+    monkeypatch.setattr(lines.sys, "stdout", Ascii())
+    found = [jobs.sign(status) for status in jobs._SIGNS]
     assert "".join(found).isascii()
     assert len(set(found)) == len(found)

@@ -13,8 +13,8 @@ import pytest
 from support.cli import PATIENCE, TOLD, Cli, Here
 from support.terminal import Terminal
 
-from cronguard.cli.output import lines, runs, table, times
-from cronguard.cli.output.width import width
+from cronguard.cli.output import jobs, layout, lines, times
+from cronguard.cli.output.layout import width
 from cronguard.cli.status import command, watching
 from cronguard.core.clock import new_id
 from cronguard.core.errors import StoreError
@@ -41,7 +41,7 @@ def at_terminal(monkeypatch):
     """Returns a function that makes it a terminal of so many columns and lines."""
 
     def of(columns, rows=50):
-        for module in (lines, table, times, command):
+        for module in (lines, layout, times, command):
             monkeypatch.setattr(module, "on_terminal", lambda: True)
         monkeypatch.setenv("COLUMNS", str(columns))
         monkeypatch.setenv("LINES", str(rows))
@@ -613,4 +613,4 @@ def test_signs_are_what_the_legend_says(here, past, at_terminal):
     at_terminal(80)
     text = here("status", "nightly").stdout
     assert "▪-" in text
-    assert f"the newest on the right: {runs.legend(past.store.history('nightly'))}" in text
+    assert f"the newest on the right: {jobs.legend(past.store.history('nightly'))}" in text

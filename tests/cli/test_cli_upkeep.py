@@ -11,7 +11,7 @@ from support.cli import Cli, Here
 from support.hostile import answer, read_request, serve
 from support.terminal import Terminal
 
-from cronguard.cli.output.progress import progress
+from cronguard.cli.output.lines import progress
 from cronguard.core.clock import rfc3339
 from cronguard.core.model import ChannelRule
 
@@ -100,7 +100,7 @@ def test_progress_is_for_those_who_wait(monkeypatch):
     with progress("pruning") as advance:
         advance(1, 4)
         assert screen.getvalue() == ""
-    monkeypatch.setattr("cronguard.cli.output.progress._PATIENCE", 0)
+    monkeypatch.setattr("cronguard.cli.output.lines._PATIENCE_SECONDS", 0)
     with progress("pruning") as advance:
         advance(2, 4)
         assert "pruning" in screen.getvalue()

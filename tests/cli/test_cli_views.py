@@ -6,7 +6,7 @@ import re
 import pytest
 from support.cli import Here
 
-from cronguard.cli.output import lines, table
+from cronguard.cli.output import layout, lines
 from cronguard.core.model import Failure
 
 pytestmark = pytest.mark.one_python
@@ -23,7 +23,7 @@ def here(tmp_path, monkeypatch, capsys):
 def terminal(monkeypatch):
     """As on a terminal."""
     monkeypatch.setattr(lines, "on_terminal", lambda: True)
-    monkeypatch.setattr(table, "on_terminal", lambda: True)
+    monkeypatch.setattr(layout, "on_terminal", lambda: True)
     monkeypatch.setattr("cronguard.cli.output.times.on_terminal", lambda: True)
     monkeypatch.setenv("COLUMNS", "160")
 
@@ -60,7 +60,7 @@ def test_colours_are_for_those_who_want_them(here, terminal):
 
 def test_columns_are_aligned_whatever_is_in_them(here, capsys):
     """Plain tables line up; a column that holds nothing is left out."""
-    table.table(("A", "EMPTY", "B"), [("x", "", "1"), ("longer", "", "2")])
+    layout.table(("A", "EMPTY", "B"), [("x", "", "1"), ("longer", "", "2")])
     assert capsys.readouterr().out == "A       B\nx       1\nlonger  2\n"
 
 
@@ -70,7 +70,7 @@ def test_a_narrow_terminal_is_not_overrun(terminal, monkeypatch, capsys):
     long = " ".join(f"word{number}" for number in range(20))
     for width, beside in ((60, True), (48, False)):
         monkeypatch.setenv("COLUMNS", str(width))
-        table.table(("STARTED", "ERROR"), [("2026-11-25 13:00", long), ("2026-11-25 14:00", "-")])
+        layout.table(("STARTED", "ERROR"), [("2026-11-25 13:00", long), ("2026-11-25 14:00", "-")])
         lines = capsys.readouterr().out.splitlines()
         assert all(len(line.rstrip()) <= width for line in lines)
         assert all(f"word{number}" in " ".join(lines).split() for number in range(20))
@@ -81,9 +81,9 @@ def test_a_narrow_terminal_is_not_overrun(terminal, monkeypatch, capsys):
 def test_words_that_stand_out(terminal, monkeypatch):
     """A state has its colour, and nothing is out of line for it."""
     lines = []
-    monkeypatch.setattr(table, "say", lines.append)
+    monkeypatch.setattr(layout, "say", lines.append)
     monkeypatch.delenv("NO_COLOR", raising=False)
-    table.table(("JOB", "STATE", "RESULT"), [("a", "failing", "failure"), ("b", "ok", "success")])
+    layout.table(("JOB", "STATE", "RESULT"), [("a", "failing", "failure"), ("b", "ok", "success")])
     assert "\x1b[31mfailing\x1b[0m" in lines[1]
     plainly = [re.sub(r"\x1b\[\d*m", "", line) for line in lines]
     assert plainly == ["JOB  STATE    RESULT", "a    failing  failure", "b    ok       success"]

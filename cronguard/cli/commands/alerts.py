@@ -19,7 +19,8 @@ from cronguard.cli.arguments import (
 )
 from cronguard.cli.opening import health_of, is_there, open_runtime
 from cronguard.cli.output.alerts import STATES, advice, alert_facts, show_alerts
-from cronguard.cli.output.lines import emit, say, say_wrapped
+from cronguard.cli.output.layout import say_wrapped
+from cronguard.cli.output.lines import emit, say
 from cronguard.cli.output.times import since_moment, times_of, zone_named
 
 if TYPE_CHECKING:

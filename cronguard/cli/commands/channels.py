@@ -8,8 +8,8 @@ import click
 
 from cronguard.cli.arguments import json_option
 from cronguard.cli.opening import load_settings
+from cronguard.cli.output.layout import table
 from cronguard.cli.output.lines import emit, print_error, say
-from cronguard.cli.output.table import table
 from cronguard.core.install import DISTRIBUTION
 from cronguard.core.model import SecretRef
 

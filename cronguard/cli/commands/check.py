@@ -10,11 +10,10 @@ import click
 from cronguard.cli.arguments import json_option, quiet_option
 from cronguard.cli.backlog import kept_alerts_sent, replay
 from cronguard.cli.opening import describe_store, is_there, load_settings, open_runtime
-from cronguard.cli.output.attempts import sent
-from cronguard.cli.output.facts import health_facts, state_counts
-from cronguard.cli.output.lines import emit, mark, plural, print_error, say
-from cronguard.cli.output.progress import progress
-from cronguard.cli.output.table import table
+from cronguard.cli.output.alerts import sent
+from cronguard.cli.output.jobs import health_facts, state_counts
+from cronguard.cli.output.layout import table
+from cronguard.cli.output.lines import emit, mark, plural, print_error, progress, say
 from cronguard.cli.output.times import distance, stamp
 from cronguard.core.clock import rfc3339_or_none
 from cronguard.core.health import by_urgency

@@ -9,9 +9,8 @@ import click
 from cronguard.cli.arguments import complete_jobs, find_job
 from cronguard.cli.backlog import kept_alerts_sent, replay
 from cronguard.cli.opening import jobs_of, load_settings, open_runtime
-from cronguard.cli.output.attempts import reservation, sent, why
-from cronguard.cli.output.lines import mark, on_terminal, plural, print_error, say
-from cronguard.cli.output.progress import progress
+from cronguard.cli.output.alerts import attempt_line, is_partial, sent
+from cronguard.cli.output.lines import on_terminal, plural, print_error, progress, say
 
 if TYPE_CHECKING:
     from cronguard.core.model import DeliveryState
@@ -74,7 +73,7 @@ def _deliver(runtime: Runtime, job: str | None, total: int, *, given_up: bool) -
         def report(attempt: Attempt) -> None:
             done.append(attempt)
             if at_length:
-                _tell(attempt)
+                say(_line(attempt))
             else:
                 advance(len(done), total)
 
@@ -82,21 +81,17 @@ def _deliver(runtime: Runtime, job: str | None, total: int, *, given_up: bool) -
         runtime.dispatcher.deliver_all(job=job, state=state, report=report)
     if not at_length:
         for attempt in done:
-            if not sent(attempt) or reservation(attempt):
-                _tell(attempt)
+            if not sent(attempt) or is_partial(attempt):
+                say(_line(attempt))
         say(f"Sent {sum(map(sent, done)):,} of {plural(total, 'alert')}.")
     return done
 
 
-def _tell(attempt: Attempt) -> None:
+def _line(attempt: Attempt) -> str:
     delivery = attempt.delivery
     what = f"{delivery.job}, {delivery.kind} → {delivery.channel}"
-    if sent(attempt):
-        status = "warning" if reservation(attempt) else "ok"
-        say(f"{mark(status)} {what}  sent in {attempt.seconds:.2f} s{reservation(attempt)}")
-        return
     fate = "given up" if attempt.settlement.state == "dead" else "still waiting"
-    say(f"{mark('error')} {what}  {fate}, {why(attempt)}")
+    return attempt_line(attempt, what, f"{fate}, ")
 
 
 def _left(runtime: Runtime, job: str | None) -> bool:

@@ -17,9 +17,9 @@ from cronguard.cli.arguments import (
     timezone_of,
 )
 from cronguard.cli.opening import health_of, is_there, open_runtime
-from cronguard.cli.output.facts import error_text, run_facts
+from cronguard.cli.output.jobs import error_text, run_facts
+from cronguard.cli.output.layout import table
 from cronguard.cli.output.lines import emit, say
-from cronguard.cli.output.table import table
 from cronguard.cli.output.times import Times, since_moment, span, times_of, zone_named
 from cronguard.core.model import RunStatus
 

@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import click
 
-from cronguard.cli.database import db_url_option, open_database
 from cronguard.cli.groups import Group
-from cronguard.cli.opening import describe_store, is_there, load_settings, open_runtime, open_store
+from cronguard.cli.opening import (
+    db_url_option,
+    describe_store,
+    is_there,
+    load_settings,
+    open_database,
+    open_runtime,
+    open_store,
+)
 from cronguard.cli.output.lines import CommandError, SettingsError, print_error, say
 from cronguard.core.errors import CronguardError
 

@@ -12,8 +12,8 @@ import click
 
 from cronguard.cli.arguments import complete_channels, complete_jobs, json_option, no_such_job
 from cronguard.cli.opening import jobs_of, load_settings, open_runtime, store_on_demand
-from cronguard.cli.output.attempts import attempt_facts, reservation, sent, why
-from cronguard.cli.output.lines import SettingsError, emit, mark, print_error, say
+from cronguard.cli.output.alerts import attempt_facts, attempt_line, sent
+from cronguard.cli.output.lines import SettingsError, emit, print_error, say
 from cronguard.core.clock import rfc3339, rfc3339_or_none
 from cronguard.core.errors import ConfigError, CronguardError
 from cronguard.core.model import DELIVERY_SECONDS, Alert, Delivery, JobStatus, Settlement
@@ -69,7 +69,7 @@ def command(names: tuple[str, ...], job: str | None, *, as_json: bool) -> int:
         print_error(warning)  # a mistyped variable must not look like a success on the console
     about = _about(loaded.settings, job)
     channels = _channels(loaded.settings, names, job)
-    attempts = _send(loaded.settings, channels, about, tell=not as_json)
+    attempts = _send(loaded.settings, channels, about, is_quiet=as_json)
     if as_json:
         emit(
             "test-alert/1",
@@ -117,7 +117,7 @@ def _channels(
 
 
 def _send(
-    settings: Settings, channels: Sequence[ChannelSettings], about: JobStatus, *, tell: bool
+    settings: Settings, channels: Sequence[ChannelSettings], about: JobStatus, *, is_quiet: bool
 ) -> list[Attempt]:
     from cronguard.runtime.channel_factory import build_channel
     from cronguard.runtime.delivery import Dispatcher
@@ -126,15 +126,10 @@ def _send(
     width = max(map(len, by_name))
 
     def report(attempt: Attempt) -> None:
-        if not tell:
+        if is_quiet:
             return
-        took = f"{attempt.seconds:.2f} s"
         name = f"{attempt.delivery.channel:<{width}}"
-        if sent(attempt):
-            status = "warning" if reservation(attempt) else "ok"
-            say(f"{mark(status)} {name}  sent in {took}{reservation(attempt)}")
-        else:
-            say(f"{mark('error')} {name}  not sent after {took}: {why(attempt)}")
+        say(attempt_line(attempt, name, f"not sent after {attempt.seconds:.2f} s: "))
 
     with store_on_demand(settings) as store:
         dispatcher = Dispatcher(

@@ -11,8 +11,7 @@ import click
 from cronguard.cli.arguments import find_job, job_argument, quiet_option
 from cronguard.cli.backlog import replay
 from cronguard.cli.opening import jobs_of, open_runtime, open_store
-from cronguard.cli.output.lines import on_terminal, plural, print_error, say
-from cronguard.cli.output.progress import progress
+from cronguard.cli.output.lines import on_terminal, plural, print_error, progress, say
 from cronguard.cli.output.times import distance, to_moment, to_span
 from cronguard.core.clock import readable
 from cronguard.core.rendering import duration

@@ -11,9 +11,15 @@ import click
 from click.core import ParameterSource
 
 from cronguard.cli.arguments import json_option
-from cronguard.cli.database import db_url_option, open_database
 from cronguard.cli.groups import Group
-from cronguard.cli.opening import describe_store, load_settings, open_store
+from cronguard.cli.opening import (
+    db_url_option,
+    describe_store,
+    load_settings,
+    open_database,
+    open_store,
+)
+from cronguard.cli.output.layout import table
 from cronguard.cli.output.lines import (
     CommandError,
     SettingsError,
@@ -23,7 +29,6 @@ from cronguard.cli.output.lines import (
     print_error,
     say,
 )
-from cronguard.cli.output.table import table
 from cronguard.core.clock import rfc3339_or_none
 from cronguard.core.errors import StoreConfigError, StoreError
 from cronguard.core.model import SecretRef

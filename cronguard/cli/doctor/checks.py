@@ -21,7 +21,7 @@ from cronguard.cli.opening import (
     load_settings,
     store_file,
 )
-from cronguard.cli.output.expected import option_text, stated_by
+from cronguard.cli.output.jobs import option_text, stated_by
 from cronguard.cli.output.lines import plural
 from cronguard.core.errors import CronguardError, StoreError
 from cronguard.core.install import VERSION

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import click
 
 from cronguard.cli.arguments import json_option
+from cronguard.cli.output.layout import table
 from cronguard.cli.output.lines import emit, mark, plural, say
-from cronguard.cli.output.table import table
 from cronguard.cli.output.times import stamp
 from cronguard.core.clock import rfc3339
 

@@ -1,14 +1,3 @@
-"""What commands print: lines, tables, times, progress."""
+"""What commands print: lines, tables, times, and what there is to say of jobs and alerts."""
 
-__all__ = [
-    "alerts",
-    "attempts",
-    "expected",
-    "facts",
-    "lines",
-    "progress",
-    "runs",
-    "table",
-    "times",
-    "width",
-]
+__all__ = ["alerts", "jobs", "layout", "lines", "times"]

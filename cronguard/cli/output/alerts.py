@@ -1,4 +1,4 @@
-"""Alerts as commands show them: what became of each, and what to do about it."""
+"""Alerts and tries to send them, as commands show them: what became of each, and what to do."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Iterator, Sequence
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
-from cronguard.cli.output.lines import plural
-from cronguard.cli.output.table import table
+from cronguard.cli.output.layout import table
+from cronguard.cli.output.lines import mark, plural
 from cronguard.cli.output.times import Times, distance, short_distance
 from cronguard.core.clock import rfc3339_or_none
 
 if TYPE_CHECKING:
     from cronguard.core.model import AlertRecord, DeliveryState
+    from cronguard.runtime.delivery import Attempt
     from cronguard.settings.types import Settings
+
 
 STATES: dict[str, DeliveryState] = {"waiting": "pending", "sent": "sent", "given-up": "dead"}
 """What became of an alert, in the words of people → in the store's."""
@@ -123,4 +125,40 @@ def alert_facts(alert: AlertRecord) -> dict[str, Any]:
         "next_attempt_at": rfc3339_or_none(alert.next_attempt_at),
         "settled_at": rfc3339_or_none(alert.settled_at),
         "error_code": alert.error_code,
+    }
+
+
+def sent(attempt: Attempt) -> bool:
+    """Whether the other side has taken the alert."""
+    return attempt.settlement.state == "sent"
+
+
+def is_partial(attempt: Attempt) -> bool:
+    """Tell whether the other side has taken the alert, but not for everybody."""
+    return sent(attempt) and attempt.settlement.error_code is not None
+
+
+def attempt_line(attempt: Attempt, what: str, otherwise: str) -> str:
+    """Return ``✓ slack  sent in 0.31 s``, or what is so ``otherwise``, and why."""
+    code = attempt.settlement.error_code or "unknown"
+    why = f"{code}: {attempt.detail}" if attempt.detail else code
+    if not sent(attempt):
+        return f"{mark('error')} {what}  {otherwise}{why}"
+    line = f"{what}  sent in {attempt.seconds:.2f} s"
+    if is_partial(attempt):
+        return f"{mark('warning')} {line}, but not to everybody: {why}"
+    return f"{mark('ok')} {line}"
+
+
+def attempt_facts(attempt: Attempt) -> dict[str, Any]:
+    """A try: every key is always there, null where nothing is known."""
+    return {
+        "channel": attempt.delivery.channel,
+        "alert_id": attempt.delivery.alert_id,
+        "job": attempt.delivery.job,
+        "kind": attempt.delivery.kind,
+        "ok": sent(attempt),
+        "seconds": round(attempt.seconds, 3),
+        "error_code": attempt.settlement.error_code,
+        "detail": attempt.detail,
     }

@@ -1,17 +1,26 @@
-"""What commands print: lines to read, or one JSON object; nothing that could harm a terminal."""
+"""What commands print: lines to read, or one JSON object, and how far long work is."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, NoReturn
 
 import click
 
 from cronguard.core.errors import ConfigError, CronguardError
+
+_MARKS = {"ok": ("✓", "ok", "green"), "error": ("✗", "x", "red"), "warning": ("!", "!", "yellow")}
+"""Each mark, what stands for it where there is no Unicode, and its colour."""
+_PATIENCE_SECONDS = 0.5
+"""How long work takes before its progress is shown."""
+Advance = Callable[[int, int], None]
+"""``advance(done, total)``"""
 
 
 class CommandError(CronguardError):
@@ -26,7 +35,7 @@ def print_error(line: str, *, code: int = 1) -> int:
     """One line on standard error; returns ``code``, the exit code it should lead to."""
     from cronguard.core.rendering import plain
 
-    with contextlib.suppress(OSError, ValueError):  # closed: there is nobody to tell
+    with suppress(OSError, ValueError):  # closed: there is nobody to tell
         click.echo(f"cronguard: {plain(line).removeprefix('cronguard ')}", err=True)
     return code
 
@@ -55,16 +64,6 @@ def say(line: str = "", *, nl: bool = True) -> None:
         raise CommandError(unwritable(error)) from None
 
 
-def say_wrapped(text: str) -> None:
-    """Say a text, on a terminal in lines that are broken at spaces."""
-    from shutil import get_terminal_size
-
-    from cronguard.cli.output.width import wrap
-
-    for line in wrap(text, get_terminal_size().columns) if on_terminal() else [text]:
-        say(line)
-
-
 def inert(text: str) -> str:
     """Return the text with `paint`'s colours, and no other character that does something."""
     if text.isprintable():
@@ -89,7 +88,7 @@ def unwritable(error: OSError) -> str:
 
 def _let_go_of_stdout() -> None:
     """What could not be written is still buffered, and would be tried again when Python ends."""
-    with contextlib.suppress(OSError, ValueError):
+    with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
@@ -109,12 +108,17 @@ def on_terminal() -> bool:
 
 def mark(state: str) -> str:
     """``✓``, ``✗`` or ``!`` for ``ok``, ``error`` and ``warning``, coloured on a terminal."""
-    sign, colour = _MARKS[state]
+    sign, plain, colour = _MARKS[state]
+    return paint(writable(sign, plain), colour)
+
+
+def writable(sign: str, plain: str) -> str:
+    """Return the sign, or ``plain`` where standard output cannot write it."""
     try:
         sign.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except (UnicodeError, LookupError):
-        sign = {"✓": "ok", "✗": "x"}[sign]
-    return paint(sign, colour)
+        return plain
+    return sign
 
 
 def paint(text: str, colour: str) -> str:
@@ -123,9 +127,31 @@ def paint(text: str, colour: str) -> str:
     return text if plainly else click.style(text, fg=colour)
 
 
-_MARKS = {"ok": ("✓", "green"), "error": ("✗", "red"), "warning": ("!", "yellow")}
-
-
 def plural(count: int, noun: str) -> str:
     """``1 run``, ``3 runs``, ``1,200 runs``."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+@contextmanager
+def progress(doing: str) -> Iterator[Advance]:
+    """Yield a function to be told how far things are; shown once they take half a second."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    begun = time.monotonic()
+    with ExitStack() as stack:
+        bar: Any = None
+
+        def advance(done: int, total: int) -> None:
+            nonlocal bar
+            if time.monotonic() - begun < _PATIENCE_SECONDS:
+                return
+            if bar is None:
+                shown = click.progressbar(
+                    length=total, label=doing, show_eta=False, file=sys.stderr
+                )
+                bar = stack.enter_context(shown)
+            bar.length = total
+            bar.update(done - bar.pos)
+
+        yield advance

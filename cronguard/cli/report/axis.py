@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
+from cronguard.cli.output.times import zone_named
 from cronguard.core.model import RunRecord
 from cronguard.core.rendering import duration
 
@@ -87,20 +88,9 @@ def make_axis(now: datetime, window: timedelta, zones: Collection[str] = ()) -> 
 
     Its times are in the zone of the jobs' schedules if they all have the same, else in UTC.
     """
-    zone, name = _zone(zones)
-    return Axis(now - window, now, now + window * _AHEAD, zone, name)
-
-
-def _zone(names: Collection[str]) -> tuple[tzinfo, str]:
-    from zoneinfo import ZoneInfo  # for this page alone
-
-    name = next(iter(names), "UTC")
-    if len(set(names)) != 1 or name == "UTC":
-        return UTC, "UTC"
-    try:
-        return ZoneInfo(name), name
-    except (ValueError, KeyError, OSError):  # not known on this host
-        return UTC, "UTC"
+    name = next(iter(zones)) if len(set(zones)) == 1 else "UTC"
+    zone = zone_named(name)
+    return Axis(now - window, now, now + window * _AHEAD, zone, "UTC" if zone is UTC else name)
 
 
 def fitting_window(

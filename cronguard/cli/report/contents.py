@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from cronguard.cli.output.facts import error_text
+from cronguard.cli.output.alerts import state_word
+from cronguard.cli.output.jobs import error_text, usual
 from cronguard.cli.output.lines import plural
-from cronguard.cli.output.runs import usual
 from cronguard.cli.output.times import distance, short_distance
 from cronguard.cli.report.axis import Axis, Tick
 from cronguard.cli.report.lanes import Lane, make_lane
@@ -34,7 +34,6 @@ _MOST_ALERTS = 50
 _MOST_OF_A_JOB = 10
 _ANCHOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 _LINK = re.compile(r"https://[^\s/?#@\\]+(?:[/?#][^\s\\]*)?")
-_FATES = {"sent": "sent", "dead": "given up", "pending": "waiting"}
 
 
 class Figure(NamedTuple):
@@ -334,5 +333,5 @@ def _told(axis: Axis, alert: AlertRecord) -> Told:
         plain(alert.job),
         plain(alert.kind),
         plain(alert.channel),
-        plain(_FATES[alert.state] + code),
+        plain(state_word(alert.state) + code),
     )

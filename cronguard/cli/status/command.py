@@ -12,9 +12,9 @@ import click
 from cronguard.cli.arguments import find_job, job_argument, json_option
 from cronguard.cli.backlog import spool_sentence
 from cronguard.cli.opening import describe_store, health_of, is_there, open_runtime
+from cronguard.cli.output.layout import wrap
 from cronguard.cli.output.lines import emit, mark, on_terminal, say
 from cronguard.cli.output.times import times_of
-from cronguard.cli.output.width import wrap
 from cronguard.cli.status import detail, overview
 from cronguard.cli.status.facts import job_facts
 from cronguard.cli.status.overview import Screen

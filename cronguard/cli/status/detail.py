@@ -6,12 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from cronguard.cli.output.alerts import became
-from cronguard.cli.output.expected import option_text, stated_by
+from cronguard.cli.output.jobs import legend, option_text, stated_by, strip, usual
+from cronguard.cli.output.layout import COLOURS, pad, wrap
 from cronguard.cli.output.lines import paint, plural
-from cronguard.cli.output.runs import legend, strip, usual
-from cronguard.cli.output.table import COLOURS
 from cronguard.cli.output.times import Times
-from cronguard.cli.output.width import pad, wrap
 from cronguard.core.health import Health, explain
 from cronguard.core.model import AlertRecord, AlertRule, Expectations, RunRecord, Source, Watch
 from cronguard.core.rendering import duration, plain

@@ -7,8 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from cronguard.cli.output.alerts import alert_facts
-from cronguard.cli.output.facts import health_facts, run_facts
-from cronguard.cli.output.runs import usual
+from cronguard.cli.output.jobs import health_facts, run_facts, usual
 from cronguard.cli.status.detail import Detail
 from cronguard.core.clock import rfc3339
 from cronguard.core.health import Health

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from cronguard.cli.output.facts import state_counts
+from cronguard.cli.output.jobs import state_counts
+from cronguard.cli.output.layout import COLOURS, cut, pad, table, width, wrap
 from cronguard.cli.output.lines import paint, plural
-from cronguard.cli.output.table import COLOURS, table
 from cronguard.cli.output.times import short_distance
-from cronguard.cli.output.width import cut, pad, width, wrap
 from cronguard.cli.status.words import notes, plain_notes, wordings
 from cronguard.core.clock import readable
 from cronguard.core.health import STATES, Health, by_urgency, has_undelivered, needs_attention

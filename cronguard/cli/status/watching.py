@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from shutil import get_terminal_size
 
+from cronguard.cli.output.layout import cut
 from cronguard.cli.output.lines import inert
-from cronguard.cli.output.width import cut
 
 SECONDS = 5.0
 """How often the screen is drawn."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from cronguard.cli.output.facts import error_text
+from cronguard.cli.output.jobs import error_text
 from cronguard.cli.output.lines import plural
 from cronguard.cli.output.times import short_span
 from cronguard.core.clock import readable

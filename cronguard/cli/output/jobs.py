@@ -1,15 +1,29 @@
-"""Runs and jobs as ``--json`` gives them, and the words that stand for them in a table."""
+"""Jobs and their runs as commands show them: in words, as a strip of signs, as JSON."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+from cronguard.cli.output.lines import paint, writable
 from cronguard.core.clock import rfc3339_or_none
 from cronguard.core.health import STATES, Health, needs_attention
-from cronguard.core.model import RunRecord
+from cronguard.core.model import RunRecord, RunStatus
+from cronguard.core.rendering import duration
+
+_MIN_FOR_P95 = 5
+_SIGNS: dict[RunStatus, tuple[str, str, str]] = {
+    "success": ("▪", ".", "green"),
+    "failure": ("✗", "x", "red"),
+    "crashed": ("!", "!", "red"),
+    "cancelled": ("-", "-", "yellow"),
+    "skipped": ("~", "~", "yellow"),
+    "running": ("▸", ">", "cyan"),
+}
+"""Each status's sign, the sign where there is no Unicode, and its colour."""
+_STATED_BY = {"code": "code", "command": "cronguard run", "settings": "settings"}
 
 
 def run_facts(record: RunRecord) -> dict[str, Any]:
@@ -79,3 +93,56 @@ def error_text(record: RunRecord) -> str:
     place = f" at {failure.error_location}" if failure.error_location else ""
     said = f": {failure.error_message}" if failure.error_message else ""
     return f"{failure.error_type}{code}{place}{said}"
+
+
+class Usual(NamedTuple):
+    """How long successful runs take, in seconds."""
+
+    p50: float
+    p95: float | None
+    """None for too few runs to say."""
+    number: int
+    """Of how many runs."""
+
+
+def usual(runs: Iterable[RunRecord]) -> Usual | None:
+    """Return how long the runs that succeeded took, by nearest rank; None if none did."""
+    took = sorted(
+        run.duration for run in runs if run.status == "success" and run.duration is not None
+    )
+    if not took:
+        return None
+    p95 = took[-(-95 * len(took) // 100) - 1] if len(took) >= _MIN_FOR_P95 else None
+    return Usual(took[-(-len(took) // 2) - 1], p95, len(took))
+
+
+def strip(runs: Sequence[RunRecord]) -> str:
+    """Return a sign a run, the newest on the right; ``runs`` are newest first."""
+    return "".join(paint(sign(run.status), _SIGNS[run.status][2]) for run in reversed(runs))
+
+
+def legend(runs: Iterable[RunRecord]) -> str:
+    """Return what the signs of these runs mean: ``▪ success  ✗ failure``."""
+    there = {run.status for run in runs}
+    return "  ".join(f"{sign(status)} {status}" for status in _SIGNS if status in there)
+
+
+def sign(status: RunStatus) -> str:
+    """Return the sign of a run's status; each is another character, not only another colour."""
+    return writable(*_SIGNS[status][:2])
+
+
+def stated_by(origin: str) -> str:
+    """Return who states an expectation, in the words of people."""
+    return _STATED_BY.get(origin, origin)
+
+
+def option_text(key: str, given: Any) -> str:
+    """Return a job's option as people write it."""
+    if isinstance(given, bool):
+        return "on" if given else "off"
+    if given is None:
+        return "off" if key == "max_runtime" else "none"
+    if key in ("max_runtime", "grace") and isinstance(given, int | float):
+        return duration(given) or "off"
+    return ", ".join(map(str, given)) if key == "channels" else str(given)

@@ -1,12 +1,12 @@
-"""Tables: aligned plain text, on a terminal made to fit and with colours."""
+"""Text laid out for a terminal: how many columns it takes, cut, padded, wrapped, and in tables."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from shutil import get_terminal_size
+from unicodedata import category, east_asian_width
 
 from cronguard.cli.output.lines import on_terminal, paint, say
-from cronguard.cli.output.width import width, wrap
 from cronguard.core.rendering import plain
 
 COLOURS = {
@@ -30,6 +30,70 @@ COLOURS = {
 _LAST = 36
 """Characters that a line of the last column has room for at least, or it goes below the others."""
 _INDENT = "    "
+_NO_COLUMN = frozenset({"Mn", "Me", "Cf"})
+
+
+def width(text: str) -> int:
+    """Return how many columns a terminal shows the text in; wide characters take two."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_width, text))
+
+
+def _width(letter: str) -> int:
+    if category(letter) in _NO_COLUMN:
+        return 0
+    return 2 if east_asian_width(letter) in "WF" else 1
+
+
+def pad(text: str, room: int) -> str:
+    """Return the text with spaces after it, ``room`` columns wide at least."""
+    return text + " " * (room - width(text))
+
+
+def cut(text: str, room: int) -> str:
+    """Return the text in at most ``room`` columns, with ``…`` where something was left out."""
+    if width(text) <= room:
+        return text
+    kept, left = [], room - 1
+    for letter in text:
+        left -= _width(letter)
+        if left < 0:
+            break
+        kept.append(letter)
+    return "".join(kept).rstrip() + "…" * (room > 0)
+
+
+def wrap(text: str, room: int) -> list[str]:
+    """Return the text in lines of at most ``room`` columns, broken at spaces where it can be."""
+    if width(text) <= room:
+        return [text]
+    lines, line = [], ""
+    for word in text.split(" "):
+        fits = f"{line} {word}" if line else word
+        if width(fits) <= room:
+            line = fits
+            continue
+        if line:
+            lines.append(line)
+        *whole, line = _pieces(word, room)
+        lines += whole
+    return [*lines, line]
+
+
+def _pieces(word: str, room: int) -> list[str]:
+    pieces = [""]
+    for letter in word:
+        if pieces[-1] and width(pieces[-1] + letter) > room:
+            pieces.append("")
+        pieces[-1] += letter
+    return pieces
+
+
+def say_wrapped(text: str) -> None:
+    """Say a text, on a terminal in lines that are broken at spaces."""
+    for line in wrap(text, get_terminal_size().columns) if on_terminal() else [text]:
+        say(line)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, least: int = _LAST) -> None:
