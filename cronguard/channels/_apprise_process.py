@@ -202,7 +202,7 @@ def _size(service: Any, text: str) -> int:
 
 
 def _watched(send: Callable[..., Any], seen: list[Answer]) -> Callable[..., Any]:
-    """``send`` of requests, which notes what came of it: Apprise only says that it failed."""
+    """Wrap ``send`` of requests to note what came of it: Apprise only says that it failed."""
 
     def watched(adapter: Any, request: Any, **options: Any) -> Any:
         try:
@@ -218,7 +218,7 @@ def _watched(send: Callable[..., Any], seen: list[Answer]) -> Callable[..., Any]
 
 
 def _code(error: BaseException) -> str:
-    """The word for the error of the network that an error of requests goes back to."""
+    """Return the word for the network's error that an error of requests goes back to."""
     import requests
 
     cause: BaseException | None = error

@@ -55,7 +55,7 @@ class AppriseChannel:
     def send(self, message: Message) -> None:
         """Send to every address; if that fails, each failure is tried again, since Apprise does not
         tell which are final."""
-        from cronguard.channels import _apprise_process  # only when somebody is told
+        from cronguard.channels import _apprise_process  # only when an alert is sent
 
         deadline = sockets.deadline_or_default(message.deadline)
         alert = message.alert
@@ -79,15 +79,15 @@ class AppriseChannel:
 
 
 def addresses(text: str) -> list[str]:
-    """Return the addresses in one option, told apart as Apprise does: by commas or white space."""
+    """Return the addresses in one option, split as Apprise does: at commas or white space."""
     return re.split(r"[\s,]+(?=[A-Za-z0-9]{1,12}://)", text.strip())
 
 
 def harmless(text: str) -> str:
-    """Text in which chat services find nobody to mention: ``@everyone``, ``<!channel>``."""
+    """Return the text with nobody to mention in it: ``@everyone``, ``<!channel>``."""
     return re.sub(r"<(?=[!@#])", "\u2039", re.sub(r"@(?=channel|here|everyone)", "\uff20", text))
 
 
 def load_late() -> None:
-    """Load now what is imported late, when somebody is told."""
+    """Load now what is imported late, when an alert is sent."""
     from cronguard.channels import _apprise_process  # noqa: F401

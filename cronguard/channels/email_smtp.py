@@ -17,7 +17,7 @@ PORTS = {"starttls": 587, "ssl": 465, "none": 25}
 
 
 class EmailSmtpChannel:
-    """Sends through an SMTP server, encrypted unless told otherwise.
+    """Sends through an SMTP server, encrypted unless the options say otherwise.
 
     A password crosses the network inside TLS only; without TLS it is refused but to this machine.
     """
@@ -98,7 +98,7 @@ def _mime(envelope: mail.Envelope, message: Message) -> EmailMessage:
 
 
 def load_late() -> None:
-    """Load now what is imported late, when somebody is told."""
+    """Load now what is imported late, when an alert is sent."""
     for name in "email.message", "email.policy", "email.utils":
         import_module(name)
     import cronguard.channels.transport.smtp  # noqa: F401

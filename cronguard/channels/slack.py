@@ -61,7 +61,7 @@ class SlackChannel:
 
 
 def blocks(alert: Alert) -> dict[str, Any]:
-    """The message: header, error section, "Last successful run" context, and what else is known.
+    """Return the message: header, error, "Last successful run" context, and what else is known.
 
     Block texts are ``verbatim``, so that Slack makes no links and no mentions of what they hold.
     """
@@ -92,7 +92,7 @@ def blocks(alert: Alert) -> dict[str, Any]:
 
 
 def safe(text: str, limit: int) -> str:
-    """Text that Slack shows as it is, at most ``limit`` UTF-16 units long.
+    """Return the text as Slack shows it unchanged, at most ``limit`` UTF-16 units long.
 
     Escapes ``& < >`` and nothing else (https://docs.slack.dev/messaging/formatting-message-text),
     takes the meaning from backticks and ``@channel``, and never cuts an escape in two.
@@ -111,5 +111,5 @@ def _mrkdwn(text: str) -> dict[str, Any]:
 
 
 def load_late() -> None:
-    """Load now what is imported late, when somebody is told."""
+    """Load now what is imported late, when an alert is sent."""
     "".encode("utf-16-le")

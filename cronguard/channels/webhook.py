@@ -49,7 +49,7 @@ class WebhookChannel:
 
 
 def sign(secret: str, *, alert_id: str, timestamp: str, body: bytes) -> str:
-    """``v1,<base64>``: HMAC-SHA256 over ``id.timestamp.body``.
+    """Return ``v1,<base64>``: HMAC-SHA256 over ``id.timestamp.body``.
 
     https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md.
     ``secret`` is base64, with or without ``whsec_`` in front; anything else is

@@ -157,7 +157,7 @@ def _usage(error: click.UsageError) -> str:
 
 
 def _no_such_option(name: str, ctx: click.Context) -> str:
-    """With the one that was meant; if that cannot be told, with all there are."""
+    """Name the option that was meant; if that is not clear, all there are."""
     known = [option for param in ctx.command.get_params(ctx) for option in _spellings(param)]
     meant = suggest(name, known) or f": it takes {', '.join(known)}"
     return f"there is no option {show(name)}{meant}"
@@ -170,7 +170,7 @@ def _spellings(param: click.Parameter) -> list[str]:
 
 
 def _is_of_click(error: OSError) -> bool:
-    """Whether it is click that could not write, as it does for ``--help`` and ``--version``."""
+    """Tell whether it is click that could not write, as for ``--help`` and ``--version``."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -20,7 +20,7 @@ Job = TypeVar("Job", "JobStatus", "Health")
 
 
 def complete_jobs(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
-    """Names of jobs, for the shell. Silent when they cannot be had."""
+    """Return names of jobs, for the shell; none when they cannot be had."""
     from cronguard.cli.opening import jobs_of, load_settings, open_store
 
     try:
@@ -34,7 +34,7 @@ def complete_jobs(_ctx: click.Context, _param: click.Parameter, incomplete: str)
 
 
 def complete_channels(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
-    """Names of channels, for the shell."""
+    """Return names of channels, for the shell."""
     from cronguard.cli.opening import load_settings
 
     names = (channel.name for channel in load_settings().settings.channels)
@@ -42,7 +42,7 @@ def complete_channels(_ctx: click.Context, _param: click.Parameter, incomplete: 
 
 
 def job_argument(*, many: bool = False, required: bool = True) -> Callable[[F], F]:
-    """The ``JOB`` argument of a command, completed by the shell."""
+    """Return the ``JOB`` argument of a command, completed by the shell."""
     return click.argument(
         "jobs" if many else "job",
         metavar="[JOB]..." if many else "JOB",
@@ -53,7 +53,7 @@ def job_argument(*, many: bool = False, required: bool = True) -> Callable[[F], 
 
 
 def up_to(most: int) -> Callable[[click.Context, click.Parameter, int], int]:
-    """The callback of an option that takes a whole number from 1 to ``most``."""
+    """Return the callback of an option that takes a whole number from 1 to ``most``."""
 
     def check(_ctx: click.Context, _param: click.Parameter, value: int) -> int:
         if not 1 <= value <= most:
@@ -64,7 +64,7 @@ def up_to(most: int) -> Callable[[click.Context, click.Parameter, int], int]:
 
 
 def limit_option(what: str) -> Callable[[F], F]:
-    """The ``--limit`` of a command that lists ``what``, newest first."""
+    """Return the ``--limit`` of a command that lists ``what``, newest first."""
     return click.option(
         "--limit",
         "-n",
@@ -77,7 +77,7 @@ def limit_option(what: str) -> Callable[[F], F]:
 
 
 def since_option(only: str) -> Callable[[F], F]:
-    """The ``--since`` of a command; ``only`` says of what."""
+    """Return the ``--since`` of a command; ``only`` says of what."""
     return click.option(
         "--since",
         callback=to_since,
@@ -94,7 +94,7 @@ quiet_option = click.option(
 
 
 def find_job(known: Sequence[Job], name: str) -> Job:
-    """The job of that name. Raises `CommandError` with the nearest name if there is none."""
+    """Return the job of that name. Raises `CommandError` with the nearest name if there is none."""
     for each in known:
         if each.job == name:
             return each
@@ -117,7 +117,7 @@ def timezone_of(health: Health | None) -> str:
 
 
 def no_such_job(name: str, known: Iterable[str]) -> str:
-    """One line for a job that nobody has heard of."""
+    """Return a line for a job that is not known."""
     from cronguard.core.text import show, suggest
 
     names = list(known)

@@ -1,4 +1,4 @@
-"""What this host keeps for a store that was out of reach: said, told to the store, sent."""
+"""What this host keeps for a store that was out of reach: shown, replayed, sent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OF_THE_STORE = frozenset(
 
 
 def _spooled(store: Store) -> tuple[SpooledStore | None, int]:
-    """The store, if it has a spool before it, and how many outcomes wait there."""
+    """Return the store, if it has a spool before it, and how many outcomes wait there."""
     from cronguard.stores.spooled import SpooledStore
 
     if not isinstance(store, SpooledStore):
@@ -36,7 +36,7 @@ def _spooled(store: Store) -> tuple[SpooledStore | None, int]:
 
 
 def spool_sentence(store: Store) -> str | None:
-    """Where outcomes wait for a store that was out of reach, and when they go; None for none."""
+    """Say where outcomes wait for a store that was down, and when they go; None for none."""
     spooled, waiting = _spooled(store)
     if spooled is None or not waiting:
         return None
@@ -45,7 +45,7 @@ def spool_sentence(store: Store) -> str | None:
 
 
 def refused_sentence(store: Store) -> str | None:
-    """Whose outcomes wait since the store refused them, and what to do; None for nobody's."""
+    """Say whose outcomes the store refused, and what to do; None for nobody's."""
     spooled, _ = _spooled(store)
     queues = spooled.refused() if spooled is not None else []
     queues = [queue for queue in queues if queue.refused not in _OF_THE_STORE]
@@ -60,7 +60,7 @@ def refused_sentence(store: Store) -> str | None:
 
 
 def unreadable_sentence(store: Store) -> str | None:
-    """Where outcomes are kept that cannot be read any more, and whose; None for none."""
+    """Say where outcomes are that cannot be read any more, and whose; None for none."""
     spooled, _ = _spooled(store)
     if spooled is None or not (jobs := spooled.unreadable()):
         return None
@@ -72,7 +72,7 @@ def unreadable_sentence(store: Store) -> str | None:
 
 
 def replay(store: Store, *, quiet: bool = False) -> None:
-    """Tell the store what this host has kept for it. Raises StoreError if it does not answer."""
+    """Replay what this host has kept for the store. Raises StoreError if it does not answer."""
     spooled, waiting = _spooled(store)
     if spooled is None or not waiting:
         return
@@ -86,7 +86,7 @@ def replay(store: Store, *, quiet: bool = False) -> None:
 
 @contextmanager
 def kept_alerts_sent(runtime: Runtime) -> Iterator[None]:
-    """If the store does not answer meanwhile, at least send what this host has decided itself."""
+    """Send what this host has decided itself if the store does not answer in the block."""
     try:
         yield
     except StoreError:

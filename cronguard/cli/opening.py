@@ -29,14 +29,14 @@ _ASK_EVERY_SECONDS = 0.25
 
 
 def load_settings() -> Loaded:
-    """The settings and what is wrong with them."""
+    """Return the settings and what is wrong with them."""
     from cronguard.runtime.composition import load, overrides
 
     return load(overrides())
 
 
 def open_runtime(settings: Settings | None = None) -> Runtime:
-    """Store, channels and delivery. Wrong settings are an error unless ``settings`` are given."""
+    """Return store, channels and delivery. Raises SettingsError unless ``settings`` are given."""
     from cronguard.runtime.runtime import Runtime
 
     settings = settings or _right_settings()
@@ -47,7 +47,7 @@ def open_runtime(settings: Settings | None = None) -> Runtime:
 
 
 def open_store(settings: Settings | None = None) -> Store:
-    """The store itself, whose calls may take as long as they need. Otherwise as `open_runtime`."""
+    """Return the store itself, whose calls may take their time. Raises as `open_runtime`."""
     from cronguard.runtime import store_factory
 
     store = store_factory.open_store(settings or _right_settings())
@@ -80,7 +80,7 @@ def _wait_for_schema(store: Store) -> None:
 
 @contextmanager
 def store_on_demand(settings: Settings) -> Iterator[Callable[[], Store]]:
-    """A function that opens the store, for secrets that are kept there; closed with the block."""
+    """Yield a function that opens the store, for secrets that are kept there; close it after."""
     from cronguard.runtime import store_factory
 
     opened: list[Store] = []
@@ -105,7 +105,7 @@ def _right_settings() -> Settings:
 
 
 def store_file(store: Store) -> Path | None:
-    """The file that a store keeps its data in; None if it is none that we know of."""
+    """Return the file that a store keeps its data in; None if it is none that we know of."""
     from cronguard.runtime.store_factory import without_spool
 
     path = getattr(without_spool(store), "path", None)
@@ -113,12 +113,12 @@ def store_file(store: Store) -> Path | None:
 
 
 def jobs_of(store: Store) -> list[JobStatus]:
-    """`Store.jobs`, but a database that is not there yet is not created by looking at it."""
+    """Return `Store.jobs`; a database that is not there yet is not created by looking at it."""
     return store.jobs() if is_there(store) else []
 
 
 def health_of(runtime: Runtime) -> list[Health]:
-    """How every job is doing, by name; a database that is not there yet is not created for it."""
+    """Return how every job is doing, by name. No database is created for it."""
     from cronguard.runtime.health import read_health
 
     store = runtime.store if is_there(runtime.store) else None
@@ -126,18 +126,18 @@ def health_of(runtime: Runtime) -> list[Health]:
 
 
 def is_there(store: Store) -> bool:
-    """False for a database file that has yet to be made."""
+    """Tell whether the store is there; a database file may have yet to be made."""
     path = store_file(store)
     try:
         return path is None or bool(path.lstat())
     except FileNotFoundError:
         return False
     except OSError:
-        return True  # it cannot be told; the store says why
+        return True  # that is not known; the store says why
 
 
 def describe_store(settings: Settings, store: Store) -> str:
-    """Where runs are recorded, without user names, passwords or anything else of an address."""
+    """Return where runs are recorded, without user, password or anything else of an address."""
     from cronguard.core.model import SecretRef
     from cronguard.settings.store_url import store_target
 

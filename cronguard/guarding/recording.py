@@ -22,7 +22,7 @@ from cronguard.runtime.composition import current
 from cronguard.runtime.runtime import Guarded, Job, Runtime, say_unsent
 
 _open_runs: ContextVar[tuple[Recording, ...]] = ContextVar("cronguard_open_runs", default=())
-_told_unrecorded: set[str] = set()
+_reported_unrecorded: set[str] = set()
 """Jobs of which it was said that they fail and cannot be recorded."""
 _CELERY_CONTROL_FLOW = frozenset({"Retry", "Ignore", "Reject"})
 # Taken from `type` itself: a metaclass may define its own, which may raise.
@@ -195,19 +195,19 @@ class Recording:
         if self.live:
             self._attempt("end", self._commit, outcome)
         elif self.unrecorded is not None:
-            self._tell_unrecorded(self.unrecorded, outcome)
+            self._report_unrecorded(self.unrecorded, outcome)
 
     def end_as(self, status: EndStatus, failure: Failure | None = None) -> None:
         """Commit an end that no exception shows, such as a command's exit code."""
         self.commit(Outcome(status, *self._end_time_and_duration(), failure))
 
-    def _tell_unrecorded(self, job: str, outcome: Outcome) -> None:
+    def _report_unrecorded(self, job: str, outcome: Outcome) -> None:
         """Say that the job fails, once until it does well again."""
         self.unrecorded = None
         if outcome.status == "success":
-            _told_unrecorded.discard(job)
-        elif outcome.status == "failure" and job not in _told_unrecorded:
-            _told_unrecorded.add(job)
+            _reported_unrecorded.discard(job)
+        elif outcome.status == "failure" and job not in _reported_unrecorded:
+            _reported_unrecorded.add(job)
             say_unsent(job, outcome)
 
     def _commit(self, outcome: Outcome) -> None:
@@ -234,7 +234,7 @@ class Recording:
         if problem is not None:
             if not isinstance(problem, StoreError) and raised_by_handler(problem) is not None:
                 raise problem
-            runtime.open_runs.tell_soon()
+            runtime.open_runs.replay_soon()
             self._report("end", problem)
             runtime.notify_directly(run, outcome, notified)
         elif alerts_due:

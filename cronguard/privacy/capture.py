@@ -35,7 +35,7 @@ _MOST_BYTES = 1_000
 def capture(
     error: BaseException, *, redact: Redact = "strict", keep: Sequence[str] = ()
 ) -> Failure:
-    """What may be kept of an error. ``keep`` is `redact_keep` of the settings.
+    """Return what may be kept of an error. ``keep`` is `redact_keep` of the settings.
 
     Costs some microseconds with ``strict`` and a bounded time with ``scrub``, however long the
     message, the traceback or the chain of causes (the error's own ``str()`` apart).
@@ -49,7 +49,7 @@ def capture(
 
 
 def is_plain(error: BaseException) -> bool:
-    """Whether to read it runs no code but Python's and ours, and takes no time to speak of.
+    """Tell whether reading it runs no code but Python's and ours, and takes hardly any time.
 
     So it is with built-in errors that hold but short texts and numbers, and arose from such.
     """
@@ -78,7 +78,7 @@ def load(redact: Redact, *, data: bool = False) -> None:
 def capture_output(
     tail: str, code: int, *, redact: Redact = "strict", keep: Sequence[str] = ()
 ) -> Failure:
-    """What may be kept of a command that failed: ``code`` as `subprocess` gives it, -9 for SIGKILL.
+    """Return what may be kept of a failed command: ``code`` is -9 for SIGKILL, as `subprocess`'s.
 
     ``tail`` is the end of what it wrote to stderr; empty for nothing.
     """
@@ -87,14 +87,14 @@ def capture_output(
 
 
 def exit_failure(code: int) -> Failure:
-    """A command that failed and of which nothing but its exit is known."""
+    """Return the failure of a command of which nothing but its exit is known."""
     return capture_output("", code)
 
 
 def _message(
     error: BaseException | None, output: str, redact: Redact, keep: Sequence[str]
 ) -> str | None:
-    """What may be shown of the error or, if there is none, of the command's output."""
+    """Return what may be shown of the error or, if there is none, of the command's output."""
 
     def failed(caught: BaseException) -> None:
         name = _name_of(caught)
@@ -122,7 +122,7 @@ def _name_of(failure: BaseException) -> str:
 def _custom(
     redact: Callable[[str, BaseException | None], object], text: str, error: BaseException | None
 ) -> str | None:
-    """The callable's answer, cleaned and capped; None, as with ``strict``, if it gave none."""
+    """Return the callable's answer, cleaned and capped; None, as with ``strict``, for none."""
     raised: list[str] = []
     answer = attempt(redact, text, error, failed=lambda caught: raised.append(_name_of(caught)))
     if isinstance(answer, str):

@@ -62,7 +62,7 @@ class CodeText:
     """The errors' own codes, such as ``"23505"``."""
 
     def knows(self, name: str) -> bool:
-        """Whether the code calls something by this very name."""
+        """Tell whether the code calls something by this very name."""
         return name in self.names or name in self.constants
 
 
@@ -71,7 +71,7 @@ _joins: dict[tuple[int, ...], tuple[list[object], CodeText]] = {}
 
 
 def code_text(errors: Sequence[BaseException]) -> CodeText:
-    """The literals and names along the tracebacks of the errors, and in their classes."""
+    """Return the literals and names along the errors' tracebacks, and in their classes."""
     frames = {id(frame.f_code): frame for error in errors for frame in _frames(_traceback(error))}
     kinds = {id(type(error)): type(error) for error in errors}
     known = _joined(tuple(frames.values()), tuple(kinds.values()))
@@ -98,7 +98,7 @@ def _joined(frames: tuple[FrameType, ...], kinds: tuple[type, ...]) -> CodeText:
 
 
 def _frames(tb: TracebackType | None) -> list[FrameType]:
-    """The innermost frames, one for each piece of code."""
+    """Return the innermost frames, one for each piece of code."""
     frames: dict[int, FrameType] = {}
     left = _MOST_FRAMES
     while tb is not None and left:
@@ -114,7 +114,7 @@ def _frames(tb: TracebackType | None) -> list[FrameType]:
 
 
 def _called(frame: FrameType) -> Iterator[CodeType | str]:
-    """The functions, classes and constants of its module that the frame's code names."""
+    """Return the functions, classes and constants of its module that the frame's code names."""
     for name in frame.f_code.co_names[:_MOST_INNER]:
         value: object = dict.get(frame.f_globals, name)
         if type(value) is FunctionType:
@@ -131,7 +131,7 @@ def _called(frame: FrameType) -> Iterator[CodeType | str]:
 
 
 def _source(frame: FrameType) -> str:
-    """The module's text as its loader finds it now; empty if there is none."""
+    """Return the module's text as its loader finds it now; empty if there is none."""
     name, loader = frame.f_code.co_filename, frame.f_globals.get("__loader__")
     if (found := _sources.get(name)) is None:
         if len(_sources) >= _MOST_SOURCES:
@@ -143,7 +143,7 @@ def _source(frame: FrameType) -> str:
 
 
 def _stands_in(value: object, source: str) -> TypeGuard[str]:
-    """Whether the module's text has it as a literal, be it a word or all pieces of a sentence."""
+    """Tell whether the module's text has it as a literal: a word, or all of a sentence's pieces."""
     if type(value) is not str or not value or len(value) > _LONGEST_LITERAL:
         return False
     if f'"{value}"' in source or f"'{value}'" in source:
@@ -161,7 +161,7 @@ def _methods(kind: type) -> Iterator[CodeType]:
 
 
 def _fields(kind: type) -> Iterator[str]:
-    """What a class declares, such as the fields of a model."""
+    """Return what a class declares, such as the fields of a model."""
     for each in type.__dict__["__mro__"].__get__(kind)[:10]:
         declared = type.__dict__["__dict__"].__get__(each).get("__annotations__")
         if type(declared) is dict:
@@ -169,7 +169,7 @@ def _fields(kind: type) -> Iterator[str]:
 
 
 def _text_of(written: Sequence[CodeType | str]) -> CodeText:
-    """What stands in these constants and pieces of code, and in the code that they hold."""
+    """Return what stands in these constants and pieces of code, and in the code they hold."""
     segments, fragments, names, constants = (
         set[str](),
         set[tuple[str, str]](),
@@ -220,13 +220,13 @@ def _constants(literal: str) -> Iterator[str]:
 
 
 def _schema_names(literal: str) -> Iterator[str]:
-    """The tables and columns of a statement, without its values."""
+    """Return the tables and columns of a statement, without its values."""
     if len(literal) <= _LONGEST_LITERAL * 10 and _STATEMENT.match(literal):
         yield from _SCHEMA_NAME.findall(_STRING.sub(" ", literal))
 
 
 def _pieces(literal: str) -> Iterator[str]:
-    """What may be a piece of a sentence, in its order."""
+    """Return what may be a piece of a sentence, in its order."""
     if len(literal) > _LONGEST_LITERAL:
         return
     if _is_prose(literal):
@@ -236,7 +236,7 @@ def _pieces(literal: str) -> Iterator[str]:
 
 
 def _is_fragment(piece: str) -> bool:
-    """Whether it is one word with a capital, which could be a name, unless none is called so."""
+    """Tell whether it is one word with a capital that could be a name."""
     word = piece.strip(" ,.:;!?()[]\"'-")
     known = vocabulary()
     trusted = word in known.starters or known.kind(word) == "term"
@@ -244,7 +244,7 @@ def _is_fragment(piece: str) -> bool:
 
 
 def _is_prose(piece: str) -> bool:
-    """Whether a literal can be told from a value: more than one word, or a word with its spacing.
+    """Tell whether a literal differs from a value: it is several words, or one with its spacing.
 
     What looks like somebody's full name is taken for a value that was written into the program.
     """

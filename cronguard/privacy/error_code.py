@@ -41,7 +41,7 @@ _TEXT_CODES = (
 def related(
     error: BaseException, *, limit: int = 16, suppressed: bool = False
 ) -> Iterator[tuple[Role, BaseException]]:
-    """The error, then what caused it, then the members of groups; each once, at most ``limit``.
+    """Return the error, its causes, then members of groups; each once, at most ``limit``.
 
     A context hidden by ``raise … from None`` is passed over unless ``suppressed`` is asked for.
     """
@@ -65,7 +65,7 @@ def related(
 
 
 def error_code(error: BaseException) -> str | None:
-    """SQLSTATE, SQLite or errno name, HTTP status, exit code or signal name; None if there is none.
+    """Return SQLSTATE, SQLite or errno name, HTTP status, exit code or signal name, or None.
 
     Looked for on the error itself, then on its causes and the members of groups.
     """
@@ -77,7 +77,7 @@ def error_code(error: BaseException) -> str | None:
 
 
 def exit_name(code: int) -> str:
-    """``"3"`` for an exit status, ``"SIGKILL"`` for what `subprocess` calls -9."""
+    """Return ``"3"`` for an exit status, ``"SIGKILL"`` for what `subprocess` calls -9."""
     if code >= 0:
         return str(code & 0xFF)
     import signal  # only for a process that a signal ended
@@ -89,7 +89,7 @@ def exit_name(code: int) -> str:
 
 
 def own_code(error: BaseException) -> str | None:
-    """As `error_code`, but without looking further than the error itself."""
+    """Return `error_code` without looking further than the error itself."""
     kind = type(error)
     if issubclass(kind, SystemExit):
         return _system_exit(read(error, "code"))
@@ -111,7 +111,7 @@ def own_code(error: BaseException) -> str | None:
 
 
 def read(holder: object, name: str) -> object:
-    """The attribute, or None if there is none or it cannot be read."""
+    """Return the attribute, or None if there is none or it cannot be read."""
     return attempt(getattr, holder, name, None)
 
 
@@ -133,7 +133,7 @@ def _system_exit(code: object) -> str | None:
 
 
 def _shaped(value: object, shape: str) -> str | None:
-    """The text if it has the shape of a code; a subclass of str or int becomes the plain thing."""
+    """Return a text that has the shape of a code; a subclass of str or int as the plain type."""
     if isinstance(value, str):
         text = str.__str__(value)
     elif (number := _number(value)) is not None and number in range(1000):

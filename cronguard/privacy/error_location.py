@@ -28,7 +28,7 @@ _shown: dict[str, str] = {}
 
 
 def error_location(error: BaseException) -> str | None:
-    """``package/module.py:42 in function``; None for an error that was never raised.
+    """Return ``package/module.py:42 in function``; None for an error never raised.
 
     The user's own code is what lies neither in the standard library, nor among installed packages,
     nor in cronguard. Where there is none of it, the package of the outermost frame counts as the
@@ -49,7 +49,7 @@ def error_location(error: BaseException) -> str | None:
 
 
 def is_generated(code: CodeType) -> bool:
-    """Whether it was made of a text while the program ran, such as by `exec`, data included."""
+    """Tell whether it was made of a text while the program ran, as by `exec`, data included."""
     name = code.co_filename
     if name == "<string>":
         return not _stands_on_command_line(code)
@@ -57,7 +57,7 @@ def is_generated(code: CodeType) -> bool:
 
 
 def _stands_on_command_line(code: CodeType) -> bool:
-    """Whether it is of the program that ``python -c`` was given, which runs under the same name.
+    """Tell whether it is of the program of ``python -c``, which runs under the same name.
 
     So do workers of pytest-xdist and of multiprocessing, whatever they execute later.
     """
@@ -124,7 +124,7 @@ def _standard_library() -> tuple[str, ...]:
 
 
 def _package(filename: str) -> str:
-    """The folder of the installed top-level package (or of the standard library)."""
+    """Return the folder of the installed top-level package (or of the standard library)."""
     path = _slashed(filename)
     for mark in _PACKAGES:
         head, found, tail = path.rpartition(mark)
@@ -145,7 +145,7 @@ def _show(frame: FrameType) -> str:
 
 
 def _relative(path: str, module: object) -> str:
-    """The path below the folder it was imported from; never one that starts at a root."""
+    """Return the path below the folder it was imported from; never one that starts at a root."""
     for mark in _PACKAGES:
         if mark in path:
             return path.rpartition(mark)[2]

@@ -15,7 +15,7 @@ _mro: Any = type.__dict__["__mro__"].__get__
 
 
 def error_type(error: BaseException) -> str:
-    """Bare for builtins (``ValueError``), else ``module.QualName``.
+    """Return the bare name for builtins (``ValueError``), else ``module.QualName``.
 
     A class made at run time can be called anything, a person's name included. If the name leads
     nowhere in its module and is not made of known technical words, the nearest base class with a
@@ -49,7 +49,7 @@ def _is_dotted(name: str) -> bool:
 
 
 def _leads_to(names: Mapping[str, object], path: str, kind: type) -> bool:
-    """Whether following the qualified name ends at the class, or at the code that makes it."""
+    """Tell whether following the qualified name ends at the class, or at the code that makes it."""
     found: object = None
     steps = path.split(".")
     for index, step in enumerate(steps):
@@ -83,7 +83,7 @@ def _makes(function: object, path: list[str]) -> bool:
 
 
 def _is_technical(name: str) -> bool:
-    """For classes that libraries make on the fly, such as botocore's ``NoSuchKey``."""
+    """Tell whether it is a class that a library made on the fly, as botocore's ``NoSuchKey``."""
     from cronguard.privacy.vocabulary import vocabulary  # hardly ever needed
 
     return all(vocabulary().knows_name(part) for part in name.split("."))

@@ -11,7 +11,7 @@ MOST_BYTES = 2_000  # of UTF-8, that are kept of it
 
 
 def clean(text: str, *, end: bool = False) -> str:
-    """On one line, without control characters or lone surrogates, at most 2 KB of UTF-8.
+    """Return one line without control characters or lone surrogates, at most 2 KB of UTF-8.
 
     Of a longer text the beginning is kept, or the ``end``.
     """

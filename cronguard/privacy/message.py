@@ -32,7 +32,7 @@ _TYPE_PARTS = re.compile(r"[\[\], |.()-]+")
 
 
 def redact_message(text: str, known: Known) -> str:
-    """The text with everything masked that nothing vouches for."""
+    """Return the text with everything masked that nothing vouches for."""
     return _Message(text, known).redacted()
 
 
@@ -171,15 +171,15 @@ class _Canvas:
         self._state[start:end] = bytes((_MASKED,)) * (end - start)
 
     def is_open(self, start: int, end: int) -> bool:
-        """Whether nothing has been decided about any of these characters."""
+        """Tell whether nothing has been decided about any of these characters."""
         return not any(self._state[start:end])
 
     def is_masked(self, start: int, end: int) -> bool:
-        """Whether any of these characters is not to be shown."""
+        """Tell whether any of these characters is not to be shown."""
         return _MASKED in self._state[start:end]
 
     def gaps(self) -> Iterator[tuple[int, int]]:
-        """The stretches about which nothing has been decided yet."""
+        """Return the stretches about which nothing has been decided yet."""
         start = self._state.find(_UNKNOWN)
         while start >= 0:
             end = start
@@ -189,7 +189,7 @@ class _Canvas:
             start = self._state.find(_UNKNOWN, end)
 
     def shown(self) -> str:
-        """The text with one mask for each masked stretch. Signs left undecided are shown."""
+        """Return the text with one mask for each masked stretch. Signs left undecided are shown."""
         text = self.text
         pieces: list[str] = []
         at = 0
@@ -203,7 +203,7 @@ class _Canvas:
         return "".join(pieces)
 
     def _is_absorbed(self, start: int, end: int) -> bool:
-        """Whether what stands between two masks says no more than that they are two."""
+        """Tell whether what stands between two masks says no more than that they are two."""
         if start >= end:
             return True
         between = self.text[start:end]

@@ -43,7 +43,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
 
 def always_masked(text: str) -> Iterator[tuple[int, int]]:
-    """Spans of the text that are addresses, numbers of people or accounts, tokens and the like."""
+    """Yield spans that are addresses, numbers of people or accounts, tokens and the like."""
     yield from _addresses(text)
     lower = text.lower()
     hints = {
@@ -67,7 +67,7 @@ def manual_pages(text: str) -> Iterator[tuple[int, int]]:
 
 
 def places(literal: str) -> Iterator[str]:
-    """Hosts and paths of a literal, with nothing in them that might be secret."""
+    """Yield hosts and paths of a literal, with nothing in them that might be secret."""
     for match in _HOST.finditer(literal) if "://" in literal else ():
         yield from match.group(0, 1)
     if _PATH.fullmatch(literal) and not any(always_masked(literal)):
@@ -80,7 +80,7 @@ def _compiled() -> tuple[tuple[str, str, re.Pattern[str]], ...]:
 
 
 def _addresses(text: str) -> Iterator[tuple[int, int]]:
-    """Whatever is joined by an at sign without a space: e-mail addresses, handles, credentials."""
+    """Yield what an at sign joins without a space: e-mail addresses, handles, credentials."""
     at = text.find("@")
     while at >= 0:
         start, end = at, at + 1

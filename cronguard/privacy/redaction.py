@@ -28,7 +28,7 @@ _JOINTS: dict[Role, str] = {"cause": "caused by", "context": "after", "member": 
 
 
 def redact_error(error: BaseException, *, keep: Sequence[str] = ()) -> str | None:
-    """What may be shown of the error's message, notes, causes and members; None for nothing."""
+    """Return what may be shown of the error's message, notes, causes, members; None for nothing."""
     chain = list(related(error, limit=_MOST_RELATED))
     redactor = _redactor([each for _, each in chain], keep)
     # from the innermost cause outwards, since messages like to quote the one before
@@ -44,7 +44,7 @@ def redact_error(error: BaseException, *, keep: Sequence[str] = ()) -> str | Non
 
 
 def redact_output(tail: str, *, keep: Sequence[str] = ()) -> str | None:
-    """What may be shown of the end of a command's output; None for nothing."""
+    """Return what may be shown of the end of a command's output; None for nothing."""
     text = str.__getitem__(tail, slice(-MOST_CHARACTERS, None))
     if len(tail) > MOST_CHARACTERS:
         text = text.partition("\n")[2] or text.partition(" ")[2]
@@ -52,7 +52,7 @@ def redact_output(tail: str, *, keep: Sequence[str] = ()) -> str | None:
 
 
 def redact_text(text: str, *, keep: Sequence[str] = ()) -> str:
-    """What would be shown of a message about which nothing but its text is known."""
+    """Return what would be shown of a message of which nothing but its text is known."""
     return clean(_redactor((), keep).text(text))
 
 
@@ -75,7 +75,7 @@ class _Redactor:
         return raw, shown
 
     def schema_names(self, error: BaseException, shown: str) -> str:
-        """What a database says the error is about, as far as the text does not say so itself."""
+        """Return what a database says the error is about and the text does not say itself."""
         said = []
         for attribute in ATTRIBUTES[:3]:
             name = read(read(error, "diag") or error, attribute)
@@ -84,7 +84,7 @@ class _Redactor:
         return ", ".join(said)
 
     def notes(self, error: BaseException) -> list[str]:
-        """The error's notes, each redacted."""
+        """Return the error's notes, each redacted."""
         found: Any = read(error, "__notes__")
         if not issubclass(type(found), list):
             return []  # most errors have none, and some have something else
@@ -108,7 +108,7 @@ class _Redactor:
         return redact_message(text, self._known) if text else ""
 
     def _parts(self, text: str) -> list[str]:
-        """The text, split where it quotes another error of the chain."""
+        """Return the text, split where it quotes another error of the chain."""
         parts = [text]
         for quoted in sorted(self._done, key=len, reverse=True):
             if quoted in text:

@@ -47,7 +47,7 @@ class Template:
     holes: tuple[SpanKind, ...]
 
     def find(self, text: str, start: int) -> list[Span]:
-        """The spans of the first match at or after ``start``; empty if there is none."""
+        """Return the spans of the first match at or after ``start``; empty if there is none."""
         first = 0 if self.texts[0] else 1
         while (at := text.find(self.texts[first], start)) >= 0:
             spans = self._spans_from(text, first, at, start)
@@ -78,7 +78,7 @@ class Template:
 
 
 def matches(text: str) -> Iterator[list[Span]]:
-    """The spans of each known shape that the text contains, longest texts first."""
+    """Return the spans of each known shape that the text contains, longest texts first."""
     index = _index()
     found = {at: each for word in set(_WORD.findall(text)) for at, each in index.get(word, ())}
     for _, template in sorted(found.items()):
@@ -97,7 +97,7 @@ def _end_of(hole: SpanKind, text: str, start: int) -> int:
 
 
 def stands_alone(text: str, start: int, end: int, *, sentence: bool = False) -> bool:
-    """Whether the span neither begins nor ends inside a word.
+    """Tell whether the span neither begins nor ends inside a word.
 
     A ``sentence`` may have a number at its ends, as in ``f"v{n} took {n}s"``.
     """
@@ -109,7 +109,7 @@ def stands_alone(text: str, start: int, end: int, *, sentence: bool = False) -> 
 
 @cache
 def _index() -> dict[str, list[tuple[int, Template]]]:
-    """The shapes by the rarest of their words, each with its rank."""
+    """Return the shapes by the rarest of their words, each with its rank."""
     templates = []
     for line in read_data("templates.txt").splitlines():
         if line and not line.startswith("#"):

@@ -52,7 +52,7 @@ class Vocabulary:
         self._knows_parts = lru_cache(_MOST_REMEMBERED)(self._judge_parts)
 
     def kind(self, word: str) -> Kind:
-        """What a single word is, exactly as written; empty for unknown."""
+        """Return what a single word is, exactly as written; empty for unknown."""
         if word in self._words:
             return "known"
         if word in self._function:
@@ -62,7 +62,7 @@ class Vocabulary:
         return "term" if word in self._terms else ""
 
     def knows_name(self, name: str) -> bool:
-        """Whether an identifier (``user_id``, ``HTTPStatusError``, ``public.orders``) is known.
+        """Tell whether an identifier is known: ``user_id``, ``HTTPStatusError``, ``public.orders``.
 
         All its words must be known, at least one of them in each dotted part beyond doubt, and at
         most two digits.
@@ -94,7 +94,7 @@ class Vocabulary:
 
 @cache
 def vocabulary() -> Vocabulary:
-    """The bundled words, read on first use."""
+    """Return the bundled words, read on first use."""
     sections: dict[str, list[str]] = {}
     words: list[str] = []
     for line in read_data("vocabulary.txt").splitlines():
@@ -107,7 +107,7 @@ def vocabulary() -> Vocabulary:
 
 @cache
 def read_data(name: str) -> str:
-    """A bundled text file as it was at first, also out of a zip archive."""
+    """Return a bundled text file as it was at first, also out of a zip archive."""
     path = os.path.join(os.path.dirname(__file__), "data", name)  # noqa: PTH118, PTH120  # pathlib costs
     load = getattr(__spec__.loader, "get_data", None)
     if load is not None:

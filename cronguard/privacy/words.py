@@ -62,11 +62,11 @@ class Keep:
         ]
 
     def knows(self, run: str) -> bool:
-        """Whether the run of characters is one of the words."""
+        """Tell whether the run of characters is one of the words."""
         return bool(self._words) and run.lower() in self._words
 
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where the text matches one of the expressions."""
+        """Return where the text matches one of the expressions."""
         for pattern in self._patterns:
             for match in pattern.finditer(text):
                 yield match.span()
@@ -81,7 +81,7 @@ def _compiled(pattern: str) -> re.Pattern[str] | None:
 
 @lru_cache(maxsize=16)
 def keep_of(entries: tuple[str, ...]) -> Keep:
-    """The settings' list, made ready once. An expression that is none keeps nothing."""
+    """Return the settings' list, made ready once. An expression that is none keeps nothing."""
     return Keep(entries)
 
 
@@ -94,7 +94,7 @@ class Known:
     keep: Keep
 
     def is_name(self, name: str) -> bool:
-        """Whether what stands for a variable, a table or the like is the name of one."""
+        """Tell whether what stands for a variable, a table or the like is the name of one."""
         if name.isalpha() and not name.islower():
             return not name.istitle() and self.code.knows(name)
         if self.code.knows(name) or self.vocabulary.knows_name(name):
@@ -102,12 +102,12 @@ class Known:
         return "." in name and all(map(self.is_name, name.split(".")))
 
     def is_type(self, name: str) -> bool:
-        """As `is_name` for a class, which may have a capital: ``Settings``."""
+        """Do as `is_name` for a class, which may have a capital: ``Settings``."""
         known = self.code.knows(name) or self.vocabulary.knows_name(name)
         return known or self.vocabulary.kind(name.lower()) == "known"
 
     def is_key(self, name: str) -> bool:
-        """As `is_name` for a key of a document, which may be a word as well: ``name``."""
+        """Do as `is_name` for a key of a document, which may be a word as well: ``name``."""
         return self.vocabulary.kind(name) in {"known", "ambiguous"} or self.is_name(name)
 
 
@@ -162,7 +162,7 @@ class Words:
                 word.kind = "name" if constant or plain else ""
 
     def _is_machine_word(self, word: Word) -> bool:
-        """Whether it is a sentence in one word, such as ``channel_not_found``, or a signal."""
+        """Tell whether it is a sentence in one word, such as ``channel_not_found``, or a signal."""
         known = self._vocabulary.knows_name(word.text)
         return known and (word.text.count("_") >= _FEW or word.text.startswith("SIG"))
 
@@ -171,7 +171,7 @@ class Words:
         return text[0] in "'\"" and text.find(text[0], 1) == len(text) - 1
 
     def _keep_identifiers(self) -> None:
-        """A text of a word or two is a bare value, whatever the words mean elsewhere."""
+        """Keep identifiers; a text of a word or two is a value, whatever its words mean."""
         for word in self.all:
             quoted = word.kind == "known" and self._around(word.start, word.end) in _QUOTED
             if word.kind not in {"name", "number", "vouched"} and not quoted:
@@ -198,7 +198,7 @@ class Words:
         return "name" if vocabulary.knows_name(run) else ""
 
     def _is_alone(self, start: int, end: int) -> bool:
-        """Whether signs part the word from all others, as they do with a value."""
+        """Tell whether signs part the word from all others, as they do with a value."""
         around = self._around(start, end)
         if around in _QUOTED or around[:1] == "=":
             return True
@@ -215,7 +215,7 @@ class Words:
         return not before or before[-1] in _OPENS_CLAUSE
 
     def _around(self, start: int, end: int) -> str:
-        """The sign before a word and the one after it."""
+        """Return the sign before a word and the one after it."""
         return self._text[max(start - 1, 0) : start] + self._text[end : end + 1]
 
     def _kind_of_number(self, start: int, end: int, run: str) -> str:
@@ -240,7 +240,7 @@ class Words:
     # --- second thoughts -------------------------------------------------------------------------
 
     def _doubt(self) -> None:
-        """Small and ambiguous words next to something masked are part of it more often than not."""
+        """Mask small and ambiguous words beside a mask: they are part of it more often than not."""
         # both ways, so that a row of such words falls at once
         order = [*range(len(self.all)), *reversed(range(len(self.all)))]
         while sum(map(self._falls, order)):
@@ -265,7 +265,7 @@ class Words:
         return falls
 
     def _is_masked(self, index: int, step: int, between: str) -> bool:
-        """Whether the word before or after is masked, and only ``between`` parts them."""
+        """Tell whether the word before or after is masked, and only ``between`` parts them."""
         if not 0 <= index + step < len(self.all) or self.all[index + step].kind:
             return False
         first, second = sorted((index, index + step))

@@ -103,7 +103,7 @@ def look_in_library_first() -> None:
 
 
 def _first_of_library() -> int:
-    """Return the first place of Python's own on its path; 0 if that cannot be told."""
+    """Return the first place of Python's own on its path; 0 if that is unknown."""
     library = os.path.dirname(getattr(os, "__file__", ""))  # noqa: PTH120  # likewise
     return sys.path.index(library) if library in sys.path else 0
 

@@ -24,7 +24,7 @@ At the end of the process:
 
 1. ``deliveries``: alerts under way are waited for, where the interpreter has not done it.
 2. ``imports``: no thread begins to import for later any more.
-3. ``outcomes``: what waits is told to the store, which is closed.
+3. ``outcomes``: what waits is replayed to the store, which is closed.
 4. ``threads``: the thread that is left is ended.
 5. ``interrupt``: a Ctrl-C that ended the program is noted again, after all that the program itself
    does at its end.

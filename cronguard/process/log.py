@@ -155,7 +155,7 @@ def last_line(text: str) -> None:
     try:
         if _stderr is not None and _file_of_stderr() == _stderr:
             os.write(_STDERR, f"{text}\n".encode("utf-8", "replace"))
-    except (OSError, ValueError, MemoryError) as caught:  # nobody is left to be told
+    except (OSError, ValueError, MemoryError) as caught:  # nowhere is left to say it
         if isinstance(caught, OSError) and caught.errno is None:
             raise  # a time limit of the program's, raised just now
 

@@ -57,10 +57,10 @@ _SENTENCES = {
     "postmark_412": "the Postmark account is not approved yet: it sends to its own domain only",
     "postmark_413": "the Postmark account may not send: see its page there",
     "postmark_inactive": "some of the addresses in to are inactive at Postmark: reactivate them",
-    "resend_application_error": "Resend has trouble of its own",
+    "resend_application_error": "Resend failed on its own side",
     "resend_concurrent_idempotent_requests": "another try of the same alert is under way",
     "resend_daily_quota_exceeded": "the Resend account is over its quota for today",
-    "resend_internal_server_error": "Resend has trouble of its own",
+    "resend_internal_server_error": "Resend failed on its own side",
     "resend_invalid_access": "this Resend key may not do that: make one with sending access",
     "resend_invalid_api_key": "the Resend key is not accepted: set the right one",
     "resend_invalid_from_address": "Resend does not take the address in from: check it",
@@ -92,7 +92,7 @@ _SENTENCES = {
     "slack_posting_to_general_channel_denied": "only administrators may write to that channel:"
     " make a webhook for another",
     "slack_rate_limited": "too many messages: it asks to wait",
-    "slack_rollup_error": "Slack has trouble of its own",
+    "slack_rollup_error": "Slack failed on its own side",
     "slack_team_disabled": "the webhook's workspace was switched off: make a new webhook",
     "slack_user_not_found": "the person whom the webhook writes to is gone: make a new webhook",
     "smtp_530": "the mail server wants a login: set user and password",
@@ -101,7 +101,7 @@ _SENTENCES = {
 }
 _SENTENCES_BY_PREFIX = {
     "http_30": "it leads elsewhere, which is not followed: set the address it leads to",
-    "http_5": "the service has trouble of its own",
+    "http_5": "the service failed on its own side",
     "postmark_": "Postmark refuses it; its list of error codes says why",
     "smtp_4": "the mail server asks to try again later",
     "smtp_5": "the mail server refused it",

@@ -77,7 +77,7 @@ class Runtime:
         self.store = with_timeouts_and_spool(store, settings)
         self.channels = {channel.name: channel for channel in settings.channels}
         self.open_runs = OpenRuns(self.store, self._now, self.dispatch, self._prepare_meanwhile)
-        self.store.on_kept = self.open_runs.tell_soon
+        self.store.on_kept = self.open_runs.replay_soon
         self.exported = os.environ.get(RUN_VARIABLE)
         """The run that a parent ``cronguard run`` records; None if we are not its command."""
         self.is_closed = False
@@ -232,8 +232,8 @@ class Runtime:
 
             due = degraded(run, outcome)
             if due:
-                told = partial(say_unsent, run.job, outcome)
-                self.dispatcher.dispatch_directly(due, notified, otherwise=told)
+                report = partial(say_unsent, run.job, outcome)
+                self.dispatcher.dispatch_directly(due, notified, otherwise=report)
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
             caught = error
         if caught is not None:

@@ -129,7 +129,7 @@ def _address_without_credentials(settings: Settings) -> str:
 
 
 class UnopenedStore:
-    """Stands for a store that cannot be opened: what it is told waits, and it is tried again."""
+    """Stands for a store that cannot be opened: what it is given waits, and it is tried again."""
 
     bounded = True
     path = None

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 _SETTLED_SECONDS = 1.0
 """A run that has lasted so long will last: there is time for what a failure of it would need."""
 _RETRY_SECONDS = 2.0
-"""How soon what waits is told for the first time by itself; each time later, until a heartbeat."""
+"""How soon what waits is first replayed by itself; each time later, until a heartbeat."""
 
 
 class _Alarm:
@@ -180,9 +180,9 @@ class Watchdog:
 class OpenRuns:
     """The runs of this process that are going on, and what is done while they are.
 
-    Every `HEARTBEAT_SECONDS` their leases are renewed and what waits is told to the store. A second
-    after the first of them began, ``prepare`` is called, for what a failure will need, and again
-    every second until it says that it is done.
+    Every `HEARTBEAT_SECONDS` their leases are renewed and what waits is replayed to the store. One
+    second after the first of them began, ``prepare`` is called, for what a failure will need, and
+    again every second until it says that it is done.
     """
 
     def __init__(
@@ -228,8 +228,8 @@ class OpenRuns:
         if self._is_replaced and not self._open:
             self.watchdog.stop()
 
-    def tell_soon(self) -> None:
-        """Have what waits told to the store, or at least that its runs are over, before long."""
+    def replay_soon(self) -> None:
+        """Have what waits replayed to the store, or at least its runs reported as over, soon."""
         self._pause = _RETRY_SECONDS
         self._renew_at = min(self._renew_at or math.inf, self._monotonic() + _RETRY_SECONDS)
         self.watchdog.ensure(_RETRY_SECONDS)

@@ -1,4 +1,4 @@
-"""A channel that keeps what it is told, and the contract that every channel keeps."""
+"""A channel that keeps what it is sent, and the contract that every channel keeps."""
 
 from __future__ import annotations
 
@@ -52,16 +52,18 @@ class ChannelContract:
     SECRETS: ClassVar[Sequence[str]] = ()
 
     def make(self) -> Channel:
-        """A channel whose alerts arrive where `sent` looks."""
+        """Return a channel whose alerts arrive where `sent` looks."""
         raise NotImplementedError("return a channel built with your options")
 
     def make_broken(self) -> Channel | None:
-        """A channel whose `send` must fail, such as one whose endpoint is closed; None to leave
-        the tests of failure out."""
+        """Return a channel whose `send` must fail, as with a closed endpoint.
+
+        None leaves the tests of failure out.
+        """
         return None
 
     def sent(self) -> Sequence[str]:
-        """What has arrived so far, one text an alert."""
+        """Return what has arrived so far, one text an alert."""
         raise NotImplementedError("return what your channel's far end received")
 
     def test_declares_its_options(self) -> None:
@@ -130,7 +132,7 @@ class ChannelContract:
 
 
 def message(kind: AlertKind = "failing", *, bare: bool = False, **facts: Any) -> Message:
-    """A message to try a channel with; ``facts`` replace fields of its `Alert`."""
+    """Return a message to try a channel with; ``facts`` replace fields of its `Alert`."""
     known: Mapping[str, Any] = {
         "run_id": "0199d2f0-0000-7000-8000-000000000001",
         "consecutive_failure_count": 0 if kind == "recovered" else 2,

@@ -54,7 +54,7 @@ class Harness:
             yield self
 
     def streak(self, job: JobOrName) -> int:
-        """How many runs of the job have failed in a row; 0 for a job that never ran.
+        """Return how many runs of the job have failed in a row; 0 for a job that never ran.
 
         ConfigError, here and below, for a name that is neither decorated nor recorded in this test.
         """
@@ -63,11 +63,11 @@ class Harness:
         return found[0].consecutive_failure_count if found else 0
 
     def runs(self, job: JobOrName) -> list[RunRecord]:
-        """The job's runs, oldest first."""
+        """Return the job's runs, oldest first."""
         return list(reversed(self.store.history(self._known(job), limit=1_000_000)))
 
     def last_run(self, job: JobOrName) -> RunRecord:
-        """The job's newest run; AssertionError if it never ran."""
+        """Return the job's newest run. Raises AssertionError if it never ran."""
         name = self._known(job)
         newest = self.store.history(name, limit=1)
         there = [each.job for each in self.store.jobs()]
@@ -133,7 +133,7 @@ def _guarded(job: JobOrName) -> Guarded:
     return guarded
 
 
-class _Captor(Dispatcher):
+class _CapturingDispatcher(Dispatcher):
     """Delivers at once, into the harness."""
 
     def __init__(self, harness: Harness) -> None:
@@ -157,7 +157,7 @@ class _TestRuntime(Runtime):
     def __init__(self, harness: Harness) -> None:
         settings = Settings(store=harness.store, channels=(ChannelSettings(CHANNEL, CHANNEL),))
         super().__init__(settings, harness.store)
-        self.dispatcher = _Captor(harness)
+        self.dispatcher = _CapturingDispatcher(harness)
         self.now = harness.clock
         self.monotonic = lambda: _seconds(harness.clock())
 

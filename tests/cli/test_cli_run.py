@@ -319,7 +319,7 @@ def test_a_command_in_a_group_of_its_own_is_told(cli):
 class Heard(set):
     """A helper that has heard what is in this set, each once."""
 
-    def has_heard(self, number):
+    def has_received(self, number):
         heard = number in self
         self.discard(number)
         return heard

@@ -47,8 +47,8 @@ def ran(ago, status="success", number=1, longest=5.0, job="nightly"):
     return Activity(job, status, number, NOW - ago, NOW - ago, longest)
 
 
-def lane(told=(), runs=(), found=None, since=None, axis=AXIS):
-    return make_lane(axis, found or health(), told, runs, since)
+def lane(activity=(), runs=(), found=None, since=None, axis=AXIS):
+    return make_lane(axis, found or health(), activity, runs, since)
 
 
 def report_of(*healths, limit=10, axis=AXIS, **readings):
@@ -165,8 +165,8 @@ def test_lane_runs_that_go_on():
     """To the present; one whose process is gone is a crash, whatever its row says."""
     going, gone = run(status="running"), run(ago=2 * HOUR, status="crashed")
     gone = gone._replace(finished_at=None, duration=None)
-    told = [ran(2 * HOUR, "running"), ran(HOUR, "running")]
-    found = lane(told, [going, gone], health(running=(going,), dead=(gone,)))
+    activity = [ran(2 * HOUR, "running"), ran(HOUR, "running")]
+    found = lane(activity, [going, gone], health(running=(going,), dead=(gone,)))
     assert found.words == "2 runs in the last 24 hours: 1 crashed, 1 running"
     assert [(bar.kind, bar.start, bar.end) for bar in found.bars] == [
         ("running", AXIS.at(going.started_at), AXIS.at(NOW)),
@@ -197,11 +197,11 @@ def test_lane_runs_from_before():
 def test_lane_joins_what_would_touch():
     """A run a minute is one bar of its kind, and a failure among them stands out."""
     step = DAY / SLOTS
-    told = [ran(DAY - n * step, "failure" if n == 100 else "success", 4) for n in range(SLOTS)]
-    bars = lane(told).bars
+    activity = [ran(DAY - n * step, "failure" if n == 100 else "success", 4) for n in range(SLOTS)]
+    bars = lane(activity).bars
     assert [(bar.kind, bar.words) for bar in bars[:2]] == [
         ("success", "2026-11-29 14:30:00: success, 400 runs from then on"),
-        ("success", f"{AXIS.text(told[101].first)}: success, 1,036 runs from then on"),
+        ("success", f"{AXIS.text(activity[101].first)}: success, 1,036 runs from then on"),
     ]
     assert bars[2].kind == "failure"
     assert len(bars) == 3
@@ -209,11 +209,11 @@ def test_lane_joins_what_would_touch():
 
 def test_lane_with_many_bars_words_the_worst():
     """No page of tooltips; those of what is wrong stay."""
-    told = [
+    activity = [
         ran(DAY - n * 15 * timedelta(minutes=1), "failure" if n % 9 == 0 else "success")
         for n in range(96)
     ]
-    bars = lane(told).bars
+    bars = lane(activity).bars
     assert len(bars) == 96
     assert sum(bool(bar.words) for bar in bars) == 40
     assert all(bar.words for bar in bars if bar.kind == "failure")
@@ -227,13 +227,13 @@ def test_lane_marks_what_nobody_ran():
     """A due time is met from a little before it until its grace is over; others are missed."""
     hourly = health(expected=Expectations(schedule="0 * * * *", grace=300.0))
     due = NOW.replace(minute=0)
-    told = [
+    activity = [
         ran(NOW - (due - 6 * HOUR - timedelta(seconds=9))),
         ran(NOW - (due - 5 * HOUR + timedelta(seconds=300))),
         ran(NOW - (due - 3 * HOUR + timedelta(seconds=301))),
         ran(NOW - (due - timedelta(seconds=11))),
     ]
-    found = lane(told, found=hourly, since=due - 7 * HOUR)
+    found = lane(activity, found=hourly, since=due - 7 * HOUR)
     assert len(found.due) == 26
     assert found.due[-1] > AXIS.at(NOW)
     assert [(bar.start, bar.end) for bar in found.missed] == [
@@ -280,10 +280,10 @@ def test_worst_first_and_snoozed_last():
         health("warned", "warning", failures=1),
         health("late", "late", since=NOW - HOUR),
         health("snoozed", "failing", snoozed_until=NOW + HOUR, failures=3),
-        health("untold", alerts_given_up=1),
+        health("undelivered", alerts_given_up=1),
         health("zfailing", "failing", failures=2),
     )
-    assert [job.name for job in found.wrong] == ["zfailing", "snoozed", "late", "untold"]
+    assert [job.name for job in found.wrong] == ["zfailing", "snoozed", "late", "undelivered"]
     assert [job.name for job in found.well] == ["warned", "fine"]
     assert found.headline == "2 failing, 1 late, 1 to look at of 6 jobs"
     assert not found.is_well
@@ -312,7 +312,7 @@ def test_an_alert_that_does_not_go_out():
     long = health("long", alerts_waiting=1, waiting_since=NOW - 3 * HOUR)
     found = report_of(soon, long)
     (job,) = found.wrong
-    assert (job.name, job.alerts, job.is_untold) == ("long", "1 waiting", True)
+    assert (job.name, job.alerts, job.has_undelivered) == ("long", "1 waiting", True)
     assert job.notes == ["an alert waits for 3 h to be sent"]
     assert [each.alerts for each in found.well] == ["1 waiting"]
 
@@ -347,7 +347,7 @@ def test_what_is_said_of_a_failing_job():
     assert (job.last, job.due, job.alerts) == ("60m ago", "in 16h", "1 sent, 1 waiting")
     assert (job.usual, job.slow) == ("12.0 s", "21.0 s")
     assert [row.status for row in job.rows] == ["failure", "failure", "success"]
-    assert [told.fate for told in job.told] == ["sent", "sent"]
+    assert [row.fate for row in job.alert_rows] == ["sent", "sent"]
     facts = {fact.label: fact for fact in job.facts}
     assert facts["Takes"].text == "p50 12.0 s, p95 21.0 s, of the last 20 successful runs"
     assert facts["Next due"].text == "2026-12-01 06:30:00 (in 16 h)"

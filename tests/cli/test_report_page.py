@@ -244,5 +244,5 @@ def test_a_large_log_makes_no_large_page(tmp_path):
         sizes[window] = len(render(make_report(readings, "here", limit=10)).encode())
     store.close()
     assert len(healths) == 200
-    assert sum(each.runs for told in readings.activity.values() for each in told) == 100_000
+    assert sum(each.runs for found in readings.activity.values() for each in found) == 100_000
     assert max(sizes.values()) < 2_000_000, sizes

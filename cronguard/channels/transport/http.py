@@ -72,7 +72,7 @@ def post(
 
 
 def check_url(url: str) -> str:
-    """``url`` without white space around it, if `post` would take it; asks no network.
+    """Return ``url`` without white space around it, if `post` would take it; ask no network.
 
     https, or http to this machine. Raises `ChannelError` with code ``bad_url``, ``insecure_url`` or
     ``link_local``, whose text repeats nothing of the address.
@@ -137,7 +137,7 @@ def raise_for_page(response: Response) -> None:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a ``Retry-After`` header asks for, at most a day; None if there is none."""
+    """Return the seconds that ``Retry-After`` asks for, at most a day; None if there is none."""
     text = headers.get("retry-after", "").strip()
     if not text:
         return None
@@ -254,7 +254,7 @@ def _bad_url() -> ChannelError:
 
 
 def load_late() -> None:
-    """Load now what is imported late, when somebody is told."""
+    """Load now what is imported late, when an alert is sent."""
     for name in "base64", "email.utils", "httpcore", "httpx":
         import_module(name)
     from cronguard.channels.transport import _httpcore_backend  # noqa: F401

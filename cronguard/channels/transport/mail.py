@@ -40,7 +40,7 @@ class Mail:
 
 
 def envelope(*, to: str, **options: str) -> Envelope:
-    """The envelope of a channel's options ``to`` and ``from``, a word of Python's own.
+    """Return the envelope of a channel's options ``to`` and ``from``, a keyword in Python.
 
     Raises ``ChannelError("bad_address")`` naming the option, never its value, and TypeError for an
     option that is missing or unknown.
@@ -55,12 +55,12 @@ def envelope(*, to: str, **options: str) -> Envelope:
 
 
 def compose(alert: Alert) -> Mail:
-    """The e-mail about ``alert``: the same on every try."""
+    """Return the e-mail about ``alert``: the same on every try."""
     return Mail(subject(alert), rendering.text(alert), html(alert))
 
 
 def address(text: str, option: str) -> str:
-    """``text`` without white space around it, if it has the shape of one e-mail address."""
+    """Return ``text`` without white space around it, if it has the shape of one e-mail address."""
     known = text.strip()
     if not known.isprintable() or not _ADDRESS.fullmatch(known):
         raise ChannelError("bad_address", detail=f"the option {option!r} is no e-mail address")
@@ -68,17 +68,17 @@ def address(text: str, option: str) -> str:
 
 
 def bare(text: str) -> str:
-    """``ops@example.com`` of ``Ops <ops@example.com>``."""
+    """Return ``ops@example.com`` of ``Ops <ops@example.com>``."""
     return text.rpartition("<")[2].rstrip(">")
 
 
 def subject(alert: Alert) -> str:
-    """One line that names job and streak, safe in a header."""
+    """Return one line that names job and streak, safe in a header."""
     return rendering.plain(rendering.title(alert), SUBJECT_LENGTH)
 
 
 def html(alert: Alert) -> str:
-    """The facts as a table. No picture, no script, no link but an https runbook."""
+    """Return the facts as a table. No picture, no script, no link but an https runbook."""
     rows = "".join(
         f'<tr><td style="padding:2px 16px 2px 0;color:#666;vertical-align:top;white-space:nowrap">'
         f"{_html.escape(label)}</td>"

@@ -14,7 +14,7 @@ from cronguard.core.errors import ChannelError
 ENVIRONMENT = "env"
 """For `use`: what the variables ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` say."""
 OFF = "off"
-"""For `use`: none, and nobody is to be told that the environment names one."""
+"""For `use`: none, and nothing is said of one that the environment names."""
 _VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 _DEFAULT_PORT = 8080
 _here = threading.local()
@@ -42,7 +42,7 @@ def use(proxy: str | None) -> None:
 
 
 def used() -> str | None:
-    """Return what `use` was last told in this thread."""
+    """Return what `use` was last given in this thread."""
     return getattr(_here, "proxy", None)
 
 

@@ -120,7 +120,7 @@ class Session:
 
 @contextmanager
 def _codes(*, final: bool = False) -> Iterator[None]:
-    """smtplib's errors quote the server, and the server quotes addresses; only numbers pass.
+    """Turn smtplib's errors, which quote the server, which quotes addresses, into numbers.
 
     Args:
         final: Whether a 5xx reply is about the e-mail, so that repeating it cannot work.
@@ -154,7 +154,7 @@ def _reply_error(codes: list[int], *, final: bool = False) -> ChannelError:
 
 
 def _literal(connection: sockets.Connection) -> str:
-    """Who says EHLO, as an address (RFC 5321, 4.1.3): looking up a name of our own can hang."""
+    """Return our address for EHLO (RFC 5321, 4.1.3): looking up a name of our own can hang."""
     address = connection.local_address.partition("%")[0]
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 

@@ -34,12 +34,12 @@ _look_ups = TimeoutPool(most_late=16)
 
 
 def deadline_or_default(deadline: float | None) -> float:
-    """``deadline``, or five seconds from now for None."""
+    """Return ``deadline``, or five seconds from now for None."""
     return time.monotonic() + DELIVERY_SECONDS if deadline is None else deadline
 
 
 def remaining(deadline: float) -> float:
-    """Seconds left, always above 0; ``ChannelError("timeout")`` when there are none."""
+    """Return the seconds left, always above 0. Raises ``ChannelError("timeout")`` for none."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise ChannelError("timeout")
@@ -47,7 +47,7 @@ def remaining(deadline: float) -> float:
 
 
 def error_code(error: BaseException) -> str:
-    """The word that stands for an error of the network; never anything of the error's text."""
+    """Return the word for an error of the network; never anything of the error's text."""
     import ssl
 
     if isinstance(error, ChannelError):
@@ -68,7 +68,7 @@ def error_code(error: BaseException) -> str:
 
 
 def without_cause(error: BaseException) -> ChannelError:
-    """The same failure as a fresh `ChannelError` that no other exception, and no frame, hangs on.
+    """Return the failure as a fresh `ChannelError`, with no other exception and no frame.
 
     Raise it outside the ``except`` block: inside, Python would attach the old one again.
     """
@@ -84,7 +84,7 @@ def without_cause(error: BaseException) -> ChannelError:
 
 
 def sanitize_errors(work: Callable[[], T]) -> T:
-    """What ``work`` returns; whatever it raises leaves as `without_cause` makes it."""
+    """Return what ``work`` returns; whatever it raises leaves as `without_cause` makes it."""
     try:
         return work()
     except Exception as error:  # noqa: BLE001  # any text in here may hold a secret
@@ -93,7 +93,7 @@ def sanitize_errors(work: Callable[[], T]) -> T:
 
 
 def is_loopback(host: str) -> bool:
-    """True for ``localhost``, names under it, and literal loopback addresses."""
+    """Tell whether it is ``localhost``, a name under it, or a literal loopback address."""
     import ipaddress
 
     name = host.rstrip(".").lower()
@@ -106,7 +106,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_link_local(host: str) -> bool:
-    """True for literal link-local addresses, where clouds keep their machine credentials."""
+    """Tell whether it is a literal link-local address, as of a cloud's machine credentials."""
     import ipaddress
 
     try:
@@ -133,18 +133,18 @@ class Connection:
 
     @property
     def local_address(self) -> str:
-        """This end's address, in numbers."""
+        """Return this end's address, in numbers."""
         return str(self._sock.getsockname()[0])
 
     @property
     def tls(self) -> ssl.SSLSocket | None:
-        """The socket, once `start_tls` was called; None before."""
+        """Return the socket, once `start_tls` was called; None before."""
         import ssl
 
         return self._sock if isinstance(self._sock, ssl.SSLSocket) else None
 
     def recv(self, size: int) -> bytes:
-        """What has come, at most ``size`` bytes; nothing at the end of the stream."""
+        """Return what has come, at most ``size`` bytes; nothing at the end of the stream."""
         self._sock.settimeout(remaining(self._deadline))
         data = self._sock.recv(min(size, _CHUNK))
         self._left -= len(data)
@@ -160,13 +160,13 @@ class Connection:
             view = view[self._sock.send(view) :]
 
     def start_tls(self, host: str, *, context: ssl.SSLContext | None = None) -> None:
-        """TLS from here on, the peer's certificate checked; None means the usual authorities."""
+        """Use TLS from here on and check the peer's certificate; None: by the usual authorities."""
         trusted = context or tls_context()
         self._sock.settimeout(remaining(self._deadline))
         self._sock = trusted.wrap_socket(self._sock, server_hostname=host)
 
     def makefile(self, mode: str = "rb") -> io.BufferedReader:  # noqa: ARG002
-        """A reader whose closing leaves the connection open, as smtplib wants it."""
+        """Return a reader whose closing leaves the connection open, as smtplib wants it."""
         return io.BufferedReader(_Reader(self))
 
     def close(self) -> None:
@@ -188,7 +188,7 @@ class _Reader(io.RawIOBase):
 
 
 def connect(host: str, port: int, *, deadline: float, loopback_only: bool = False) -> Connection:
-    """A connection to the first of the host's addresses that answers.
+    """Return a connection to the first of the host's addresses that answers.
 
     Each address gets an even share of the time that is left. Addresses that a name resolves to are
     judged like literal ones: link-local ones are refused, and with ``loopback_only`` every other
@@ -228,7 +228,7 @@ def _resolve(host: str, port: int, deadline: float) -> list[Address]:
 
 
 def load_late() -> None:
-    """Load now what is imported late, when somebody is told."""
+    """Load now what is imported late, when an alert is sent."""
     for name in "certifi", "encodings.idna", "ipaddress", "ssl":
         import_module(name)
 

@@ -65,7 +65,7 @@ def command(job: str | None, *, given_up: bool) -> int:
 
 
 def _deliver(runtime: Runtime, job: str | None, total: int, *, given_up: bool) -> list[Attempt]:
-    """A line a try; of a long row watched on a terminal only the failures and a sum."""
+    """Print a line a try; of many, watched on a terminal, only the failures and a sum."""
     at_length = total <= _MANY or not on_terminal()
     done: list[Attempt] = []
     with progress("sending") as advance:

@@ -80,7 +80,7 @@ def command(names: tuple[str, ...], job: str | None, *, as_json: bool) -> int:
 
 
 def _about(settings: Settings, job: str | None) -> JobStatus:
-    """What is known of the job, so that the alert looks as a real one would."""
+    """Return what is known of the job, so that the alert looks as a real one would."""
     from cronguard.settings.job_values import check_job_name
 
     if job is None:

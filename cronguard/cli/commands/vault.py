@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 
 def open_vault() -> Vault:
-    """The vault beside the store that the settings name. Raises SettingsError if it has none."""
+    """Return the vault beside the store of the settings. Raises SettingsError if it has none."""
     store = open_store()
     vault = vault_of(store)
     if vault is None:
@@ -287,7 +287,7 @@ def _line(found: Checked) -> str:
 
 
 def _names(options: Iterable[object]) -> list[str]:
-    """What the options name in the vault; an environment variable may name it for them."""
+    """Return what the options name in the vault; an environment variable may name it for them."""
     from cronguard.settings.types import DEPTH, parse_reference
 
     found = []

@@ -109,7 +109,7 @@ _OpensStore = Callable[[], "Store"]
 
 
 def _error_of(build: Callable[[_OpensStore], object], settings: Settings) -> str | None:
-    """Why something cannot be built, secrets and all; None if it can."""
+    """Return why something cannot be built, secrets and all; None if it can."""
     found: list[str | None] = []
 
     def attempt() -> None:

@@ -113,7 +113,7 @@ def _given_up(dead: Sequence[AlertRecord]) -> Iterator[str]:
 
 
 def alert_facts(alert: AlertRecord) -> dict[str, Any]:
-    """An alert: every key is always there, null where nothing is known."""
+    """Return an alert for JSON; every key is always there, null where nothing is known."""
     return {
         "alert_id": alert.alert_id,
         "job": alert.job,
@@ -129,7 +129,7 @@ def alert_facts(alert: AlertRecord) -> dict[str, Any]:
 
 
 def sent(attempt: Attempt) -> bool:
-    """Whether the other side has taken the alert."""
+    """Tell whether the other side has taken the alert."""
     return attempt.settlement.state == "sent"
 
 
@@ -151,7 +151,7 @@ def attempt_line(attempt: Attempt, what: str, otherwise: str) -> str:
 
 
 def attempt_facts(attempt: Attempt) -> dict[str, Any]:
-    """A try: every key is always there, null where nothing is known."""
+    """Return a try for JSON; every key is always there, null where nothing is known."""
     return {
         "channel": attempt.delivery.channel,
         "alert_id": attempt.delivery.alert_id,

@@ -27,7 +27,7 @@ _STATED_BY = {"code": "code", "command": "cronguard run", "settings": "settings"
 
 
 def run_facts(record: RunRecord) -> dict[str, Any]:
-    """A run: every key is always there, null where nothing is known."""
+    """Return a run for JSON; every key is always there, null where nothing is known."""
     failure = record.failure
     return {
         "run_id": record.run_id,
@@ -46,7 +46,7 @@ def run_facts(record: RunRecord) -> dict[str, Any]:
 
 
 def health_facts(health: Health, now: datetime) -> dict[str, Any]:
-    """How a job is doing: every key is always there, null where nothing is known."""
+    """Return how a job is doing, for JSON, with every key, null where nothing is known."""
     expected = health.expected
     plan = expected.plan
     return {
@@ -79,13 +79,13 @@ def health_facts(health: Health, now: datetime) -> dict[str, Any]:
 
 
 def state_counts(healths: Sequence[Health]) -> str:
-    """How many jobs are in which state, worst first: ``2 failing, 1 late, 47 ok``."""
+    """Return how many jobs are in which state, worst first: ``2 failing, 1 late, 47 ok``."""
     found = Counter(each.state for each in healths)
     return ", ".join(f"{found[state]} {state}" for state in STATES if found[state])
 
 
 def error_text(record: RunRecord) -> str:
-    """What went wrong, in a few words; empty if nothing did."""
+    """Return what went wrong, in a few words; empty if nothing did."""
     failure = record.failure
     if failure is None:
         return ""

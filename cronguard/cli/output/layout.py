@@ -120,7 +120,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, least: in
 def _beside(
     heads: Sequence[str], body: Sequence[Sequence[str]], widths: Sequence[int], room: int
 ) -> None:
-    """All columns side by side; the last one wraps where it has no more than ``room``."""
+    """Print all columns side by side; the last one wraps if it has no more than ``room``."""
     for *firsts, last in (heads, *body):
         start = "".join(f"{cell}  " for cell in _padded(firsts, widths))
         beginning, *rest = wrap(last, room)
@@ -132,7 +132,7 @@ def _beside(
 def _below(
     heads: Sequence[str], body: Sequence[Sequence[str]], widths: Sequence[int], screen: int
 ) -> None:
-    """The last column on lines of its own, under those of its row."""
+    """Print the last column on lines of its own, under those of its row."""
     *names, name = heads
     say("  ".join(_padded(names, widths)).rstrip())
     for *firsts, last in body:

@@ -32,7 +32,7 @@ class SettingsError(ConfigError):
 
 
 def print_error(line: str, *, code: int = 1) -> int:
-    """One line on standard error; returns ``code``, the exit code it should lead to."""
+    """Print a line on standard error; return ``code``, the exit code it should lead to."""
     from cronguard.core.rendering import plain
 
     with suppress(OSError, ValueError):  # closed: there is nobody to tell
@@ -52,7 +52,7 @@ def leave_interrupted(code: int) -> NoReturn:
 
 
 def say(line: str = "", *, nl: bool = True) -> None:
-    """One line on standard output, without anything of a row's that could harm a terminal.
+    """Print a line on standard output, without anything of a row's that could harm a terminal.
 
     Raises CommandError if it takes nothing, as on a full disk.
     """
@@ -80,14 +80,14 @@ def inert(text: str) -> str:
 
 
 def unwritable(error: OSError) -> str:
-    """One line for a standard output that takes nothing; what is left in it is let go."""
+    """Return a line for a standard output that takes nothing; drop what is left in it."""
     _let_go_of_stdout()
     reason = os.strerror(error.errno).lower() if error.errno else "unknown"
     return f"the output cannot be written ({reason}): see where standard output goes"
 
 
 def _let_go_of_stdout() -> None:
-    """What could not be written is still buffered, and would be tried again when Python ends."""
+    """Drop what could not be written, or Python would try it again when it ends."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -95,19 +95,19 @@ def _let_go_of_stdout() -> None:
 
 
 def emit(schema: str, **facts: Any) -> None:
-    """The JSON object that ``--json`` asks for, ``schema`` first. ASCII: no terminal is harmed."""
+    """Print the object of ``--json``, ``schema`` first, in ASCII: that harms no terminal."""
     import json
 
     say(json.dumps({"schema": f"cronguard.{schema}", **facts}, indent=2))
 
 
 def on_terminal() -> bool:
-    """Whether a person reads along."""
+    """Tell whether a person reads along."""
     return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def mark(state: str) -> str:
-    """``✓``, ``✗`` or ``!`` for ``ok``, ``error`` and ``warning``, coloured on a terminal."""
+    """Return ``✓``, ``✗`` or ``!`` for ``ok``, ``error``, ``warning``; on a terminal in colour."""
     sign, plain, colour = _MARKS[state]
     return paint(writable(sign, plain), colour)
 
@@ -122,19 +122,19 @@ def writable(sign: str, plain: str) -> str:
 
 
 def paint(text: str, colour: str) -> str:
-    """The text in a colour, if any, where colours are wanted (https://no-color.org)."""
+    """Return the text in a colour, if any, where colours are wanted (https://no-color.org)."""
     plainly = not colour or not on_terminal() or bool(os.environ.get("NO_COLOR"))
     return text if plainly else click.style(text, fg=colour)
 
 
 def plural(count: int, noun: str) -> str:
-    """``1 run``, ``3 runs``, ``1,200 runs``."""
+    """Return ``1 run``, ``3 runs``, ``1,200 runs``."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 @contextmanager
 def progress(doing: str) -> Iterator[Advance]:
-    """Yield a function to be told how far things are; shown once they take half a second."""
+    """Yield a function to call with how far the work is; shown after half a second."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield lambda _done, _total: None
         return

@@ -63,7 +63,7 @@ def zone_named(timezone: str) -> tzinfo:
 
 
 def stamp(when: datetime | None, now: datetime, *, never: str = "-", brief: bool = False) -> str:
-    """``2026-11-23 06:00:05``, in UTC; on a terminal with how long ago. ``never`` for None.
+    """Return ``2026-11-23 06:00:05``, in UTC; on a terminal with how long ago; else ``never``.
 
     ``brief`` leaves out the half that somebody at a terminal can do without.
     """
@@ -78,7 +78,7 @@ def stamp(when: datetime | None, now: datetime, *, never: str = "-", brief: bool
 
 
 def distance(when: datetime, now: datetime) -> str:
-    """``3 min ago``, ``just now``, ``in 1 h 57 min``."""
+    """Return ``3 min ago``, ``just now``, ``in 1 h 57 min``."""
     seconds = round((now - when).total_seconds())
     if not seconds:
         return "just now"
@@ -87,7 +87,7 @@ def distance(when: datetime, now: datetime) -> str:
 
 
 def short_distance(when: datetime, now: datetime) -> str:
-    """``3m ago``, ``in 2h``, ``now``: for a column."""
+    """Return ``3m ago``, ``in 2h``, ``now``: for a column."""
     seconds = round((now - when).total_seconds())
     if not seconds:
         return "now"
@@ -95,13 +95,13 @@ def short_distance(when: datetime, now: datetime) -> str:
 
 
 def short_span(seconds: float) -> str:
-    """``45s``, ``90m``, ``36h``, ``5d``: for a column; in units that options take as well."""
+    """Return ``45s``, ``90m``, ``36h``, ``5d``: for a column, in units that options take too."""
     size, unit = next((size, unit) for size, most, unit in _SHORT_UNITS if seconds < size * most)
     return f"{int(seconds // size)}{unit}"
 
 
 def span(seconds: float | None) -> str:
-    """How long something took; ``-`` for None."""
+    """Return how long something took; ``-`` for None."""
     return duration(seconds) or "-"
 
 
@@ -119,7 +119,7 @@ def to_span(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 
 
 def to_moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> datetime | None:
-    """An option's value in ISO 8601, local time where it names no zone."""
+    """Return an option's value in ISO 8601, local time where it names no zone."""
     if value is None:
         return None
     try:

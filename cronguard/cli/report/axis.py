@@ -47,7 +47,7 @@ class Axis(NamedTuple):
 
     @property
     def window(self) -> str:
-        """How much of what has been is shown: ``24 hours``, ``7 days``."""
+        """Return how much of what has been is shown: ``24 hours``, ``7 days``."""
         span = self.now - self.since
         if span > _DAY and not span % _DAY:
             return f"{span // _DAY} days"
@@ -66,7 +66,7 @@ class Axis(NamedTuple):
 
     @property
     def ticks(self) -> list[Tick]:
-        """The whole hours or days on it, a handful."""
+        """Return the whole hours or days on it, a handful."""
         span = self.now - self.since
         step = next((each for each in _STEPS if span / each <= _MOST_TICKS), _STEPS[-1])
         local = self.since.astimezone(self.zone)

@@ -65,7 +65,7 @@ class Row(NamedTuple):
     error: str
 
 
-class Told(NamedTuple):
+class AlertRow(NamedTuple):
     """One alert in a table."""
 
     decided: str
@@ -93,7 +93,7 @@ class Job(NamedTuple):
     slow: str
     """p95 of how long it takes; empty for too few runs."""
     alerts: str
-    is_untold: bool
+    has_undelivered: bool
     """Whether an alert was given up or waits for too long."""
     notes: list[str]
     brief: list[str]
@@ -104,7 +104,7 @@ class Job(NamedTuple):
     """Whether its runs were on several hosts, which are shown then."""
     has_errors: bool
     """Whether one of its runs went wrong."""
-    told: Sequence[Told]
+    alert_rows: Sequence[AlertRow]
 
 
 class Report(NamedTuple):
@@ -128,7 +128,7 @@ class Report(NamedTuple):
     """The others, those with a warning first."""
     is_folded: bool
     """Whether those that are well are folded."""
-    alerts: Sequence[Told]
+    alerts: Sequence[AlertRow]
     """The newest alerts of all jobs, newest first."""
     notes: Sequence[str]
     """What else is to be known, such as runs that the store has not taken yet."""
@@ -165,7 +165,7 @@ def make_report(readings: Readings, place: str, *, limit: int, notes: Sequence[s
         wrong=[_job(each, readings, limit, index) for index, each in enumerate(wrong)],
         well=[_job(each, readings, limit, len(wrong) + i) for i, each in enumerate(well)],
         is_folded=len(well) > _MOST_UNFOLDED,
-        alerts=[_told(axis, alert) for alert in alerts[:_MOST_ALERTS]],
+        alerts=[_alert_row(axis, alert) for alert in alerts[:_MOST_ALERTS]],
         notes=[plain(note) for note in notes],
     )
 
@@ -224,14 +224,14 @@ def _job(health: Health, readings: Readings, limit: int, index: int) -> Job:
         usual=(duration(took.p50) or "") if took else "",
         slow=(duration(took.p95) or "") if took else "",
         alerts=", ".join(_alert_counts(axis, health, alerts)),
-        is_untold=has_undelivered(health, axis.now),
+        has_undelivered=has_undelivered(health, axis.now),
         notes=notes,
         brief=[why, *notes] if health.state == "warning" else notes,
         facts=[each._replace(text=plain(each.text)) for each in _facts(axis, health, runs)],
         rows=rows,
         has_hosts=len({row.host for row in rows}) > 1,
         has_errors=any(row.failures or row.error for row in rows),
-        told=[_told(axis, alert) for alert in alerts[:_MOST_OF_A_JOB]],
+        alert_rows=[_alert_row(axis, alert) for alert in alerts[:_MOST_OF_A_JOB]],
     )
 
 
@@ -326,9 +326,9 @@ def _row(axis: Axis, run: RunRecord) -> Row:
     )
 
 
-def _told(axis: Axis, alert: AlertRecord) -> Told:
+def _alert_row(axis: Axis, alert: AlertRecord) -> AlertRow:
     code = f" ({alert.error_code})" if alert.error_code and alert.state != "sent" else ""
-    return Told(
+    return AlertRow(
         axis.text(alert.created_at),
         plain(alert.job),
         plain(alert.kind),

@@ -19,7 +19,7 @@ from cronguard.core.rendering import duration
 from cronguard.core.schedule import occurrences
 
 SLOTS = 360
-"""How many runs a lane can show beside each other; those that are closer are told of together."""
+"""How many runs a lane can show beside each other; those that are closer are drawn as one."""
 _MOST_DUE = 110
 """A lane with more due times than this shows none of them: they would be a line."""
 _CLOSE = 3.0
@@ -68,7 +68,7 @@ class _Run(NamedTuple):
 def make_lane(
     axis: Axis,
     health: Health,
-    told: Sequence[Activity],
+    activity: Sequence[Activity],
     runs: Sequence[RunRecord],
     scheduled_since: datetime | None,
 ) -> Lane:
@@ -77,28 +77,28 @@ def make_lane(
     Args:
         axis: The time to show.
         health: How the job is doing.
-        told: What its runs came to since the axis begins, by first start.
+        activity: What its runs came to since the axis begins, by first start.
         runs: Its newest runs, of which some may have begun before the axis does.
         scheduled_since: Since when its schedule holds; None if that is not known.
     """
-    drawn = _drawn(axis, health, told, runs)
-    told = _with_ends(axis, health, told)
+    drawn = _drawn(axis, health, activity, runs)
+    activity = _with_ends(axis, health, activity)
     due = _due(axis, health)
-    missed = _missed(axis, health, due, told, scheduled_since or axis.since)
+    missed = _missed(axis, health, due, activity, scheduled_since or axis.since)
     return Lane(
         _bars(axis, _joined(sorted(drawn))),
         [_gap(axis, *gap) for gap in missed],
         [axis.at(when) for when in due],
-        _sentence(axis, told, sum(number for _, _, number in missed)),
+        _sentence(axis, activity, sum(number for _, _, number in missed)),
     )
 
 
 def _drawn(
-    axis: Axis, health: Health, told: Sequence[Activity], runs: Sequence[RunRecord]
+    axis: Axis, health: Health, activity: Sequence[Activity], runs: Sequence[RunRecord]
 ) -> Iterator[_Run]:
     now = axis.at(axis.now)
     per_second = WIDTH / (axis.until - axis.since).total_seconds()
-    for _, kind, number, first, last, longest in told:
+    for _, kind, number, first, last, longest in activity:
         if kind != "running":
             start = end = axis.at(first)
             if longest:
@@ -120,9 +120,9 @@ def _kept(axis: Axis, health: Health) -> list[RunRecord]:
     return [run for run in health.kept if run.started_at >= axis.since]
 
 
-def _with_ends(axis: Axis, health: Health, told: Sequence[Activity]) -> list[Activity]:
+def _with_ends(axis: Axis, health: Health, activity: Sequence[Activity]) -> list[Activity]:
     """Return what the runs came to, with what became of those that look open in the store."""
-    found = [each for each in told if each.status != "running"]
+    found = [each for each in activity if each.status != "running"]
     for run in (*health.running, *health.dead, *health.kept):
         start = run.started_at
         if start >= axis.since:
@@ -188,7 +188,7 @@ def _missed(
     axis: Axis,
     health: Health,
     due: Sequence[datetime],
-    told: Sequence[Activity],
+    activity: Sequence[Activity],
     scheduled_since: datetime,
 ) -> list[_Gap]:
     """Return (first, last, how many) of the due times in a row that no run met.
@@ -201,7 +201,7 @@ def _missed(
     grace = timedelta(seconds=health.expected.grace)
     early = timedelta(seconds=EARLY_SECONDS)
     slot = (axis.now - axis.since) / SLOTS
-    firsts = [each.first for each in told]
+    firsts = [each.first for each in activity]
     open_since = health.running_since or axis.now
     found: list[_Gap] = []
     is_in_gap = False
@@ -209,7 +209,7 @@ def _missed(
         if when < scheduled_since or when + grace > axis.now or when > open_since:
             continue
         begin = bisect_left(firsts, when - early - slot)
-        near = told[begin : bisect_right(firsts, when + grace)]
+        near = activity[begin : bisect_right(firsts, when + grace)]
         is_met = any(each.last >= when - early for each in near)
         if not is_met:
             first, _, number = found.pop() if is_in_gap else (when, when, 0)
@@ -223,9 +223,9 @@ def _gap(axis: Axis, first: datetime, last: datetime, number: int) -> Bar:
     return Bar(axis.at(first), axis.at(last), "missed", f"due {times}: nothing started")
 
 
-def _sentence(axis: Axis, told: Sequence[Activity], missed: int) -> str:
+def _sentence(axis: Axis, activity: Sequence[Activity], missed: int) -> str:
     counts: dict[str, int] = {}
-    for each in told:
+    for each in activity:
         counts[each.status] = counts.get(each.status, 0) + each.runs
     rest = [f"{number:,} {status}" for status, number in counts.items() if status != "success"]
     if missed:

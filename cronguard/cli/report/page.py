@@ -27,7 +27,7 @@ _HEIGHTS = {
     "failure": (2, 20),
     "crashed": (2, 20),
 }
-"""Where a bar begins and how high it is: kinds of bars are told apart without their colours."""
+"""Where a bar begins and how high it is: one sees kinds of bars without their colours."""
 
 
 def render(report: Report) -> str:
@@ -107,7 +107,7 @@ def _shape(kind: str, bars: Iterable[Bar]) -> str:
 def _strokes(places: Iterable[float], top: int = 23, height: int = 4) -> str:
     """Return the path of strokes: each of the due times, below the bars, if nothing else is said.
 
-    All but the first are told by how far they are from the one before, which takes half the room.
+    All but the first are given by their distance from the one before, which takes half the room.
     """
     found: list[str] = []
     last = 0

@@ -13,7 +13,7 @@ from cronguard.core.interfaces import Store
 from cronguard.core.model import Activity, AlertRecord, RunRecord
 
 NEWEST = 50
-"""How many runs of a job are read at least: how long it usually takes is told from them."""
+"""How many runs of a job are read at least: from which one tells how long it usually takes."""
 _ALERTS = 1000
 _PLAN = ("schedule", "timezone", "grace")
 Row = TypeVar("Row", Activity, AlertRecord, RunRecord)

@@ -99,7 +99,7 @@ class Forwarding:
     def _command_has(self, each: Received) -> bool:
         if self._helper is None:
             return each.from_kernel and each.number in _KEYBOARD
-        if not self._helper.has_heard(each.number):
+        if not self._helper.has_received(each.number):
             return False
         # The command may have left the group: then only what went from process to process, and
         # what the keyboard sent, which it must not get, is not passed on.

@@ -69,7 +69,7 @@ class Helper:
             if end is not None:
                 os.close(end)
 
-    def has_heard(self, number: int) -> bool:
+    def has_received(self, number: int) -> bool:
         """Tell whether a signal has reached the helper too since it was last asked for."""
         return self._ask(number, _REPLY_SECONDS) == b"\1"
 

@@ -38,7 +38,7 @@ class Wanted(NamedTuple):
 
     @property
     def is_one(self) -> bool:
-        """Whether all about one job is asked for."""
+        """Tell whether all about one job is asked for."""
         return len(self.jobs) == 1 and not self.is_failing
 
 

@@ -15,7 +15,7 @@ from cronguard.core.model import RunRecord
 
 
 def job_facts(health: Health, now: datetime, detail: Detail | None = None) -> dict[str, Any]:
-    """A job: every key is always there, null where nothing is known; ``detail`` if it is asked."""
+    """Return a job for JSON, with every key, and ``detail`` if it was asked for."""
     facts = health_facts(health, now)
     return {**facts, "detail": _detail_facts(detail)} if detail else facts
 

@@ -35,7 +35,7 @@ class Wanted(NamedTuple):
 
 def enqueue(db: sqlite3.Connection, now: datetime, alerts: Iterable[NewAlert]) -> None:
     """Write them, due at once; one whose key is known is left alone."""
-    from cronguard.core.payload import encode  # only when somebody is told
+    from cronguard.core.payload import encode  # only when an alert is sent
 
     at = rfc3339(now)
     db.executemany(

@@ -559,7 +559,7 @@ def _commit(
         if after.silence is not before.silence:
             save_silence(db, run.job, after.silence)
     if decision.alerts:
-        from cronguard.core.payload import build_due  # only when somebody is told
+        from cronguard.core.payload import build_due  # only when an alert is sent
         from cronguard.stores.sqlite.outbox import enqueue
 
         build = build_due if outage is None else outage.alerts

@@ -247,13 +247,13 @@ class SQLiteStore:
         limit: int = 100,
         claim_for: float = 10.0,
     ) -> list[Delivery]:
-        from cronguard.stores.sqlite import outbox  # only when somebody is told
+        from cronguard.stores.sqlite import outbox  # only when an alert is sent
 
         wanted = outbox.Wanted(tuple(channels), job, force, state, limit, claim_for)
         return self._file.write(lambda db: outbox.claim(db, wanted, self._clock()))
 
     def settle_alert(self, delivery: Delivery, settlement: Settlement) -> bool:
-        from cronguard.stores.sqlite import outbox  # only when somebody is told
+        from cronguard.stores.sqlite import outbox  # only when an alert is sent
 
         return self._file.write(lambda db: outbox.settle(db, delivery, settlement, self._clock()))
 

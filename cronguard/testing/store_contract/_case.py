@@ -46,7 +46,7 @@ class StoreCase:
     OTHER = "other:job"
 
     def make_store(self, clock: FrozenClock) -> Store:
-        """An empty store that measures leases, claims and snoozes with ``clock``.
+        """Return an empty store that measures leases, claims and snoozes with ``clock``.
 
         A store with a clock of its own may ignore it: then override `let_pass`.
         """

@@ -125,7 +125,7 @@ ENTRIES = (
         (
             Change(
                 "cronguard/cli/run/forwarding.py",
-                "        if not self._helper.has_heard(each.number):\n            return False",
+                "        if not self._helper.has_received(each.number):\n            return False",
                 "        return False",
             ),
         ),
