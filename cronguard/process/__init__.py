@@ -12,7 +12,6 @@ __all__ = [
     "lifecycle",
     "log",
     "net",
-    "quiet",
     "signals",
     "stderr",
     "threads",

@@ -1,10 +1,12 @@
-"""Connections of cronguard's own: which address of a name they take, and whom they trust."""
+"""Connections of cronguard's own: which address they take, whom they trust, what is logged."""
 
 from __future__ import annotations
 
 import socket
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cronguard.process.signals import raised_by_handler
@@ -12,6 +14,8 @@ from cronguard.process.signals import raised_by_handler
 if TYPE_CHECKING:
     import ssl
 
+_HTTP_LOGGERS = ("httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpx")
+_here = threading.local()
 Address: TypeAlias = tuple[Any, Any, int, str, Any]
 """What `socket.getaddrinfo` lists."""
 
@@ -63,4 +67,27 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
-__all__ = ["Address", "connect_to_first", "tls_context"]
+@contextmanager
+def silence_http_logging() -> Iterator[None]:
+    """Let HTTP libraries log nothing from this thread; a program's own requests stay in its log.
+
+    Their lines hold addresses and the headers of answers, which can repeat a secret.
+    """
+    import logging  # not every connection is HTTP
+
+    for name in _HTTP_LOGGERS:
+        logging.getLogger(name).addFilter(_is_the_programs)
+    before = getattr(_here, "silenced", False)
+    _here.silenced = True
+    try:
+        yield
+    finally:
+        _here.silenced = before
+
+
+def _is_the_programs(_record: object) -> bool:
+    """Tell whether a record of an HTTP library's was not made in `silence_http_logging`."""
+    return not getattr(_here, "silenced", False)
+
+
+__all__ = ["Address", "connect_to_first", "silence_http_logging", "tls_context"]

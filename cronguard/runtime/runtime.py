@@ -131,8 +131,8 @@ class Runtime:
             return resolved[1]
         name = guarded.options["job"]
         configured = self.settings.jobs.get(name, {})
-        unclear = self.settings.unclear.get(name, frozenset())
-        config = resolve_job(guarded.options, configured, guarded.origin, unclear=unclear)
+        invalid = self.settings.invalid.get(name, frozenset())
+        config = resolve_job(guarded.options, configured, guarded.origin, invalid=invalid)
         job = Job(config, channel_rules(config, self._channels_of(config)))
         guarded.resolved = (self, job)
         if not self.pinned:

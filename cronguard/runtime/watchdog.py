@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 _SETTLED_SECONDS = 1.0
 """A run that has lasted so long will last: there is time for what a failure of it would need."""
 _RETRY_SECONDS = 2.0
-"""How soon what waits is first replayed by itself; each time later, until a heartbeat."""
+"""The first pause before what waits is replayed; each is longer, up to a heartbeat."""
 
 
 class _Alarm:

@@ -90,24 +90,24 @@ class ChannelLoader:
                 ready[name] = channel._replace(default=False)
         for job, options in jobs.items():
             for name in options.get("channels", ()):
-                channel = self._build(name, asked=f"job {job}")
+                channel = self._build(name, named_by=f"job {job}")
                 if channel and name not in ready:
                     ready[name] = channel._replace(default=False)
         return tuple(ready.values())
 
     def named(self, name: str) -> ChannelSettings | None:
         """Return the channel that a job names, or note a problem and return None."""
-        channel = self._build(name, asked="channels")
+        channel = self._build(name, named_by="channels")
         return channel._replace(default=False) if channel else None
 
     def _listed(self, listed: Sequence[object], source: str) -> list[ChannelSettings]:
         from cronguard.settings.values import instance_name  # few programs list channels
 
-        asked = source if source.startswith("environment") else f"{source} channels"
+        named_by = source if source.startswith("environment") else f"{source} channels"
         channels: dict[str, ChannelSettings] = {}
         for item in listed:
             if isinstance(item, str):
-                channel = self._build(item, asked=asked)
+                channel = self._build(item, named_by=named_by)
                 if channel:
                     channels.setdefault(item, channel)
             else:
@@ -142,17 +142,17 @@ class ChannelLoader:
             except PluginError:
                 yield name  # which is reported when it is built
 
-    def _build(self, name: str, *, asked: str | None = None) -> ChannelSettings | None:
+    def _build(self, name: str, *, named_by: str | None = None) -> ChannelSettings | None:
         if name not in self._built:
             try:
-                self._built[name] = self._make(check_channel_name(name), asked)
+                self._built[name] = self._make(check_channel_name(name), named_by)
             except (ConfigError, PluginError) as error:
-                where = asked or (None if repr(name) in str(error) else f"channel {name}")
+                where = named_by or (None if repr(name) in str(error) else f"channel {name}")
                 self._notes.problem(f"{where}: {error}" if where else str(error))
                 self._built[name] = None
         return self._built[name]
 
-    def _make(self, name: str, asked: str | None) -> ChannelSettings | None:
+    def _make(self, name: str, named_by: str | None) -> ChannelSettings | None:
         prefix = variable(name, "")
         if (
             name in _ALWAYS_READY
@@ -196,7 +196,7 @@ class ChannelLoader:
         if (refused - set(given)) & (needed | secret):
             return None
         if missing := needed - set(given):
-            self._note_missing(name, asked, [key for key in options if key in missing], given)
+            self._note_missing(name, named_by, [key for key in options if key in missing], given)
             return None
         return ChannelSettings(
             name,
@@ -265,13 +265,13 @@ class ChannelLoader:
                 yield _Value(key, self._variables[holder], where, where, holder, True)
 
     def _note_missing(
-        self, name: str, asked: str | None, missing: Sequence[str], given: Mapping[str, object]
+        self, name: str, named_by: str | None, missing: Sequence[str], given: Mapping[str, object]
     ) -> None:
         names = ", ".join(missing)
         holders = ", ".join(variable(name, key) for key in missing)
-        if asked:
+        if named_by:
             self._notes.problem(
-                f"{asked}: channel {name} has no {names}, so it cannot be used: set {holders}"
+                f"{named_by}: channel {name} has no {names}, so it cannot be used: set {holders}"
             )
         elif given or name in self._tables:
             self._notes.warn(f"channel {name} is not used, since it has no {names}: set {holders}")

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cronguard.testing.channel import ChannelContract, RecordingChannel
-    from cronguard.testing.clock import FrozenClock
     from cronguard.testing.harness import Harness
-    from cronguard.testing.memory import MemoryStore
+    from cronguard.testing.memory import FrozenClock, MemoryStore
     from cronguard.testing.store_contract import StoreContract
 
 __all__ = [
@@ -26,7 +25,7 @@ __all__ = [
 
 _HOMES = {
     "ChannelContract": "channel",
-    "FrozenClock": "clock",
+    "FrozenClock": "memory",
     "Harness": "harness",
     "MemoryStore": "memory",
     "RecordingChannel": "channel",

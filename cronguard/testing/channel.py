@@ -103,9 +103,9 @@ class ChannelContract:
 
     def test_sending_twice_sends_the_same(self) -> None:
         """A try that is repeated sends the same alert id; nothing is kept between tries."""
-        letter = message("failing")
-        deliver(self.make(), letter)
-        deliver(self.make(), letter)
+        same = message("failing")
+        deliver(self.make(), same)
+        deliver(self.make(), same)
         assert len(self.sent()) == 2
 
     def test_shows_no_secret(self) -> None:
@@ -158,9 +158,9 @@ def message(kind: AlertKind = "failing", *, bare: bool = False, **facts: Any) ->
     return Message(alert=alert, payload=encode(alert).encode())
 
 
-def deliver(channel: Channel, letter: Message) -> None:
+def deliver(channel: Channel, message: Message) -> None:
     """Send one message, waiting for an asynchronous channel."""
-    pending = channel.send(letter)
+    pending = channel.send(message)
     if isinstance(pending, Awaitable):  # many return something, and mean nothing by it
         import asyncio  # few channels are asynchronous
 

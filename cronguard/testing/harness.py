@@ -17,8 +17,7 @@ from cronguard.runtime.delivery import Dispatcher
 from cronguard.runtime.runtime import Guarded, Runtime
 from cronguard.settings.loading import ChannelSettings, Settings
 from cronguard.settings.options import JobConfig, check_options
-from cronguard.testing.clock import FrozenClock
-from cronguard.testing.memory import MemoryStore
+from cronguard.testing.memory import FrozenClock, MemoryStore
 
 if TYPE_CHECKING:
     from datetime import datetime

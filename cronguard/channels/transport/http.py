@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from cronguard.channels.transport import proxy, sockets
 from cronguard.core.errors import ChannelError
-from cronguard.process.quiet import silence_http_logging
+from cronguard.process.net import silence_http_logging
 
 if TYPE_CHECKING:
     import httpcore

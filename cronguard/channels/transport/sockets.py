@@ -170,7 +170,7 @@ class Connection:
         return io.BufferedReader(_Reader(self))
 
     def close(self) -> None:
-        """Let go at once."""
+        """Close the connection at once."""
         self._sock.close()
 
 

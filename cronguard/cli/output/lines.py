@@ -81,12 +81,12 @@ def inert(text: str) -> str:
 
 def unwritable(error: OSError) -> str:
     """Return a line for a standard output that takes nothing; drop what is left in it."""
-    _let_go_of_stdout()
+    _drop_stdout()
     reason = os.strerror(error.errno).lower() if error.errno else "unknown"
     return f"the output cannot be written ({reason}): see where standard output goes"
 
 
-def _let_go_of_stdout() -> None:
+def _drop_stdout() -> None:
     """Drop what could not be written, or Python would try it again when it ends."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)

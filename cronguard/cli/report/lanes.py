@@ -54,7 +54,7 @@ class Lane(NamedTuple):
     """All of it in a sentence."""
 
 
-class _Run(NamedTuple):
+class _Block(NamedTuple):
     """Runs that are drawn as one bar."""
 
     start: float
@@ -95,7 +95,7 @@ def make_lane(
 
 def _drawn(
     axis: Axis, health: Health, activity: Sequence[Activity], runs: Sequence[RunRecord]
-) -> Iterator[_Run]:
+) -> Iterator[_Block]:
     now = axis.at(axis.now)
     per_second = WIDTH / (axis.until - axis.since).total_seconds()
     for _, kind, number, first, last, longest in activity:
@@ -105,14 +105,14 @@ def _drawn(
                 end += round(longest * per_second, 1)
             if number > 1:
                 end = max(end, axis.at(last))
-            yield _Run(start, max(start, min(end, now)), kind, first, number, longest)
+            yield _Block(start, max(start, min(end, now)), kind, first, number, longest)
     for run in runs:
         if run.started_at < axis.since and run.finished_at and run.finished_at > axis.since:
-            yield _one(axis, run, run.status, run.finished_at)
+            yield _block(axis, run, run.status, run.finished_at)
     for run in health.running:
-        yield _one(axis, run, "running", axis.now)
+        yield _block(axis, run, "running", axis.now)
     for run in (*health.dead, *_kept(axis, health)):
-        yield _one(axis, run, run.status, run.finished_at or axis.now)
+        yield _block(axis, run, run.status, run.finished_at or axis.now)
 
 
 def _kept(axis: Axis, health: Health) -> list[RunRecord]:
@@ -130,13 +130,13 @@ def _with_ends(axis: Axis, health: Health, activity: Sequence[Activity]) -> list
     return sorted(found, key=lambda each: each.first)
 
 
-def _one(axis: Axis, run: RunRecord, kind: str, end: datetime) -> _Run:
-    return _Run(axis.at(run.started_at), axis.at(end), kind, run.started_at, 1, run.duration)
+def _block(axis: Axis, run: RunRecord, kind: str, end: datetime) -> _Block:
+    return _Block(axis.at(run.started_at), axis.at(end), kind, run.started_at, 1, run.duration)
 
 
-def _joined(runs: Iterable[_Run]) -> Iterator[_Run]:
+def _joined(runs: Iterable[_Block]) -> Iterator[_Block]:
     """Yield the runs, as one those of a kind that would touch; they come in order."""
-    last: _Run | None = None
+    last: _Block | None = None
     for run in runs:
         if last is not None and last.kind == run.kind and run.start - last.end < _CLOSE:
             last = last._replace(end=max(last.end, run.end), number=last.number + run.number)
@@ -148,7 +148,7 @@ def _joined(runs: Iterable[_Run]) -> Iterator[_Run]:
         yield last
 
 
-def _bars(axis: Axis, runs: Iterable[_Run]) -> list[Bar]:
+def _bars(axis: Axis, runs: Iterable[_Block]) -> list[Bar]:
     drawn = sorted(runs, key=lambda run: _ORDER.get(run.kind, _LAST))
     named = set(drawn[-_MOST_NAMED:]) if len(drawn) > _MOST_NAMED else set(drawn)
     return [
@@ -157,7 +157,7 @@ def _bars(axis: Axis, runs: Iterable[_Run]) -> list[Bar]:
     ]
 
 
-def _words(axis: Axis, run: _Run) -> str:
+def _words(axis: Axis, run: _Block) -> str:
     if run.number > 1:
         return f"{axis.text(run.first)}: {run.kind}, {run.number:,} runs from then on"
     took = f" after {duration(run.longest)}" if run.longest is not None else ""

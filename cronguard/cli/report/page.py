@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 _THIN = 2.0
-"""A bar that is shorter than this, in thousandths of the axis, is a stroke."""
+"""A bar that is shorter than this, in thousandths of the axis, is drawn as a stroke."""
 _HEIGHTS = {
     "success": (10, 12),
     "running": (8, 14),
@@ -27,7 +27,7 @@ _HEIGHTS = {
     "failure": (2, 20),
     "crashed": (2, 20),
 }
-"""Where a bar begins and how high it is: one sees kinds of bars without their colours."""
+"""Where a bar begins and how high it is: kinds of bars differ in more than colour."""
 
 
 def render(report: Report) -> str:

@@ -100,7 +100,7 @@ class Child:
             self._command.go(variables, to_pipe=self._reads_stderr)
         finally:
             if helper is not None:
-                helper.stderr_given()
+                helper.close_stderr()
         forwarding = Forwarding(self._command.pid, helper)
         interrupted = False
         while True:
@@ -130,10 +130,10 @@ class Child:
         """Return the end of what the ended command wrote to standard error, if it was wanted."""
         return self._helper.stderr_tail() if self._helper and self._reads_stderr else ""
 
-    def wait_until_handed_on(self) -> None:
+    def wait_until_relayed(self) -> None:
         """Wait until what the command wrote to standard error is written; after the tail."""
         if self._helper and self._reads_stderr:
-            self._helper.wait_until_handed_on()
+            self._helper.wait_until_relayed()
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -170,7 +170,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _reap_orphans(command: int) -> None:
-    """Let go of processes that were left to us, as to the first process of a container."""
+    """Reap processes that were left to us, as to the first process of a container."""
     while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
         if ended.si_pid == command:
             return

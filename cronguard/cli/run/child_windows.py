@@ -37,7 +37,7 @@ class Child:
         """Return nothing: standard error is the command's own."""
         return ""
 
-    def wait_until_handed_on(self) -> None:
+    def wait_until_relayed(self) -> None:
         """Return at once: the command has written by itself."""
 
     @contextlib.contextmanager

@@ -43,7 +43,7 @@ def run_guarded(child: Child, options: dict[str, Any], name: str) -> int:
     code = _skip(recording) if recording.skipped else _run(child, recording, name)
     try:
         with child.interruptible():
-            child.wait_until_handed_on()
+            child.wait_until_relayed()
             wait_for_our_threads()
     except KeyboardInterrupt:
         leave_interrupted(code)

@@ -123,7 +123,7 @@ def _restore_signals(mask: Collection[int]) -> None:
 
 
 def _execute(command: list[bytes], environ: dict[bytes, bytes]) -> NoReturn:
-    """Become the command as a shell does: what has no first line, too, is a script of sh's."""
+    """Become the command as a shell does: a script without ``#!`` is run by sh as well."""
     name = command[0]
     places = [name]
     if name and b"/" not in name:

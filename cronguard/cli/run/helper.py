@@ -22,7 +22,7 @@ from cronguard.process.lifecycle import fork
 
 _ENDED = 0
 """A request: the command has ended, so take what it has left in the pipe. Replied with its end."""
-_HANDED_ON = 255
+_RELAYED = 255
 """A reply to no request: what there was at the command's end is written, and whether that
 is all."""
 _STANDARD = 3
@@ -64,7 +64,7 @@ class Helper:
                 _become_helper(requests, replies, source)
             undo.pop_all()
         self._ends_at_once = True
-        """Whether it will end as soon as it is let go of: nobody else writes to the pipe."""
+        """Whether it ends as soon as its pipes are closed: nobody else writes to standard error."""
         for end in (requests, replies, source):
             if end is not None:
                 os.close(end)
@@ -73,8 +73,8 @@ class Helper:
         """Tell whether a signal has reached the helper too since it was last asked for."""
         return self._ask(number, _REPLY_SECONDS) == b"\1"
 
-    def stderr_given(self) -> None:
-        """Let go of the command's end of the pipe: it has it, or never will."""
+    def close_stderr(self) -> None:
+        """Close our copy of the command's end of the pipe: it has its own, or never will."""
         if self.stderr is not None:
             os.close(self.stderr)
             self.stderr = None
@@ -84,13 +84,13 @@ class Helper:
         self._ends_at_once = False
         return tail_text(self._ask(_ENDED, _TAIL_SECONDS) or b"")
 
-    def wait_until_handed_on(self) -> None:
+    def wait_until_relayed(self) -> None:
         """Wait, however long it takes, until what the command wrote is written; after the tail."""
-        self._ends_at_once = self._receive(_HANDED_ON, None) == b"\1"
+        self._ends_at_once = self._receive(_RELAYED, None) == b"\1"
 
     def close(self) -> None:
         """Let the helper end, as soon as nobody writes to standard error any more."""
-        self.stderr_given()
+        self.close_stderr()
         for end in (self._requests, self._replies):
             os.close(end)
         with contextlib.suppress(OSError):
@@ -122,13 +122,13 @@ class Helper:
 def _become_helper(requests: int, replies: int, source: int | None) -> NoReturn:
     """Serve until nobody is left who asks or writes."""
     try:
-        _let_go_of_the_rest({2, requests, replies, source})
+        _close_inherited({2, requests, replies, source})
         _serve(requests, replies, Relay(source, 2))
     finally:
         os._exit(0)
 
 
-def _let_go_of_the_rest(kept: set[int | None]) -> None:
+def _close_inherited(kept: set[int | None]) -> None:
     """Close what would outlive the command in this process: its output, locks, folders."""
     os.chdir("/")
     if None in kept:  # nothing is relayed
@@ -155,7 +155,7 @@ def _serve(requests: int | None, replies: int, relay: Relay) -> None:
     while True:
         if command_ended and not relay.waiting:
             command_ended = False
-            _reply(replies, _HANDED_ON, bytes([not relay.wanted()]))
+            _reply(replies, _RELAYED, bytes([not relay.wanted()]))
         wanted = relay.wanted()
         if requests is not None:
             wanted.append((requests, select.POLLIN))

@@ -1,4 +1,4 @@
-"""A command's standard error: handed on as it comes, byte for byte, and its end kept."""
+"""A command's standard error: relayed as it comes, byte for byte, and its end kept."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Relay:
         return data
 
     def _write(self, data: bytes) -> bytes:
-        """Hand some of it on; return the rest. What cannot be written is let go."""
+        """Write some of it; return the rest. What cannot be written is dropped."""
         try:
             return data[os.write(self._sink, data[:_WRITE]) :]
         except BlockingIOError:
@@ -79,7 +79,7 @@ class Relay:
 
 
 def wait_for(*wanted: tuple[int, int], seconds: float | None = None) -> set[int]:
-    """Return which of the (descriptor, event) are ready, or in an error that a call will show.
+    """Return the descriptors that are ready, or have an error that the next call raises.
 
     ``seconds`` is how long to wait; None waits forever.
     """

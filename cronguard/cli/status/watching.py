@@ -17,7 +17,7 @@ from cronguard.cli.output.lines import inert
 SECONDS = 5.0
 """How often the screen is drawn."""
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"
-"""The other screen, which leaves what was there alone; no cursor; no line runs into the next."""
+"""Switch to the alternate screen, hide the cursor, wrap no line."""
 _LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 _HOME, _END_OF_LINE, _END_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
 _ENDS = ("SIGTERM", "SIGHUP", "SIGQUIT")
@@ -27,15 +27,15 @@ _WAKES = ("SIGWINCH", "SIGCONT", "SIGTSTP")
 
 def watch(draw: Callable[[int, int], Sequence[str]], *, seconds: float = SECONDS) -> None:
     """Show what ``draw(columns, lines)`` returns, every few seconds, until Ctrl-C."""
-    with _noted_signals() as noted, _other_screen(), suppress(KeyboardInterrupt):
+    with _signal_pipe() as pipe, _alternate_screen(), suppress(KeyboardInterrupt):
         while True:
             columns, lines = get_terminal_size()
             _write(frame(draw(columns, lines), columns, lines))
-            _pause(seconds, noted)
+            _pause(seconds, pipe)
 
 
 def frame(shown: Sequence[str], columns: int, lines: int) -> str:
-    """Return what draws the lines over those that are there; what does not fit is counted."""
+    """Return what redraws the screen with these lines; those that do not fit are counted."""
     if len(shown) > lines:
         left_out = len(shown) - lines + 1
         more = cut(f"… {left_out} more lines: make the window taller", columns)
@@ -46,8 +46,8 @@ def frame(shown: Sequence[str], columns: int, lines: int) -> str:
 
 
 @contextmanager
-def _noted_signals() -> Iterator[int | None]:
-    """Note what wakes this; the descriptor has the numbers, None where there are no such signals.
+def _signal_pipe() -> Iterator[int | None]:
+    """Yield a pipe that gets the numbers of signals that end a pause; None where there are none.
 
     Nothing is done in the handlers: one that writes may come in the middle of another write.
     """
@@ -55,28 +55,28 @@ def _noted_signals() -> Iterator[int | None]:
     if not wakes:
         yield None
         return
-    noted, end = os.pipe()
-    os.set_blocking(noted, False)
+    pipe, end = os.pipe()
+    os.set_blocking(pipe, False)
     os.set_blocking(end, False)
     before = {number: signal.signal(number, _do_nothing) for number in wakes}
     former = signal.set_wakeup_fd(end, warn_on_full_buffer=False)
     try:
-        yield noted
+        yield pipe
     finally:
         signal.set_wakeup_fd(former)
         for number, handler in before.items():
             signal.signal(number, handler)
-        os.close(noted)
+        os.close(pipe)
         os.close(end)
 
 
 def _do_nothing(_number: int, _frame: object) -> None:
-    """Stand for the default, so that the signal is noted."""
+    """Stand for the default, so that the signal reaches the pipe."""
 
 
 @contextmanager
-def _other_screen() -> Iterator[None]:
-    """Draw on the terminal's other screen; the first one is back whatever ends this."""
+def _alternate_screen() -> Iterator[None]:
+    """Draw on the terminal's alternate screen; restore the main one whatever ends this."""
     ends = {getattr(signal, name) for name in _ENDS if hasattr(signal, name)}
     before = {number: signal.signal(number, _exit) for number in ends}
     try:
@@ -92,12 +92,12 @@ def _exit(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-def _pause(seconds: float, noted: int | None) -> None:
-    """Wait, no longer than until something is noted, and stop if that is Ctrl-Z."""
-    if noted is None:
+def _pause(seconds: float, pipe: int | None) -> None:
+    """Wait until a signal comes, at most so long, and suspend the process if it is Ctrl-Z."""
+    if pipe is None:
         time.sleep(seconds)
         return
-    if select.select([noted], [], [], seconds)[0] and signal.SIGTSTP in os.read(noted, 4096):
+    if select.select([pipe], [], [], seconds)[0] and signal.SIGTSTP in os.read(pipe, 4096):
         _suspend()
 
 

@@ -230,7 +230,7 @@ def _rpc(client: Client, function: str, arguments: dict[str, Any]) -> Any:
     import httpx  # theirs already, as is the other
     from postgrest.exceptions import APIError
 
-    from cronguard.process.quiet import silence_http_logging
+    from cronguard.process.net import silence_http_logging
 
     call = client.rpc(function, arguments)
     try:

@@ -21,7 +21,7 @@ from cronguard.core.model import (
     Run,
     Started,
 )
-from cronguard.testing.clock import FrozenClock
+from cronguard.testing.memory import FrozenClock
 
 HERE = Owner("host-a", 100, "space-a", "1")
 THERE = Owner("host-b", 100, "space-b", "1")

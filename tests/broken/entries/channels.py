@@ -69,7 +69,7 @@ ENTRIES = (
         "the log channel asks no handler",
         (
             Change(
-                "cronguard/channels/transport/handlers.py",
+                "cronguard/channels/log.py",
                 "    if not taken:\n",
                 "    if False:\n",
             ),
