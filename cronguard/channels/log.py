@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from cronguard.channels.transport import handlers
 from cronguard.core import rendering
 from cronguard.core.errors import ChannelError
 from cronguard.core.model import Alert, Message, Option
@@ -50,7 +50,7 @@ class LogChannel:
         kept: Any = logger.filter(record)  # from Python 3.12 on it may be another record
         if not kept:
             raise ChannelError("log_filtered")
-        _hand_over(logger, kept if isinstance(kept, logging.LogRecord) else record)
+        handlers.hand_over(logger, kept if isinstance(kept, logging.LogRecord) else record)
 
 
 def _level(logger: logging.Logger, alert: Alert) -> int:
@@ -62,7 +62,7 @@ def _level(logger: logging.Logger, alert: Alert) -> int:
         levels = [logging.WARNING]
     elif alert.kind == "recovered":
         levels = [logging.INFO, logging.WARNING]
-    found = list(_reached(logger))
+    found = list(handlers.reached(logger))
     if not found:
         raise ChannelError("log_no_handler")
     for level in levels:
@@ -71,56 +71,4 @@ def _level(logger: logging.Logger, alert: Alert) -> int:
     raise ChannelError("log_level")
 
 
-def _reached(logger: logging.Logger) -> Iterator[logging.Handler]:
-    """Yield the handlers that the logger's records reach, as `Logger.callHandlers` finds them."""
-    current: logging.Logger | None = logger
-    found = False
-    while current is not None:
-        found = found or bool(current.handlers)
-        yield from (each for each in current.handlers if type(each) is not logging.NullHandler)
-        current = current.parent if current.propagate else None
-    if not found and logging.lastResort is not None:
-        yield logging.lastResort
-
-
-def _hand_over(logger: logging.Logger, record: logging.LogRecord) -> None:
-    """Have the record handled; raise `ChannelError` if every handler refuses it or fails."""
-    if getattr(type(logger).callHandlers, "__globals__", None) is not logging.__dict__:
-        logger.callHandlers(record)  # an error tracker listens there, and has the record now
-        return
-    taken, failed = False, False
-    for handler in _reached(logger):
-        if record.levelno >= handler.level:
-            with _failures(handler) as failures:
-                passed = bool(handler.handle(record))
-            failed = failed or bool(failures)
-            taken = taken or (passed and not failures)
-    if not taken:
-        raise ChannelError("log_handler" if failed else "log_filtered")
-
-
-@contextmanager
-def _failures(handler: logging.Handler) -> Iterator[list[logging.LogRecord]]:
-    """Collect the records that the handler fails to write, which it keeps to itself.
-
-    Its lock is held meanwhile, so no other thread's record comes between.
-    """
-    failures: list[logging.LogRecord] = []
-    usual, own = handler.handleError, "handleError" in vars(handler)
-
-    def note(record: logging.LogRecord) -> None:
-        failures.append(record)
-        usual(record)
-
-    handler.acquire()
-    try:
-        handler.handleError = note  # type: ignore[method-assign]
-        try:
-            yield failures
-        finally:
-            if own:
-                handler.handleError = usual  # type: ignore[method-assign]
-            else:
-                del handler.handleError
-    finally:
-        handler.release()
+__all__ = ["LogChannel"]

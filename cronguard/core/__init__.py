@@ -26,7 +26,9 @@ The words that matter, as they are used throughout:
     statement     an expectation and who states it: code, a command's options, or settings
     overrun       a run that goes on past its job's max_runtime
     occurrence    a time at which a job is due by its schedule
+    silence       occurrences in a row at which nothing started, ended by the next start
     backlog       outcomes that wait on this host, since the store did not take them
+    replay        to give the store what is in the backlog, in order, exactly once
     degraded      decided by what this host knew last, without the store
 """
 

@@ -1,3 +1,3 @@
 """How channels hand an alert over: every byte under one deadline, every error as a code."""
 
-__all__ = ["http", "mail", "proxy", "smtp", "sockets"]
+__all__ = ["handlers", "http", "mail", "proxy", "smtp", "sockets"]

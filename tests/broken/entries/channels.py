@@ -69,7 +69,7 @@ ENTRIES = (
         "the log channel asks no handler",
         (
             Change(
-                "cronguard/channels/log.py",
+                "cronguard/channels/transport/handlers.py",
                 "    if not taken:\n",
                 "    if False:\n",
             ),
