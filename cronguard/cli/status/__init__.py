@@ -1,3 +1,3 @@
 """``cronguard status``: how every job is doing, what is wrong first; or all about one."""
 
-__all__ = ["command", "detail", "facts", "overview", "watching", "words"]
+__all__ = ["command", "detail", "overview", "watching"]

@@ -16,7 +16,7 @@ from cronguard.cli.output.layout import wrap
 from cronguard.cli.output.lines import emit, mark, on_terminal, say
 from cronguard.cli.output.times import times_of
 from cronguard.cli.status import detail, overview
-from cronguard.cli.status.facts import job_facts
+from cronguard.cli.status.detail import job_facts
 from cronguard.cli.status.overview import Screen
 from cronguard.core.errors import StoreError
 from cronguard.core.health import Health, needs_attention

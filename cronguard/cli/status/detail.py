@@ -1,15 +1,25 @@
-"""One job: what one asks after an alert."""
+"""One job: what one asks after an alert, in lines and as ``cronguard.status/3``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from cronguard.cli.output.alerts import became
-from cronguard.cli.output.jobs import legend, option_text, stated_by, strip, usual
+from cronguard.cli.output.alerts import alert_facts, became
+from cronguard.cli.output.jobs import (
+    health_facts,
+    legend,
+    option_text,
+    run_facts,
+    stated_by,
+    strip,
+    usual,
+)
 from cronguard.cli.output.layout import COLOURS, pad, wrap
 from cronguard.cli.output.lines import paint, plural
 from cronguard.cli.output.times import Times
+from cronguard.core.clock import rfc3339
 from cronguard.core.health import Health, explain
 from cronguard.core.model import AlertRecord, AlertRule, Expectations, RunRecord, Source, Watch
 from cronguard.core.rendering import duration, plain
@@ -206,3 +216,37 @@ def _commands(detail: Detail) -> Iterator[Fact]:
         yield f"cronguard snooze {job} --off", "lets it alert again"
     elif health.state in ("failing", "stuck", "late"):
         yield f"cronguard snooze {job} --for 2h", "no alerts while you mend it"
+
+
+def job_facts(health: Health, now: datetime, detail: Detail | None = None) -> dict[str, Any]:
+    """Return a job for JSON, with every key, and ``detail`` if it was asked for."""
+    facts = health_facts(health, now)
+    return {**facts, "detail": _detail_facts(detail)} if detail else facts
+
+
+def _detail_facts(detail: Detail) -> dict[str, Any]:
+    watch, takes = detail.watch, usual(detail.runs)
+    return {
+        "usual_seconds": {"p50": takes.p50, "p95": takes.p95, "runs": takes.number}
+        if takes
+        else None,
+        "runs": [run_facts(run) for run in detail.runs],
+        "alerts": [alert_facts(alert) for alert in detail.alerts],
+        "rules": [
+            {
+                "channel": rule.channel,
+                "threshold": rule.threshold,
+                "realert_every": rule.realert_every,
+                "notify_recovery": rule.notify_recovery,
+            }
+            for rule in detail.health.rules
+        ],
+        "expected": {
+            name: {
+                "value": value,
+                "stated_by": source.origin if (source := watch.sources.get(name)) else None,
+                "since": rfc3339(source.since) if source else None,
+            }
+            for name, value in watch.expected._asdict().items()
+        },
+    }
