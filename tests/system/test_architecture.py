@@ -308,6 +308,24 @@ def public_definitions(tree, where):
             yield from public_definitions(node, f"{where}.{node.name}")
 
 
+NO_VERBS = {
+    *("A", "All", "An", "As", "Each", "Every", "How", "In", "It", "Its", "No", "Of", "On"),
+    *("One", "That", "The", "These", "This", "What", "When", "Where", "Whether", "Which"),
+    *("Who", "Whose", "Why"),
+}
+"""What a docstring begins with that says what something is, and not what it does."""
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if package_of(n) not in ("core", "stores")])
+def test_docstring_begins_with_a_verb(name):
+    """That of a function; a test's says what holds."""
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = (ast.get_docstring(node) or "Do").split()[0]
+            is_test = node.name.startswith("test_") or within(name, "cronguard.testing")
+            assert is_test or (first not in NO_VERBS and first[0].isalpha()), f"{name}: {node.name}"
+
+
 STORE_DUTIES = {
     name
     for name, _ in inspect.getmembers(importlib.import_module("cronguard.core.interfaces").Store)
