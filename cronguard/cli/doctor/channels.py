@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -15,6 +14,7 @@ from cronguard.cli.output.lines import plural
 from cronguard.core.clock import readable
 from cronguard.core.errors import ChannelError, PluginError
 from cronguard.core.model import DELIVERY_SECONDS, SecretRef
+from cronguard.process.workers import NoThread, Overdue, TimeoutPool
 from cronguard.runtime.delivery_codes import explain
 
 if TYPE_CHECKING:
@@ -110,24 +110,24 @@ _OpensStore = Callable[[], "Store"]
 
 def _error_of(build: Callable[[_OpensStore], object], settings: Settings) -> str | None:
     """Return why something cannot be built, secrets and all; None if it can."""
-    found: list[str | None] = []
 
-    def attempt() -> None:
+    def attempt() -> str | None:
         try:
             with store_on_demand(settings) as store:
                 build(store)
         except (ChannelError, PluginError) as error:
             said = None if getattr(error, "detail", None) else explain(getattr(error, "code", None))
-            found.append(f"{error}: {said}" if said else str(error))
+            return f"{error}: {said}" if said else str(error)
         except BaseException as error:  # noqa: BLE001  # a plugin may raise anything, secrets in its text
-            found.append(f"it cannot be built with these options ({type(error).__name__})")
-        else:
-            found.append(None)
+            return f"it cannot be built with these options ({type(error).__name__})"
+        return None
 
-    thread = threading.Thread(target=attempt, daemon=True)
-    thread.start()
-    thread.join(DELIVERY_SECONDS)
-    return found[0] if found else f"its secrets were not found within {DELIVERY_SECONDS:g} s"
+    try:
+        return TimeoutPool(most_late=1).call(attempt, DELIVERY_SECONDS)
+    except NoThread:
+        return attempt()
+    except Overdue:
+        return f"its secrets were not found within {DELIVERY_SECONDS:g} s"
 
 
 def _build(channel: ChannelSettings, store: _OpensStore) -> None:
