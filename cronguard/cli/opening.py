@@ -28,11 +28,14 @@ SCHEMA_WAIT_SECONDS = 10.0
 _ASK_EVERY_SECONDS = 0.25
 
 
-def load_settings() -> Loaded:
-    """Return the settings and what is wrong with them."""
+def load_settings(*, say_problems: bool = False) -> Loaded:
+    """Return the settings and what is wrong with them, which ``say_problems`` prints too."""
     from cronguard.runtime.composition import load, overrides
 
-    return load(overrides())
+    loaded = load(overrides())
+    for problem in loaded.problems if say_problems else ():
+        print_error(problem)
+    return loaded
 
 
 def open_runtime(settings: Settings | None = None) -> Runtime:

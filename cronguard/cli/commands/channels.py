@@ -9,7 +9,7 @@ import click
 from cronguard.cli.arguments import json_option
 from cronguard.cli.opening import load_settings
 from cronguard.cli.output.layout import table
-from cronguard.cli.output.lines import emit, print_error, say
+from cronguard.cli.output.lines import emit, say
 from cronguard.core.install import DISTRIBUTION
 from cronguard.core.model import SecretRef
 
@@ -37,9 +37,7 @@ def command(*, as_json: bool) -> int:
        "broken", "default", "distribution", "threshold", "realert_every", "options": {name: the
        secret's reference, or where the value comes from}, "needs": [variables], "error"}]}
     """
-    loaded = load_settings()
-    for problem in loaded.problems:
-        print_error(problem)
+    loaded = load_settings(say_problems=True)
     rows = _rows(loaded.settings)
     if as_json:
         emit("channels/1", channels=rows)

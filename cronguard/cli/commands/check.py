@@ -13,7 +13,7 @@ from cronguard.cli.opening import describe_store, is_there, load_settings, open_
 from cronguard.cli.output.alerts import sent
 from cronguard.cli.output.jobs import health_facts, state_counts
 from cronguard.cli.output.layout import table
-from cronguard.cli.output.lines import emit, mark, plural, print_error, progress, say
+from cronguard.cli.output.lines import emit, mark, plural, progress, say
 from cronguard.cli.output.times import distance, stamp
 from cronguard.core.clock import rfc3339_or_none
 from cronguard.core.health import by_urgency
@@ -52,9 +52,7 @@ def command(*, quiet: bool, as_json: bool) -> int:
        "crashed": [{"job", "run_id", "started_at"}] that this check counted first,
        "undelivered": [{"job", "channel", "given_up", "alerts": how many, "since"}]}
     """
-    loaded = load_settings()
-    for problem in loaded.problems:
-        print_error(problem)
+    loaded = load_settings(say_problems=True)
     runtime = open_runtime(loaded.settings)
     place = describe_store(runtime.settings, runtime.store)
     now = datetime.now(UTC)

@@ -10,7 +10,7 @@ from cronguard.cli.arguments import complete_jobs, find_job
 from cronguard.cli.backlog import kept_alerts_sent, replay
 from cronguard.cli.opening import jobs_of, load_settings, open_runtime
 from cronguard.cli.output.alerts import attempt_line, is_partial, sent
-from cronguard.cli.output.lines import on_terminal, plural, print_error, progress, say
+from cronguard.cli.output.lines import on_terminal, plural, progress, say
 
 if TYPE_CHECKING:
     from cronguard.core.model import DeliveryState
@@ -42,9 +42,7 @@ def command(job: str | None, *, given_up: bool) -> int:
       cronguard deliver --job nightly_export
       cronguard deliver --given-up
     """
-    loaded = load_settings()
-    for problem in loaded.problems:
-        print_error(problem)
+    loaded = load_settings(say_problems=True)
     runtime = open_runtime(loaded.settings)
     with kept_alerts_sent(runtime):
         replay(runtime.store)

@@ -38,9 +38,7 @@ def command(*, whole: bool, as_json: bool) -> int:
       {"schema", "redact": "scrub" | "strict", "messages": [{"shown": text, or null when nothing
        is kept}]}
     """
-    loaded = load_settings()
-    for problem in loaded.problems:
-        print_error(problem)
+    loaded = load_settings(say_problems=True)
     settings = loaded.settings
     strict = settings.redact == "strict"
     rows = []

@@ -232,9 +232,7 @@ def check(*, as_json: bool) -> int:
     says why) or unreachable (for its name: see cronguard vault adopt):
       {"schema", "secrets": [{"name", "channels", "state", "error"}]}
     """
-    loaded = load_settings()
-    for problem in loaded.problems:
-        print_error(problem)
+    loaded = load_settings(say_problems=True)
     users: dict[str, list[str]] = {}
     for channel in loaded.settings.channels:
         for name in _names(channel.options.values()):
