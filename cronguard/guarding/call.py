@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cronguard.core.errors import JobOverlap
 from cronguard.guarding.recording import Recording, end_status, prepare
 from cronguard.process import log, threads
-from cronguard.process.signals import interrupted_by_ctrl_c, raised_by_handler
+from cronguard.process.signals import attempt, interrupted_by_ctrl_c
 from cronguard.runtime.runtime import Guarded
 
 if TYPE_CHECKING:
@@ -80,13 +80,8 @@ def warn_of_retry(recording: Recording, error: BaseException, caller: FrameType 
 
     Raises only what a signal handler of the program raises meanwhile; `end` must still be called.
     """
-    library, caught = None, None
-    try:
-        library = _retrying_library(recording, error, caller)
-    except Exception as problem:  # noqa: BLE001  # odd globals, or a type in ``ignore``
-        caught = problem
-    if caught is not None and (interruption := raised_by_handler(caught)) is not None:
-        raise interruption
+    # Odd globals, or a type in ``ignore``, may raise.
+    library = attempt(_retrying_library, recording, error, caller, only=Exception)
     if library is not None and recording.job is not None:
         log.warning_once(
             "%s is tried again by %s from outside its guard, so every try is a run that counts: %s",

@@ -28,14 +28,18 @@ _MOST_LINKS = 40
 
 
 def attempt(
-    work: Callable[..., T], *args: Any, failed: Callable[[BaseException], object] | None = None
+    work: Callable[..., T],
+    *args: Any,
+    failed: Callable[[BaseException], object] | None = None,
+    only: type[BaseException] = BaseException,
 ) -> T | None:
-    """Return what third-party code returns; if it raises, pass that to ``failed``, return None.
+    """Return what ``work`` returns; if it raises, pass that to ``failed``, return None.
 
-    What a signal handler of the program raises meanwhile is raised here.
+    Raised here are what is not of the type ``only``, and what a signal handler of the program
+    raises meanwhile.
     """
     interruption: BaseException | None = None
-    answer, caught = _answer_or_error(work, args)
+    answer, caught = _answer_or_error(work, args, only)
     if caught is None:
         return answer
     try:
@@ -50,12 +54,12 @@ def attempt(
 
 
 def _answer_or_error(
-    work: Callable[..., T], args: tuple[Any, ...]
+    work: Callable[..., T], args: tuple[Any, ...], only: type[BaseException]
 ) -> tuple[T | None, BaseException | None]:
     """Return the result and None, or None and the exception raised."""
     try:
         return work(*args), None
-    except BaseException as error:  # noqa: BLE001  # judged by the caller, outside the clause
+    except only as error:  # judged by the caller, outside the clause
         return None, error
 
 

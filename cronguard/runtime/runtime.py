@@ -19,7 +19,7 @@ from cronguard.core.model import (
     SecretRef,
 )
 from cronguard.process import log
-from cronguard.process.signals import make_folder, raised_by_handler
+from cronguard.process.signals import attempt, make_folder
 from cronguard.runtime.watchdog import OpenRuns
 from cronguard.settings.loading import (
     ChannelSettings,
@@ -100,20 +100,15 @@ class Runtime:
 
     def dispatch(self, job: str) -> None:
         """Send the job's due alerts in the background; raise only what a signal handler raises."""
-        caught: Exception | None = None
-        try:
-            self.dispatcher.dispatch(job)
-        except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
-            caught = error
-        if caught is None:
-            return
-        if interruption := raised_by_handler(caught):
-            raise interruption
+        failed = partial(self._say_undelivered, job)
+        attempt(lambda: self.dispatcher.dispatch(job), failed=failed, only=Exception)
+
+    def _say_undelivered(self, job: str, error: BaseException) -> None:
         if job not in self._undelivered:
             self._undelivered.add(job)
             log.last_line(
                 f"cronguard: an alert of {job} waits and cannot be sent from here"
-                f" ({type(caught).__name__}): see cronguard doctor"
+                f" ({type(error).__name__}): see cronguard doctor"
             )
 
     @cached_property
@@ -131,12 +126,12 @@ class Runtime:
             return resolved[1]
         name = guarded.options["job"]
         configured = self.settings.jobs.get(name, {})
-        invalid = self.settings.invalid.get(name, frozenset())
-        config = resolve_job(guarded.options, configured, guarded.origin, invalid=invalid)
+        unclear = self.settings.unclear.get(name, frozenset())
+        config = resolve_job(guarded.options, configured, guarded.origin, unclear=unclear)
         job = Job(config, channel_rules(config, self._channels_of(config)))
         guarded.resolved = (self, job)
         if not self.pinned:
-            self._note_channels(job)
+            attempt(self._note_channels, job, failed=_say_unnoted, only=Exception)
         return job
 
     def _note_channels(self, job: Job) -> None:
@@ -146,27 +141,18 @@ class Runtime:
         folder = self.store.channels_folder
         if folder is None:
             return
-        caught: Exception | None = None
+        path = folder / name
         try:
-            path = folder / name
-            try:
-                known = path.read_bytes()
-            except FileNotFoundError:  # the first start
-                make_folder(folder.parent)
-                make_folder(folder)
-                path.write_bytes(line)
-                return
-            if not known.startswith(line):
-                from cronguard.runtime.known_channels import note  # channels rarely change
+            known = path.read_bytes()
+        except FileNotFoundError:  # the first start
+            make_folder(folder.parent)
+            make_folder(folder)
+            path.write_bytes(line)
+            return
+        if not known.startswith(line):
+            from cronguard.runtime.known_channels import note  # channels rarely change
 
-                note(path, job.config.job, channels)
-        except Exception as error:  # noqa: BLE001  # nothing depends on it
-            caught = error
-        if caught is not None:
-            interruption = raised_by_handler(caught)
-            if interruption is not None:
-                raise interruption
-            log.debug("where alerts go could not be written down (%s)", type(caught).__name__)
+            note(path, job.config.job, channels)
 
     def _channels_of(self, config: JobConfig) -> tuple[ChannelSettings, ...]:
         """Return the channels for this job; one that only the job names is looked up now."""
@@ -226,20 +212,15 @@ class Runtime:
         if outcome.status != "failure" or run.job in self._notified_directly:
             return
         self._notified_directly.add(run.job)
-        caught: Exception | None = None
-        try:
+        report = partial(say_unsent, run.job, outcome)
+
+        def notify() -> None:
             from cronguard.core.payload import degraded  # rare path
 
-            due = degraded(run, outcome)
-            if due:
-                report = partial(say_unsent, run.job, outcome)
+            if due := degraded(run, outcome):
                 self.dispatcher.dispatch_directly(due, notified, otherwise=report)
-        except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
-            caught = error
-        if caught is not None:
-            if interruption := raised_by_handler(caught):
-                raise interruption
-            say_unsent(run.job, outcome)
+
+        attempt(notify, failed=lambda _: report(), only=Exception)
 
     def recorded(self, job: str) -> None:
         """Note that an outcome of the job was taken, or decided on here."""
@@ -296,6 +277,10 @@ class Runtime:
             self.store.close()
         except Exception as error:  # noqa: BLE001  # the process is ending; nothing may stop it
             log.debug("the store could not be closed (%s)", type(error).__name__)
+
+
+def _say_unnoted(error: BaseException) -> None:
+    log.debug("where alerts go could not be written down (%s)", type(error).__name__)
 
 
 def say_unsent(job: str, outcome: Outcome) -> None:

@@ -92,7 +92,7 @@ def _load(
     def store_of(layer: Layer, value: object) -> str | SecretRef | Store:
         return check_store(layer, value, file.parent if layer.is_file and file else cwd)
 
-    jobs, invalid = _jobs(notes, tables)
+    jobs, unclear = _jobs(notes, tables)
     store = strongest("store", None, store_of)
     listed = strongest("channels", None)
     loader = ChannelLoader(notes, tables, environ)
@@ -102,7 +102,7 @@ def _load(
         store=store,
         channels=channels,
         jobs=jobs,
-        invalid=invalid,
+        unclear=unclear,
         store_timeout=strongest("store_timeout", DEFAULT_STORE_TIMEOUT),
         redact=strongest("redact", default_redact, redact_of),
         redact_keep=strongest("redact_keep", ()),
@@ -240,7 +240,7 @@ def _jobs(
     Stronger layers override weaker ones.
     """
     jobs: dict[str, dict[str, Any]] = {}
-    invalid: dict[str, frozenset[str]] = {}
+    unclear: dict[str, frozenset[str]] = {}
     for layer in reversed(layers):
         section = layer.table.get("job", {})
         if not isinstance(section, Mapping):
@@ -261,14 +261,14 @@ def _jobs(
                 except ConfigError as error:
                     notes.problem(f"{where}: {error}")
                     if key in Expectations._fields:  # else it may hold anything
-                        invalid[name] = invalid.get(name, frozenset()) | {key}
+                        unclear[name] = unclear.get(name, frozenset()) | {key}
                 else:
                     notes.sources[f"job.{name}.{key}"] = layer.label
-    for name, wrong in invalid.items():
+    for name, wrong in unclear.items():
         if "timezone" in wrong:  # in UTC the schedule would mean other times
             jobs[name].pop("schedule", None)
-            invalid[name] = wrong | {"schedule"}
-    return jobs, invalid
+            unclear[name] = wrong | {"schedule"}
+    return jobs, unclear
 
 
 def _keep_known_channels(jobs: Mapping[str, dict[str, Any]], known: set[str]) -> None:

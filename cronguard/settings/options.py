@@ -280,7 +280,7 @@ def resolve_job(
     configured: Mapping[str, Any],
     origin: Origin = "code",
     *,
-    invalid: Collection[str] = (),
+    unclear: Collection[str] = (),
 ) -> JobConfig:
     """Return the options of a job: those ``given``, else those ``configured``, else the defaults.
 
@@ -292,10 +292,10 @@ def resolve_job(
         configured: The options in settings, likewise. One of the two must hold ``job``.
         origin: Who gives the options: ``code`` or ``command``; ``settings`` if nothing but the
             settings speaks.
-        invalid: Options that settings give a wrong value: no default is stated for them.
+        unclear: Options that settings give a wrong value: no default is stated for them.
     """
     usual = dict(Expectations._field_defaults) if origin == "code" else {}
-    for name in invalid:
+    for name in unclear:
         usual.pop(name, None)
     merged: dict[str, Any] = {**_UNSTATED, **usual, **configured, **given}
     stated = tuple(

@@ -85,7 +85,7 @@ class Settings(NamedTuple):
     """Every channel that is ready for use, those with ``default`` first; never empty."""
     jobs: Mapping[str, Mapping[str, Any]] = _EMPTY
     """Options of jobs by name, as `cronguard.settings.options.check_options` returns them."""
-    invalid: Mapping[str, frozenset[str]] = _EMPTY
+    unclear: Mapping[str, frozenset[str]] = _EMPTY
     """Options of jobs that are wrong: nothing is stated for them, not even the default."""
     store_timeout: float = DEFAULT_STORE_TIMEOUT
     """The seconds that one call to the store may take."""

@@ -239,7 +239,7 @@ def test_a_command_states_what_it_is_given():
 
 def test_nothing_is_stated_for_what_is_wrong():
     """Not even the default: what is kept with the job stays."""
-    job = resolve_job({"job": "j"}, {"threshold": 4}, invalid={"timezone", "schedule"})
+    job = resolve_job({"job": "j"}, {"threshold": 4}, unclear={"timezone", "schedule"})
     assert {each.name for each in job.stated} == {*Expectations._fields} - {"timezone", "schedule"}
     assert job.expected == Expectations(threshold=4)
 

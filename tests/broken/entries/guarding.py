@@ -151,8 +151,8 @@ ENTRIES = (
         (
             Change(
                 "cronguard/guarding/call.py",
-                "except Exception as problem:  # noqa: BLE001  # odd globals",
-                "except OSError as problem:  # odd globals",
+                "recording, error, caller, only=Exception)",
+                "recording, error, caller, only=OSError)",
             ),
         ),
         ("tests/guarding/test_retry.py::test_a_caller_that_cannot_be_judged_harms_no_job",),
