@@ -34,13 +34,12 @@ _MODULES = (
     "cronguard.runtime.known_channels",
     "cronguard.runtime.retries",
     "cronguard.stores.spool.backlog",
-    "cronguard.stores.sqlite.carrying",
     "cronguard.stores.sqlite.errors",
     "cronguard.stores.sqlite.expectations",
-    "cronguard.stores.sqlite.leftovers",
     "cronguard.stores.sqlite.memory",
     "cronguard.stores.sqlite.outbox",
-    "cronguard.stores.sqlite.replaced",
+    "cronguard.stores.sqlite.replaced.carrying",
+    "cronguard.stores.sqlite.replaced.following",
     "cronguard.stores.sqlite.restating",
 )
 """What any failure may need."""

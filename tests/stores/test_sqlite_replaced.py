@@ -20,7 +20,7 @@ from cronguard.core.clock import new_id
 from cronguard.core.errors import StoreError
 from cronguard.core.model import AlertRule, Failure, Outcome, Owner, Run, Settlement
 from cronguard.process import log
-from cronguard.stores.sqlite import leftovers
+from cronguard.stores.sqlite.replaced import leftovers
 from cronguard.stores.sqlite.store import SQLiteStore
 
 WORKER = """

@@ -3,18 +3,15 @@
 `store` is the adapter; `runs`, `outbox`, `restating`, `expectations`, `views` and `activity` are
 what it does inside a transaction. `file` makes the transactions, `connections` opens the file and
 sees that a fork finds none open, `errors` says what is wrong; `memory` is a database without a
-file. `replaced`, `carrying` and `leftovers` are for a file that was deleted, moved away or restored
-under a living process.
+file. ``replaced`` is for a file that was deleted, moved away or restored under a living process.
 """
 
 __all__ = [
     "activity",
-    "carrying",
     "connections",
     "errors",
     "expectations",
     "file",
-    "leftovers",
     "memory",
     "outbox",
     "replaced",

@@ -149,9 +149,9 @@ def _create_private(path: Path) -> int:
     """
     if not _is_usable(path):
         if _has_leftovers(path):
-            from cronguard.stores.sqlite.leftovers import clear_before_making  # hardly ever
+            from cronguard.stores.sqlite.replaced import leftovers  # hardly ever
 
-            clear_before_making(path)
+            leftovers.clear_before_making(path)
         else:
             try:
                 make_file(path)
@@ -161,9 +161,9 @@ def _create_private(path: Path) -> int:
         if not _is_usable(path):
             os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))  # the system says why
     elif _has_leftovers(path):
-        from cronguard.stores.sqlite.leftovers import clear_of_another  # others use it
+        from cronguard.stores.sqlite.replaced import leftovers  # others use it
 
-        clear_of_another(path)
+        leftovers.clear_of_another(path)
     number = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     os.close(number)
     return number

@@ -112,7 +112,7 @@ Seen: TypeAlias = JobState | tuple[Any, ...]
 
 
 Checked: TypeAlias = Callable[[sqlite3.Connection, str, JobState], JobState]
-"""Job and state as found → the state to go on with: see `carrying`."""
+"""Job and state as found → the state to go on with: see `replaced.carrying`."""
 
 
 def _as_it_is(_db: sqlite3.Connection, _job: str, found: JobState) -> JobState:

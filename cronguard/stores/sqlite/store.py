@@ -154,7 +154,7 @@ class SQLiteStore:
             return there
         if last is None or rows.has_counted(db, last):
             return there
-        from cronguard.stores.sqlite.carrying import rejoined  # hardly ever
+        from cronguard.stores.sqlite.replaced.carrying import rejoined  # hardly ever
 
         state = rejoined(db, job, there, seen)
         if state is not there:
@@ -358,7 +358,7 @@ class SQLiteStore:
 
 
 class Memory(NamedTuple):
-    """What this process knows of its jobs, for the day when the file is replaced: see `carrying`.
+    """What this process knows of its jobs, for the day when the file is replaced: see ``replaced``.
 
     It is only changed with the file's lock taken.
     """
@@ -378,7 +378,7 @@ def _carry_over(
     old: sqlite3.Connection | None,
     new: sqlite3.Connection,
 ) -> None:
-    from cronguard.stores.sqlite.carrying import carry_over  # hardly ever
+    from cronguard.stores.sqlite.replaced.carrying import carry_over  # hardly ever
 
     now = clock()
     carry_over(old, new, memory.jobs, memory.runs, now)
