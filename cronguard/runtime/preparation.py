@@ -41,6 +41,8 @@ _MODULES = (
     "cronguard.stores.sqlite.replaced.carrying",
     "cronguard.stores.sqlite.replaced.following",
     "cronguard.stores.sqlite.restating",
+    "cronguard.stores.sqlite.silences",
+    "cronguard.stores.sqlite.starting",
 )
 """What any failure may need."""
 _LATE = ("cronguard.channels.", "cronguard.runtime.heartbeat_ping")

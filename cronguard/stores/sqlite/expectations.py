@@ -35,7 +35,7 @@ from cronguard.core.model import (
     Watch,
 )
 from cronguard.core.payload import build_missed, build_overrun
-from cronguard.stores.sqlite import outbox, restating, views
+from cronguard.stores.sqlite import outbox, restating, silences, starting, views
 from cronguard.stores.sqlite import runs as rows
 from cronguard.stores.sqlite.outbox import enqueue, is_due
 from cronguard.stores.sqlite.views import records
@@ -70,7 +70,7 @@ def sweep(
         with suppress(*UNREADABLE):  # a row that cannot be: the other jobs go on
             known = rows.find_job(db, job)
             if known is not None:
-                rows.sweep_job(db, Run("", job, now, owner), known, now, dead, ended=ended)
+                starting.sweep_job(db, Run("", job, now, owner), known, now, dead, ended=ended)
     crashed = (
         next(records(db, "id = ? AND status = 'crashed'", (record.run_id,), limit=1), None)
         for record in reversed(running)
@@ -125,7 +125,7 @@ def _read(row: Sequence[Any]) -> Watch:
         last_success_at=moment(succeeded),
         snoozed_until=moment(snoozed),
         judged_until=moment(judged),
-        silence=rows.silence_of(silence),
+        silence=silences.silence_of(silence),
     )
 
 
@@ -189,7 +189,7 @@ def announce_missed(
     )
     if silence is not None:
         after = announced_silence(missed, watch.silence, due_alerts)
-        rows.save_silence(db, missed.job, after)
+        silences.save_silence(db, missed.job, after)
     news = []
     for due in due_alerts:
         alert = build_missed(due, missed, alert_id=new_id(), state=_state(watch))

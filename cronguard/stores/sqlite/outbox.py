@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -114,6 +114,17 @@ def settle(
         ),
     )
     return changed.rowcount == 1
+
+
+def settle_notified(
+    db: sqlite3.Connection, run_id: str, notified: Collection[str], now: datetime
+) -> None:
+    """Settle the alerts of a run for channels that were notified without the store."""
+    db.executemany(
+        """UPDATE cronguard_alerts SET state = 'sent', settled_at = ?
+           WHERE run_id = ? AND channel = ? AND state = 'pending'""",
+        [(rfc3339(now), run_id, channel) for channel in notified],
+    )
 
 
 def alerts(

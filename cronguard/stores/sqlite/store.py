@@ -105,15 +105,19 @@ class SQLiteStore:
         found = self._file.write(work, remember)
         if found is not None:
             return found[0]
+        from cronguard.stores.sqlite import starting  # most starts are unopposed
+
         # Processes are judged before the file is locked; who appears meanwhile has just started.
         dead: set[Owner] = set()
         if run.overlap == "skip" or self._time_to_sweep(run.job):
-            owners = self._file.read(lambda db: rows.owners(db, run, ended))
+            owners = self._file.read(lambda db: starting.owners(db, run, ended))
             dead = {owner for owner in owners if is_dead(owner)}
             if owners and not dead:
                 self._swept[run.job] = time.monotonic()
         return self._file.write(
-            lambda db: rows.start(db, run, self._clock(), dead, ended=ended, checked=self._checked),
+            lambda db: starting.start(
+                db, run, self._clock(), dead, ended=ended, reconcile=self._reconciled
+            ),
             remember,
         )[0]
 
@@ -136,7 +140,7 @@ class SQLiteStore:
                 self._clock(),
                 started=started and not elsewhere,
                 notified=notified,
-                checked=self._checked,
+                reconcile=self._reconciled,
             )
 
         def remember(done: tuple[Finished, rows.Seen | None]) -> None:
@@ -146,7 +150,7 @@ class SQLiteStore:
 
         return self._file.write(work, remember)[0]
 
-    def _checked(self, db: sqlite3.Connection, job: str, there: JobState) -> JobState:
+    def _reconciled(self, db: sqlite3.Connection, job: str, there: JobState) -> JobState:
         """Return the state of a job to go on with: an earlier one was restored where the file does
         not know the run that this process saw counted last."""
         seen = None if _is_in_memory(self.path) else self._memory.jobs.get(job)

@@ -3,6 +3,7 @@
 from ..runner import Change, Entry
 
 RUNS = "cronguard/stores/sqlite/runs.py"
+STARTING = "cronguard/stores/sqlite/starting.py"
 SQL = "cronguard/stores/sql/postgres"
 SPOOLED = "cronguard/stores/spooled.py"
 BACKLOG = "cronguard/stores/spool/backlog.py"
@@ -20,7 +21,7 @@ ENTRIES = (
     ),
     Entry(
         "a run that has ended holds its job, on SQLite",
-        (Change(RUNS, "        if run_id in ended:\n", "        if run_id is ended:\n"),),
+        (Change(STARTING, "        if run_id in ended:\n", "        if run_id is ended:\n"),),
         (f"{ON_SQLITE}::test_the_start_that_names_a_run_is_the_next_to_run",),
     ),
     Entry(
@@ -37,7 +38,7 @@ ENTRIES = (
     Entry(
         "a process is judged for what has ended, on SQLite",
         (
-            Change(RUNS, "if row[0] != run.run_id and row[0] not in ended", "if row[0]"),
+            Change(STARTING, "if row[0] != run.run_id and row[0] not in ended", "if row[0]"),
             Change(
                 "cronguard/stores/sqlite/expectations.py",
                 "for run_id, *row in found.fetchall() if run_id not in ended",

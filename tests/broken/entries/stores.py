@@ -6,6 +6,7 @@ FILE = "cronguard/stores/sqlite/file.py"
 CONNECTIONS = "cronguard/stores/sqlite/connections.py"
 MEMORY = "cronguard/stores/sqlite/memory.py"
 RUNS = "cronguard/stores/sqlite/runs.py"
+STARTING = "cronguard/stores/sqlite/starting.py"
 SPOOLED = "cronguard/stores/spooled.py"
 BACKLOG = "cronguard/stores/spool/backlog.py"
 QUEUE = "cronguard/stores/spool/queue.py"
@@ -284,7 +285,7 @@ SQLITE = (
     ),
     Entry(
         "the dead of this process space are let be",
-        (Change(RUNS, "gone = owner in dead", "gone = False"),),
+        (Change(STARTING, "gone = owner in dead", "gone = False"),),
         ("tests/system/test_spaces.py::test_killed_and_started_again",),
     ),
     Entry(
