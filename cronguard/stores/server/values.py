@@ -10,12 +10,13 @@ from cronguard.core.alert_rule import DueAlert, missed_alerts
 from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
 from cronguard.core.damage import UNREADABLE, known_status, readable
 from cronguard.core.model import (
+    DETAILS,
+    NO_DETAILS,
     Activity,
     AlertRecord,
     AlertRule,
     ChannelRule,
     Expectations,
-    Failure,
     JobState,
     JobStatus,
     Missed,
@@ -28,6 +29,8 @@ from cronguard.core.model import (
     Source,
     Statement,
     Watch,
+    details_of,
+    from_details,
 )
 from cronguard.stores.server.schema import SCHEMA_VERSION
 
@@ -150,17 +153,14 @@ def alert_of(row: dict[str, Any]) -> AlertRecord:
 
 def outcome_json(outcome: Outcome) -> dict[str, Any]:
     """How a run ended."""
-    failure = outcome.failure
+    details = details_of(outcome)
     request: dict[str, Any] = {
         "status": outcome.status,
         "finished_at": rfc3339(outcome.finished_at),
         "duration": None if outcome.duration is None else round(outcome.duration, 6),
     }
-    if failure is not None:
-        request["error_type"] = _clean(failure.error_type)
-        request["error_code"] = _clean(failure.error_code)
-        request["error_message"] = _clean(failure.error_message)
-        request["error_location"] = _clean(failure.error_location)
+    if details is not NO_DETAILS:
+        request.update(zip(DETAILS, map(_clean, details), strict=True))
     return request
 
 
@@ -173,11 +173,6 @@ def _clean(text: str | None) -> str | None:
 
 def record_of(row: dict[str, Any]) -> RunRecord:
     """A row of the log."""
-    failure = None
-    if row["error_type"] is not None:
-        failure = Failure(
-            row["error_type"], row["error_code"], row["error_message"], row["error_location"]
-        )
     return RunRecord(
         run_id=row["run_id"],
         job=row["job"],
@@ -186,9 +181,9 @@ def record_of(row: dict[str, Any]) -> RunRecord:
         finished_at=moment(row["finished_at"]),
         duration=row["duration"],
         consecutive_failure_count=row["consecutive_failure_count"],
-        failure=failure,
         host=row["host"],
         pid=row["pid"],
+        **from_details([row.get(name) for name in DETAILS]),
     )
 
 

@@ -100,10 +100,11 @@ def outcome_of(text: str) -> Outcome:
     facts = json.loads(text)
     failure = facts["failure"]
     return Outcome(
-        facts["status"],
-        moment(facts["finished_at"]),  # type: ignore[arg-type]  # always written
-        facts["duration"],
-        Failure(**_known(Failure, failure)) if failure else None,
+        **_known(Outcome, facts)
+        | {
+            "finished_at": moment(facts["finished_at"]),
+            "failure": Failure(**_known(Failure, failure)) if failure else None,
+        }
     )
 
 

@@ -29,10 +29,8 @@ from cronguard.core.errors import StoreConfigError, StoreError
 from cronguard.process import lifecycle
 from cronguard.process.signals import is_file, is_there, make_file, make_folder, tolerate
 from cronguard.process.threads import take
+from cronguard.stores import SCHEMA_VERSIONS
 
-SCHEMA_VERSIONS = {"spool": 3, "sqlite": 3}
-"""Folder of SQL files → the number of its last one. Written down, since every process would list
-the folder otherwise; a test holds it against the files."""
 _PATIENCE = 3.0
 
 

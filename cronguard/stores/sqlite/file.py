@@ -14,8 +14,8 @@ from typing import TypeAlias, TypeVar
 
 from cronguard.core.errors import StoreError
 from cronguard.process.threads import take
+from cronguard.stores import SCHEMA_VERSIONS
 from cronguard.stores.sqlite.connections import (
-    SCHEMA_VERSIONS,
     absolute,
     counter_of,
     file_at,

@@ -22,6 +22,8 @@ from cronguard.core.alert_rule import (
 )
 from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
 from cronguard.core.model import (
+    DETAILS,
+    NO_DETAILS,
     AlertRule,
     ChannelRule,
     Expectations,
@@ -33,6 +35,7 @@ from cronguard.core.model import (
     RunStatus,
     Started,
     Statement,
+    details_of,
 )
 
 if TYPE_CHECKING:
@@ -76,11 +79,11 @@ RELEASE = """
     UPDATE cron_execution_logs SET holds_lease = 0, lease_expires_at = ?
     WHERE id = ? AND status = 'running'"""
 """A run that has ended and whose outcome is not here yet: its process goes on renewing it."""
-_END_RUN = """
+_SET_DETAILS = ", ".join(f"{name} = ?" for name in DETAILS)
+_END_RUN = f"""
     UPDATE cron_execution_logs SET status = ?, finished_at = ?, duration_ms = ?,
-        consecutive_failure_count = ?, error_type = ?, error_code = ?, error_message = ?,
-        error_location = ?, holds_lease = 0
-    WHERE id = ?"""
+        consecutive_failure_count = ?, {_SET_DETAILS}, holds_lease = 0
+    WHERE id = ?"""  # noqa: S608
 _END_WELL = """
     UPDATE cron_execution_logs SET status = ?, finished_at = ?, duration_ms = ?,
         consecutive_failure_count = ?, holds_lease = 0
@@ -98,7 +101,6 @@ _REGISTER = f"""
     VALUES (?, {"?, " * _N_EXPECTED} ?, ?, ?, ?, ?, ?) ON CONFLICT (job) DO NOTHING"""  # noqa: S608
 
 
-_NO_FAILURE = (None, None, None, None)
 _UNCOUNTED = ("ignore", "fill")
 Seen: TypeAlias = JobState | tuple[Any, ...]
 """A job's state as a transaction left it, or the columns that `state_of` reads it from."""
@@ -399,10 +401,11 @@ def commit(
     finished_at = rfc3339(outcome.finished_at)
     duration = None if outcome.duration is None else round(outcome.duration * 1e6) / 1000
     ended = (outcome.status, finished_at, duration, decision.consecutive_failure_count)
-    if outcome.failure is None and not late:
+    details = details_of(outcome)
+    if details is NO_DETAILS and not late:
         db.execute(_END_WELL, (*ended, run.run_id))
     else:
-        db.execute(_END_RUN, (*ended, *(outcome.failure or _NO_FAILURE), run.run_id))
+        db.execute(_END_RUN, (*ended, *details, run.run_id))
     after = decision.state
     if after is not before:
         succeeded = finished_at if after.last_success_at is outcome.finished_at else None
@@ -441,8 +444,7 @@ def _fill(db: sqlite3.Connection, run: Run, outcome: Outcome) -> int | None:
     """Say why a run that was counted as crashed failed; the count on its row stays."""
     if outcome.failure is not None:
         db.execute(
-            """UPDATE cron_execution_logs SET error_type = ?, error_code = ?, error_message = ?,
-                   error_location = ? WHERE id = ?""",
-            (*outcome.failure, run.run_id),
+            f"UPDATE cron_execution_logs SET {_SET_DETAILS} WHERE id = ?",  # noqa: S608
+            (*details_of(outcome), run.run_id),
         )
     return _count(db, run)

@@ -11,10 +11,14 @@ from typing import Any, NamedTuple
 from cronguard.core.alert_rule import EARLY_SECONDS, has_expired
 from cronguard.core.clock import moment, rfc3339
 from cronguard.core.damage import known_status, readable
-from cronguard.core.model import Failure, JobStatus, Owner, RunRecord, Schedule
+from cronguard.core.model import DETAILS, JobStatus, Owner, RunRecord, Schedule, from_details
 
-_RECORD = """id, job, status, started_at, finished_at, duration_ms, consecutive_failure_count,
-    error_type, error_code, error_message, error_location, host, pid"""
+_COLUMNS = (
+    *("id", "job", "status", "started_at", "finished_at", "duration_ms"),
+    *("consecutive_failure_count", "host", "pid"),
+)
+_RECORD = ", ".join((*_COLUMNS, *DETAILS))
+"""For `record_of`."""
 _NEWEST = 100
 """How many of a job's rows are looked at for one that can be read, or for its latest start: most
 are in the order of starting."""
@@ -111,9 +115,9 @@ def record_of(row: Sequence[Any]) -> RunRecord:
         finished_at=moment(row[4]),
         duration=None if row[5] is None else row[5] / 1000,
         consecutive_failure_count=row[6],
-        failure=Failure(*row[7:11]) if row[7] else None,
-        host=row[11],
-        pid=row[12],
+        host=row[7],
+        pid=row[8],
+        **from_details(row[len(_COLUMNS) :]),
     )
 
 

@@ -316,7 +316,7 @@ MIGRATING = (
                 "if _version(connection) < max(SCHEMA_VERSIONS.values()):",
             ),
         ),
-        ("tests/stores/test_sqlite_file.py::test_a_version_of_the_log_is_none_of_the_spools",),
+        ("tests/stores/test_sqlite_file.py::test_an_opened_log_migrates_no_spool",),
     ),
     Entry(
         "a migration runs over a newer schema",
