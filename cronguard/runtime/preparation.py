@@ -33,7 +33,7 @@ _MODULES = (
     "cronguard.runtime.delivery",
     "cronguard.runtime.known_channels",
     "cronguard.runtime.retries",
-    "cronguard.stores.spool.backlog",
+    "cronguard.stores.spool.behind",
     "cronguard.stores.sqlite.errors",
     "cronguard.stores.sqlite.expectations",
     "cronguard.stores.sqlite.memory",

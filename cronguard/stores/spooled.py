@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from cronguard.core.errors import StoreConfigError, StoreError
 from cronguard.core.model import (
     LEASE_SECONDS,
-    Activity,
     AlertRecord,
     AlertRule,
     Delivery,
@@ -27,26 +26,21 @@ from cronguard.core.model import (
     JobState,
     JobStatus,
     KeptRun,
-    Missed,
     Outcome,
     Overrun,
     Owner,
     Run,
     RunRecord,
-    RunStatus,
     Settlement,
     Started,
-    Statement,
-    Watch,
 )
 from cronguard.process.signals import raised_by_handler
 
 if TYPE_CHECKING:
-    from cronguard.core.damage import Damaged
     from cronguard.core.interfaces import Store
     from cronguard.stores.spool.backlog import Backlog
+    from cronguard.stores.spool.behind import BehindStore
     from cronguard.stores.spool.known import Known, LastKnown
-    from cronguard.stores.spool.local import LocalStore
     from cronguard.stores.spool.queue import Queue
 
 T = TypeVar("T")
@@ -54,6 +48,13 @@ T = TypeVar("T")
 _QUIET_SECONDS = 5.0
 """A store that did not answer is not asked again for so long, so that a job waits for it once."""
 _MAX_UNKEPT = 10_000
+PASSED_ON = frozenset(
+    {
+        *("activity", "announce_missed", "damaged", "declare", "history", "prune", "recent"),
+        *("snooze", "unlock", "watches"),
+    }
+)
+"""Methods of a store that this host has no part in."""
 
 
 class Unkept(NamedTuple):
@@ -101,17 +102,28 @@ class SpooledStore:
         self._states: dict[str, JobState] = {}
         """What the store said last of each job, where that is not kept for other processes."""
         self._open: dict[str, Run] = {}
-        """Runs of this process that the store knows to go on."""
+        """Runs of this process that a remote store knows to go on."""
         self._unkept: dict[str, Unkept] = {}
         self._lost = 0
         self._has_kept = False
         """Whether an outcome of this process was not taken when it was told."""
         self._quiet_until = 0.0
-        self._claimed_here: dict[str, LocalStore] = {}
+        self._behind: BehindStore | None = None
         self._judge: tuple[Owner, Callable[[Owner], bool]] | None = None
 
     def __repr__(self) -> str:
         return repr(self.store)
+
+    if TYPE_CHECKING:  # those of `PASSED_ON`
+        activity, history, recent = Store.activity, Store.history, Store.recent
+        announce_missed, declare, watches = Store.announce_missed, Store.declare, Store.watches
+        damaged, prune, snooze, unlock = Store.damaged, Store.prune, Store.snooze, Store.unlock
+    else:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in PASSED_ON:
+                return getattr(self.store, name)
+            raise AttributeError(f"{type(self).__name__} has no {name}")
 
     @property
     def channels_folder(self) -> Path | None:
@@ -133,7 +145,7 @@ class SpooledStore:
         try:
             self._ask_again()
             if self._is_idle():
-                started = self._start_now(run, is_dead, ended)
+                started = self.store.start_run(run, is_dead=is_dead, ended=ended)
             else:
                 started = self._start_behind(run, is_dead, ended)
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
@@ -152,29 +164,15 @@ class SpooledStore:
             self._has_kept = True
         return started
 
-    def _start_now(
-        self, run: Run, is_dead: Callable[[Owner], bool], ended: Collection[str]
-    ) -> Started:
-        if ended:
-            return self.store.start_run(run, is_dead=is_dead, ended=ended)
-        return self.store.start_run(run, is_dead=is_dead)
-
     def _start_behind(
         self, run: Run, is_dead: Callable[[Owner], bool], ended: Collection[str]
     ) -> Started:
         """Start a run where something waits on this host."""
-        backlog = self._caught_up_backlog()
-        if backlog is None:
-            return self._start_now(run, is_dead, {*ended, *self._unkept_of(run.job)})
-        backlog.judge_by(run.owner, is_dead)
-        if not backlog.catch_up(run.job):
-            raise StoreError("earlier runs still wait to be recorded", code="behind")
-        if backlog.holds(run.job) and run.overlap == "skip":
-            raise StoreError("a run of this host goes on that the store misses", code="behind")
-        over = {*ended, *backlog.ended(run.job), *self._unkept_of(run.job)}
-        started = self._start_now(run, is_dead, over)
-        due = started.alerts_due or self._is_due(run.job)
-        return started._replace(alerts_due=due)
+        behind = self._caught_up()
+        over = {*ended, *self._unkept_of(run.job)}
+        if behind is None:
+            return self.store.start_run(run, is_dead=is_dead, ended=over)
+        return behind.start_run(run, is_dead=is_dead, ended=over)
 
     def finish_run(
         self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str] = ()
@@ -237,45 +235,24 @@ class SpooledStore:
         self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str]
     ) -> Finished:
         """End a run where something waits on this host."""
-        backlog = self._caught_up_backlog()
-        if backlog is None:
+        behind = self._caught_up()
+        if behind is None:
             return self._tell(run, outcome, started=started, notified=notified)
-        if not backlog.catch_up(run.job) or backlog.waits(run.job) or self._unkept_of(run.job):
+        if self._unkept_of(run.job):
             raise StoreError("earlier runs still wait to be recorded", code="behind")
-        stored = started and not backlog.has_begun(run.run_id)
-        finished = backlog.tell(run, outcome, started=stored, notified=notified)
-        backlog.forget_run(run)
-        return finished._replace(alerts_due=finished.alerts_due or self._is_due(run.job))
+        return behind.finish_run(run, outcome, started=started, notified=notified)
 
     def heartbeat(
         self, run_ids: Sequence[str], *, lease: float, ended: Collection[str] = ()
     ) -> None:
         self.note_open(run_ids, lease=lease)
-        backlog = None if self._is_idle() else self._made_backlog()
-        over = {*ended, *self._unkept_of(None), *(backlog.ended() if backlog else ())}
-        try:
-            if over:
-                self.store.heartbeat(run_ids, lease=lease, ended=over)
-            elif run_ids:
-                self.store.heartbeat(run_ids, lease=lease)
-        finally:
-            if backlog is not None:
-                backlog.renew(run_ids, lease=lease)
-        if backlog is not None:
-            backlog = self._caught_up_backlog()
-        if backlog is not None and backlog.catch_up(None, lease / 3):
-            self._tell_begun(backlog, run_ids)
-
-    def _tell_begun(self, backlog: Backlog, run_ids: Sequence[str]) -> None:
-        """Tell the store of runs of this process that began without it and are going on."""
-        for run in backlog.begun_here(run_ids):
-            if self._judge is None or backlog.waits(run.job):
-                continue
-            again = run._replace(overlap="allow")
-            if self.store.start_run(again, is_dead=self._judge[1]).status == "skipped":
-                continue  # the store had said so before, and was not heard
-            self._open[run.run_id] = run
-            backlog.forget_run(run)
+        over = {*ended, *self._unkept_of(None)}
+        if not self._is_idle():
+            self._made_behind().heartbeat(run_ids, lease=lease, ended=over)
+            if behind := self._caught_up():
+                behind.catch_up(run_ids, lease=lease)
+        elif over or run_ids:
+            self.store.heartbeat(run_ids, lease=lease, ended=over)
 
     def note_open(self, run_ids: Sequence[str], *, lease: float = LEASE_SECONDS) -> None:
         """Note for other processes of this host that runs go on, should the store go away."""
@@ -288,10 +265,7 @@ class SpooledStore:
             self._ask_again()
             if not self._has_spool():
                 return self.store.announce_overrun(overrun, rules)
-            backlog = self._made_backlog()
-            if backlog.has_begun(overrun.run_id):
-                raise StoreError("the run is only known here", code="behind")  # noqa: TRY301  # as the store's own
-            return self.store.announce_overrun(overrun, backlog.not_notified(overrun, rules))
+            return self._made_behind().announce_overrun(overrun, rules)
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
             caught = error
         problem = self._as_store_error(caught)
@@ -306,21 +280,19 @@ class SpooledStore:
             each.run.run_id for each in list(self._unkept.values()) if job in (None, each.run.job)
         ]
 
-    def _caught_up_backlog(self) -> Backlog | None:
-        """Return the backlog, with what only this process knew; None if there can be none now.
-
-        Then what this process knows has been told to the store.
+    def _caught_up(self) -> BehindStore | None:
+        """Hand over what only this process knows; None if it had to be told to the store instead.
 
         Raises:
             StoreError: The store does not take it, or it must wait for what cannot be read now.
         """
         try:
-            backlog = self._made_backlog()
-            self._hand_over_unkept(backlog)
+            self._hand_over_unkept(self._made_backlog())
+            behind = self._made_behind()
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
             caught = error
         else:
-            return backlog
+            return behind
         problem = self._as_store_error(caught)
         for each in list(self._unkept.values()):
             if self._backlog is not None and self._backlog.waits(each.run.job):
@@ -360,6 +332,17 @@ class SpooledStore:
             if self._judge is not None:
                 self._backlog.judge_by(*self._judge)
         return self._backlog
+
+    def _made_behind(self) -> BehindStore:
+        if self._behind is None:
+            from cronguard.stores.spool.behind import BehindStore  # as the backlog itself
+
+            self._behind = BehindStore(self.store, self._made_backlog(), self._begun_late)
+        return self._behind
+
+    def _begun_late(self, run: Run) -> None:
+        if self._remote:
+            self._open[run.run_id] = run
 
     def _made_last_known(self) -> LastKnown:
         if self._last_known is None:
@@ -445,16 +428,13 @@ class SpooledStore:
             return self._made_last_known().get(job)
         return Known(self._states.get(job))
 
-    def _is_due(self, job: str) -> bool:
-        return not self._is_idle() and self._made_backlog().is_due(job)
-
     # --- what waits -----------------------------------------------------------------------------
 
     def prepare(self) -> None:
         """Load what is needed once the store takes nothing any more."""
         from cronguard.stores.sql import sql_texts
 
-        self._made_backlog()
+        self._made_behind()
         self._made_last_known()
         for schema in ("spool", "sqlite"):
             sql_texts(schema)
@@ -504,11 +484,11 @@ class SpooledStore:
         caught: Exception | None = None
         try:
             self._ask_again()
-            backlog = self._caught_up_backlog()
-            if backlog is not None and backlog.in_memory:
-                backlog.all()
-            elif backlog is not None:
-                backlog.catch_up(None)
+            behind = self._caught_up()
+            if behind is not None and behind.backlog.in_memory:
+                behind.backlog.all()
+            elif behind is not None:
+                behind.backlog.catch_up(None)
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
             caught = error
         lost = len(self._unkept) + (self._backlog.waiting_in_memory() if self._backlog else 0)
@@ -527,20 +507,11 @@ class SpooledStore:
         """Do `Store.sweep`; also for runs that began here unseen by the store."""
         self._judge = owner, is_dead
         if self._is_idle():
-            return self._sweep_now(owner, is_dead, ended)
-        backlog = self._made_backlog()
-        backlog.judge_by(owner, is_dead)
-        self.replay()
-        found = backlog.count_dead()
-        over = {*ended, *backlog.ended(), *self._unkept_of(None)}
-        return found + self._sweep_now(owner, is_dead, over)
-
-    def _sweep_now(
-        self, owner: Owner, is_dead: Callable[[Owner], bool], ended: Collection[str]
-    ) -> list[RunRecord]:
-        if ended:
             return self.store.sweep(owner, is_dead=is_dead, ended=ended)
-        return self.store.sweep(owner, is_dead=is_dead)
+        self._made_backlog().judge_by(owner, is_dead)
+        self.replay()
+        over = {*ended, *self._unkept_of(None)}
+        return self._made_behind().sweep(owner, is_dead=is_dead, ended=over)
 
     def starts(self, job: str, *, after: datetime, limit: int = 10_000) -> list[datetime]:
         """Do `Store.starts`; also for runs that the store has not heard of yet."""
@@ -563,8 +534,7 @@ class SpooledStore:
     def jobs(self) -> list[JobStatus]:
         """Do `Store.jobs`; alerts that wait here, or were given up, are counted too."""
         found = list(self.store.jobs())
-        here = self._made_backlog().counts() if self._has_spool() else {}
-        return [_with_alerts(status, here) for status in found]
+        return self._made_backlog().with_alerts(found) if self._has_spool() else found
 
     def kept(self) -> list[KeptRun]:
         """Return the runs that the store misses: those that ended, in order, and those that go on.
@@ -593,9 +563,7 @@ class SpooledStore:
             from cronguard.stores.sqlite.outbox import Wanted  # as the backlog itself
 
             wanted = Wanted(tuple(channels), job, force, state, limit, claim_for)
-            for delivery, local in self._made_backlog().claim(wanted):
-                self._claimed_here[delivery.alert_id] = local
-                here.append(delivery)
+            here = self._made_backlog().claim(wanted)
         if here and time.monotonic() < self._quiet_until:
             return here
         try:
@@ -621,15 +589,12 @@ class SpooledStore:
     def _has_told(self, job: str | None) -> bool:
         """Tell what waits before alerts are claimed: the store may not know that an outcome which
         it took, and whose answer was lost, has been announced from here."""
-        if self._is_idle():
-            return True
-        backlog = self._caught_up_backlog()
-        return backlog is None or backlog.catch_up(job)
+        behind = None if self._is_idle() else self._caught_up()
+        return behind is None or behind.backlog.catch_up(job)
 
     def settle_alert(self, delivery: Delivery, settlement: Settlement) -> bool:
-        local = self._claimed_here.get(delivery.alert_id)
-        if local is not None:
-            return local.settle(delivery, settlement)
+        if self._backlog is not None and self._backlog.has_claimed(delivery):
+            return self._backlog.settle(delivery, settlement)
         return self.store.settle_alert(delivery, settlement)
 
     def alerts(
@@ -641,53 +606,6 @@ class SpooledStore:
             found.sort(key=lambda alert: alert.created_at, reverse=True)
         return found[:limit]
 
-    # --- what this host has no part in ----------------------------------------------------------
-
-    def declare(self, job: str, stated: Sequence[Statement], *, host: str = "") -> None:
-        self.store.declare(job, stated, host=host)
-
-    def watches(self) -> list[Watch]:
-        return self.store.watches()
-
-    def damaged(self) -> list[Damaged]:
-        return self.store.damaged()
-
-    def announce_missed(self, missed: Missed, rules: Sequence[AlertRule]) -> bool:
-        return self.store.announce_missed(missed, rules)
-
-    def history(
-        self,
-        job: str,
-        *,
-        limit: int = 20,
-        statuses: Collection[RunStatus] = (),
-        since: datetime | None = None,
-    ) -> list[RunRecord]:
-        if not statuses and since is None:
-            return self.store.history(job, limit=limit)
-        return self.store.history(job, limit=limit, statuses=statuses, since=since)
-
-    def recent(self, *, limit: int = 20) -> list[RunRecord]:
-        return self.store.recent(limit=limit)
-
-    def activity(self, *, since: datetime, step: float) -> list[Activity]:
-        return self.store.activity(since=since, step=step)
-
-    def snooze(self, job: str, until: datetime | None) -> bool:
-        return self.store.snooze(job, until)
-
-    def unlock(self, job: str) -> int:
-        return self.store.unlock(job)
-
-    def prune(
-        self,
-        *,
-        keep: timedelta,
-        progress: Callable[[int, int], None] | None = None,
-        dry_run: bool = False,
-    ) -> int:
-        return self.store.prune(keep=keep, progress=progress, dry_run=dry_run)
-
 
 def _first(made: list[T], another: T) -> T:
     """Return the first that any thread made: what one of them kept must not go with its own.
@@ -696,19 +614,6 @@ def _first(made: list[T], another: T) -> T:
     """
     made.append(another)
     return made[0]
-
-
-def _with_alerts(
-    status: JobStatus, here: Mapping[tuple[str, str], tuple[int, datetime]]
-) -> JobStatus:
-    """Return a job with the alerts of it that are ``here``: (job, state) → how many, since when."""
-    pending, since = here.get((status.job, "pending"), (0, None))
-    known = [each for each in (status.pending_since, since) if each is not None]
-    return status._replace(
-        alerts_pending=status.alerts_pending + pending,
-        alerts_dead=status.alerts_dead + here.get((status.job, "dead"), (0, None))[0],
-        pending_since=min(known, default=None),
-    )
 
 
 __all__ = ["SpooledStore"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,12 +23,14 @@ from cronguard.core.model import (
     Delivery,
     DeliveryState,
     Finished,
+    JobStatus,
     KeptRun,
     Outcome,
     Overrun,
     Owner,
     Run,
     RunRecord,
+    Settlement,
     Started,
 )
 from cronguard.process.threads import take
@@ -76,6 +78,8 @@ class Backlog:
         """Runs of this process that go on and that the store has not heard of."""
         self._over: dict[str, Run] = {}
         """Runs that a database which could not be written may say to go on here alone."""
+        self._claimed: dict[str, LocalStore] = {}
+        """Alerts that were claimed here, by their id."""
         self._judged = -ALIVE_SECONDS
         self._judge: tuple[Owner, Callable[[Owner], bool]] | None = None
 
@@ -84,6 +88,11 @@ class Backlog:
     def judge_by(self, owner: Owner, is_dead: Callable[[Owner], bool]) -> None:
         """Judge from now on whether processes of this host are alive by ``is_dead``."""
         self._judge = owner, is_dead
+
+    @property
+    def is_dead(self) -> Callable[[Owner], bool] | None:
+        """How that is judged; None where nobody has said it yet."""
+        return self._judge[1] if self._judge is not None else None
 
     def begin(self, run: Run, is_dead: Callable[[Owner], bool]) -> Started:
         """Record here that a run begins, or that it is skipped."""
@@ -289,13 +298,28 @@ class Backlog:
         """Tell whether an alert of the job waits here."""
         return any(self._places.ask(lambda local: local.is_due(job)))
 
-    def claim(self, wanted: Wanted) -> list[tuple[Delivery, LocalStore]]:
-        """Do `Store.claim_alerts` here; each with where it is to be settled."""
-        return self._places.ask_for_all(
+    def claim(self, wanted: Wanted) -> list[Delivery]:
+        """Do `Store.claim_alerts` here."""
+        claimed = self._places.ask_for_all(
             lambda local: [(delivery, local) for delivery in local.claim(wanted)]
         )
+        self._claimed |= {delivery.alert_id: local for delivery, local in claimed}
+        return [delivery for delivery, _ in claimed]
 
-    def counts(self) -> dict[tuple[str, str], tuple[int, datetime]]:
+    def has_claimed(self, delivery: Delivery) -> bool:
+        """Tell whether an alert was claimed here, and not from the store."""
+        return delivery.alert_id in self._claimed
+
+    def settle(self, delivery: Delivery, settlement: Settlement) -> bool:
+        """Do `Store.settle_alert` for an alert that was claimed here."""
+        return self._claimed[delivery.alert_id].settle(delivery, settlement)
+
+    def with_alerts(self, found: Sequence[JobStatus]) -> list[JobStatus]:
+        """Return jobs as the store shows them with their alerts that wait or were given up here."""
+        here = self._counts()
+        return [_with_alerts(status, here) for status in found]
+
+    def _counts(self) -> dict[tuple[str, str], tuple[int, datetime]]:
         """Return how many alerts there are here of each job in each state, and since when."""
         total: dict[tuple[str, str], tuple[int, datetime]] = {}
         for counts in self._places.ask(LocalStore.counts):
@@ -339,6 +363,19 @@ class Backlog:
         """Let go of the file, after another try to take out what has been told."""
         self._tidy()
         self._places.close()
+
+
+def _with_alerts(
+    status: JobStatus, here: Mapping[tuple[str, str], tuple[int, datetime]]
+) -> JobStatus:
+    """Return a job with the alerts of it that are ``here``: (job, state) → how many, since when."""
+    pending, since = here.get((status.job, "pending"), (0, None))
+    known = [each for each in (status.pending_since, since) if each is not None]
+    return status._replace(
+        alerts_pending=status.alerts_pending + pending,
+        alerts_dead=status.alerts_dead + here.get((status.job, "dead"), (0, None))[0],
+        pending_since=min(known, default=None),
+    )
 
 
 def _record(run: Run, outcome: Outcome, finished: Finished) -> RunRecord:

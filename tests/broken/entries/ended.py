@@ -7,6 +7,7 @@ STARTING = "cronguard/stores/sqlite/starting.py"
 SQL = "cronguard/stores/sql/postgres"
 SPOOLED = "cronguard/stores/spooled.py"
 BACKLOG = "cronguard/stores/spool/backlog.py"
+BEHIND = "cronguard/stores/spool/behind.py"
 QUEUE = "cronguard/stores/spool/queue.py"
 RESTATING = "cronguard/stores/sqlite/restating.py"
 SPOOL = "tests/stores/test_spool.py"
@@ -118,7 +119,7 @@ ENTRIES = (
     ),
     Entry(
         "what waits does not say that it has ended",
-        (Change(SPOOLED, "over = {*ended, *backlog.ended(run.job), *", "over = {*ended, *"),),
+        (Change(BEHIND, "over = {*ended, *self.backlog.ended(run.job)}", "over = {*ended}"),),
         (f"{SPOOL}::test_refused_outcome_later_ones_queue",),
     ),
     Entry(
@@ -167,7 +168,7 @@ ENTRIES = (
         "a lost skip is taken for a start",
         (
             Change(
-                SPOOLED,
+                BEHIND,
                 '.status == "skipped":\n                continue',
                 '.status == "":\n                continue',
             ),
