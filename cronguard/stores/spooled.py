@@ -1,7 +1,7 @@
 """A store that may fail in any way, with this host to go on meanwhile.
 
 What the store does not take is kept (`cronguard.stores.spool`), decided on by what it said last,
-and told to it in order, exactly once. So it is where somebody has to change something first
+and stored later in order, exactly once. So it is where somebody has to change something first
 (`StoreConfigError`), such as to apply a migration, and where the fault is cronguard's own: a
 module that a deploy has removed, no memory, no descriptor.
 """
@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 _QUIET_SECONDS = 5.0
 """A store that did not answer is not asked again for so long, so that a job waits for it once."""
-_MAX_UNKEPT = 10_000
+_MAX_UNSPOOLED = 10_000
 PASSED_ON = frozenset(
     {
         *("activity", "announce_missed", "damaged", "declare", "history", "prune", "recent"),
@@ -57,8 +57,8 @@ PASSED_ON = frozenset(
 """Methods of a store that this host has no part in."""
 
 
-class Unkept(NamedTuple):
-    """An outcome that could be kept nowhere but in this process."""
+class Unspooled(NamedTuple):
+    """An outcome that is neither in the store nor in the spool, only in this process."""
 
     run: Run
     outcome: Outcome
@@ -72,7 +72,7 @@ class SpooledStore:
 
     ``path`` is where this host keeps what the store does not take, made when it is needed; None
     for in memory. A ``remote`` store's word on each job is kept beside it, for other processes.
-    ``warn`` is told what a person should know.
+    ``warn`` is called with what a person should know.
 
     Starts and outcomes raise StoreError only where nothing could decide on them here either; then
     it is for the caller to `keep` an outcome.
@@ -103,10 +103,10 @@ class SpooledStore:
         """What the store said last of each job, where that is not kept for other processes."""
         self._open: dict[str, Run] = {}
         """Runs of this process that a remote store knows to go on."""
-        self._unkept: dict[str, Unkept] = {}
+        self._unspooled: dict[str, Unspooled] = {}
         self._lost = 0
-        self._has_kept = False
-        """Whether an outcome of this process was not taken when it was told."""
+        self._has_missed = False
+        """Whether an outcome of this process was not stored at once."""
         self._quiet_until = 0.0
         self._behind: BehindStore | None = None
         self._judge: tuple[Owner, Callable[[Owner], bool]] | None = None
@@ -143,7 +143,7 @@ class SpooledStore:
     ) -> Started:
         self._judge = run.owner, is_dead
         try:
-            self._ask_again()
+            self._refuse_while_quiet()
             if self._is_idle():
                 started = self.store.start_run(run, is_dead=is_dead, ended=ended)
             else:
@@ -158,10 +158,10 @@ class SpooledStore:
                 self._open[run.run_id] = run
             return started
         problem = self._as_store_error(caught)
-        started = self._here(problem, lambda backlog: backlog.begin(run, is_dead))
-        self._say(problem)
+        started = self._decide_here(problem, lambda backlog: backlog.begin(run, is_dead))
+        self._warn_of(problem)
         if started.status == "skipped":
-            self._has_kept = True
+            self._has_missed = True
         return started
 
     def _start_behind(
@@ -169,7 +169,7 @@ class SpooledStore:
     ) -> Started:
         """Start a run where something waits on this host."""
         behind = self._caught_up()
-        over = {*ended, *self._unkept_of(run.job)}
+        over = {*ended, *self._unspooled_of(run.job)}
         if behind is None:
             return self.store.start_run(run, is_dead=is_dead, ended=over)
         return behind.start_run(run, is_dead=is_dead, ended=over)
@@ -180,7 +180,7 @@ class SpooledStore:
         if self._backlog is not None and self._backlog.has_begun_here(run.run_id):
             started = False
         try:
-            self._ask_again()
+            self._refuse_while_quiet()
             if self._is_idle():
                 finished = self._finish_now(run, outcome, started=started, notified=notified)
             else:
@@ -195,23 +195,23 @@ class SpooledStore:
         finally:
             self._release(run)
         problem = self._as_store_error(caught)
-        self._has_kept = True
-        finished = self._here(
+        self._has_missed = True
+        finished = self._decide_here(
             problem,
             lambda backlog: backlog.end(run, outcome, started=started, notified=notified),
         )
-        self._say(problem)
+        self._warn_of(problem)
         self.on_kept()
         return finished
 
     def keep(self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str]) -> None:
         """Keep an outcome of which `finish_run` raised anything: it may not have been taken."""
-        self._has_kept = True
+        self._has_missed = True
         if self._backlog is not None and self._backlog.has_begun_here(run.run_id):
             started = False
-        self._unkept[run.run_id] = Unkept(run, outcome, started, notified)
-        while len(self._unkept) > _MAX_UNKEPT:
-            self._unkept.pop(next(iter(self._unkept)), None)
+        self._unspooled[run.run_id] = Unspooled(run, outcome, started, notified)
+        while len(self._unspooled) > _MAX_UNSPOOLED:
+            self._unspooled.pop(next(iter(self._unspooled)), None)
             self._lost += 1
             if self._lost & (self._lost - 1) == 0:  # at 1, 2, 4, 8 ...
                 self._warn(f"{self._lost:,} outcomes could be kept nowhere and are lost")
@@ -227,7 +227,9 @@ class SpooledStore:
 
             if not is_refusal(error):
                 raise
-            return self._made_backlog().tell(run, outcome, started=started, notified=notified)
+            return self._made_backlog().store_outcome(
+                run, outcome, started=started, notified=notified
+            )
         self._note(run.job, finished.state, keep=True)
         return finished
 
@@ -237,8 +239,8 @@ class SpooledStore:
         """End a run where something waits on this host."""
         behind = self._caught_up()
         if behind is None:
-            return self._tell(run, outcome, started=started, notified=notified)
-        if self._unkept_of(run.job):
+            return self._finish_in_store(run, outcome, started=started, notified=notified)
+        if self._unspooled_of(run.job):
             raise StoreError("earlier runs still wait to be recorded", code="behind")
         return behind.finish_run(run, outcome, started=started, notified=notified)
 
@@ -246,7 +248,7 @@ class SpooledStore:
         self, run_ids: Sequence[str], *, lease: float, ended: Collection[str] = ()
     ) -> None:
         self.note_open(run_ids, lease=lease)
-        over = {*ended, *self._unkept_of(None)}
+        over = {*ended, *self._unspooled_of(None)}
         if not self._is_idle():
             self._made_behind().heartbeat(run_ids, lease=lease, ended=over)
             if behind := self._caught_up():
@@ -262,7 +264,7 @@ class SpooledStore:
 
     def announce_overrun(self, overrun: Overrun, rules: Sequence[AlertRule]) -> bool:
         try:
-            self._ask_again()
+            self._refuse_while_quiet()
             if not self._has_spool():
                 return self.store.announce_overrun(overrun, rules)
             return self._made_behind().announce_overrun(overrun, rules)
@@ -270,50 +272,56 @@ class SpooledStore:
             caught = error
         problem = self._as_store_error(caught)
         host = self._judge[0].host if self._judge else ""
-        return self._here(problem, lambda backlog: backlog.announce_overrun(overrun, rules, host))
+        return self._decide_here(
+            problem, lambda backlog: backlog.announce_overrun(overrun, rules, host)
+        )
 
-    def _unkept_of(self, job: str | None) -> list[str]:
+    def _unspooled_of(self, job: str | None) -> list[str]:
         """Return the runs whose outcomes are only in this process, of one job or all."""
-        if not self._unkept:
+        if not self._unspooled:
             return []
         return [
-            each.run.run_id for each in list(self._unkept.values()) if job in (None, each.run.job)
+            each.run.run_id
+            for each in list(self._unspooled.values())
+            if job in (None, each.run.job)
         ]
 
     def _caught_up(self) -> BehindStore | None:
-        """Hand over what only this process knows; None if it had to be told to the store instead.
+        """Spool what only this process knows; None if it could only be stored directly.
 
         Raises:
             StoreError: The store does not take it, or it must wait for what cannot be read now.
         """
         try:
-            self._hand_over_unkept(self._made_backlog())
+            self._spool_all(self._made_backlog())
             behind = self._made_behind()
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
             caught = error
         else:
             return behind
         problem = self._as_store_error(caught)
-        for each in list(self._unkept.values()):
+        for each in list(self._unspooled.values()):
             if self._backlog is not None and self._backlog.waits(each.run.job):
                 raise problem
-            self._tell(each.run, each.outcome, started=each.started, notified=each.notified)
-            self._unkept.pop(each.run.run_id, None)
+            self._finish_in_store(
+                each.run, each.outcome, started=each.started, notified=each.notified
+            )
+            self._unspooled.pop(each.run.run_id, None)
             if self._backlog is not None:
                 self._backlog.note_over(each.run)
         return None
 
-    def _hand_over_unkept(self, backlog: Backlog) -> None:
-        """Keep what only this process knows with the rest of what waits, to be told in its turn."""
-        for each in list(self._unkept.values()):
+    def _spool_all(self, backlog: Backlog) -> None:
+        """Put what only this process knows into the spool, to be stored in its turn."""
+        for each in list(self._unspooled.values()):
             backlog.end(each.run, each.outcome, started=each.started, notified=each.notified)
-            self._unkept.pop(each.run.run_id, None)
+            self._unspooled.pop(each.run.run_id, None)
 
     # --- helpers --------------------------------------------------------------------------------
 
     def _is_idle(self) -> bool:
         """Tell whether nothing waits here and no run goes on that the store misses."""
-        if self._unkept:
+        if self._unspooled:
             return False
         return not self._has_spool() or self._made_backlog().is_empty()
 
@@ -327,7 +335,9 @@ class SpooledStore:
         if self._backlog is None:
             from cronguard.stores.spool.backlog import Backlog  # most hosts never need it
 
-            made = Backlog(self._tell, self.spool_path, self._known, self._heard, self._warn)
+            made = Backlog(
+                self._finish_in_store, self.spool_path, self._known, self._note_finished, self._warn
+            )
             self._backlog = _first(self._backlogs, made)
             if self._judge is not None:
                 self._backlog.judge_by(*self._judge)
@@ -352,7 +362,7 @@ class SpooledStore:
             self._last_known = _first(self._last_knowns, LastKnown(folder))
         return self._last_known
 
-    def _here(self, problem: StoreError, work: Callable[[Backlog], T]) -> T:
+    def _decide_here(self, problem: StoreError, work: Callable[[Backlog], T]) -> T:
         """Return what this host makes of it without the store.
 
         Raises:
@@ -361,7 +371,7 @@ class SpooledStore:
         caught: Exception | None = None
         try:
             backlog = self._made_backlog()
-            self._hand_over_unkept(backlog)
+            self._spool_all(backlog)
             return work(backlog)
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
             caught = error
@@ -380,12 +390,12 @@ class SpooledStore:
             self._quiet_until = time.monotonic() + _QUIET_SECONDS
         return caught
 
-    def _ask_again(self) -> None:
-        """Raises StoreError while a store that did not answer is left alone."""
+    def _refuse_while_quiet(self) -> None:
+        """Raise StoreError while a store that did not answer is left alone."""
         if self._quiet_until and time.monotonic() < self._quiet_until:
             raise StoreError("the store did not answer a moment ago", code="quiet")
 
-    def _say(self, caught: StoreError) -> None:
+    def _warn_of(self, caught: StoreError) -> None:
         if caught.code in ("quiet", "behind"):
             return
         lasting = isinstance(caught, StoreConfigError)
@@ -408,7 +418,7 @@ class SpooledStore:
         if self._last_known is not None:
             self._last_known.release(run)
 
-    def _tell(
+    def _finish_in_store(
         self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str]
     ) -> Finished:
         """Do `Store.finish_run`; every fault is one of the store."""
@@ -418,7 +428,7 @@ class SpooledStore:
             caught = error
         raise self._as_store_error(caught) from None
 
-    def _heard(self, job: str, finished: Finished) -> None:
+    def _note_finished(self, job: str, finished: Finished) -> None:
         self._note(job, finished.state, keep=True)
 
     def _known(self, job: str) -> Known:
@@ -441,8 +451,8 @@ class SpooledStore:
         getattr(self.store, "prepare", lambda: None)()
 
     def waiting(self) -> int:
-        """Return how many outcomes the store has yet to be told."""
-        return len(self._unkept) + (self._made_backlog().waiting() if self._has_spool() else 0)
+        """Return how many outcomes wait to be stored."""
+        return len(self._unspooled) + (self._made_backlog().waiting() if self._has_spool() else 0)
 
     def refused(self) -> list[Queue]:
         """Return the jobs whose outcomes wait since the store refused the first of them."""
@@ -457,7 +467,7 @@ class SpooledStore:
         return self._has_spool() and bool(self._made_backlog().alerts("pending", None, 1))
 
     def replay(self, progress: Callable[[int, int], None] | None = None) -> int:
-        """Tell the store everything that waits, and return how many outcomes.
+        """Store everything that waits, and return how many outcomes it was.
 
         Raises:
             StoreError: It does not answer.
@@ -465,33 +475,33 @@ class SpooledStore:
         if self._is_idle():
             return 0
         backlog = self._made_backlog()
-        self._hand_over_unkept(backlog)
-        return backlog.all(progress)
+        self._spool_all(backlog)
+        return backlog.replay_all(progress)
 
     def close(self) -> None:
-        """Close the store; what this process kept is told once more, or said to be lost."""
+        """Close the store; what only this process has is tried once more, or said to be lost."""
         try:
-            self._hand_over()
+            self._replay_at_the_end()
         finally:
             self.store.close()
             if self._backlog is not None:
                 self._backlog.close()
 
-    def _hand_over(self) -> None:
-        """Tell the store once more, where this process had to keep something."""
-        if not self._has_kept:
+    def _replay_at_the_end(self) -> None:
+        """Try to store what waits once more, if any of it is this process's."""
+        if not self._has_missed:
             return
         caught: Exception | None = None
         try:
-            self._ask_again()
+            self._refuse_while_quiet()
             behind = self._caught_up()
             if behind is not None and behind.backlog.in_memory:
-                behind.backlog.all()
+                behind.backlog.replay_all()
             elif behind is not None:
                 behind.backlog.catch_up(None)
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
             caught = error
-        lost = len(self._unkept) + (self._backlog.waiting_in_memory() if self._backlog else 0)
+        lost = len(self._unspooled) + (self._backlog.waiting_in_memory() if self._backlog else 0)
         if lost:
             reason = self._as_store_error(caught) if caught is not None else "refused"
             outcomes = "1 outcome is" if lost == 1 else f"{lost:,} outcomes are"
@@ -510,18 +520,18 @@ class SpooledStore:
             return self.store.sweep(owner, is_dead=is_dead, ended=ended)
         self._made_backlog().judge_by(owner, is_dead)
         self.replay()
-        over = {*ended, *self._unkept_of(None)}
+        over = {*ended, *self._unspooled_of(None)}
         return self._made_behind().sweep(owner, is_dead=is_dead, ended=over)
 
     def starts(self, job: str, *, after: datetime, limit: int = 10_000) -> list[datetime]:
-        """Do `Store.starts`; also for runs that the store has not heard of yet."""
+        """Do `Store.starts`; also for runs that the store does not know yet."""
         found = set(self.store.starts(job, after=after, limit=limit))
         if not self._is_idle():
             found |= self._made_backlog().starts(job, after)
         return sorted(found)[:limit]
 
     def forget(self, job: str) -> bool:
-        """Do `Store.forget`; what waits is told before, or it would bring the job back."""
+        """Do `Store.forget`; what waits is stored before, or it would bring the job back."""
         self.replay()
         was_known = self.store.forget(job)
         self._states.pop(job, None)
@@ -539,11 +549,12 @@ class SpooledStore:
     def kept(self) -> list[KeptRun]:
         """Return the runs that the store misses: those that ended, in order, and those that go on.
 
-        Nothing is told to it for that.
+        Nothing is stored for that.
         """
         here = self._made_backlog().kept() if self._has_spool() else []
         return here + [
-            KeptRun(each.run, each.outcome, started=each.started) for each in self._unkept.values()
+            KeptRun(each.run, each.outcome, started=each.started)
+            for each in self._unspooled.values()
         ]
 
     # --- the outboxes ---------------------------------------------------------------------------
@@ -567,7 +578,7 @@ class SpooledStore:
         if here and time.monotonic() < self._quiet_until:
             return here
         try:
-            if not self._has_told(job):
+            if not self._has_caught_up(job):
                 return here
             there = self.store.claim_alerts(
                 channels=channels,
@@ -586,8 +597,8 @@ class SpooledStore:
             raise problem
         return here
 
-    def _has_told(self, job: str | None) -> bool:
-        """Tell what waits before alerts are claimed: the store may not know that an outcome which
+    def _has_caught_up(self, job: str | None) -> bool:
+        """Store what waits before alerts are claimed: the store may not know that an outcome which
         it took, and whose answer was lost, has been announced from here."""
         behind = None if self._is_idle() else self._caught_up()
         return behind is None or behind.backlog.catch_up(job)

@@ -793,7 +793,7 @@ def test_threads_that_need_a_place_first_and_together(remote, monkeypatch, made)
 
 def test_outcomes_beyond_what_memory_keeps(remote, monkeypatch):
     """The oldest are dropped, and how many is said: at 1, 2, 4 and so on, not at each."""
-    monkeypatch.setattr("cronguard.stores.spooled._MAX_UNKEPT", 2)
+    monkeypatch.setattr("cronguard.stores.spooled._MAX_UNSPOOLED", 2)
     host = Host(remote, None)
     outcome = Outcome("failure", datetime.now(UTC), 0.5, Failure("ValueError"))
     for _ in range(5):

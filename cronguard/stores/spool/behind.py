@@ -1,4 +1,4 @@
-"""A store for which something waits on this host: it is told first what must come before."""
+"""A store for which something waits on this host: what must come before is stored first."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class BehindStore:
     """The calls of a run to ``store``, with what waits for it in ``backlog``.
 
     They are those of `cronguard.core.interfaces.Store` by the same names, and raise StoreError with
-    the code ``behind`` where the store may not be asked before it has been told more.
+    the code ``behind`` where something else must be stored before.
     """
 
     def __init__(self, store: Store, backlog: Backlog, begun: Callable[[Run], None]) -> None:
-        """Do nothing yet; ``begun`` is called with a run of which the store has been told late."""
+        """Do nothing yet; ``begun`` is called with a run whose start has been stored late."""
         self.backlog = backlog
         self._store = store
         self._begun = begun
@@ -52,7 +52,7 @@ class BehindStore:
         if not self.backlog.catch_up(run.job) or self.backlog.waits(run.job):
             raise StoreError("earlier runs still wait to be recorded", code="behind")
         stored = started and not self.backlog.has_begun(run.run_id)
-        finished = self.backlog.tell(run, outcome, started=stored, notified=notified)
+        finished = self.backlog.store_outcome(run, outcome, started=stored, notified=notified)
         self.backlog.forget_run(run)
         return finished._replace(alerts_due=finished.alerts_due or self.backlog.is_due(run.job))
 
@@ -66,19 +66,19 @@ class BehindStore:
             self.backlog.renew(run_ids, lease=lease)
 
     def catch_up(self, run_ids: Sequence[str], *, lease: float) -> None:
-        """Tell what waits, for a third of a lease, then which runs began without the store."""
+        """Store what waits, for a third of a lease, then which runs began without the store."""
         if self.backlog.catch_up(None, lease / 3):
-            self._tell_begun(run_ids)
+            self._store_begun(run_ids)
 
-    def _tell_begun(self, run_ids: Sequence[str]) -> None:
-        """Tell the store of runs of this process that began without it and are going on."""
+    def _store_begun(self, run_ids: Sequence[str]) -> None:
+        """Store the starts of runs of this process that began without the store and go on."""
         for run in self.backlog.begun_here(run_ids):
             is_dead = self.backlog.is_dead
             if is_dead is None or self.backlog.waits(run.job):
                 continue
             again = run._replace(overlap="allow")
             if self._store.start_run(again, is_dead=is_dead).status == "skipped":
-                continue  # the store had said so before, and was not heard
+                continue  # it was before, and the answer was lost
             self._begun(run)
             self.backlog.forget_run(run)
 

@@ -1,7 +1,7 @@
 """The host's own database: what it records and decides while its store does not take it.
 
 The tables, rules and transactions of the SQLite store, on a job that is seeded with what the store
-said last of it, and a queue of what the store has yet to be told.
+said last of it, and a queue of what waits to be stored.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ ALIVE_SECONDS = 1.0
 start would judge them all."""
 _MAX_SHOWN = 10_000
 _HOLD_SECONDS = 10.0
-"""Longer than the store takes to be told of an outcome."""
+"""Longer than it takes to store an outcome."""
 _DECIDED = "run_id = ? AND state = 'pending' AND kind IN ('failing', 'still_failing', 'recovered')"
 """Alerts that wait and were decided on a run's end."""
 
@@ -77,7 +77,7 @@ class LocalStore:
         else:
             self._file = SQLiteFile(path, timeout, schema="spool")
         self.queue = OutcomeQueue(self._file, clock)
-        """What the store has yet to be told."""
+        """What waits to be stored."""
 
     def close(self) -> None:
         """Let go of the file."""
@@ -221,7 +221,7 @@ class LocalStore:
         return [run.started_at for run in runs if run is not None and run.started_at > after]
 
     def kept(self, *, besides: Collection[int] = ()) -> list[KeptRun]:
-        """Return what the store has yet to be told, in order, and then the runs that go on here."""
+        """Return the outcomes that wait, in order, and then the runs that go on here."""
         waiting = (
             "SELECT seq, run, outcome, started FROM waiting WHERE seq > 0 ORDER BY seq LIMIT ?"
         )
@@ -288,7 +288,7 @@ class LocalStore:
         return self._file.write(work)
 
     def not_notified(self, overrun: Overrun, rules: Sequence[AlertRule]) -> list[AlertRule]:
-        """Return the rules whose channels were not told of it, nor of a later step, from here."""
+        """Return the rules whose channels this host notified neither of it nor of a later step."""
         query = "SELECT alert_key FROM cronguard_alerts WHERE run_id = ? AND kind = 'overrun'"
         found = self._file.read(lambda db: db.execute(query, (overrun.run_id,)).fetchall())
         known = {key for (key,) in found}

@@ -12,7 +12,7 @@ _AWAY = re.compile(
     r"timeout|busy|no_thread|connection_\w+|unknown_host|tls|gateway|unreachable|shutting_down"
     r"|starting_up|too_many_connections|disk_full|read_only|database_down|57014"
 )
-"""Codes of a store that nothing can be told to now."""
+"""Codes of a store that can store nothing now."""
 _REFUSED = re.compile(r"2[23]\w{3}|PGRST1\d\d|54\w{3}|invalid_request|unencodable")
 """Codes of a server that is well and did not take this outcome: data exceptions, constraints,
 limits, a request that its functions refuse."""
@@ -22,7 +22,7 @@ _NO_TEXT = ("error_type", "error_code")
 
 
 def is_away(error: StoreError) -> bool:
-    """Tell whether nothing can be told to the store now."""
+    """Tell whether the store can store nothing now."""
     return _AWAY.fullmatch(error.code) is not None
 
 

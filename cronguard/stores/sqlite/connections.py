@@ -76,7 +76,7 @@ def open_file(path: Path, schema: str, *, shown: Path) -> Opened:
 
 
 def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
-    """A log of somebody else's is neither changed nor written to."""
+    """Raise StoreConfigError over a log of somebody else's, which is left as it is."""
     found = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'cron_execution_logs'").fetchone()
     if found and _version(db) == 0:
         raise StoreConfigError(
@@ -112,7 +112,7 @@ def file_of(number: int) -> tuple[int, int] | None:
         found = os.fstat(number)
     except OSError as error:
         if error.errno != errno.EBADF:
-            raise  # such as the time limit of the program, struck just now
+            raise  # such as the time limit of the program, which came just now
         return None
     return found.st_dev, found.st_ino
 

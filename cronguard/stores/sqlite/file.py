@@ -258,7 +258,7 @@ class SQLiteFile:
                 held[0].release()
 
     def own(self) -> sqlite3.Connection | None:
-        """The connection, if there is one. Raises StoreError if somebody has closed its file.
+        """Return the connection; None for none. Raises StoreError if somebody closed its file.
 
         A job that makes a daemon of itself closes every descriptor there is. What it opens next
         gets their numbers, and SQLite would write to that, or close it. The file cannot be opened

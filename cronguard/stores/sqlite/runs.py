@@ -192,31 +192,28 @@ def finish(
 ) -> tuple[Finished, Seen | None]:
     """Do `interfaces.Store.finish_run` inside a transaction; ``outage`` if not for a store."""
     if notified:
-        from cronguard.stores.sqlite.outbox import settle_notified  # by a host without us
+        from cronguard.stores.sqlite.outbox import (
+            settle_notified,  # channels notified without the store
+        )
 
         settle_notified(db, run.run_id, notified, now)
     job = find_job(db, run.job, run.run_id)
-    there = job.state if job is not None else JobState()
-    restored = reconcile(db, run.job, there)
-    if job is None and restored is there and started and not is_there(db, run.run_id):
+    found = job.state if job is not None else JobState()
+    restored = reconcile(db, run.job, found)
+    if job is None and restored is found and started and not is_there(db, run.run_id):
         return Finished(None), None
     states = outcome.status != "skipped"
     known, job = job is not None, job or registered(db, run, now, stated=states)
-    if restored is not there:
+    if restored is not found:
         save_state(db, run.job, restored, rfc3339_or_none(restored.last_success_at))
         job, started = find_job(db, run.job, run.run_id) or job, False
     due = job.has_pending and has_due_alert(db, run.job, now)
     action = finish_action(job.run_status, outcome.status, started=started)
     if action in _UNCOUNTED:
-        after = job.state
         if notified:
-            after = mark_notified(after, run.run_id, notified)
-            db.execute(
-                "UPDATE cronguard_jobs SET announced = ? WHERE job = ?",
-                (",".join(sorted(after.announced)) or None, run.job),
-            )
+            job = job._replace(state=_mark_notified(db, run, job.state, notified))
         count = _count(db, run) if action == "ignore" else _fill(db, run, outcome)
-        return Finished(count, due), after
+        return Finished(count, due), job.state
     if action == "insert":
         insert_running(db, run, now)
         from cronguard.stores.sqlite.silences import end_silence  # its start was not stored
@@ -232,6 +229,18 @@ def finish(
     return Finished(decision.consecutive_failure_count, due, state), state
 
 
+def _mark_notified(
+    db: sqlite3.Connection, run: Run, state: JobState, notified: Collection[str]
+) -> JobState:
+    """Note which channels were notified of an outcome that was counted before; return the state."""
+    after = mark_notified(state, run.run_id, notified)
+    db.execute(
+        "UPDATE cronguard_jobs SET announced = ? WHERE job = ?",
+        (",".join(sorted(after.announced)) or None, run.job),
+    )
+    return after
+
+
 def has_due_alert(db: sqlite3.Connection, job: str, now: datetime) -> bool:
     """Tell whether an alert of the job may be sent now."""
     from cronguard.stores.sqlite.outbox import is_due  # only where alerts wait
@@ -240,7 +249,7 @@ def has_due_alert(db: sqlite3.Connection, job: str, now: datetime) -> bool:
 
 
 def _count(db: sqlite3.Connection, run: Run) -> int | None:
-    """What the run's row shows; None if there is none."""
+    """Return the count in the run's row; None if there is no row."""
     shown = db.execute(
         "SELECT consecutive_failure_count FROM cron_execution_logs WHERE id = ?", (run.run_id,)
     ).fetchone()
@@ -353,7 +362,7 @@ def registered(db: sqlite3.Connection, run: Run, now: datetime, *, stated: bool)
 def restated(
     db: sqlite3.Connection, run: Run, job: JobRow, now: datetime, *, late: bool = False
 ) -> JobRow:
-    """Keep what a start states; return the job as it is then. ``late``: told by the run's end."""
+    """Keep what a start states; return the job as it is then. ``late``: by the run's end."""
     channels = run.channels if run.stated or not job.channels_stated else ()
     if not run.stated and (not channels or channels == job.channels):
         return job
@@ -365,7 +374,7 @@ def restated(
 
 
 def insert_running(db: sqlite3.Connection, run: Run, now: datetime) -> bool:
-    """False if the run is there already."""
+    """Insert the run as running; return False if it is there already."""
     until = rfc3339(now + timedelta(seconds=run.lease))
     inserted = db.execute(
         _INSERT_RUNNING, (run.run_id, run.job, rfc3339(run.started_at), *run.owner, until)
@@ -415,7 +424,7 @@ def commit(
 
             save_silence(db, run.job, after.silence)
     if decision.alerts:
-        from cronguard.core.payload import build_due  # only when somebody is told
+        from cronguard.core.payload import build_due  # only where an alert is due
         from cronguard.stores.sqlite.outbox import enqueue
 
         build = build_due if outage is None else outage.alerts

@@ -122,8 +122,10 @@ class SQLiteStore:
         )[0]
 
     def _time_to_sweep(self, job: str) -> bool:
-        """Where all were alive within the last second, none need be judged again unless the start
-        depends on it: many may run side by side."""
+        """Tell whether the job's processes were not all found alive within the last second.
+
+        Unless a start depends on it they are not judged again: many may run side by side.
+        """
         return time.monotonic() - self._swept.get(job, -math.inf) >= 1.0
 
     def finish_run(
@@ -251,13 +253,13 @@ class SQLiteStore:
         limit: int = 100,
         claim_for: float = 10.0,
     ) -> list[Delivery]:
-        from cronguard.stores.sqlite import outbox  # only when somebody is told
+        from cronguard.stores.sqlite import outbox  # only where an alert is due
 
         wanted = outbox.Wanted(tuple(channels), job, force, state, limit, claim_for)
         return self._file.write(lambda db: outbox.claim(db, wanted, self._clock()))
 
     def settle_alert(self, delivery: Delivery, settlement: Settlement) -> bool:
-        from cronguard.stores.sqlite import outbox  # only when somebody is told
+        from cronguard.stores.sqlite import outbox  # only where an alert is due
 
         return self._file.write(lambda db: outbox.settle(db, delivery, settlement, self._clock()))
 

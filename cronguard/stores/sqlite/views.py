@@ -25,7 +25,7 @@ are in the order of starting."""
 
 
 def jobs(db: sqlite3.Connection, now: datetime) -> list[JobStatus]:
-    """`cronguard.core.interfaces.Store.jobs`."""
+    """Do `cronguard.core.interfaces.Store.jobs`."""
     found = db.execute(
         f"""SELECT job, consecutive_failure_count, last_success_at, snoozed_until, schedule,
                   timezone, grace,
@@ -69,13 +69,13 @@ def jobs(db: sqlite3.Connection, now: datetime) -> list[JobStatus]:
 def records(
     db: sqlite3.Connection, where: str, values: tuple[Any, ...], *, limit: int
 ) -> Iterator[RunRecord]:
-    """Rows that match and can be read, newest first."""
+    """Yield rows that match and can be read, newest first."""
     for row in rows(db, where, values, limit=limit):
         yield from readable([row], record_of)
 
 
 def running(db: sqlite3.Connection, now: datetime) -> Iterator[RunRecord]:
-    """Runs that are going on and can be read, with their owners and leases, oldest first."""
+    """Yield runs that go on and can be read, with their owners and leases, oldest first."""
     yield from readable(running_rows(db), partial(held_of, now))
 
 
@@ -98,7 +98,7 @@ def held_of(now: datetime, row: Sequence[Any]) -> RunRecord:
 def rows(
     db: sqlite3.Connection, where: str, values: tuple[Any, ...], *, limit: int
 ) -> Iterator[tuple[Any, ...]]:
-    """Rows that match, newest first, for `record_of`."""
+    """Yield rows that match, newest first, for `record_of`."""
     yield from db.execute(
         f"SELECT {_RECORD} FROM cron_execution_logs WHERE {where} ORDER BY rowid DESC LIMIT ?",  # noqa: S608  # constants of this package
         (*values, limit),
@@ -106,7 +106,7 @@ def rows(
 
 
 def record_of(row: Sequence[Any]) -> RunRecord:
-    """A row of the log."""
+    """Return a row of the log."""
     return RunRecord(
         run_id=row[0],
         job=row[1],
@@ -122,7 +122,7 @@ def record_of(row: Sequence[Any]) -> RunRecord:
 
 
 def prune_plan(db: sqlite3.Connection) -> tuple[int, frozenset[int]]:
-    """The last rowid, and the rows that outlive any pruning: each job's newest run and success."""
+    """Return the last rowid, and each job's newest run and success, which outlive pruning."""
     last: int = db.execute("SELECT coalesce(max(rowid), 0) FROM cron_execution_logs").fetchone()[0]
     kept: set[int] = set()
     for (job,) in db.execute("SELECT job FROM cronguard_jobs").fetchall():

@@ -186,7 +186,7 @@ ENTRIES = (
             Change(
                 SPOOLED,
                 "            backlog = self._made_backlog()\n"
-                "            self._hand_over_unkept(backlog)\n"
+                "            self._spool_all(backlog)\n"
                 "            return work(backlog)\n",
                 "            backlog = self._made_backlog()\n            return work(backlog)\n",
             ),
@@ -198,7 +198,7 @@ ENTRIES = (
         (
             Change(
                 SPOOLED,
-                "            if not self._has_told(job):\n                return here\n",
+                "            if not self._has_caught_up(job):\n                return here\n",
                 "",
             ),
         ),

@@ -255,7 +255,7 @@ SQLITE = (
             Change(
                 CONNECTIONS,
                 "        if error.errno != errno.EBADF:\n"
-                "            raise  # such as the time limit of the program, struck just now\n",
+                "            raise  # such as the time limit of the program, which came just now\n",
                 "        del error\n",
             ),
         ),
@@ -292,6 +292,39 @@ SQLITE = (
         "the alert is not written with the outcome",
         (Change(RUNS, "    if decision.alerts:\n", "    if not decision:\n"),),
         (f"{ON_SQLITE}::test_alert_on_the_transition_only",),
+    ),
+    Entry(
+        "a job that a restored file does not know begins anew",
+        (
+            Change(
+                RUNS,
+                "return _start_first(db, run, now) if last is None else None",
+                "return _start_first(db, run, now)",
+            ),
+        ),
+        ("tests/stores/test_sqlite_replaced.py::test_a_job_that_the_restored_state_does_not_know",),
+    ),
+    Entry(
+        "a job's first start looks for no open run of it",
+        (
+            Change(
+                RUNS,
+                "if db.execute(IS_RUNNING, (run.job,)).fetchone() or not insert_running(",
+                "if not insert_running(",
+            ),
+        ),
+        (f"{ON_SQLITE}::test_a_run_killed_and_forgotten_is_counted",),
+    ),
+    Entry(
+        "a job's first start takes the longer way",
+        (
+            Change(
+                RUNS,
+                "return _start_first(db, run, now) if last is None else None",
+                "return None",
+            ),
+        ),
+        (f"{COUNTS}::test_a_run_that_goes_well_loads_little",),
     ),
     Entry(
         "a snooze never ends",
@@ -378,7 +411,7 @@ IN_THE_SPOOL = (
         (
             Change(
                 SPOOLED,
-                "        self._has_kept = True\n        finished = ",
+                "        self._has_missed = True\n        finished = ",
                 "        if isinstance(problem, StoreConfigError):\n"
                 "            raise problem\n"
                 "        finished = ",
@@ -395,7 +428,7 @@ IN_THE_SPOOL = (
         "replay does not say who was notified",
         (
             Change(
-                "cronguard/stores/spool/telling.py",
+                "cronguard/stores/spool/replay.py",
                 "self._finish(run, form, started=started, notified=notified)",
                 "self._finish(run, form, started=started, notified=())",
             ),
@@ -406,7 +439,7 @@ IN_THE_SPOOL = (
         "an alert that memory alone has ends with its process",
         (
             Change(
-                "cronguard/stores/spool/telling.py",
+                "cronguard/stores/spool/replay.py",
                 "if local.path is None and entry.notified:",
                 "if local.path is not local.path and entry.notified:",
             ),
