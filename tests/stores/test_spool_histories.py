@@ -330,7 +330,7 @@ class Spools(RuleBasedStateMachine):
 
     def _memory(self, process):
         kept = process.store._backlog
-        return kept and kept._places._memory
+        return kept and kept._places._databases.get(None)
 
     def _known_only_to(self, process):
         yield from process.store._unspooled
