@@ -66,12 +66,14 @@ Where a change goes:
     an expectation    the places of an option, ``Expectations`` in ``core/model.py``, a column of
                       ``cronguard_jobs``; when it is kept: ``core/expectations.py``, and in SQL
                       ``stores/sql/postgres/functions/common.sql``
-    a column, a state ``core/model.py``, ``stores/sqlite/runs.py``, ``stores/sqlite/views.py``,
-                      ``stores/server/values.py``, ``stores/spool/values.py`` and the tables:
-                      a file more in ``stores/sql/sqlite``, ``stores/sql/spool`` (the same tables)
-                      and ``stores/sql/postgres/versions``,
-                      and its number in ``SCHEMA_VERSION`` (``stores/server/schema.py``) or
-                      ``SCHEMA_VERSIONS`` (``stores/sqlite/connections.py``)
+    a column          of how a run ended: ``DETAILS`` in ``core/model.py``; the table, one more file
+                      in ``stores/sql/sqlite`` (for the spool too) and one in
+                      ``stores/sql/postgres/versions``, their numbers in ``stores/__init__.py``;
+                      ``outcomes.sql`` and ``shown.sql`` in ``stores/sql/postgres/functions``
+    a run's state     ``core/model.py``; what it counts as: ``core/alert_rule.py`` and
+                      ``outcomes.sql``; the tables' checks, as for a column; ``checks.sql``; who
+                      ends a run so, such as ``guarding/recording.py``; its colour:
+                      ``cli/output/table.py`` and ``cli/report``
     an SQL function   ``stores/sql/postgres/functions``, with ``-- since version N`` above it, N the
                       version that is not released yet
     lease, deadline   ``core/model.py`` has every such number

@@ -10,10 +10,10 @@ starts and every run makes the values; as named tuples both are several times ch
 # No `from __future__ import annotations` here: with it, a NamedTuple compiles each annotation from
 # text, which costs every cron process more than the rest of this module.
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 RunStatus: TypeAlias = Literal["running", "success", "failure", "crashed", "cancelled", "skipped"]
 EndStatus: TypeAlias = Literal["success", "failure", "crashed", "cancelled", "skipped"]
@@ -162,6 +162,23 @@ class Outcome(NamedTuple):
     finished_at: datetime
     duration: float | None = None
     failure: Failure | None = None
+
+
+DETAILS: tuple[str, ...] = Failure._fields
+"""What an `Outcome` says of a run beside its status, time and duration: columns of the log and keys
+of every JSON by these names, each a text or None. It is written, kept and shown as `details_of` and
+`from_details` say, whatever it is."""
+NO_DETAILS: tuple[str | None, ...] = (None,) * len(DETAILS)
+
+
+def details_of(end: "Outcome | RunRecord") -> tuple[str | None, ...]:
+    """Return the values of `DETAILS`; `NO_DETAILS` itself where there are none."""
+    return end.failure or NO_DETAILS
+
+
+def from_details(values: Sequence[Any]) -> dict[str, Any]:
+    """Return the fields of an `Outcome` or `RunRecord` that have the values of `DETAILS`."""
+    return {"failure": Failure(*values) if values[0] else None}
 
 
 class Silence(NamedTuple):

@@ -33,15 +33,16 @@ _MODULES = (
     "cronguard.runtime.delivery",
     "cronguard.runtime.known_channels",
     "cronguard.runtime.retries",
-    "cronguard.stores.spool.backlog",
-    "cronguard.stores.sqlite.carrying",
+    "cronguard.stores.spool.behind",
     "cronguard.stores.sqlite.errors",
     "cronguard.stores.sqlite.expectations",
-    "cronguard.stores.sqlite.leftovers",
     "cronguard.stores.sqlite.memory",
     "cronguard.stores.sqlite.outbox",
-    "cronguard.stores.sqlite.replaced",
+    "cronguard.stores.sqlite.replaced.carrying",
+    "cronguard.stores.sqlite.replaced.following",
     "cronguard.stores.sqlite.restating",
+    "cronguard.stores.sqlite.silences",
+    "cronguard.stores.sqlite.starting",
 )
 """What any failure may need."""
 _LATE = ("cronguard.channels.", "cronguard.runtime.heartbeat_ping")

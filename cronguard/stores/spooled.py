@@ -1,7 +1,7 @@
 """A store that may fail in any way, with this host to go on meanwhile.
 
 What the store does not take is kept (`cronguard.stores.spool`), decided on by what it said last,
-and told to it in order, exactly once. So it is where somebody has to change something first
+and stored later in order, exactly once. So it is where somebody has to change something first
 (`StoreConfigError`), such as to apply a migration, and where the fault is cronguard's own: a
 module that a deploy has removed, no memory, no descriptor.
 """
@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from cronguard.core.errors import StoreConfigError, StoreError
 from cronguard.core.model import (
     LEASE_SECONDS,
-    Activity,
     AlertRecord,
     AlertRule,
     Delivery,
@@ -27,37 +26,39 @@ from cronguard.core.model import (
     JobState,
     JobStatus,
     KeptRun,
-    Missed,
     Outcome,
     Overrun,
     Owner,
     Run,
     RunRecord,
-    RunStatus,
     Settlement,
     Started,
-    Statement,
-    Watch,
 )
 from cronguard.process.signals import raised_by_handler
 
 if TYPE_CHECKING:
-    from cronguard.core.damage import Damaged
     from cronguard.core.interfaces import Store
     from cronguard.stores.spool.backlog import Backlog
+    from cronguard.stores.spool.behind import BehindStore
     from cronguard.stores.spool.known import Known, LastKnown
-    from cronguard.stores.spool.local import LocalStore
     from cronguard.stores.spool.queue import Queue
 
 T = TypeVar("T")
 
 _QUIET_SECONDS = 5.0
 """A store that did not answer is not asked again for so long, so that a job waits for it once."""
-_MAX_UNKEPT = 10_000
+_MAX_UNSPOOLED = 10_000
+PASSED_ON = frozenset(
+    {
+        *("activity", "announce_missed", "damaged", "declare", "history", "prune", "recent"),
+        *("snooze", "unlock", "watches"),
+    }
+)
+"""Methods of a store that this host has no part in."""
 
 
-class Unkept(NamedTuple):
-    """An outcome that could be kept nowhere but in this process."""
+class Unspooled(NamedTuple):
+    """An outcome that is neither in the store nor in the spool, only in this process."""
 
     run: Run
     outcome: Outcome
@@ -71,7 +72,7 @@ class SpooledStore:
 
     ``path`` is where this host keeps what the store does not take, made when it is needed; None
     for in memory. A ``remote`` store's word on each job is kept beside it, for other processes.
-    ``warn`` is told what a person should know.
+    ``warn`` is called with what a person should know.
 
     Starts and outcomes raise StoreError only where nothing could decide on them here either; then
     it is for the caller to `keep` an outcome.
@@ -101,17 +102,28 @@ class SpooledStore:
         self._states: dict[str, JobState] = {}
         """What the store said last of each job, where that is not kept for other processes."""
         self._open: dict[str, Run] = {}
-        """Runs of this process that the store knows to go on."""
-        self._unkept: dict[str, Unkept] = {}
+        """Runs of this process that a remote store knows to go on."""
+        self._unspooled: dict[str, Unspooled] = {}
         self._lost = 0
-        self._has_kept = False
-        """Whether an outcome of this process was not taken when it was told."""
+        self._has_missed = False
+        """Whether an outcome of this process was not stored at once."""
         self._quiet_until = 0.0
-        self._claimed_here: dict[str, LocalStore] = {}
+        self._behind: BehindStore | None = None
         self._judge: tuple[Owner, Callable[[Owner], bool]] | None = None
 
     def __repr__(self) -> str:
         return repr(self.store)
+
+    if TYPE_CHECKING:  # those of `PASSED_ON`
+        activity, history, recent = Store.activity, Store.history, Store.recent
+        announce_missed, declare, watches = Store.announce_missed, Store.declare, Store.watches
+        damaged, prune, snooze, unlock = Store.damaged, Store.prune, Store.snooze, Store.unlock
+    else:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in PASSED_ON:
+                return getattr(self.store, name)
+            raise AttributeError(f"{type(self).__name__} has no {name}")
 
     @property
     def channels_folder(self) -> Path | None:
@@ -131,9 +143,9 @@ class SpooledStore:
     ) -> Started:
         self._judge = run.owner, is_dead
         try:
-            self._ask_again()
+            self._refuse_while_quiet()
             if self._is_idle():
-                started = self._start_now(run, is_dead, ended)
+                started = self.store.start_run(run, is_dead=is_dead, ended=ended)
             else:
                 started = self._start_behind(run, is_dead, ended)
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
@@ -146,35 +158,21 @@ class SpooledStore:
                 self._open[run.run_id] = run
             return started
         problem = self._as_store_error(caught)
-        started = self._here(problem, lambda backlog: backlog.begin(run, is_dead))
-        self._say(problem)
+        started = self._decide_here(problem, lambda backlog: backlog.begin(run, is_dead))
+        self._warn_of(problem)
         if started.status == "skipped":
-            self._has_kept = True
+            self._has_missed = True
         return started
-
-    def _start_now(
-        self, run: Run, is_dead: Callable[[Owner], bool], ended: Collection[str]
-    ) -> Started:
-        if ended:
-            return self.store.start_run(run, is_dead=is_dead, ended=ended)
-        return self.store.start_run(run, is_dead=is_dead)
 
     def _start_behind(
         self, run: Run, is_dead: Callable[[Owner], bool], ended: Collection[str]
     ) -> Started:
         """Start a run where something waits on this host."""
-        backlog = self._caught_up_backlog()
-        if backlog is None:
-            return self._start_now(run, is_dead, {*ended, *self._unkept_of(run.job)})
-        backlog.judge_by(run.owner, is_dead)
-        if not backlog.catch_up(run.job):
-            raise StoreError("earlier runs still wait to be recorded", code="behind")
-        if backlog.holds(run.job) and run.overlap == "skip":
-            raise StoreError("a run of this host goes on that the store misses", code="behind")
-        over = {*ended, *backlog.ended(run.job), *self._unkept_of(run.job)}
-        started = self._start_now(run, is_dead, over)
-        due = started.alerts_due or self._is_due(run.job)
-        return started._replace(alerts_due=due)
+        behind = self._caught_up()
+        over = {*ended, *self._unspooled_of(run.job)}
+        if behind is None:
+            return self.store.start_run(run, is_dead=is_dead, ended=over)
+        return behind.start_run(run, is_dead=is_dead, ended=over)
 
     def finish_run(
         self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str] = ()
@@ -182,7 +180,7 @@ class SpooledStore:
         if self._backlog is not None and self._backlog.has_begun_here(run.run_id):
             started = False
         try:
-            self._ask_again()
+            self._refuse_while_quiet()
             if self._is_idle():
                 finished = self._finish_now(run, outcome, started=started, notified=notified)
             else:
@@ -197,23 +195,23 @@ class SpooledStore:
         finally:
             self._release(run)
         problem = self._as_store_error(caught)
-        self._has_kept = True
-        finished = self._here(
+        self._has_missed = True
+        finished = self._decide_here(
             problem,
             lambda backlog: backlog.end(run, outcome, started=started, notified=notified),
         )
-        self._say(problem)
+        self._warn_of(problem)
         self.on_kept()
         return finished
 
     def keep(self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str]) -> None:
         """Keep an outcome of which `finish_run` raised anything: it may not have been taken."""
-        self._has_kept = True
+        self._has_missed = True
         if self._backlog is not None and self._backlog.has_begun_here(run.run_id):
             started = False
-        self._unkept[run.run_id] = Unkept(run, outcome, started, notified)
-        while len(self._unkept) > _MAX_UNKEPT:
-            self._unkept.pop(next(iter(self._unkept)), None)
+        self._unspooled[run.run_id] = Unspooled(run, outcome, started, notified)
+        while len(self._unspooled) > _MAX_UNSPOOLED:
+            self._unspooled.pop(next(iter(self._unspooled)), None)
             self._lost += 1
             if self._lost & (self._lost - 1) == 0:  # at 1, 2, 4, 8 ...
                 self._warn(f"{self._lost:,} outcomes could be kept nowhere and are lost")
@@ -229,7 +227,9 @@ class SpooledStore:
 
             if not is_refusal(error):
                 raise
-            return self._made_backlog().tell(run, outcome, started=started, notified=notified)
+            return self._made_backlog().store_outcome(
+                run, outcome, started=started, notified=notified
+            )
         self._note(run.job, finished.state, keep=True)
         return finished
 
@@ -237,45 +237,24 @@ class SpooledStore:
         self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str]
     ) -> Finished:
         """End a run where something waits on this host."""
-        backlog = self._caught_up_backlog()
-        if backlog is None:
-            return self._tell(run, outcome, started=started, notified=notified)
-        if not backlog.catch_up(run.job) or backlog.waits(run.job) or self._unkept_of(run.job):
+        behind = self._caught_up()
+        if behind is None:
+            return self._finish_in_store(run, outcome, started=started, notified=notified)
+        if self._unspooled_of(run.job):
             raise StoreError("earlier runs still wait to be recorded", code="behind")
-        stored = started and not backlog.has_begun(run.run_id)
-        finished = backlog.tell(run, outcome, started=stored, notified=notified)
-        backlog.forget_run(run)
-        return finished._replace(alerts_due=finished.alerts_due or self._is_due(run.job))
+        return behind.finish_run(run, outcome, started=started, notified=notified)
 
     def heartbeat(
         self, run_ids: Sequence[str], *, lease: float, ended: Collection[str] = ()
     ) -> None:
         self.note_open(run_ids, lease=lease)
-        backlog = None if self._is_idle() else self._made_backlog()
-        over = {*ended, *self._unkept_of(None), *(backlog.ended() if backlog else ())}
-        try:
-            if over:
-                self.store.heartbeat(run_ids, lease=lease, ended=over)
-            elif run_ids:
-                self.store.heartbeat(run_ids, lease=lease)
-        finally:
-            if backlog is not None:
-                backlog.renew(run_ids, lease=lease)
-        if backlog is not None:
-            backlog = self._caught_up_backlog()
-        if backlog is not None and backlog.catch_up(None, lease / 3):
-            self._tell_begun(backlog, run_ids)
-
-    def _tell_begun(self, backlog: Backlog, run_ids: Sequence[str]) -> None:
-        """Tell the store of runs of this process that began without it and are going on."""
-        for run in backlog.begun_here(run_ids):
-            if self._judge is None or backlog.waits(run.job):
-                continue
-            again = run._replace(overlap="allow")
-            if self.store.start_run(again, is_dead=self._judge[1]).status == "skipped":
-                continue  # the store had said so before, and was not heard
-            self._open[run.run_id] = run
-            backlog.forget_run(run)
+        over = {*ended, *self._unspooled_of(None)}
+        if not self._is_idle():
+            self._made_behind().heartbeat(run_ids, lease=lease, ended=over)
+            if behind := self._caught_up():
+                behind.catch_up(run_ids, lease=lease)
+        elif over or run_ids:
+            self.store.heartbeat(run_ids, lease=lease, ended=over)
 
     def note_open(self, run_ids: Sequence[str], *, lease: float = LEASE_SECONDS) -> None:
         """Note for other processes of this host that runs go on, should the store go away."""
@@ -285,63 +264,64 @@ class SpooledStore:
 
     def announce_overrun(self, overrun: Overrun, rules: Sequence[AlertRule]) -> bool:
         try:
-            self._ask_again()
+            self._refuse_while_quiet()
             if not self._has_spool():
                 return self.store.announce_overrun(overrun, rules)
-            backlog = self._made_backlog()
-            if backlog.has_begun(overrun.run_id):
-                raise StoreError("the run is only known here", code="behind")  # noqa: TRY301  # as the store's own
-            return self.store.announce_overrun(overrun, backlog.not_notified(overrun, rules))
+            return self._made_behind().announce_overrun(overrun, rules)
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
             caught = error
         problem = self._as_store_error(caught)
         host = self._judge[0].host if self._judge else ""
-        return self._here(problem, lambda backlog: backlog.announce_overrun(overrun, rules, host))
+        return self._decide_here(
+            problem, lambda backlog: backlog.announce_overrun(overrun, rules, host)
+        )
 
-    def _unkept_of(self, job: str | None) -> list[str]:
+    def _unspooled_of(self, job: str | None) -> list[str]:
         """Return the runs whose outcomes are only in this process, of one job or all."""
-        if not self._unkept:
+        if not self._unspooled:
             return []
         return [
-            each.run.run_id for each in list(self._unkept.values()) if job in (None, each.run.job)
+            each.run.run_id
+            for each in list(self._unspooled.values())
+            if job in (None, each.run.job)
         ]
 
-    def _caught_up_backlog(self) -> Backlog | None:
-        """Return the backlog, with what only this process knew; None if there can be none now.
-
-        Then what this process knows has been told to the store.
+    def _caught_up(self) -> BehindStore | None:
+        """Spool what only this process knows; None if it could only be stored directly.
 
         Raises:
             StoreError: The store does not take it, or it must wait for what cannot be read now.
         """
         try:
-            backlog = self._made_backlog()
-            self._hand_over_unkept(backlog)
+            self._spool_all(self._made_backlog())
+            behind = self._made_behind()
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
             caught = error
         else:
-            return backlog
+            return behind
         problem = self._as_store_error(caught)
-        for each in list(self._unkept.values()):
+        for each in list(self._unspooled.values()):
             if self._backlog is not None and self._backlog.waits(each.run.job):
                 raise problem
-            self._tell(each.run, each.outcome, started=each.started, notified=each.notified)
-            self._unkept.pop(each.run.run_id, None)
+            self._finish_in_store(
+                each.run, each.outcome, started=each.started, notified=each.notified
+            )
+            self._unspooled.pop(each.run.run_id, None)
             if self._backlog is not None:
                 self._backlog.note_over(each.run)
         return None
 
-    def _hand_over_unkept(self, backlog: Backlog) -> None:
-        """Keep what only this process knows with the rest of what waits, to be told in its turn."""
-        for each in list(self._unkept.values()):
+    def _spool_all(self, backlog: Backlog) -> None:
+        """Put what only this process knows into the spool, to be stored in its turn."""
+        for each in list(self._unspooled.values()):
             backlog.end(each.run, each.outcome, started=each.started, notified=each.notified)
-            self._unkept.pop(each.run.run_id, None)
+            self._unspooled.pop(each.run.run_id, None)
 
     # --- helpers --------------------------------------------------------------------------------
 
     def _is_idle(self) -> bool:
         """Tell whether nothing waits here and no run goes on that the store misses."""
-        if self._unkept:
+        if self._unspooled:
             return False
         return not self._has_spool() or self._made_backlog().is_empty()
 
@@ -355,11 +335,24 @@ class SpooledStore:
         if self._backlog is None:
             from cronguard.stores.spool.backlog import Backlog  # most hosts never need it
 
-            made = Backlog(self._tell, self.spool_path, self._known, self._heard, self._warn)
+            made = Backlog(
+                self._finish_in_store, self.spool_path, self._known, self._note_finished, self._warn
+            )
             self._backlog = _first(self._backlogs, made)
             if self._judge is not None:
                 self._backlog.judge_by(*self._judge)
         return self._backlog
+
+    def _made_behind(self) -> BehindStore:
+        if self._behind is None:
+            from cronguard.stores.spool.behind import BehindStore  # as the backlog itself
+
+            self._behind = BehindStore(self.store, self._made_backlog(), self._begun_late)
+        return self._behind
+
+    def _begun_late(self, run: Run) -> None:
+        if self._remote:
+            self._open[run.run_id] = run
 
     def _made_last_known(self) -> LastKnown:
         if self._last_known is None:
@@ -369,7 +362,7 @@ class SpooledStore:
             self._last_known = _first(self._last_knowns, LastKnown(folder))
         return self._last_known
 
-    def _here(self, problem: StoreError, work: Callable[[Backlog], T]) -> T:
+    def _decide_here(self, problem: StoreError, work: Callable[[Backlog], T]) -> T:
         """Return what this host makes of it without the store.
 
         Raises:
@@ -378,7 +371,7 @@ class SpooledStore:
         caught: Exception | None = None
         try:
             backlog = self._made_backlog()
-            self._hand_over_unkept(backlog)
+            self._spool_all(backlog)
             return work(backlog)
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
             caught = error
@@ -397,12 +390,12 @@ class SpooledStore:
             self._quiet_until = time.monotonic() + _QUIET_SECONDS
         return caught
 
-    def _ask_again(self) -> None:
-        """Raises StoreError while a store that did not answer is left alone."""
+    def _refuse_while_quiet(self) -> None:
+        """Raise StoreError while a store that did not answer is left alone."""
         if self._quiet_until and time.monotonic() < self._quiet_until:
             raise StoreError("the store did not answer a moment ago", code="quiet")
 
-    def _say(self, caught: StoreError) -> None:
+    def _warn_of(self, caught: StoreError) -> None:
         if caught.code in ("quiet", "behind"):
             return
         lasting = isinstance(caught, StoreConfigError)
@@ -425,7 +418,7 @@ class SpooledStore:
         if self._last_known is not None:
             self._last_known.release(run)
 
-    def _tell(
+    def _finish_in_store(
         self, run: Run, outcome: Outcome, *, started: bool, notified: Collection[str]
     ) -> Finished:
         """Do `Store.finish_run`; every fault is one of the store."""
@@ -435,7 +428,7 @@ class SpooledStore:
             caught = error
         raise self._as_store_error(caught) from None
 
-    def _heard(self, job: str, finished: Finished) -> None:
+    def _note_finished(self, job: str, finished: Finished) -> None:
         self._note(job, finished.state, keep=True)
 
     def _known(self, job: str) -> Known:
@@ -445,24 +438,21 @@ class SpooledStore:
             return self._made_last_known().get(job)
         return Known(self._states.get(job))
 
-    def _is_due(self, job: str) -> bool:
-        return not self._is_idle() and self._made_backlog().is_due(job)
-
     # --- what waits -----------------------------------------------------------------------------
 
     def prepare(self) -> None:
         """Load what is needed once the store takes nothing any more."""
         from cronguard.stores.sql import sql_texts
 
-        self._made_backlog()
+        self._made_behind()
         self._made_last_known()
         for schema in ("spool", "sqlite"):
             sql_texts(schema)
         getattr(self.store, "prepare", lambda: None)()
 
     def waiting(self) -> int:
-        """Return how many outcomes the store has yet to be told."""
-        return len(self._unkept) + (self._made_backlog().waiting() if self._has_spool() else 0)
+        """Return how many outcomes wait to be stored."""
+        return len(self._unspooled) + (self._made_backlog().waiting() if self._has_spool() else 0)
 
     def refused(self) -> list[Queue]:
         """Return the jobs whose outcomes wait since the store refused the first of them."""
@@ -477,7 +467,7 @@ class SpooledStore:
         return self._has_spool() and bool(self._made_backlog().alerts("pending", None, 1))
 
     def replay(self, progress: Callable[[int, int], None] | None = None) -> int:
-        """Tell the store everything that waits, and return how many outcomes.
+        """Store everything that waits, and return how many outcomes it was.
 
         Raises:
             StoreError: It does not answer.
@@ -485,33 +475,33 @@ class SpooledStore:
         if self._is_idle():
             return 0
         backlog = self._made_backlog()
-        self._hand_over_unkept(backlog)
-        return backlog.all(progress)
+        self._spool_all(backlog)
+        return backlog.replay_all(progress)
 
     def close(self) -> None:
-        """Close the store; what this process kept is told once more, or said to be lost."""
+        """Close the store; what only this process has is tried once more, or said to be lost."""
         try:
-            self._hand_over()
+            self._replay_at_the_end()
         finally:
             self.store.close()
             if self._backlog is not None:
                 self._backlog.close()
 
-    def _hand_over(self) -> None:
-        """Tell the store once more, where this process had to keep something."""
-        if not self._has_kept:
+    def _replay_at_the_end(self) -> None:
+        """Try to store what waits once more, if any of it is this process's."""
+        if not self._has_missed:
             return
         caught: Exception | None = None
         try:
-            self._ask_again()
-            backlog = self._caught_up_backlog()
-            if backlog is not None and backlog.in_memory:
-                backlog.all()
-            elif backlog is not None:
-                backlog.catch_up(None)
+            self._refuse_while_quiet()
+            behind = self._caught_up()
+            if behind is not None and behind.backlog.in_memory:
+                behind.backlog.replay_all()
+            elif behind is not None:
+                behind.backlog.catch_up(None)
         except Exception as error:  # noqa: BLE001  # judged below, where its context can be seen
             caught = error
-        lost = len(self._unkept) + (self._backlog.waiting_in_memory() if self._backlog else 0)
+        lost = len(self._unspooled) + (self._backlog.waiting_in_memory() if self._backlog else 0)
         if lost:
             reason = self._as_store_error(caught) if caught is not None else "refused"
             outcomes = "1 outcome is" if lost == 1 else f"{lost:,} outcomes are"
@@ -527,30 +517,21 @@ class SpooledStore:
         """Do `Store.sweep`; also for runs that began here unseen by the store."""
         self._judge = owner, is_dead
         if self._is_idle():
-            return self._sweep_now(owner, is_dead, ended)
-        backlog = self._made_backlog()
-        backlog.judge_by(owner, is_dead)
-        self.replay()
-        found = backlog.count_dead()
-        over = {*ended, *backlog.ended(), *self._unkept_of(None)}
-        return found + self._sweep_now(owner, is_dead, over)
-
-    def _sweep_now(
-        self, owner: Owner, is_dead: Callable[[Owner], bool], ended: Collection[str]
-    ) -> list[RunRecord]:
-        if ended:
             return self.store.sweep(owner, is_dead=is_dead, ended=ended)
-        return self.store.sweep(owner, is_dead=is_dead)
+        self._made_backlog().judge_by(owner, is_dead)
+        self.replay()
+        over = {*ended, *self._unspooled_of(None)}
+        return self._made_behind().sweep(owner, is_dead=is_dead, ended=over)
 
     def starts(self, job: str, *, after: datetime, limit: int = 10_000) -> list[datetime]:
-        """Do `Store.starts`; also for runs that the store has not heard of yet."""
+        """Do `Store.starts`; also for runs that the store does not know yet."""
         found = set(self.store.starts(job, after=after, limit=limit))
         if not self._is_idle():
             found |= self._made_backlog().starts(job, after)
         return sorted(found)[:limit]
 
     def forget(self, job: str) -> bool:
-        """Do `Store.forget`; what waits is told before, or it would bring the job back."""
+        """Do `Store.forget`; what waits is stored before, or it would bring the job back."""
         self.replay()
         was_known = self.store.forget(job)
         self._states.pop(job, None)
@@ -563,17 +544,17 @@ class SpooledStore:
     def jobs(self) -> list[JobStatus]:
         """Do `Store.jobs`; alerts that wait here, or were given up, are counted too."""
         found = list(self.store.jobs())
-        here = self._made_backlog().counts() if self._has_spool() else {}
-        return [_with_alerts(status, here) for status in found]
+        return self._made_backlog().with_alerts(found) if self._has_spool() else found
 
     def kept(self) -> list[KeptRun]:
         """Return the runs that the store misses: those that ended, in order, and those that go on.
 
-        Nothing is told to it for that.
+        Nothing is stored for that.
         """
         here = self._made_backlog().kept() if self._has_spool() else []
         return here + [
-            KeptRun(each.run, each.outcome, started=each.started) for each in self._unkept.values()
+            KeptRun(each.run, each.outcome, started=each.started)
+            for each in self._unspooled.values()
         ]
 
     # --- the outboxes ---------------------------------------------------------------------------
@@ -593,13 +574,11 @@ class SpooledStore:
             from cronguard.stores.sqlite.outbox import Wanted  # as the backlog itself
 
             wanted = Wanted(tuple(channels), job, force, state, limit, claim_for)
-            for delivery, local in self._made_backlog().claim(wanted):
-                self._claimed_here[delivery.alert_id] = local
-                here.append(delivery)
+            here = self._made_backlog().claim(wanted)
         if here and time.monotonic() < self._quiet_until:
             return here
         try:
-            if not self._has_told(job):
+            if not self._has_caught_up(job):
                 return here
             there = self.store.claim_alerts(
                 channels=channels,
@@ -618,18 +597,15 @@ class SpooledStore:
             raise problem
         return here
 
-    def _has_told(self, job: str | None) -> bool:
-        """Tell what waits before alerts are claimed: the store may not know that an outcome which
+    def _has_caught_up(self, job: str | None) -> bool:
+        """Store what waits before alerts are claimed: the store may not know that an outcome which
         it took, and whose answer was lost, has been announced from here."""
-        if self._is_idle():
-            return True
-        backlog = self._caught_up_backlog()
-        return backlog is None or backlog.catch_up(job)
+        behind = None if self._is_idle() else self._caught_up()
+        return behind is None or behind.backlog.catch_up(job)
 
     def settle_alert(self, delivery: Delivery, settlement: Settlement) -> bool:
-        local = self._claimed_here.get(delivery.alert_id)
-        if local is not None:
-            return local.settle(delivery, settlement)
+        if self._backlog is not None and self._backlog.has_claimed(delivery):
+            return self._backlog.settle(delivery, settlement)
         return self.store.settle_alert(delivery, settlement)
 
     def alerts(
@@ -641,53 +617,6 @@ class SpooledStore:
             found.sort(key=lambda alert: alert.created_at, reverse=True)
         return found[:limit]
 
-    # --- what this host has no part in ----------------------------------------------------------
-
-    def declare(self, job: str, stated: Sequence[Statement], *, host: str = "") -> None:
-        self.store.declare(job, stated, host=host)
-
-    def watches(self) -> list[Watch]:
-        return self.store.watches()
-
-    def damaged(self) -> list[Damaged]:
-        return self.store.damaged()
-
-    def announce_missed(self, missed: Missed, rules: Sequence[AlertRule]) -> bool:
-        return self.store.announce_missed(missed, rules)
-
-    def history(
-        self,
-        job: str,
-        *,
-        limit: int = 20,
-        statuses: Collection[RunStatus] = (),
-        since: datetime | None = None,
-    ) -> list[RunRecord]:
-        if not statuses and since is None:
-            return self.store.history(job, limit=limit)
-        return self.store.history(job, limit=limit, statuses=statuses, since=since)
-
-    def recent(self, *, limit: int = 20) -> list[RunRecord]:
-        return self.store.recent(limit=limit)
-
-    def activity(self, *, since: datetime, step: float) -> list[Activity]:
-        return self.store.activity(since=since, step=step)
-
-    def snooze(self, job: str, until: datetime | None) -> bool:
-        return self.store.snooze(job, until)
-
-    def unlock(self, job: str) -> int:
-        return self.store.unlock(job)
-
-    def prune(
-        self,
-        *,
-        keep: timedelta,
-        progress: Callable[[int, int], None] | None = None,
-        dry_run: bool = False,
-    ) -> int:
-        return self.store.prune(keep=keep, progress=progress, dry_run=dry_run)
-
 
 def _first(made: list[T], another: T) -> T:
     """Return the first that any thread made: what one of them kept must not go with its own.
@@ -696,19 +625,6 @@ def _first(made: list[T], another: T) -> T:
     """
     made.append(another)
     return made[0]
-
-
-def _with_alerts(
-    status: JobStatus, here: Mapping[tuple[str, str], tuple[int, datetime]]
-) -> JobStatus:
-    """Return a job with the alerts of it that are ``here``: (job, state) → how many, since when."""
-    pending, since = here.get((status.job, "pending"), (0, None))
-    known = [each for each in (status.pending_since, since) if each is not None]
-    return status._replace(
-        alerts_pending=status.alerts_pending + pending,
-        alerts_dead=status.alerts_dead + here.get((status.job, "dead"), (0, None))[0],
-        pending_since=min(known, default=None),
-    )
 
 
 __all__ = ["SpooledStore"]

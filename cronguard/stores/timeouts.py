@@ -21,7 +21,7 @@ _WITHOUT_TIMEOUT = frozenset(
 
 
 def with_timeouts(store: Store, timeout: float) -> Store:
-    """A store like this one, whose every call ends within ``timeout`` seconds.
+    """Return a store like this one, whose every call ends within ``timeout`` seconds.
 
     Late answers are thrown away; every write of a store can be repeated. While several calls hang,
     further ones fail at once, so that a dead store costs its budget once and not at every run.

@@ -18,6 +18,7 @@ from cronguard.core.alert_rule import alert_rules, overlay
 from cronguard.core.clock import new_id
 from cronguard.core.errors import StoreConfigError, StoreError
 from cronguard.core.expectations import statements
+from cronguard.core.interfaces import Store
 from cronguard.core.model import (
     AlertRule,
     ChannelRule,
@@ -44,7 +45,7 @@ from cronguard.stores.spool.values import (
     state_of,
     state_text,
 )
-from cronguard.stores.spooled import SpooledStore
+from cronguard.stores.spooled import PASSED_ON, SpooledStore
 from cronguard.stores.sqlite import runs as sqlite_runs
 from cronguard.stores.sqlite.file import SQLiteFile
 from cronguard.testing import MemoryStore, StoreContract
@@ -792,7 +793,7 @@ def test_threads_that_need_a_place_first_and_together(remote, monkeypatch, made)
 
 def test_outcomes_beyond_what_memory_keeps(remote, monkeypatch):
     """The oldest are dropped, and how many is said: at 1, 2, 4 and so on, not at each."""
-    monkeypatch.setattr("cronguard.stores.spooled._MAX_UNKEPT", 2)
+    monkeypatch.setattr("cronguard.stores.spooled._MAX_UNSPOOLED", 2)
     host = Host(remote, None)
     outcome = Outcome("failure", datetime.now(UTC), 0.5, Failure("ValueError"))
     for _ in range(5):
@@ -854,6 +855,18 @@ def test_a_row_that_cannot_be_read_is_set_aside(host, remote):
         assert db.execute("SELECT outcome FROM waiting").fetchall() == [("{",)]
         assert db.execute("SELECT * FROM cronguard_jobs").fetchall() == []
     assert host.store.unreadable() == ["nightly"]
+
+
+def test_each_duty_of_a_store_is_done_or_passed_on(host, remote):
+    """By a method of the spool's own or by the store's, and nothing else is passed on."""
+    duties = {name for name in vars(Store) if not name.startswith("_")}
+    done = {name for name in duties if name in vars(SpooledStore)}
+    assert done | PASSED_ON == duties
+    assert not done & PASSED_ON
+    for name in PASSED_ON:
+        assert getattr(host.store, name) == getattr(remote, name)
+    with pytest.raises(AttributeError, match="migrate"):
+        host.store.migrate()
 
 
 def test_a_running_row_that_cannot_be_read_is_passed_over(host, remote):

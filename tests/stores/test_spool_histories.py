@@ -177,7 +177,7 @@ class Spools(RuleBasedStateMachine):
     def _keeps_apart(self, process):
         """Whether other processes of the host do not see what waits in this one."""
         apart = process.host == DISKLESS or self.full or self._memory(process)
-        return process.is_alive and (apart or process.store._unkept)
+        return process.is_alive and (apart or process.store._unspooled)
 
     @rule(
         at=processes_drawn,
@@ -330,10 +330,10 @@ class Spools(RuleBasedStateMachine):
 
     def _memory(self, process):
         kept = process.store._backlog
-        return kept and kept._places._memory
+        return kept and kept._places._databases.get(None)
 
     def _known_only_to(self, process):
-        yield from process.store._unkept
+        yield from process.store._unspooled
         if memory := self._memory(process):
             query = "SELECT run_id FROM waiting UNION SELECT run_id FROM begun"
             for (run_id,) in memory._file.read(lambda db: db.execute(query).fetchall()):

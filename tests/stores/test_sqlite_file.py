@@ -18,11 +18,12 @@ from cronguard.core.errors import StoreConfigError, StoreError
 from cronguard.core.expectations import statements
 from cronguard.core.model import AlertRule, Expectations, Owner, Run
 from cronguard.process.signals import make_file
+from cronguard.stores import SCHEMA_VERSIONS, sql
 from cronguard.stores.spool.local import LocalStore
 from cronguard.stores.sql import sql_files
-from cronguard.stores.sqlite import connections, leftovers
-from cronguard.stores.sqlite.connections import SCHEMA_VERSIONS
+from cronguard.stores.sqlite import connections
 from cronguard.stores.sqlite.file import SQLiteFile
+from cronguard.stores.sqlite.replaced import leftovers
 from cronguard.stores.sqlite.store import SQLiteStore
 
 
@@ -219,7 +220,7 @@ def test_a_log_of_version_1_goes_on(tmp_path):
     store.close()
 
 
-@pytest.mark.parametrize("folder", SCHEMA_VERSIONS)
+@pytest.mark.parametrize("folder", ["spool", "sqlite"])
 def test_a_schemas_version_is_its_last_files(tmp_path, folder):
     """The number in the code, in the folder and in a file that was made; none is left out."""
     numbers = [int(file.name.split("_")[0]) for file in sql_files(folder)]
@@ -231,7 +232,27 @@ def test_a_schemas_version_is_its_last_files(tmp_path, folder):
     assert made == (SCHEMA_VERSIONS[folder],)
 
 
-def test_a_version_of_the_log_is_none_of_the_spools(tmp_path, monkeypatch):
+def test_a_version_of_the_log_is_one_of_the_spools(tmp_path, monkeypatch):
+    """From version 4 on: a column of the log is one file, applied to both."""
+    shutil.copytree(Path(sql.__file__).parent, tmp_path / "sql", dirs_exist_ok=True)
+    for name, column in (("sqlite/0004_note", "cron_execution_logs"), ("spool/0005_why", "queues")):
+        text = f"ALTER TABLE {column} ADD COLUMN added TEXT;"
+        (tmp_path / "sql" / f"{name}.sql").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(sql, "__file__", str(tmp_path / "sql" / "__init__.py"))
+    names = {folder: [file.name for file in sql.sql_files(folder)] for folder in SCHEMA_VERSIONS}
+    assert names["spool"][3:] == ["0004_note.sql", "0005_why.sql"]
+    assert names["sqlite"][3:] == ["0004_note.sql"]
+    monkeypatch.setattr(sql, "sql_texts", sql.sql_texts.__wrapped__)
+    monkeypatch.setitem(SCHEMA_VERSIONS, "spool", 5)
+    spool = SQLiteFile(tmp_path / "spool.db", 1.0, schema="spool")
+    spool.migrate()
+    for table in ("cron_execution_logs", "queues"):
+        columns = spool.read(lambda db: db.execute(f"PRAGMA table_info({table})").fetchall())  # noqa: B023
+        assert columns[-1][1] == "added"
+    spool.close()
+
+
+def test_an_opened_log_migrates_no_spool(tmp_path, monkeypatch):
     """What is new in one folder migrates no file of the other, at no opening."""
     spool = SQLiteFile(tmp_path / "spool.db", 1.0, schema="spool")
     spool.migrate()

@@ -20,7 +20,7 @@ from cronguard.core.clock import new_id
 from cronguard.core.errors import StoreError
 from cronguard.core.model import AlertRule, Failure, Outcome, Owner, Run, Settlement
 from cronguard.process import log
-from cronguard.stores.sqlite import leftovers
+from cronguard.stores.sqlite.replaced import leftovers
 from cronguard.stores.sqlite.store import SQLiteStore
 
 WORKER = """
@@ -574,3 +574,21 @@ def test_a_pruned_outcome_is_no_restored_file(tmp_path, caplog):
     assert "was restored" not in caplog.text
     mine.close()
     other.close()
+
+
+def test_a_job_that_the_restored_state_does_not_know(tmp_path):
+    """SQLite's own restore writes an empty log into the open file: the streak goes on."""
+    store = SQLiteStore(tmp_path / "log.db")
+    store.migrate()
+    copy(store.path, tmp_path / "backup.db")
+    counts = []
+    for number in range(4):
+        if number == 2:
+            copy(tmp_path / "backup.db", store.path)
+        run = Run(new_id(), "nightly", datetime.now(UTC), HERE)
+        started = store.start_run(run, is_dead=lambda _: False)
+        outcome = Outcome("failure", datetime.now(UTC), 0.0, Failure("E"))
+        ended = store.finish_run(run, outcome, started=True)
+        counts.append((started.consecutive_failure_count, ended.consecutive_failure_count))
+    store.close()
+    assert counts == [(0, 1), (1, 2), (2, 3), (3, 4)]

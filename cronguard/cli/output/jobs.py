@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from cronguard.cli.output.lines import paint, writable
 from cronguard.core.clock import rfc3339_or_none
 from cronguard.core.health import STATES, Health, needs_attention
-from cronguard.core.model import RunRecord, RunStatus
+from cronguard.core.model import DETAILS, RunRecord, RunStatus, details_of
 from cronguard.core.rendering import duration
 
 _MIN_FOR_P95 = 5
@@ -28,7 +28,6 @@ _STATED_BY = {"code": "code", "command": "cronguard run", "settings": "settings"
 
 def run_facts(record: RunRecord) -> dict[str, Any]:
     """Return a run for JSON; every key is always there, null where nothing is known."""
-    failure = record.failure
     return {
         "run_id": record.run_id,
         "status": record.status,
@@ -36,10 +35,7 @@ def run_facts(record: RunRecord) -> dict[str, Any]:
         "finished_at": rfc3339_or_none(record.finished_at),
         "duration_seconds": None if record.duration is None else round(record.duration, 6),
         "consecutive_failure_count": record.consecutive_failure_count,
-        "error_type": failure.error_type if failure else None,
-        "error_code": failure.error_code if failure else None,
-        "error_message": failure.error_message if failure else None,
-        "error_location": failure.error_location if failure else None,
+        **dict(zip(DETAILS, details_of(record), strict=True)),
         "host": record.host,
         "pid": record.pid,
     }

@@ -75,7 +75,7 @@ class Link(psycopg.Connection[Any]):
         raise max(reversed(errors), key=lambda error: code_of(error) not in _SILENT)
 
     def __del__(self, *_: Any) -> None:
-        """Nobody is warned of one that a signal handler made us drop: libpq's part closes it."""
+        """Warn of nothing: libpq's part closes one that a signal handler made us drop."""
 
     def close(self) -> None:
         """Let go of it; in a child that was forked, without a word, since it is its parent's."""
@@ -83,8 +83,10 @@ class Link(psycopg.Connection[Any]):
             super().close()
 
     def ask(self, function: str, request: dict[str, Any], give_up: float) -> Any:
-        """What one of the migration's functions answers: without a cursor, which would cost as
-        much time as all the rest."""
+        """Return what one of the migration's functions answers.
+
+        Without a cursor, which would cost as much time as all the rest.
+        """
         query = f"select public.{function}({'$1::jsonb' if request else ''})".encode()
         arguments = [json.dumps(request).encode()] if request else None
         self._answering = generators.execute(self.pgconn)
@@ -109,10 +111,10 @@ class Link(psycopg.Connection[Any]):
         self.close()
 
     def _answer(self, ready: int | None, give_up: float) -> list[Any]:
-        """The results, if they come until then.
+        """Return the results, if they come until then.
 
         psycopg's own wait has no such end; where signals keep coming it may never look at the
-        clock, and struck by Ctrl-C it makes another connection, to cancel the query.
+        clock, and interrupted by Ctrl-C it makes another connection, to cancel the query.
         """
         try:
             while True:
@@ -180,7 +182,7 @@ _SAID = (
 
 
 def code_of(error: psycopg.Error) -> str:
-    """The SQLSTATE, or a word for a connection that failed without one."""
+    """Return the SQLSTATE, or a word for a connection that failed without one."""
     if error.sqlstate:
         return error.sqlstate
     said = str(error).lower()

@@ -184,7 +184,7 @@ _PASSING = {
 
 
 def store_error(code: str, *, where: str, kind: str) -> StoreError:
-    """The error for an SQLSTATE, a PostgREST code, an HTTP status or a word of `_PASSING`.
+    """Return the error for an SQLSTATE, a PostgREST code, an HTTP status or a word of `_PASSING`.
 
     ``where`` names the database without credentials; ``kind`` is what ``cronguard init`` is told.
     """

@@ -293,7 +293,7 @@ class FunctionStore:
     # --- the schema and the vault ---------------------------------------------------------------
 
     def schema_version(self) -> int:
-        """The version of cronguard's schema there; 0 if there is none."""
+        """Return the version of cronguard's schema there; 0 if there is none."""
         try:
             return int(self._call("cronguard_schema_version", {}))
         except StoreConfigError as error:
@@ -310,7 +310,7 @@ class FunctionStore:
         return self._error("CG002") if self.schema_version() > SCHEMA_VERSION else None
 
     def get_secret(self, name: str) -> str | None:
-        """A secret out of Supabase Vault; None if there is none of that name.
+        """Return a secret out of Supabase Vault; None if there is none of that name.
 
         Only names that begin with ``cronguard_`` can be reached, here and below.
         """
@@ -329,7 +329,7 @@ class FunctionStore:
         return bool(self._ask("cronguard_secret_unset", name=name))
 
     def secrets(self) -> list[SecretRecord]:
-        """cronguard's secrets in Vault, by name, with dates and without values."""
+        """Return cronguard's secrets in Vault, by name, with dates and without values."""
         return [
             SecretRecord(
                 row["name"],
@@ -341,5 +341,5 @@ class FunctionStore:
 
 
 def _ended_json(ended: Collection[str]) -> dict[str, Any]:
-    """The runs that have ended; nothing where there are none, as most often."""
+    """Return the runs that have ended; nothing where there are none, as most often."""
     return {"ended": sorted(ended)} if ended else {}

@@ -110,7 +110,7 @@ class PostgresStore(FunctionStore):
         def within(
             self, seconds: float, run_in_thread: Callable[[Callable[[], None], float], None]
         ) -> PostgresStore:
-            """This store, for one call; see `cronguard.core.interfaces.Store.bounded`.
+            """Return this store, for one call; see `cronguard.core.interfaces.Store.bounded`.
 
             Once there is a connection, libpq never blocks: we wait for its socket, and no longer
             than there is time.
@@ -130,7 +130,7 @@ class PostgresStore(FunctionStore):
         return self._execute(lambda link: link.ask(function, request, self._give_up))
 
     def _execute(self, work: Callable[[Link], Any]) -> Any:
-        """What ``work`` returns, done again where that is sound.
+        """Return what ``work`` returns; do it again where that is sound.
 
         Every write may be repeated: once more on a new connection if the one that was kept turns
         out to be dead, and a few times if other writers were in the way.
@@ -162,7 +162,7 @@ class PostgresStore(FunctionStore):
         raise self._error(code)
 
     def _link(self) -> Link:
-        """A connection that nobody uses."""
+        """Return a connection that nobody uses."""
         while True:
             try:
                 link = self._idle.pop()

@@ -1,12 +1,12 @@
 """The migration: SQL text for a database without cronguard's schema, or with an earlier version.
 
 To change the schema: a released version stays as it is, so the first change after a release begins
-the next one, N: `SCHEMA_VERSION` and a file ``000N_….sql`` in ``sql/postgres/versions``, whose
-statements may all be repeated (``add column if not exists``). A function is changed where it is, in
-``functions``, and has the line ``-- since version N`` above it. One that goes, or takes or returns
-something else, is dropped in the version's file first (``drop function if exists``). At a release
-the output of ``cronguard init postgres --print`` becomes ``tests/stores/released/version_N.sql``,
-and the tests hold every later change against it.
+the next one, N: its number in `cronguard.stores.SCHEMA_VERSIONS` and a file ``000N_….sql`` in
+``sql/postgres/versions``, whose statements may all be repeated (``add column if not exists``). A
+function is changed where it is, in ``functions``, and has the line ``-- since version N`` above it.
+One that goes, or takes or returns something else, is dropped in the version's file first (``drop
+function if exists``). At a release the output of ``cronguard init postgres --print`` becomes
+``tests/stores/released/version_N.sql``, and the tests hold every later change against it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from datetime import datetime
 from typing import NamedTuple
 
 from cronguard.core.errors import ConfigError
+from cronguard.stores import SCHEMA_VERSIONS
 from cronguard.stores.sql import sql_files
 
-SCHEMA_VERSION = 5
-"""The number of the last file in ``sql/postgres/versions``, and what
-``public.cronguard_schema_version()`` answers after the migration. Every request carries it, so it
-is written down here; a test holds it against the files."""
+SCHEMA_VERSION = SCHEMA_VERSIONS["postgres"]
+"""What ``public.cronguard_schema_version()`` answers after the migration. Every request carries
+it."""
 
 # Texts, not patterns: every process that records a run would compile them.
 _FUNCTION = r"(?ms)(?:^--[^\n]*\n)*^create or replace function public\.(\w+)\(.*?\$\$;$"

@@ -99,7 +99,7 @@ class SupabaseStore(FunctionStore):
     # --- one call -------------------------------------------------------------------------------
 
     def _call(self, function: str, request: dict[str, Any]) -> Any:
-        """One POST; a second one only if the connection that was kept had been closed."""
+        """Make one POST; a second one only if the connection that was kept had been closed."""
         while True:
             data, code = self._answer(function, request)
             if code is None:
@@ -192,7 +192,7 @@ def _check_key(key: str) -> None:
 
 
 def _role(token: str) -> str | None:
-    """The role that a JWT names; None if it is no JWT."""
+    """Return the role that a JWT names; None if it is no JWT."""
     parts = token.split(".")
     if len(parts) != 3:  # noqa: PLR2004  # header, claims, signature (RFC 7519)
         return None
@@ -247,7 +247,7 @@ def _rpc(client: Client, function: str, arguments: dict[str, Any]) -> Any:
 
 
 def _code(status: int, code: object, message: str) -> str:
-    """PostgREST's code, the SQLSTATE, the HTTP status, or what a gateway without codes means.
+    """Return PostgREST's code, the SQLSTATE, the HTTP status, or what a gateway means.
 
     ``status`` is 0 if it is not known.
     """
@@ -268,7 +268,7 @@ def _code(status: int, code: object, message: str) -> str:
 
 
 def _transport(error: BaseException) -> str:
-    """The word for an error without an answer, be it the standard library's or httpx's."""
+    """Return the word for an error without an answer, the standard library's or httpx's."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, TimeoutError) or type(cause).__name__.endswith("Timeout"):

@@ -10,12 +10,13 @@ from cronguard.core.alert_rule import DueAlert, missed_alerts
 from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
 from cronguard.core.damage import UNREADABLE, known_status, readable
 from cronguard.core.model import (
+    DETAILS,
+    NO_DETAILS,
     Activity,
     AlertRecord,
     AlertRule,
     ChannelRule,
     Expectations,
-    Failure,
     JobState,
     JobStatus,
     Missed,
@@ -28,12 +29,14 @@ from cronguard.core.model import (
     Source,
     Statement,
     Watch,
+    details_of,
+    from_details,
 )
 from cronguard.stores.server.schema import SCHEMA_VERSION
 
 
 def run_json(run: Run) -> dict[str, Any]:
-    """A run, with everything that a start or a finish says of it."""
+    """Return a run, with everything that a start or a finish says of it."""
     owner = run.owner
     return {
         "schema": SCHEMA_VERSION,
@@ -53,12 +56,12 @@ def run_json(run: Run) -> dict[str, Any]:
 
 
 def statements_json(stated: Sequence[Statement]) -> dict[str, Any]:
-    """What is stated of a job: name → value and origin."""
+    """Return what is stated of a job: name → value and origin."""
     return {each.name: {"value": each.value, "origin": each.origin} for each in stated}
 
 
 def expected_of(row: Mapping[str, Any]) -> Expectations:
-    """What holds for a job; what a later version has added is passed over."""
+    """Return what holds for a job; what a later version has added is passed over."""
     facts = {name: row[name] for name in Expectations._fields if name in row}
     for name in ("grace", "max_runtime"):  # JSON has no 300.0
         if facts.get(name) is not None:
@@ -67,7 +70,7 @@ def expected_of(row: Mapping[str, Any]) -> Expectations:
 
 
 def channels_of(rows: Sequence[Mapping[str, Any]] | None) -> tuple[ChannelRule, ...]:
-    """The channels of a job."""
+    """Return the channels of a job."""
     return tuple(
         ChannelRule(row["channel"], row.get("threshold"), row.get("realert_every"))
         for row in rows or ()
@@ -75,12 +78,12 @@ def channels_of(rows: Sequence[Mapping[str, Any]] | None) -> tuple[ChannelRule, 
 
 
 def due_json(due: DueAlert) -> dict[str, Any]:
-    """An alert that is due."""
+    """Return an alert that is due."""
     return {"key": due.key, "channel": due.channel, "threshold": due.threshold}
 
 
 def state_of(row: dict[str, Any] | None) -> JobState | None:
-    """A job's state; None from functions that do not tell it."""
+    """Return a job's state; None from functions that do not answer with it."""
     try:
         return None if row is None else _state(row)
     except UNREADABLE:
@@ -101,7 +104,7 @@ def _state(row: dict[str, Any]) -> JobState:
 
 
 def silence_of(row: Mapping[str, Any] | None) -> Silence | None:
-    """A job's silence; None for none."""
+    """Return a job's silence; None for none."""
     if row is None:
         return None
     since = datetime.fromisoformat(row["since"])
@@ -109,7 +112,7 @@ def silence_of(row: Mapping[str, Any] | None) -> Silence | None:
 
 
 def missed_json(missed: Missed, rules: Sequence[AlertRule]) -> dict[str, Any]:
-    """A judgement of a job's schedule."""
+    """Return a judgement of a job's schedule."""
     silence = missed.silence
     return {
         "job": missed.job,
@@ -123,7 +126,7 @@ def missed_json(missed: Missed, rules: Sequence[AlertRule]) -> dict[str, Any]:
 
 
 def watch_of(row: dict[str, Any]) -> Watch:
-    """What is expected of a job."""
+    """Return what is expected of a job."""
     return Watch(
         job=row["job"],
         expected=expected_of(row["expected"]),
@@ -142,42 +145,34 @@ def watch_of(row: dict[str, Any]) -> Watch:
 
 
 def alert_of(row: dict[str, Any]) -> AlertRecord:
-    """A row of the outbox."""
+    """Return a row of the outbox."""
     times = {key: moment(row[key]) for key in ("next_attempt_at", "settled_at")}
     created_at = datetime.fromisoformat(row["created_at"])
     return AlertRecord(**{**row, **times, "created_at": created_at})
 
 
 def outcome_json(outcome: Outcome) -> dict[str, Any]:
-    """How a run ended."""
-    failure = outcome.failure
+    """Return how a run ended."""
+    details = details_of(outcome)
     request: dict[str, Any] = {
         "status": outcome.status,
         "finished_at": rfc3339(outcome.finished_at),
         "duration": None if outcome.duration is None else round(outcome.duration, 6),
     }
-    if failure is not None:
-        request["error_type"] = _clean(failure.error_type)
-        request["error_code"] = _clean(failure.error_code)
-        request["error_message"] = _clean(failure.error_message)
-        request["error_location"] = _clean(failure.error_location)
+    if details is not NO_DETAILS:
+        request.update(zip(DETAILS, map(_clean, details), strict=True))
     return request
 
 
 def _clean(text: str | None) -> str | None:
-    """Without what PostgreSQL's text cannot hold: NUL and half surrogate pairs."""
+    """Return the text without what PostgreSQL's cannot hold: NUL and half surrogate pairs."""
     if text is None or (text.isascii() and "\0" not in text):
         return text
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def record_of(row: dict[str, Any]) -> RunRecord:
-    """A row of the log."""
-    failure = None
-    if row["error_type"] is not None:
-        failure = Failure(
-            row["error_type"], row["error_code"], row["error_message"], row["error_location"]
-        )
+    """Return a row of the log."""
     return RunRecord(
         run_id=row["run_id"],
         job=row["job"],
@@ -186,20 +181,20 @@ def record_of(row: dict[str, Any]) -> RunRecord:
         finished_at=moment(row["finished_at"]),
         duration=row["duration"],
         consecutive_failure_count=row["consecutive_failure_count"],
-        failure=failure,
         host=row["host"],
         pid=row["pid"],
+        **from_details([row.get(name) for name in DETAILS]),
     )
 
 
 def held_of(row: dict[str, Any]) -> RunRecord:
-    """A run that is going on, with who holds it."""
+    """Return a run that is going on, with who holds it."""
     owner = Owner(row["host"] or "", row["pid"] or 0, row["space"], row["process_started"])
     return record_of(row)._replace(owner=owner, lease_over=row["lease_over"])
 
 
 def status_of(row: dict[str, Any]) -> JobStatus:
-    """A job at a glance."""
+    """Return a job at a glance."""
     last, cron = row["last_run"], row["schedule"]
     return JobStatus(
         job=row["job"],
@@ -219,7 +214,7 @@ def status_of(row: dict[str, Any]) -> JobStatus:
 
 
 def activity_of(row: dict[str, Any]) -> Activity:
-    """Runs that are told of together."""
+    """Return runs that are shown together."""
     return Activity(
         row["job"],
         known_status(row["status"]),

@@ -1,7 +1,7 @@
-"""What waits because the store did not take it: what is kept, and when the store is told.
+"""What waits because the store did not take it: what it is, and when it is replayed.
 
 Outcomes wait in the host's own database; where that cannot be written, in one in memory. Each
-job's are told in their order, exactly once. What the store does not take of one job holds up no
+job's are stored in their order, exactly once. What the store does not take of one job holds up no
 other.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,12 +23,14 @@ from cronguard.core.model import (
     Delivery,
     DeliveryState,
     Finished,
+    JobStatus,
     KeptRun,
     Outcome,
     Overrun,
     Owner,
     Run,
     RunRecord,
+    Settlement,
     Started,
 )
 from cronguard.process.threads import take
@@ -37,7 +39,7 @@ from cronguard.stores.spool.local import ALIVE_SECONDS, LocalStore
 from cronguard.stores.spool.places import UNWRITABLE, Places
 from cronguard.stores.spool.queue import Queue
 from cronguard.stores.spool.refusals import is_away
-from cronguard.stores.spool.telling import Telling
+from cronguard.stores.spool.replay import Replay
 from cronguard.stores.sqlite.outbox import Wanted
 
 T = TypeVar("T")
@@ -54,28 +56,30 @@ class Backlog:
         finish: Callable[..., Finished],
         path: Path | None,
         known: Callable[[str], Known],
-        noted: Callable[[str, Finished], None],
+        on_stored: Callable[[str, Finished], None],
         warn: Callable[[str], None],
     ) -> None:
         """Make a backlog; neither file nor database library is touched before it is needed.
 
         Args:
-            finish: `Store.finish_run` of the store that it is to be told to.
+            finish: `Store.finish_run` of the store that it waits for.
             path: The file of the host's own database; None for none.
             known: A function (job) → what is known of it.
-            noted: Called with a job and what the store said of it.
+            on_stored: Called with a job and what the store said of it.
             warn: Called with what a person should know.
         """
         self._places = Places(path, warn)
-        self._telling = Telling(finish, self._places, noted, warn)
-        self.tell = self._telling.tell
-        """Tell the store of one outcome, which need not wait."""
+        self._replay = Replay(finish, self._places, on_stored, warn)
+        self.store_outcome = self._replay.store_outcome
+        """Store one outcome, which need not wait."""
         self._known = known
         self._going_on = threading.Lock()
         self._begun: dict[str, Run] = {}
-        """Runs of this process that go on and that the store has not heard of."""
+        """Runs of this process that go on and that the store does not know."""
         self._over: dict[str, Run] = {}
         """Runs that a database which could not be written may say to go on here alone."""
+        self._claimed: dict[str, LocalStore] = {}
+        """Alerts that were claimed here, by their id."""
         self._judged = -ALIVE_SECONDS
         self._judge: tuple[Owner, Callable[[Owner], bool]] | None = None
 
@@ -84,6 +88,11 @@ class Backlog:
     def judge_by(self, owner: Owner, is_dead: Callable[[Owner], bool]) -> None:
         """Judge from now on whether processes of this host are alive by ``is_dead``."""
         self._judge = owner, is_dead
+
+    @property
+    def is_dead(self) -> Callable[[Owner], bool] | None:
+        """How that is judged; None where nobody has said it yet."""
+        return self._judge[1] if self._judge is not None else None
 
     def begin(self, run: Run, is_dead: Callable[[Owner], bool]) -> Started:
         """Record here that a run begins, or that it is skipped."""
@@ -124,7 +133,7 @@ class Backlog:
         tidied = [self._drop_begun(local, over) for local in self._places.found()] if over else []
         for run in over if all(tidied) else ():
             self._over.pop(run.run_id, None)
-        self._telling.tidy()
+        self._replay.tidy()
 
     def holds(self, job: str) -> bool:
         """Tell whether a run of the job goes on that only this host knows of."""
@@ -154,7 +163,7 @@ class Backlog:
         self._places.ask(lambda local: local.renew(run_ids, lease=lease))
 
     def count_dead(self) -> list[RunRecord]:
-        """Tell the store of the runs that began here and whose process is gone; return them."""
+        """Store the runs that began here and whose process is gone as crashed; return them."""
         found, self._judged = [], -ALIVE_SECONDS
         for run in self.dead():
             gone = crash(datetime.now(UTC))
@@ -165,7 +174,7 @@ class Backlog:
     def _count_one(self, run: Run, gone: Outcome) -> Finished:
         if self.waits(run.job):
             return self.end(run, gone, started=False)
-        finished = self.tell(run, gone, started=False)
+        finished = self.store_outcome(run, gone, started=False)
         self.forget_run(run)
         return finished
 
@@ -183,13 +192,13 @@ class Backlog:
     # --- what waits -----------------------------------------------------------------------------
 
     def waiting(self) -> int:
-        """Return how many outcomes the store has yet to be told."""
+        """Return how many outcomes wait to be stored."""
         ask = self._places.ask
-        return sum(ask(lambda local: local.queue.waiting(besides=self._telling.told_of(local))))
+        return sum(ask(lambda local: local.queue.waiting(besides=self._replay.stored_in(local))))
 
     def is_empty(self) -> bool:
         """Tell whether nothing waits: no outcome, no run that goes on, no alert."""
-        return self._telling.is_tidy and all(self._places.ask(LocalStore.is_empty))
+        return self._replay.is_tidy and all(self._places.ask(LocalStore.is_empty))
 
     @property
     def in_memory(self) -> bool:
@@ -203,14 +212,14 @@ class Backlog:
     def waits(self, job: str) -> bool:
         """Tell whether outcomes of the job wait."""
         ask = self._places.ask
-        return any(ask(lambda local: local.queue.waits(job, besides=self._telling.told_of(local))))
+        return any(ask(lambda local: local.queue.waits(job, besides=self._replay.stored_in(local))))
 
     def ended(self, job: str | None = None) -> list[str]:
         """Return the runs that have ended and whose rows in the store still say that they go on."""
         return self._places.ask_for_all(lambda local: local.queue.ended(job))
 
-    def all(self, progress: Callable[[int, int], None] | None = None) -> int:
-        """Tell everything that waits, whatever its pause, and return how many outcomes were told.
+    def replay_all(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Store everything that waits, whatever its pause, and return how many outcomes it was.
 
         Raises:
             StoreError: The store does not answer.
@@ -220,7 +229,7 @@ class Backlog:
         with self._going_on:
             for job in sorted(set(self._places.ask_for_all(lambda local: local.queue.jobs()))):
                 try:
-                    for _ in self._telling.job(job):
+                    for _ in self._replay.replay(job):
                         done += 1
                         if progress:
                             progress(done, total)
@@ -230,12 +239,12 @@ class Backlog:
         return done
 
     def catch_up(self, job: str | None, seconds: float | None = None) -> bool:
-        """Tell what waits, that of ``job`` first, then that the dead crashed, for so long.
+        """Store what waits, that of ``job`` first, then that the dead crashed, for so long.
 
         If another thread is at it, this one does not wait.
 
         Returns:
-            Whether the store may be told more of the job now: nothing of it waits any more, or the
+            Whether more of the job may be stored now: nothing of it waits any more, or the
             store refused it, and there is time left.
 
         Raises:
@@ -258,7 +267,7 @@ class Backlog:
         if not jobs and not dead:
             return True
         for each in dict.fromkeys(jobs):
-            steps = self._telling.job(each)
+            steps = self._replay.replay(each)
             try:
                 while time.monotonic() < deadline and next(steps, self) is None:
                     pass
@@ -281,7 +290,7 @@ class Backlog:
         )
 
     def not_notified(self, overrun: Overrun, rules: Sequence[AlertRule]) -> Sequence[AlertRule]:
-        """Return the rules whose channels were not told of it, nor of a later step, from here."""
+        """Return the rules whose channels this host notified neither of it nor of a later step."""
         answers = self._places.ask(lambda local: local.not_notified(overrun, rules))
         return [rule for rule in rules if all(rule in answer for answer in answers)]
 
@@ -289,13 +298,28 @@ class Backlog:
         """Tell whether an alert of the job waits here."""
         return any(self._places.ask(lambda local: local.is_due(job)))
 
-    def claim(self, wanted: Wanted) -> list[tuple[Delivery, LocalStore]]:
-        """Do `Store.claim_alerts` here; each with where it is to be settled."""
-        return self._places.ask_for_all(
+    def claim(self, wanted: Wanted) -> list[Delivery]:
+        """Do `Store.claim_alerts` here."""
+        claimed = self._places.ask_for_all(
             lambda local: [(delivery, local) for delivery in local.claim(wanted)]
         )
+        self._claimed |= {delivery.alert_id: local for delivery, local in claimed}
+        return [delivery for delivery, _ in claimed]
 
-    def counts(self) -> dict[tuple[str, str], tuple[int, datetime]]:
+    def has_claimed(self, delivery: Delivery) -> bool:
+        """Tell whether an alert was claimed here, and not from the store."""
+        return delivery.alert_id in self._claimed
+
+    def settle(self, delivery: Delivery, settlement: Settlement) -> bool:
+        """Do `Store.settle_alert` for an alert that was claimed here."""
+        return self._claimed[delivery.alert_id].settle(delivery, settlement)
+
+    def with_alerts(self, found: Sequence[JobStatus]) -> list[JobStatus]:
+        """Return jobs as the store shows them with their alerts that wait or were given up here."""
+        here = self._counts()
+        return [_with_alerts(status, here) for status in found]
+
+    def _counts(self) -> dict[tuple[str, str], tuple[int, datetime]]:
         """Return how many alerts there are here of each job in each state, and since when."""
         total: dict[tuple[str, str], tuple[int, datetime]] = {}
         for counts in self._places.ask(LocalStore.counts):
@@ -311,9 +335,9 @@ class Backlog:
     # --- what is shown --------------------------------------------------------------------------
 
     def kept(self) -> list[KeptRun]:
-        """Return what the store has yet to be told, in order, and the runs that go on here."""
+        """Return the outcomes that wait, in order, and the runs that go on here."""
         found = self._places.ask_for_all(
-            lambda local: local.kept(besides=self._telling.told_of(local))
+            lambda local: local.kept(besides=self._replay.stored_in(local))
         )
         return [
             each for each in found if each.outcome is not None or each.run.run_id not in self._over
@@ -336,9 +360,22 @@ class Backlog:
         self._places.ask(lambda local: local.forget(job))
 
     def close(self) -> None:
-        """Let go of the file, after another try to take out what has been told."""
+        """Let go of the file, after another try to take out what has been stored."""
         self._tidy()
         self._places.close()
+
+
+def _with_alerts(
+    status: JobStatus, here: Mapping[tuple[str, str], tuple[int, datetime]]
+) -> JobStatus:
+    """Return a job with the alerts of it that are ``here``: (job, state) → how many, since when."""
+    pending, since = here.get((status.job, "pending"), (0, None))
+    known = [each for each in (status.pending_since, since) if each is not None]
+    return status._replace(
+        alerts_pending=status.alerts_pending + pending,
+        alerts_dead=status.alerts_dead + here.get((status.job, "dead"), (0, None))[0],
+        pending_since=min(known, default=None),
+    )
 
 
 def _record(run: Run, outcome: Outcome, finished: Finished) -> RunRecord:

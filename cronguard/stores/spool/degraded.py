@@ -33,7 +33,7 @@ def pause(tries: int, longest: float = LONGEST_PAUSE) -> float:
 class Outage:
     """What one decision without the store takes into account; afterwards, whom it notifies.
 
-    ``is_known`` False says that the store has told nothing of the job: a failure may be the last of
+    ``is_known`` False says that nothing is known of the job: a failure may be the last of
     many, so it is announced at once, with no count.
     """
 

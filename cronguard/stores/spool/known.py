@@ -23,7 +23,7 @@ class Known(NamedTuple):
     """What is known of a job without asking its store."""
 
     state: JobState | None = None
-    """As the store told it last; None if it never did."""
+    """As the store answered last; None if it never did."""
     holder: Run | None = None
     """A run of this host that holds the job, as its process noted; None for none. Its lease counts
     from ``started_at``, which is when that was noted."""
@@ -32,7 +32,7 @@ class Known(NamedTuple):
 class LastKnown:
     """What is known of each job, in memory and in ``folder`` (None for in memory only).
 
-    The folder is shared by the processes of this host; what any of them was told last counts.
+    The folder is shared by the processes of this host; what any of them learned last counts.
     Nothing is raised: to know nothing is allowed.
     """
 

@@ -1,7 +1,7 @@
 """The host's own database: what it records and decides while its store does not take it.
 
 The tables, rules and transactions of the SQLite store, on a job that is seeded with what the store
-said last of it, and a queue of what the store has yet to be told.
+said last of it, and a queue of what waits to be stored.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from cronguard.core.alert_rule import (
     later_step_keys,
     overrun_alerts,
 )
-from cronguard.core.clock import moment, rfc3339
+from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
 from cronguard.core.model import (
     AlertRecord,
     AlertRule,
     Delivery,
     DeliveryState,
+    Expectations,
     Finished,
     JobState,
     KeptRun,
@@ -40,7 +41,7 @@ from cronguard.stores.spool import degraded
 from cronguard.stores.spool.known import Known
 from cronguard.stores.spool.queue import OutcomeQueue, enqueue, forget_if_empty
 from cronguard.stores.spool.values import outcome_of, readable, run_of, run_text
-from cronguard.stores.sqlite import outbox
+from cronguard.stores.sqlite import outbox, silences, starting
 from cronguard.stores.sqlite import runs as rows
 from cronguard.stores.sqlite.file import SQLiteFile
 from cronguard.stores.sqlite.memory import MemoryFile
@@ -50,7 +51,7 @@ ALIVE_SECONDS = 1.0
 start would judge them all."""
 _MAX_SHOWN = 10_000
 _HOLD_SECONDS = 10.0
-"""Longer than the store takes to be told of an outcome."""
+"""Longer than it takes to store an outcome."""
 _DECIDED = "run_id = ? AND state = 'pending' AND kind IN ('failing', 'still_failing', 'recovered')"
 """Alerts that wait and were decided on a run's end."""
 
@@ -76,7 +77,7 @@ class LocalStore:
         else:
             self._file = SQLiteFile(path, timeout, schema="spool")
         self.queue = OutcomeQueue(self._file, clock)
-        """What the store has yet to be told."""
+        """What waits to be stored."""
 
     def close(self) -> None:
         """Let go of the file."""
@@ -102,7 +103,7 @@ class LocalStore:
             _seed(db, run.job, known.state, now)
             if holder is not None and holder.run_id != run.run_id:
                 rows.insert_running(db, holder, now)
-            started, _ = rows.start(db, run, now, frozenset())
+            started, _ = starting.start(db, run, now, frozenset())
             if started.status == "skipped":
                 skipped = Outcome("skipped", run.started_at, 0.0)
                 enqueue(db, run, skipped, started=False, notified=())
@@ -220,7 +221,7 @@ class LocalStore:
         return [run.started_at for run in runs if run is not None and run.started_at > after]
 
     def kept(self, *, besides: Collection[int] = ()) -> list[KeptRun]:
-        """Return what the store has yet to be told, in order, and then the runs that go on here."""
+        """Return the outcomes that wait, in order, and then the runs that go on here."""
         waiting = (
             "SELECT seq, run, outcome, started FROM waiting WHERE seq > 0 ORDER BY seq LIMIT ?"
         )
@@ -287,7 +288,7 @@ class LocalStore:
         return self._file.write(work)
 
     def not_notified(self, overrun: Overrun, rules: Sequence[AlertRule]) -> list[AlertRule]:
-        """Return the rules whose channels were not told of it, nor of a later step, from here."""
+        """Return the rules whose channels this host notified neither of it nor of a later step."""
         query = "SELECT alert_key FROM cronguard_alerts WHERE run_id = ? AND kind = 'overrun'"
         found = self._file.read(lambda db: db.execute(query, (overrun.run_id,)).fetchall())
         known = {key for (key,) in found}
@@ -397,7 +398,7 @@ def _seed(db: sqlite3.Connection, job: str, state: JobState | None, now: datetim
     if rows.find_job(db, job) is None:
         rows.register(db, job, now)
         if state is not None:
-            rows.seed(db, job, state)
+            _save_known(db, job, state)
         db.execute(
             "INSERT INTO queues (job, is_known) VALUES (?, ?)"
             " ON CONFLICT (job) DO UPDATE SET is_known = excluded.is_known",
@@ -405,6 +406,18 @@ def _seed(db: sqlite3.Connection, job: str, state: JobState | None, now: datetim
         )
     row = db.execute("SELECT is_known FROM queues WHERE job = ?", (job,)).fetchone()
     return bool(row and row[0])
+
+
+def _save_known(db: sqlite3.Connection, job: str, state: JobState) -> None:
+    """Write what the store said of a job into the row that it has here."""
+    rows.save_state(db, job, state, rfc3339_or_none(state.last_success_at))
+    if state.silence is not None:
+        silences.save_silence(db, job, state.silence)
+    columns = ", ".join(f"{name} = ?" for name in Expectations._fields)
+    db.execute(
+        f"UPDATE cronguard_jobs SET snoozed_until = ?, {columns} WHERE job = ?",  # noqa: S608  # names of fields
+        (rfc3339_or_none(state.snoozed_until), *state.expected, job),
+    )
 
 
 def _is_here(owner: Owner, mine: Owner) -> bool:

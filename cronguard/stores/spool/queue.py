@@ -1,4 +1,4 @@
-"""The queue of a host's own database: outcomes that the store has yet to be told, job by job."""
+"""The queue of a host's own database: outcomes that wait to be stored, job by job."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_ENDED = 1000
 
 
 class Entry(NamedTuple):
-    """An outcome that the store has yet to be told. ``seq`` is its place in the queue."""
+    """An outcome that waits to be stored. ``seq`` is its place in the queue."""
 
     seq: int
     run: Run
@@ -45,7 +45,7 @@ class OutcomeQueue:
         self._clock = clock
 
     def waiting(self, *, besides: Collection[int] = ()) -> int:
-        """Return how many outcomes the store has yet to be told, ``besides`` these places."""
+        """Return how many outcomes wait, ``besides`` those in these places."""
         query = "SELECT seq FROM waiting WHERE seq > 0"
         found = self._file.read(lambda db: db.execute(query).fetchall())
         return sum(seq not in besides for (seq,) in found)
@@ -74,7 +74,7 @@ class OutcomeQueue:
         return [run_id for (run_id,) in found]
 
     def queues(self, first: str | None = None) -> list[Queue]:
-        """Return the jobs whose outcomes wait and may be told now, ``first`` in front.
+        """Return the jobs whose outcomes wait and may be stored now, ``first`` in front.
 
         One whose outcome was refused is left alone for a while, unless it is ``first``.
         """
@@ -99,7 +99,7 @@ class OutcomeQueue:
         return [job for (job,) in self._file.read(lambda db: db.execute(query).fetchall())]
 
     def entries(self, job: str, *, after: int = 0, limit: int = PAGE) -> list[Entry]:
-        """Return the first outcomes of a job after a place, in the order in which to tell them.
+        """Return the first outcomes of a job after a place, in the order in which to store them.
 
         One that cannot be read any more is set aside, so that the others get their turn.
         """
@@ -147,7 +147,7 @@ class OutcomeQueue:
         self._file.write(work)
 
     def drop(self, entry: Entry) -> None:
-        """Take out an outcome that the store has been told of."""
+        """Take out an outcome that has been stored."""
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM waiting WHERE seq = ?", (entry.seq,))

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def run_text(run: Run) -> str:
-    """A run, with everything that a store is told of it."""
+    """Return a run as text, with everything that a store gets of it."""
     facts = run._asdict() | {
         "started_at": rfc3339(run.started_at),
         "owner": run.owner._asdict(),
@@ -36,7 +36,7 @@ def run_text(run: Run) -> str:
 
 
 def run_of(text: str) -> Run:
-    """The inverse of `run_text`; what a later version has added is passed over."""
+    """Undo `run_text`; what a later version has added is passed over."""
     facts = json.loads(text)
     if "channels" not in facts:
         facts |= _of_version_1(facts)
@@ -63,7 +63,7 @@ def _for_version_1(run: Run) -> dict[str, Any]:
 
 
 def _of_version_1(facts: dict[str, Any]) -> dict[str, Any]:
-    """The same in the words of this version; a start then named a rule for each channel."""
+    """Return the same in the words of this version; a start then named a rule for each channel."""
     plan = facts["schedule"]
     stated = {
         "max_runtime": facts["max_runtime"],
@@ -86,7 +86,7 @@ def _of_version_1(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def outcome_text(outcome: Outcome) -> str:
-    """An outcome; its error has been redacted before."""
+    """Return an outcome as text; its error has been redacted before."""
     failure = outcome.failure
     facts: dict[str, Any] = outcome._asdict() | {
         "finished_at": rfc3339(outcome.finished_at),
@@ -96,19 +96,20 @@ def outcome_text(outcome: Outcome) -> str:
 
 
 def outcome_of(text: str) -> Outcome:
-    """The inverse of `outcome_text`."""
+    """Undo `outcome_text`."""
     facts = json.loads(text)
     failure = facts["failure"]
     return Outcome(
-        facts["status"],
-        moment(facts["finished_at"]),  # type: ignore[arg-type]  # always written
-        facts["duration"],
-        Failure(**_known(Failure, failure)) if failure else None,
+        **_known(Outcome, facts)
+        | {
+            "finished_at": moment(facts["finished_at"]),
+            "failure": Failure(**_known(Failure, failure)) if failure else None,
+        }
     )
 
 
 def state_text(state: JobState) -> str:
-    """What is known of a job."""
+    """Return what is known of a job as text."""
     facts: dict[str, Any] = state._asdict() | {
         "announced": sorted(state.announced),
         "last_success_at": rfc3339_or_none(state.last_success_at),
@@ -130,7 +131,7 @@ def _silence_facts(silence: Silence | None) -> dict[str, Any] | None:
 
 
 def _silence_of(facts: dict[str, Any] | None) -> Silence | None:
-    """A silence, as it is kept here; None for none."""
+    """Return a silence from its JSON; None for none."""
     if not facts:
         return None
     since = datetime.fromisoformat(facts["since"])
@@ -138,7 +139,7 @@ def _silence_of(facts: dict[str, Any] | None) -> Silence | None:
 
 
 def state_of(text: str) -> JobState:
-    """The inverse of `state_text`. Raises ValueError, KeyError or TypeError for anything else."""
+    """Undo `state_text`. Raises ValueError, KeyError or TypeError for anything else."""
     facts = json.loads(text)
     return JobState(
         int(facts["consecutive_failure_count"]),
@@ -153,7 +154,7 @@ def state_of(text: str) -> JobState:
 
 
 def readable(kind: Callable[[str], T], text: str) -> T | None:
-    """What was kept as text; None if it cannot be read any more."""
+    """Return what was written as text; None if it cannot be read any more."""
     try:
         return kind(text)
     except (ValueError, KeyError, TypeError, AttributeError):

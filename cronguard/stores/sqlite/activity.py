@@ -15,13 +15,13 @@ _STATUSES = frozenset(get_args(RunStatus))
 
 
 def recent(db: sqlite3.Connection, limit: int) -> list[RunRecord]:
-    """`cronguard.core.interfaces.Store.recent`."""
+    """Do `cronguard.core.interfaces.Store.recent`."""
     jobs = db.execute("SELECT job FROM cronguard_jobs ORDER BY job").fetchall()
     return [run for job in jobs for run in records(db, "job = ?", job, limit=limit)]
 
 
 def activity(db: sqlite3.Connection, since: datetime, step: float) -> list[Activity]:
-    """`cronguard.core.interfaces.Store.activity`.
+    """Do `cronguard.core.interfaces.Store.activity`.
 
     The runs are put together here: SQLite takes longer to group by what it has to calculate.
     """
@@ -51,6 +51,6 @@ def activity(db: sqlite3.Connection, since: datetime, step: float) -> list[Activ
         if longest is not None and (known[3] is None or longest > known[3]):
             known[3] = longest
     return sorted(
-        (Activity(job, status, *told) for (job, status, _), told in found.items()),
+        (Activity(job, status, *facts) for (job, status, _), facts in found.items()),
         key=lambda each: (each.job, each.first, each.status),
     )

@@ -29,10 +29,8 @@ from cronguard.core.errors import StoreConfigError, StoreError
 from cronguard.process import lifecycle
 from cronguard.process.signals import is_file, is_there, make_file, make_folder, tolerate
 from cronguard.process.threads import take
+from cronguard.stores import SCHEMA_VERSIONS
 
-SCHEMA_VERSIONS = {"spool": 3, "sqlite": 3}
-"""Folder of SQL files → the number of its last one. Written down, since every process would list
-the folder otherwise; a test holds it against the files."""
 _PATIENCE = 3.0
 
 
@@ -78,7 +76,7 @@ def open_file(path: Path, schema: str, *, shown: Path) -> Opened:
 
 
 def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
-    """A log of somebody else's is neither changed nor written to."""
+    """Raise StoreConfigError over a log of somebody else's, which is left as it is."""
     found = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'cron_execution_logs'").fetchone()
     if found and _version(db) == 0:
         raise StoreConfigError(
@@ -114,7 +112,7 @@ def file_of(number: int) -> tuple[int, int] | None:
         found = os.fstat(number)
     except OSError as error:
         if error.errno != errno.EBADF:
-            raise  # such as the time limit of the program, struck just now
+            raise  # such as the time limit of the program, which came just now
         return None
     return found.st_dev, found.st_ino
 
@@ -149,9 +147,9 @@ def _create_private(path: Path) -> int:
     """
     if not _is_usable(path):
         if _has_leftovers(path):
-            from cronguard.stores.sqlite.leftovers import clear_before_making  # hardly ever
+            from cronguard.stores.sqlite.replaced import leftovers  # hardly ever
 
-            clear_before_making(path)
+            leftovers.clear_before_making(path)
         else:
             try:
                 make_file(path)
@@ -161,9 +159,9 @@ def _create_private(path: Path) -> int:
         if not _is_usable(path):
             os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))  # the system says why
     elif _has_leftovers(path):
-        from cronguard.stores.sqlite.leftovers import clear_of_another  # others use it
+        from cronguard.stores.sqlite.replaced import leftovers  # others use it
 
-        clear_of_another(path)
+        leftovers.clear_of_another(path)
     number = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     os.close(number)
     return number

@@ -35,7 +35,7 @@ from cronguard.core.model import (
     Watch,
 )
 from cronguard.core.payload import build_missed, build_overrun
-from cronguard.stores.sqlite import outbox, restating, views
+from cronguard.stores.sqlite import outbox, restating, silences, starting, views
 from cronguard.stores.sqlite import runs as rows
 from cronguard.stores.sqlite.outbox import enqueue, is_due
 from cronguard.stores.sqlite.views import records
@@ -47,7 +47,7 @@ _WATCH = f"""
 
 
 def owners(db: sqlite3.Connection, space: str | None, ended: Collection[str]) -> set[Owner]:
-    """Who runs anything in a process space, so that they can be judged."""
+    """Return who runs anything in a process space, so that they can be judged."""
     found = db.execute(
         "SELECT id, host, pid, process_space, process_started"
         " FROM cron_execution_logs INDEXED BY cron_execution_logs_running"
@@ -64,13 +64,13 @@ def sweep(
     dead: AbstractSet[Owner],
     ended: Collection[str],
 ) -> list[RunRecord]:
-    """`cronguard.core.interfaces.Store.sweep`, inside a transaction; ``dead`` are known to be."""
+    """Do `interfaces.Store.sweep` inside a transaction; ``dead`` are known to be."""
     running = list(records(db, "status = 'running'", (), limit=-1))
     for job in sorted({record.job for record in running}):
         with suppress(*UNREADABLE):  # a row that cannot be: the other jobs go on
             known = rows.find_job(db, job)
             if known is not None:
-                rows.sweep_job(db, Run("", job, now, owner), known, now, dead, ended=ended)
+                starting.sweep_job(db, Run("", job, now, owner), known, now, dead, ended=ended)
     crashed = (
         next(records(db, "id = ? AND status = 'crashed'", (record.run_id,), limit=1), None)
         for record in reversed(running)
@@ -81,13 +81,13 @@ def sweep(
 def declare(
     db: sqlite3.Connection, job: str, stated: Sequence[Statement], host: str, now: datetime
 ) -> None:
-    """Do `cronguard.core.interfaces.Store.declare` inside a transaction."""
+    """Do `interfaces.Store.declare` inside a transaction."""
     rows.register(db, job, now)
     restating.declare(db, job, stated, host, now)
 
 
 def watches(db: sqlite3.Connection, now: datetime) -> list[Watch]:
-    """`cronguard.core.interfaces.Store.watches`."""
+    """Do `interfaces.Store.watches`."""
     running: dict[str, list[RunRecord]] = {}
     for record in views.running(db, now):
         running.setdefault(record.job, []).append(record)
@@ -96,7 +96,7 @@ def watches(db: sqlite3.Connection, now: datetime) -> list[Watch]:
 
 
 def damaged(db: sqlite3.Connection, now: datetime) -> list[Damaged]:
-    """`cronguard.core.interfaces.Store.damaged`."""
+    """Do `interfaces.Store.damaged`."""
     jobs = db.execute(f"{_WATCH} ORDER BY job").fetchall()
     runs, alerts = views.running_rows(db), outbox.open_rows(db)
     return damaged_rows(
@@ -125,12 +125,12 @@ def _read(row: Sequence[Any]) -> Watch:
         last_success_at=moment(succeeded),
         snoozed_until=moment(snoozed),
         judged_until=moment(judged),
-        silence=rows.silence_of(silence),
+        silence=silences.silence_of(silence),
     )
 
 
 def starts(db: sqlite3.Connection, job: str, after: datetime, limit: int) -> list[datetime]:
-    """`cronguard.core.interfaces.Store.starts`."""
+    """Do `interfaces.Store.starts`."""
     found = db.execute(
         "SELECT started_at FROM cron_execution_logs WHERE job = ? AND started_at > ?"
         " ORDER BY started_at LIMIT ?",
@@ -142,7 +142,7 @@ def starts(db: sqlite3.Connection, job: str, after: datetime, limit: int) -> lis
 def announce_overrun(
     db: sqlite3.Connection, overrun: Overrun, rules: Sequence[AlertRule], now: datetime
 ) -> bool:
-    """`cronguard.core.interfaces.Store.announce_overrun`, inside a transaction."""
+    """Do `interfaces.Store.announce_overrun` inside a transaction."""
     record = next(records(db, "id = ?", (overrun.run_id,), limit=1), None)
     watch = _watch(db, overrun.job)
     if (
@@ -152,7 +152,7 @@ def announce_overrun(
         or is_snoozed(watch.snoozed_until, now)
     ):
         return False
-    news = []
+    enqueued = []
     for due in overrun_alerts(overrun, rules):
         if _is_known(db, later_step_keys(overrun, due.channel)):
             continue
@@ -164,15 +164,15 @@ def announce_overrun(
             host=record.host,
             state=_state(watch),
         )
-        news.append(NewAlert(due.key, due.channel, alert))
-    enqueue(db, now, news)
+        enqueued.append(NewAlert(due.key, due.channel, alert))
+    enqueue(db, now, enqueued)
     return is_due(db, overrun.job, now)
 
 
 def announce_missed(
     db: sqlite3.Connection, missed: Missed, rules: Sequence[AlertRule], now: datetime
 ) -> bool:
-    """`cronguard.core.interfaces.Store.announce_missed`, inside a transaction."""
+    """Do `interfaces.Store.announce_missed` inside a transaction."""
     watch = _watch(db, missed.job)
     due_alerts = missed_alerts(missed, rules)
     if watch is None or watch.judged_until != missed.judged_from:
@@ -189,12 +189,12 @@ def announce_missed(
     )
     if silence is not None:
         after = announced_silence(missed, watch.silence, due_alerts)
-        rows.save_silence(db, missed.job, after)
-    news = []
+        silences.save_silence(db, missed.job, after)
+    enqueued = []
     for due in due_alerts:
         alert = build_missed(due, missed, alert_id=new_id(), state=_state(watch))
-        news.append(NewAlert(due.key, due.channel, alert))
-    enqueue(db, now, news)
+        enqueued.append(NewAlert(due.key, due.channel, alert))
+    enqueue(db, now, enqueued)
     return True
 
 
@@ -207,7 +207,7 @@ def _has_started(db: sqlite3.Connection, job: str, silence: Silence, until: date
 
 
 def forget(db: sqlite3.Connection, job: str) -> bool:
-    """`cronguard.core.interfaces.Store.forget`, inside a transaction."""
+    """Do `interfaces.Store.forget` inside a transaction."""
     db.execute("DELETE FROM cronguard_alerts WHERE job = ? AND state <> 'sent'", (job,))
     return db.execute("DELETE FROM cronguard_jobs WHERE job = ?", (job,)).rowcount == 1
 

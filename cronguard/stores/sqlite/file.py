@@ -14,8 +14,8 @@ from typing import TypeAlias, TypeVar
 
 from cronguard.core.errors import StoreError
 from cronguard.process.threads import take
+from cronguard.stores import SCHEMA_VERSIONS
 from cronguard.stores.sqlite.connections import (
-    SCHEMA_VERSIONS,
     absolute,
     counter_of,
     file_at,
@@ -64,7 +64,7 @@ class SQLiteFile:
         """Called when another file is opened than before, with the connection to the old one (None
         if it was closed) and to the new one, before anything else is written there."""
         self.news: list[tuple[object, ...]] = []
-        """What is to be logged once the lock is free: see `replaced.follow`."""
+        """What is to be logged once the lock is free: see `replaced.following`."""
         keep_from_forks(self)
 
     def write(
@@ -208,13 +208,13 @@ class SQLiteFile:
 
     def _follow(self, db: sqlite3.Connection) -> None:
         db.execute("ROLLBACK")
-        from cronguard.stores.sqlite.replaced import follow  # hardly ever
+        from cronguard.stores.sqlite.replaced.following import follow  # hardly ever
 
         follow(self)
 
     def note_restored(self) -> None:
         """Log, once the lock is free, that the file holds an earlier state than before."""
-        from cronguard.stores.sqlite.replaced import RESTORED
+        from cronguard.stores.sqlite.replaced.following import RESTORED
 
         self.news.append((RESTORED, self.path))
 
@@ -258,7 +258,7 @@ class SQLiteFile:
                 held[0].release()
 
     def own(self) -> sqlite3.Connection | None:
-        """The connection, if there is one. Raises StoreError if somebody has closed its file.
+        """Return the connection; None for none. Raises StoreError if somebody closed its file.
 
         A job that makes a daemon of itself closes every descriptor there is. What it opens next
         gets their numbers, and SQLite would write to that, or close it. The file cannot be opened

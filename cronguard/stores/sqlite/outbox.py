@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -53,8 +53,10 @@ def enqueue(db: sqlite3.Connection, now: datetime, alerts: Iterable[NewAlert]) -
 
 
 def _over(column: str) -> str:
-    """The condition that a pause is over, `_now` its values: its end has come, or was written by a
-    clock that has been put back since."""
+    """Return the condition that a pause is over, with `_now` for its values.
+
+    Its end has come, or was written by a clock that has been put back since.
+    """
     return f"({column} <= ? OR {column} > ? OR (created_at > ? AND {column} >= created_at))"
 
 
@@ -65,7 +67,7 @@ def _now(now: datetime) -> tuple[str, str, str]:
 
 
 def is_due(db: sqlite3.Connection, job: str, now: datetime) -> bool:
-    """Whether there is an alert of the job whose time has come."""
+    """Tell whether there is an alert of the job whose time has come."""
     query = (
         f"SELECT 1 FROM cronguard_alerts WHERE job = ? AND state = 'pending' AND {_over('due_at')}"  # noqa: S608  # a constant of this module
     )
@@ -116,10 +118,21 @@ def settle(
     return changed.rowcount == 1
 
 
+def settle_notified(
+    db: sqlite3.Connection, run_id: str, notified: Collection[str], now: datetime
+) -> None:
+    """Settle the alerts of a run for channels that were notified without the store."""
+    db.executemany(
+        """UPDATE cronguard_alerts SET state = 'sent', settled_at = ?
+           WHERE run_id = ? AND channel = ? AND state = 'pending'""",
+        [(rfc3339(now), run_id, channel) for channel in notified],
+    )
+
+
 def alerts(
     db: sqlite3.Connection, state: DeliveryState | None, job: str | None, limit: int
 ) -> list[AlertRecord]:
-    """Outbox rows, newest first."""
+    """Return outbox rows, newest first."""
     found = db.execute(
         f"""SELECT {_RECORD}
             FROM cronguard_alerts WHERE (? IS NULL OR state = ?) AND (? IS NULL OR job = ?)

@@ -105,21 +105,27 @@ class SQLiteStore:
         found = self._file.write(work, remember)
         if found is not None:
             return found[0]
+        from cronguard.stores.sqlite import starting  # most starts are unopposed
+
         # Processes are judged before the file is locked; who appears meanwhile has just started.
         dead: set[Owner] = set()
         if run.overlap == "skip" or self._time_to_sweep(run.job):
-            owners = self._file.read(lambda db: rows.owners(db, run, ended))
+            owners = self._file.read(lambda db: starting.owners(db, run, ended))
             dead = {owner for owner in owners if is_dead(owner)}
             if owners and not dead:
                 self._swept[run.job] = time.monotonic()
         return self._file.write(
-            lambda db: rows.start(db, run, self._clock(), dead, ended=ended, checked=self._checked),
+            lambda db: starting.start(
+                db, run, self._clock(), dead, ended=ended, reconcile=self._reconciled
+            ),
             remember,
         )[0]
 
     def _time_to_sweep(self, job: str) -> bool:
-        """Where all were alive within the last second, none need be judged again unless the start
-        depends on it: many may run side by side."""
+        """Tell whether the job's processes were not all found alive within the last second.
+
+        Unless a start depends on it they are not judged again: many may run side by side.
+        """
         return time.monotonic() - self._swept.get(job, -math.inf) >= 1.0
 
     def finish_run(
@@ -136,7 +142,7 @@ class SQLiteStore:
                 self._clock(),
                 started=started and not elsewhere,
                 notified=notified,
-                checked=self._checked,
+                reconcile=self._reconciled,
             )
 
         def remember(done: tuple[Finished, rows.Seen | None]) -> None:
@@ -146,7 +152,7 @@ class SQLiteStore:
 
         return self._file.write(work, remember)[0]
 
-    def _checked(self, db: sqlite3.Connection, job: str, there: JobState) -> JobState:
+    def _reconciled(self, db: sqlite3.Connection, job: str, there: JobState) -> JobState:
         """Return the state of a job to go on with: an earlier one was restored where the file does
         not know the run that this process saw counted last."""
         seen = None if _is_in_memory(self.path) else self._memory.jobs.get(job)
@@ -154,7 +160,7 @@ class SQLiteStore:
             return there
         if last is None or rows.has_counted(db, last):
             return there
-        from cronguard.stores.sqlite.carrying import rejoined  # hardly ever
+        from cronguard.stores.sqlite.replaced.carrying import rejoined  # hardly ever
 
         state = rejoined(db, job, there, seen)
         if state is not there:
@@ -247,13 +253,13 @@ class SQLiteStore:
         limit: int = 100,
         claim_for: float = 10.0,
     ) -> list[Delivery]:
-        from cronguard.stores.sqlite import outbox  # only when an alert is sent
+        from cronguard.stores.sqlite import outbox  # only where an alert is due
 
         wanted = outbox.Wanted(tuple(channels), job, force, state, limit, claim_for)
         return self._file.write(lambda db: outbox.claim(db, wanted, self._clock()))
 
     def settle_alert(self, delivery: Delivery, settlement: Settlement) -> bool:
-        from cronguard.stores.sqlite import outbox  # only when an alert is sent
+        from cronguard.stores.sqlite import outbox  # only where an alert is due
 
         return self._file.write(lambda db: outbox.settle(db, delivery, settlement, self._clock()))
 
@@ -358,7 +364,7 @@ class SQLiteStore:
 
 
 class Memory(NamedTuple):
-    """What this process knows of its jobs, for the day when the file is replaced: see `carrying`.
+    """What this process knows of its jobs, for the day when the file is replaced: see ``replaced``.
 
     It is only changed with the file's lock taken.
     """
@@ -378,7 +384,7 @@ def _carry_over(
     old: sqlite3.Connection | None,
     new: sqlite3.Connection,
 ) -> None:
-    from cronguard.stores.sqlite.carrying import carry_over  # hardly ever
+    from cronguard.stores.sqlite.replaced.carrying import carry_over  # hardly ever
 
     now = clock()
     carry_over(old, new, memory.jobs, memory.runs, now)

@@ -11,17 +11,21 @@ from typing import Any, NamedTuple
 from cronguard.core.alert_rule import EARLY_SECONDS, has_expired
 from cronguard.core.clock import moment, rfc3339
 from cronguard.core.damage import known_status, readable
-from cronguard.core.model import Failure, JobStatus, Owner, RunRecord, Schedule
+from cronguard.core.model import DETAILS, JobStatus, Owner, RunRecord, Schedule, from_details
 
-_RECORD = """id, job, status, started_at, finished_at, duration_ms, consecutive_failure_count,
-    error_type, error_code, error_message, error_location, host, pid"""
+_COLUMNS = (
+    *("id", "job", "status", "started_at", "finished_at", "duration_ms"),
+    *("consecutive_failure_count", "host", "pid"),
+)
+_RECORD = ", ".join((*_COLUMNS, *DETAILS))
+"""For `record_of`."""
 _NEWEST = 100
 """How many of a job's rows are looked at for one that can be read, or for its latest start: most
 are in the order of starting."""
 
 
 def jobs(db: sqlite3.Connection, now: datetime) -> list[JobStatus]:
-    """`cronguard.core.interfaces.Store.jobs`."""
+    """Do `cronguard.core.interfaces.Store.jobs`."""
     found = db.execute(
         f"""SELECT job, consecutive_failure_count, last_success_at, snoozed_until, schedule,
                   timezone, grace,
@@ -65,13 +69,13 @@ def jobs(db: sqlite3.Connection, now: datetime) -> list[JobStatus]:
 def records(
     db: sqlite3.Connection, where: str, values: tuple[Any, ...], *, limit: int
 ) -> Iterator[RunRecord]:
-    """Rows that match and can be read, newest first."""
+    """Yield rows that match and can be read, newest first."""
     for row in rows(db, where, values, limit=limit):
         yield from readable([row], record_of)
 
 
 def running(db: sqlite3.Connection, now: datetime) -> Iterator[RunRecord]:
-    """Runs that are going on and can be read, with their owners and leases, oldest first."""
+    """Yield runs that go on and can be read, with their owners and leases, oldest first."""
     yield from readable(running_rows(db), partial(held_of, now))
 
 
@@ -94,7 +98,7 @@ def held_of(now: datetime, row: Sequence[Any]) -> RunRecord:
 def rows(
     db: sqlite3.Connection, where: str, values: tuple[Any, ...], *, limit: int
 ) -> Iterator[tuple[Any, ...]]:
-    """Rows that match, newest first, for `record_of`."""
+    """Yield rows that match, newest first, for `record_of`."""
     yield from db.execute(
         f"SELECT {_RECORD} FROM cron_execution_logs WHERE {where} ORDER BY rowid DESC LIMIT ?",  # noqa: S608  # constants of this package
         (*values, limit),
@@ -102,7 +106,7 @@ def rows(
 
 
 def record_of(row: Sequence[Any]) -> RunRecord:
-    """A row of the log."""
+    """Return a row of the log."""
     return RunRecord(
         run_id=row[0],
         job=row[1],
@@ -111,14 +115,14 @@ def record_of(row: Sequence[Any]) -> RunRecord:
         finished_at=moment(row[4]),
         duration=None if row[5] is None else row[5] / 1000,
         consecutive_failure_count=row[6],
-        failure=Failure(*row[7:11]) if row[7] else None,
-        host=row[11],
-        pid=row[12],
+        host=row[7],
+        pid=row[8],
+        **from_details(row[len(_COLUMNS) :]),
     )
 
 
 def prune_plan(db: sqlite3.Connection) -> tuple[int, frozenset[int]]:
-    """The last rowid, and the rows that outlive any pruning: each job's newest run and success."""
+    """Return the last rowid, and each job's newest run and success, which outlive pruning."""
     last: int = db.execute("SELECT coalesce(max(rowid), 0) FROM cron_execution_logs").fetchone()[0]
     kept: set[int] = set()
     for (job,) in db.execute("SELECT job FROM cronguard_jobs").fetchall():

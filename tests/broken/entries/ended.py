@@ -3,9 +3,11 @@
 from ..runner import Change, Entry
 
 RUNS = "cronguard/stores/sqlite/runs.py"
+STARTING = "cronguard/stores/sqlite/starting.py"
 SQL = "cronguard/stores/sql/postgres"
 SPOOLED = "cronguard/stores/spooled.py"
 BACKLOG = "cronguard/stores/spool/backlog.py"
+BEHIND = "cronguard/stores/spool/behind.py"
 QUEUE = "cronguard/stores/spool/queue.py"
 RESTATING = "cronguard/stores/sqlite/restating.py"
 SPOOL = "tests/stores/test_spool.py"
@@ -20,7 +22,7 @@ ENTRIES = (
     ),
     Entry(
         "a run that has ended holds its job, on SQLite",
-        (Change(RUNS, "        if run_id in ended:\n", "        if run_id is ended:\n"),),
+        (Change(STARTING, "        if run_id in ended:\n", "        if run_id is ended:\n"),),
         (f"{ON_SQLITE}::test_the_start_that_names_a_run_is_the_next_to_run",),
     ),
     Entry(
@@ -37,7 +39,7 @@ ENTRIES = (
     Entry(
         "a process is judged for what has ended, on SQLite",
         (
-            Change(RUNS, "if row[0] != run.run_id and row[0] not in ended", "if row[0]"),
+            Change(STARTING, "if row[0] != run.run_id and row[0] not in ended", "if row[0]"),
             Change(
                 "cronguard/stores/sqlite/expectations.py",
                 "for run_id, *row in found.fetchall() if run_id not in ended",
@@ -117,7 +119,7 @@ ENTRIES = (
     ),
     Entry(
         "what waits does not say that it has ended",
-        (Change(SPOOLED, "over = {*ended, *backlog.ended(run.job), *", "over = {*ended, *"),),
+        (Change(BEHIND, "over = {*ended, *self.backlog.ended(run.job)}", "over = {*ended}"),),
         (f"{SPOOL}::test_refused_outcome_later_ones_queue",),
     ),
     Entry(
@@ -166,7 +168,7 @@ ENTRIES = (
         "a lost skip is taken for a start",
         (
             Change(
-                SPOOLED,
+                BEHIND,
                 '.status == "skipped":\n                continue',
                 '.status == "":\n                continue',
             ),
@@ -184,7 +186,7 @@ ENTRIES = (
             Change(
                 SPOOLED,
                 "            backlog = self._made_backlog()\n"
-                "            self._hand_over_unkept(backlog)\n"
+                "            self._spool_all(backlog)\n"
                 "            return work(backlog)\n",
                 "            backlog = self._made_backlog()\n            return work(backlog)\n",
             ),
@@ -196,7 +198,7 @@ ENTRIES = (
         (
             Change(
                 SPOOLED,
-                "            if not self._has_told(job):\n                return here\n",
+                "            if not self._has_caught_up(job):\n                return here\n",
                 "",
             ),
         ),

@@ -3,7 +3,7 @@
 from ..runner import Change, Entry
 
 RULES = "cronguard/core/expectations.py"
-RUNS = "cronguard/stores/sqlite/runs.py"
+STARTING = "cronguard/stores/sqlite/starting.py"
 OUTBOX = "cronguard/stores/sqlite/outbox.py"
 SQL = "cronguard/stores/sql/postgres/functions"
 HISTORY = "tests/stores/test_histories.py::test_a_history"
@@ -53,7 +53,7 @@ ENTRIES = (
         "a start by hand sends the job's crashes to its own channels",
         "    swept = job._replace(channels=job.channels or run.channels)\n",
         "    swept = job._replace(channels=run.channels or job.channels)\n",
-        file=RUNS,
+        file=STARTING,
     ),
     _python(
         "alerts in the order of the clock",

@@ -7,6 +7,8 @@ READER = "cronguard/runtime/health.py"
 SCHEDULE = "cronguard/core/schedule.py"
 RULE = "cronguard/core/alert_rule.py"
 RUNS = "cronguard/stores/sqlite/runs.py"
+STARTING = "cronguard/stores/sqlite/starting.py"
+SILENCES = "cronguard/stores/sqlite/silences.py"
 EXPECTED = "cronguard/stores/sqlite/expectations.py"
 SQL = "cronguard/stores/sql/postgres/functions"
 STATE = "tests/core/test_health.py::test_the_state_is_the_worst_that_applies"
@@ -55,7 +57,7 @@ ENTRIES = (
     ),
     _entry(
         "what was missed after a start told late counts as told",
-        RUNS,
+        SILENCES,
         "run.started_at - timedelta(seconds=state.expected.grace)",
         "run.started_at + timedelta(days=1)",
         f"{CASES}::test_what_was_missed_after_a_start_told_late_is_another_silence",
@@ -111,7 +113,7 @@ ENTRIES = (
     ),
     _entry(
         "in Python: a skipped start ends no silence",
-        RUNS,
+        STARTING,
         "    state = end_silence(db, run, state)\n",
         "",
         f"{CASES}::test_a_skipped_start_ends_a_silence",

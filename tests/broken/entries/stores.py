@@ -6,6 +6,7 @@ FILE = "cronguard/stores/sqlite/file.py"
 CONNECTIONS = "cronguard/stores/sqlite/connections.py"
 MEMORY = "cronguard/stores/sqlite/memory.py"
 RUNS = "cronguard/stores/sqlite/runs.py"
+STARTING = "cronguard/stores/sqlite/starting.py"
 SPOOLED = "cronguard/stores/spooled.py"
 BACKLOG = "cronguard/stores/spool/backlog.py"
 QUEUE = "cronguard/stores/spool/queue.py"
@@ -25,9 +26,9 @@ MIGRATIONS = "tests/cli/test_cli_migrations.py"
 GUARD = "tests/stores/test_sql_guard.py"
 UPGRADED = "tests/stores/test_sqlite_upgraded.py"
 REPLACED = "tests/stores/test_sqlite_replaced.py"
-CARRYING = "cronguard/stores/sqlite/carrying.py"
-LEFTOVERS = "cronguard/stores/sqlite/leftovers.py"
-FOLLOW = "cronguard/stores/sqlite/replaced.py"
+CARRYING = "cronguard/stores/sqlite/replaced/carrying.py"
+LEFTOVERS = "cronguard/stores/sqlite/replaced/leftovers.py"
+FOLLOW = "cronguard/stores/sqlite/replaced/following.py"
 STORE = "cronguard/stores/sqlite/store.py"
 WAITS = "tests/stores/test_postgres_waits.py"
 
@@ -169,8 +170,8 @@ SQLITE = (
         (
             Change(
                 CONNECTIONS,
-                "        number = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)\n",
-                "        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)\n",
+                "    number = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)\n",
+                "    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)\n",
             ),
         ),
         (f"{REPLACED}::test_opening_gives_up_no_lock",),
@@ -254,7 +255,7 @@ SQLITE = (
             Change(
                 CONNECTIONS,
                 "        if error.errno != errno.EBADF:\n"
-                "            raise  # such as the time limit of the program, struck just now\n",
+                "            raise  # such as the time limit of the program, which came just now\n",
                 "        del error\n",
             ),
         ),
@@ -284,13 +285,46 @@ SQLITE = (
     ),
     Entry(
         "the dead of this process space are let be",
-        (Change(RUNS, "gone = owner in dead", "gone = False"),),
+        (Change(STARTING, "gone = owner in dead", "gone = False"),),
         ("tests/system/test_spaces.py::test_killed_and_started_again",),
     ),
     Entry(
         "the alert is not written with the outcome",
         (Change(RUNS, "    if decision.alerts:\n", "    if not decision:\n"),),
         (f"{ON_SQLITE}::test_alert_on_the_transition_only",),
+    ),
+    Entry(
+        "a job that a restored file does not know begins anew",
+        (
+            Change(
+                RUNS,
+                "return _start_first(db, run, now) if last is None else None",
+                "return _start_first(db, run, now)",
+            ),
+        ),
+        ("tests/stores/test_sqlite_replaced.py::test_a_job_that_the_restored_state_does_not_know",),
+    ),
+    Entry(
+        "a job's first start looks for no open run of it",
+        (
+            Change(
+                RUNS,
+                "if db.execute(IS_RUNNING, (run.job,)).fetchone() or not insert_running(",
+                "if not insert_running(",
+            ),
+        ),
+        (f"{ON_SQLITE}::test_a_run_killed_and_forgotten_is_counted",),
+    ),
+    Entry(
+        "a job's first start takes the longer way",
+        (
+            Change(
+                RUNS,
+                "return _start_first(db, run, now) if last is None else None",
+                "return None",
+            ),
+        ),
+        (f"{COUNTS}::test_a_run_that_goes_well_loads_little",),
     ),
     Entry(
         "a snooze never ends",
@@ -315,7 +349,7 @@ MIGRATING = (
                 "if _version(connection) < max(SCHEMA_VERSIONS.values()):",
             ),
         ),
-        ("tests/stores/test_sqlite_file.py::test_a_version_of_the_log_is_none_of_the_spools",),
+        ("tests/stores/test_sqlite_file.py::test_an_opened_log_migrates_no_spool",),
     ),
     Entry(
         "a migration runs over a newer schema",
@@ -377,7 +411,7 @@ IN_THE_SPOOL = (
         (
             Change(
                 SPOOLED,
-                "        self._has_kept = True\n        finished = ",
+                "        self._has_missed = True\n        finished = ",
                 "        if isinstance(problem, StoreConfigError):\n"
                 "            raise problem\n"
                 "        finished = ",
@@ -394,7 +428,7 @@ IN_THE_SPOOL = (
         "replay does not say who was notified",
         (
             Change(
-                "cronguard/stores/spool/telling.py",
+                "cronguard/stores/spool/replay.py",
                 "self._finish(run, form, started=started, notified=notified)",
                 "self._finish(run, form, started=started, notified=())",
             ),
@@ -405,7 +439,7 @@ IN_THE_SPOOL = (
         "an alert that memory alone has ends with its process",
         (
             Change(
-                "cronguard/stores/spool/telling.py",
+                "cronguard/stores/spool/replay.py",
                 "if local.path is None and entry.notified:",
                 "if local.path is not local.path and entry.notified:",
             ),

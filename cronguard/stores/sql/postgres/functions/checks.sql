@@ -8,9 +8,8 @@
 --                         channels, stated, test_mode, dead, ended. {"status", "held_by", "holder"
 --                         (that run, as in history), ...}, or
 --                         {"suspects"}: asked again with "dead", those of them that are dead
---   finish_run            as start_run, and "outcome": {"status", "finished_at"; "duration",
---                         "error_type", "error_code", "error_message", "error_location"}; started,
---                         notified. {"consecutive_failure_count", "alerts_due", "state"}
+--   finish_run            as start_run, and "outcome" (see outcomes.sql); started, notified.
+--                         {"consecutive_failure_count", "alerts_due", "state"}
 --   heartbeat             run_ids; lease, ended. Nothing
 --   unlock                job. How many rows lost their lease
 --   sweep                 space, dead, ended, lease. {"crashed": [runs]}, or {"suspects"} as start_run
@@ -40,9 +39,9 @@
 -- Such a row gives up the job's lease at once. Until finish_run is asked the process goes on naming it:
 -- it is renewed each time by "lease", and a call that names it does not count it as crashed.
 --
--- The functions below say of each field what it may hold and what it is if it is left out. All other
--- functions are parts of these, and not for clients. What a refused request raises, having changed
--- nothing:
+-- The functions below, and of an outcome one in outcomes.sql, say of each field what it may hold and
+-- what it is if it is left out. All other functions are parts of these, and not for clients. What a
+-- refused request raises, having changed nothing:
 --
 --   CG001  the client needs a newer schema than this one
 --   CG004  there is no Vault in this database
@@ -308,24 +307,6 @@ begin
     );
 end $$;
 
--- since version 2
-create or replace function public.cronguard_is_usual_outcome(outcome jsonb) returns boolean
-language plpgsql immutable set search_path = ''
-as $$
-begin
-    return coalesce(
-        jsonb_typeof(outcome) = 'object'
-        and outcome ->> 'status' in ('success', 'failure')
-        and outcome ->> 'finished_at' ~ (
-            '^[12][0-9]{3}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|'
-            || '02-(0[1-9]|1[0-9]|2[0-8]))T([01][0-9]|2[0-3])(:[0-5][0-9]){2}\.[0-9]{6}Z$')
-        and jsonb_typeof(outcome -> 'duration') = 'number'
-        and outcome ->> 'duration' ~ '^[0-9]{1,9}(\.[0-9]{1,6})?$'
-        and not outcome ?| '{error_type,error_code,error_message,error_location}',
-        false
-    );
-end $$;
-
 -- A start or a finish, in the words of this version; cronguard_check_statement looks at the rest.
 -- since version 3
 create or replace function public.cronguard_checked_run(request jsonb) returns jsonb
@@ -345,24 +326,6 @@ begin
         "dead": ["ids", null], "ended": ["ids", null],
         "started": ["flag", false], "notified": ["names", null]
     }');
-end $$;
-
--- How a run ended.
--- since version 2
-create or replace function public.cronguard_checked_outcome(outcome jsonb) returns jsonb
-language plpgsql stable set search_path = ''
-as $$
-begin
-    if public.cronguard_is_usual_outcome(outcome) then
-        return outcome;
-    elsif jsonb_typeof(outcome) is distinct from 'object' then
-        perform public.cronguard_refuse('outcome', 'an object');
-    end if;
-    return public.cronguard_checked(outcome, '{
-        "status": ["end"], "finished_at": ["time"], "duration": ["elapsed", null],
-        "error_type": ["word", null], "error_code": ["word", null],
-        "error_message": ["text", null], "error_location": ["text", null]
-    }', 'outcome');
 end $$;
 
 -- A declaration, in the words of this version: there settings gave a plan, which was a schedule.

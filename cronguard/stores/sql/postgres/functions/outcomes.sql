@@ -1,5 +1,41 @@
--- How a run ended: the streak and the alerts that are due. The rule is
+-- How a run ended: what a client says of it, the streak, and the alerts that are due. The rule is
 -- cronguard/core/alert_rule.py; one test runs on both.
+
+-- since version 2
+create or replace function public.cronguard_is_usual_outcome(outcome jsonb) returns boolean
+language plpgsql immutable set search_path = ''
+as $$
+begin
+    return coalesce(
+        jsonb_typeof(outcome) = 'object'
+        and outcome ->> 'status' in ('success', 'failure')
+        and outcome ->> 'finished_at' ~ (
+            '^[12][0-9]{3}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|'
+            || '02-(0[1-9]|1[0-9]|2[0-8]))T([01][0-9]|2[0-3])(:[0-5][0-9]){2}\.[0-9]{6}Z$')
+        and jsonb_typeof(outcome -> 'duration') = 'number'
+        and outcome ->> 'duration' ~ '^[0-9]{1,9}(\.[0-9]{1,6})?$'
+        and not outcome ?| '{error_type,error_code,error_message,error_location}',
+        false
+    );
+end $$;
+
+-- How a run ended.
+-- since version 2
+create or replace function public.cronguard_checked_outcome(outcome jsonb) returns jsonb
+language plpgsql stable set search_path = ''
+as $$
+begin
+    if public.cronguard_is_usual_outcome(outcome) then
+        return outcome;
+    elsif jsonb_typeof(outcome) is distinct from 'object' then
+        perform public.cronguard_refuse('outcome', 'an object');
+    end if;
+    return public.cronguard_checked(outcome, '{
+        "status": ["end"], "finished_at": ["time"], "duration": ["elapsed", null],
+        "error_type": ["word", null], "error_code": ["word", null],
+        "error_message": ["text", null], "error_location": ["text", null]
+    }', 'outcome');
+end $$;
 
 -- One outbox row. Deciding twice enqueues once: a known key is left alone.
 create or replace function public.cronguard_enqueue(

@@ -1,7 +1,7 @@
-"""How the store is told what waits: each outcome once, in its job's order, in a form that it takes.
+"""The replay of what waits: each outcome once, in its job's order, in a form that the store takes.
 
-An outcome that the store refuses holds up no other job's. What it was told of and cannot be taken
-out is not told again by this process.
+An outcome that the store refuses holds up no other job's. What has been stored and cannot be taken
+out of the queue is not replayed again by this process.
 """
 
 from __future__ import annotations
@@ -19,46 +19,46 @@ from cronguard.stores.spool.refusals import forms, is_away, is_refusal
 
 _PATIENCE = 3
 """So often an outcome is refused by something that does not say why, such as a proxy, before it is
-told with less text."""
+stored with less text."""
 _MAY_HAVE_ARRIVED = ("timeout", "connection_closed", "connection_reset", "empty_answer", "gateway")
 """`StoreError.code` where only the answer may have been lost."""
 _SHORT_PAUSE = 60.0
 """Seconds that it waits at most before it is tried again: it may be no fault of the outcome's."""
 
 
-class Telling:
-    """Tells a store what waits for it in `Places`."""
+class Replay:
+    """Stores what waits in `Places`."""
 
     def __init__(
         self,
         finish: Callable[..., Finished],
         places: Places,
-        noted: Callable[[str, Finished], None],
+        on_stored: Callable[[str, Finished], None],
         warn: Callable[[str], None],
     ) -> None:
-        """Tell what is in ``places`` by ``finish``; see `Backlog` for these."""
+        """Store what is in ``places`` by ``finish``; see `Backlog` for these."""
         self._finish = finish
         self._places = places
-        self._noted = noted
+        self._on_stored = on_stored
         self._warn = warn
-        self._told: dict[tuple[int, int], tuple[LocalStore, Entry]] = {}
-        """What the store has been told, and could not be taken out."""
-        self._as_notified: dict[tuple[int, int], set[str]] = {}
+        self._stored: dict[tuple[int, int], tuple[LocalStore, Entry]] = {}
+        """What has been stored, and could not be taken out of its queue."""
+        self._maybe_notified: dict[tuple[int, int], set[str]] = {}
         """Outcome → the channels of which the store may have noted that they were notified."""
 
     @property
     def is_tidy(self) -> bool:
-        """Whether all that the store has been told is taken out."""
-        return not self._told
+        """Whether all that has been stored is taken out."""
+        return not self._stored
 
     def tidy(self) -> None:
-        """Take out what has been told; what cannot be written now is left for the next time."""
-        for local, entry in list(self._told.values()):
+        """Take out what has been stored; what cannot be written now is left for the next time."""
+        for local, entry in list(self._stored.values()):
             if not self._drop(local, entry):
                 return
 
-    def job(self, job: str) -> Iterator[None]:
-        """Tell the outcomes of one job, each at a step; end at one that the store refuses."""
+    def replay(self, job: str) -> Iterator[None]:
+        """Store the outcomes of one job, each at a step; end at one that the store refuses."""
         for local in list(self._places.found()):
             shorten = local.queue.tries(job) >= _PATIENCE
             after, limit = 0, 1  # most often the store still does not answer
@@ -66,20 +66,22 @@ class Telling:
                 limit = PAGE
                 for entry in entries:
                     after = entry.seq
-                    if entry.seq in self.told_of(local):
+                    if entry.seq in self.stored_in(local):
                         continue
-                    if not self._tell_entry(local, entry, shorten=shorten):
+                    if not self._replay_entry(local, entry, shorten=shorten):
                         return
                     shorten = False
                     yield
 
-    def _tell_entry(self, local: LocalStore, entry: Entry, *, shorten: bool) -> bool:
-        """Tell one outcome; return False if the store refuses it."""
+    def _replay_entry(self, local: LocalStore, entry: Entry, *, shorten: bool) -> bool:
+        """Store one outcome; return False if the store refuses it."""
         run, started = entry.run, entry.started
         held = self._hold_alerts(local, entry)
         notified = set(entry.notified) - held
         try:
-            self.tell(run, entry.outcome, started=started, notified=notified, shorten=shorten)
+            self.store_outcome(
+                run, entry.outcome, started=started, notified=notified, shorten=shorten
+            )
         except StoreError as error:
             caught = error
         else:
@@ -88,7 +90,7 @@ class Telling:
             return True
         self._release_alerts(local, entry, held, forget=False)
         if notified and caught.code in _MAY_HAVE_ARRIVED:
-            self._as_notified.setdefault((id(local), entry.seq), set()).update(notified)
+            self._maybe_notified.setdefault((id(local), entry.seq), set()).update(notified)
         if is_away(caught):
             raise caught
         refuses = is_refusal(caught)
@@ -112,7 +114,7 @@ class Telling:
                 lambda: held.update(local.hold_alerts(run_id)), UNWRITABLE, Exception
             )
             # The store may have taken it although its answer was lost: it will not alert these.
-            ours = held & self._as_notified.get((id(local), entry.seq), set())
+            ours = held & self._maybe_notified.get((id(local), entry.seq), set())
             self._release_alerts(local, entry, ours, forget=False)
             held -= ours
         return held
@@ -124,21 +126,21 @@ class Telling:
             release = partial(local.release_alerts, entry.run.run_id, held, forget=forget)
             self._places.attempt(release, UNWRITABLE, Exception)
 
-    def told_of(self, local: LocalStore) -> set[int]:
-        """Return the places of what a database still holds though the store has been told."""
-        return {entry.seq for place, entry in self._told.values() if place is local}
+    def stored_in(self, local: LocalStore) -> set[int]:
+        """Return the places of what a database still holds though it has been stored."""
+        return {entry.seq for place, entry in self._stored.values() if place is local}
 
     def _drop(self, local: LocalStore, entry: Entry) -> bool:
         key = id(local), entry.seq
         is_out = self._places.attempt(lambda: local.queue.drop(entry), UNWRITABLE, Exception)
         if is_out:
-            self._told.pop(key, None)
-            self._as_notified.pop(key, None)
-        else:  # another process tells it once more, which changes nothing
-            self._told[key] = local, entry
+            self._stored.pop(key, None)
+            self._maybe_notified.pop(key, None)
+        else:  # another process stores it once more, which changes nothing
+            self._stored[key] = local, entry
         return is_out
 
-    def tell(
+    def store_outcome(
         self,
         run: Run,
         outcome: Outcome,
@@ -161,9 +163,9 @@ class Telling:
                 if is_last or not (is_refusal(error) or (shorten and not is_away(error))):
                     raise
             else:
-                self._noted(run.job, finished)
+                self._on_stored(run.job, finished)
                 return finished
         raise AssertionError  # the last form returns or raises
 
 
-__all__ = ["Telling"]
+__all__ = ["Replay"]

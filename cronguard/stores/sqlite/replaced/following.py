@@ -17,7 +17,7 @@ from typing import Protocol
 
 from cronguard.core.errors import StoreConfigError
 from cronguard.process.signals import is_file, real_path, tolerate
-from cronguard.stores.sqlite.leftovers import clear_own, folder_locked, remove_leftovers
+from cronguard.stores.sqlite.replaced.leftovers import clear_own, folder_locked, remove_leftovers
 
 _LOOKS, _LOOK_SECONDS = 20, 0.02
 _BLOCK = 1 << 20
