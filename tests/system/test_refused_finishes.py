@@ -143,8 +143,26 @@ def worker(request, kind, tmp_path):
 WANTED = [("success", 0), ("failure", 1), ("failure", 2), ("failure", 3), ("success", 0)]
 
 
+def in_each_way(values, in_processes):
+    """Each in a worker that lives on; one of a kind in processes too, of the others the soak."""
+    return [
+        pytest.param(
+            value,
+            lives_on,
+            id=f"{'worker' if lives_on else 'cron'}-{value}",
+            marks=[] if lives_on or value in in_processes else pytest.mark.soak,
+        )
+        for value in values
+        for lives_on in (True, False)
+    ]
+
+
 @pytest.mark.parametrize("kind", ["supabase"], indirect=True)
-@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize(
+    ("answer", "worker"),
+    in_each_way(ANSWERS, {"html 403", "22P05", "null 200"}),
+    indirect=["worker"],
+)
 def test_answered_once_by_something_else(worker, answer):
     """By a proxy or a gateway, while PostgREST is well."""
     worker.run("success")
@@ -156,7 +174,11 @@ def test_answered_once_by_something_else(worker, answer):
     assert worker.alerts() == ["failing"]
 
 
-@pytest.mark.parametrize("code", ["22P05", "23514", "23505", "57014", "P0001"])
+@pytest.mark.parametrize(
+    ("code", "worker"),
+    in_each_way(["22P05", "23514", "23505", "57014", "P0001"], {"23514", "57014"}),
+    indirect=["worker"],
+)
 def test_refused_once_by_the_database(worker, code):
     """An encoding, a constraint, a trigger of the user's own."""
     worker.run("success")
