@@ -88,7 +88,7 @@ import sys  # these two are there before any program; what else there is, it may
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from types import ModuleType
     from typing import Any, Self
 
@@ -132,6 +132,7 @@ _HOMES = {
     "guard": "guarding.context_manager",
 }
 _LIBRARY = os.path.dirname(getattr(os, "__file__", ""))  # noqa: PTH120  # pathlib may be hidden
+_MANY = 500
 
 
 def __getattr__(name: str) -> Any:
@@ -162,20 +163,37 @@ def _imported(home: str) -> ModuleType:
 
 
 def _is_something_hidden() -> bool:
-    """Tell whether something may hide a module of Python's own, as `random.py` beside the job."""
+    """Tell whether something may hide a module of Python's own, as `random.py` beside the job.
+
+    Python looked for cronguard in the folders before its library and remembers what is in them: to
+    read one of 50,000 files again takes a tenth of a second. `hidden` asks it for each name where
+    that is many, or not known.
+    """
     for folder in sys.path:
         if folder == _LIBRARY:
             return False
         try:
-            entries = os.listdir(str(folder) or os.curdir)  # noqa: PTH208  # pathlib may be hidden
-        except OSError as caught:  # most often there is none
+            finder = sys.path_importer_cache.get(folder or os.getcwd(), "")  # noqa: PTH109  # pathlib may be hidden
+            entries = _entries(finder)
+        except OSError as caught:  # most often the folder is gone
             if caught.errno is None:
                 raise  # a time limit of the program's
             continue
+        if entries is None or len(entries) > _MANY:
+            return True
         for entry in entries:
             if entry.partition(".")[0] in sys.stdlib_module_names:
                 return True
     return False
+
+
+def _entries(finder: Any) -> Collection[str] | None:
+    """Return what a finder of Python's remembers of its folder; None where that may not be all."""
+    if finder is None:  # Python finds nothing there
+        return ()
+    known: Collection[str] | None = getattr(finder, "_path_cache", None)
+    is_fresh = known is not None and finder._path_mtime == os.stat(finder.path).st_mtime  # noqa: PTH116, SLF001
+    return known if is_fresh else None
 
 
 # --- where cronguard cannot be imported -----------------------------------------------------------

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _WAIT_SECONDS = 1.0
 """How long a thread waits for another one's block; it may hold what that one waits for."""
-_ENDINGS = ("py", "pyc", "so", "pyd")
 # fmt: off
 _NEEDED = frozenset({
     "array", "ast", "asyncio", "base64", "binascii", "bisect", "bz2", "calendar", "collections",
@@ -59,32 +58,11 @@ def hiding_files() -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for folder in [] if hasattr(sys, "frozen") else sys.path[: _first_of_library()]:
-        try:
-            entries = os.listdir(str(folder) or os.curdir)  # noqa: PTH208  # pathlib may be hidden
-        except OSError as caught:  # most often there is none
-            if caught.errno is None:
-                raise  # a time limit of the program's
-            continue
-        for entry in entries:
-            name, _, ending = entry.partition(".")
-            if name in _NEEDED and name not in found and _is_a_file(name):
-                path = os.path.join(os.path.abspath(str(folder)), entry)  # noqa: PTH100, PTH118  # likewise
-                inside = os.path.join(path, "__init__.py")  # noqa: PTH118  # likewise
-                if ending in _ENDINGS or ending.endswith((".so", ".pyd")):
-                    found[name] = path
-                elif not ending and _is_there(inside):
-                    found[name] = inside
+        for name in filter(_is_a_file, _NEEDED.difference(found)):
+            spec = PathFinder.find_spec(name, [folder])
+            if spec is not None and spec.origin is not None:  # else a mere folder
+                found[name] = os.path.abspath(spec.origin)  # noqa: PTH100  # pathlib may be hidden
     return found
-
-
-def _is_there(path: str) -> bool:
-    try:
-        os.stat(path)  # noqa: PTH116  # likewise
-    except OSError as caught:
-        if caught.errno is None:
-            raise  # a time limit of the program's
-        return False
-    return True
 
 
 def _is_a_file(name: str) -> bool:

@@ -231,11 +231,12 @@ def make_folder(path: Path) -> None:
 
 
 def _make(path: Path, mode: int) -> None:
-    try:
+    is_made = False
+    with tolerate(OSError):  # autofs and NFS say EROFS or EACCES of a folder that is there
         path.mkdir(mode)
-    except FileExistsError:
-        if not is_folder(path):
-            raise
+        is_made = True
+    if not is_made and not is_folder(path):
+        path.mkdir(mode)
 
 
 def make_file(path: Path) -> None:

@@ -14,6 +14,8 @@ from support.processes import respect_modes
 from cronguard import configure, cron_guarded, guard
 from cronguard.core.errors import ConfigError
 
+pytestmark = pytest.mark.one_python
+
 WEBHOOK = "https://hooks.slack.com/services/T00/B00/hunter2"
 CHANNELS = "apprise, console, email-postmark, email-resend, email-smtp, log, slack, webhook"
 USE_ONE = f"use one of {CHANNELS}, or install the plugin that provides it"

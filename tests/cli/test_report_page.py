@@ -122,9 +122,14 @@ def test_hostile_text_does_nothing(browser, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("jobs", [0, 12])
+@pytest.mark.parametrize(
+    ("jobs", "width", "dark"),
+    [
+        (0, 1280, False),
+        (0, 390, True),
+        *((12, w, dark) for w in (1280, 390) for dark in (False, True)),
+    ],
+)
 def test_accessible(browser, tmp_path, jobs, width, dark):
     """axe finds nothing, folded or not, by daylight and in the dark, on a desk and in a hand."""
     text = render(contents(jobs)).replace("<details", "<details open")

@@ -168,6 +168,19 @@ def test_a_folder_is_made_with_those_above_it(tmp_path):
         signals.make_folder(tmp_path / "file" / "x")
 
 
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EEXIST])
+def test_a_folder_that_is_there_is_made_whatever_is_said_of_it(tmp_path, monkeypatch, number):
+    """autofs and NFS refuse to make it before they look; one that is not there is refused."""
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    signals.make_folder(tmp_path)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        signals.make_folder(tmp_path / "gone")
+
+
 def _names(node):
     return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
 

@@ -7,6 +7,8 @@ import sys
 import pytest
 from support.processes import Place
 
+pytestmark = pytest.mark.one_python
+
 JOB = """
     import logging, sys
     if "log" in sys.argv:

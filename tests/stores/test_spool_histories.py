@@ -504,4 +504,9 @@ class TestAnyHistory(Spools.TestCase):
 @pytest.mark.long
 @pytest.mark.one_python
 class TestAnyLongHistory(Spools.TestCase):
-    settings = settings(max_examples=300, stateful_step_count=50)
+    settings = settings(max_examples=80, stateful_step_count=50)
+
+
+@pytest.mark.soak
+class TestManyLongHistories(Spools.TestCase):
+    settings = settings(max_examples=1000, stateful_step_count=50)

@@ -231,8 +231,11 @@ def script(*parts):
 
 
 def install(folder):
-    """Copy the package to be broken to ``site`` in the folder, and another copy beside it."""
-    ignore = shutil.ignore_patterns("__pycache__")
+    """Copy the package to be broken to ``site`` in the folder, and another copy beside it.
+
+    Its bytecode too, but pytest's: to compile all again would take longer than most of these tests.
+    """
+    ignore = shutil.ignore_patterns("*pytest*.pyc")
     for name in "site", "other":
         shutil.copytree(PACKAGE, folder / name / "cronguard", ignore=ignore)
     return folder / "site"

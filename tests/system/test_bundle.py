@@ -9,7 +9,10 @@ from support.processes import Place
 
 pytestmark = [pytest.mark.long, pytest.mark.one_python]
 
-LEFT_OUT = ("apprise", "gevent", "postgrest", "psycopg", "rich", "supabase", "trio")
+LEFT_OUT = (
+    *("apprise", "gevent", "postgrest", "psycopg", "rich", "supabase", "trio"),
+    *("cryptography", "pygments", "requests", "urllib3"),
+)
 """What is installed for tests and no job here needs; each would take its time."""
 
 

@@ -252,6 +252,35 @@ def test_a_folder_of_logs_costs_nothing(place):
     assert (done.stdout, done.stderr) == ("\n", "")
 
 
+@pytest.mark.parametrize("files", [0, 600])
+def test_a_folder_is_not_read_again(place, files):
+    """Python has read it to find cronguard; one of 50,000 files would take a tenth of a second."""
+    for number in range(files):
+        (place.folder / f"part_{number}").touch()
+    (place.folder / "queue.py").write_text(FOREIGN)
+    (place.folder / "kept").mkdir()
+    place.environ["CRONGUARD_STORE"] = f"sqlite:///{place.folder}/kept/runs.db"
+    count = f"""
+import sys
+read = []
+here = {str(place.folder)!r}
+sys.addaudithook(lambda event, args: (event, *args) == ("os.listdir", here) and read.append(1))
+sys.path_importer_cache.pop(here, None)
+import cronguard
+before = len(read)
+cronguard.cron_guarded(job="nightly")(list)()
+print(before, len(read), "cronguard.process.hidden" in sys.modules)
+"""
+    script = place.folder / "counting.py"
+    script.write_text(count)
+    assert place.run(script).stdout == "1 1 True\n"
+
+
+def test_a_file_that_is_written_after_the_import(place):
+    """The job itself writes it: it is not taken for Python's own."""
+    check(place, behind(place, f"open('random.py', 'w').write({FOREIGN!r})\n"), "random.py")
+
+
 def behind(place, before):
     """The job behind some lines of the program's own, run."""
     script = place.write(JOB)

@@ -5,6 +5,9 @@ worker keeps a connection to its Unix socket open; when the last one is gone, ho
 servers stop and the folder is deleted.
 """
 
+import base64
+import hashlib
+import hmac
 import json
 import os
 import selectors
@@ -19,6 +22,7 @@ from pathlib import Path
 import psycopg
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from stack import AUTHENTICATOR_PASSWORD, PASSWORD
 from stack.install import MissingError, programs, server_user
 
 HERE = Path(__file__).parent
@@ -69,6 +73,21 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def verifier(password):
+    """What PostgreSQL keeps of a password, made with one iteration for 4,096.
+
+    Each connection of a test's would take as many, and 7 ms of a processor.
+    """
+    salt = b"of the tests"
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, 1)
+    client, server = (
+        hmac.digest(salted, whose, "sha256") for whose in (b"Client Key", b"Server Key")
+    )
+    kept = (salt, hashlib.sha256(client).digest(), server)
+    salt, client, server = (base64.b64encode(each).decode() for each in kept)
+    return f"SCRAM-SHA-256$1:{salt}${client}:{server}"
 
 
 class Servers:
@@ -122,7 +141,12 @@ class Servers:
 
     def _bootstrap(self):
         with self._connect("postgres") as db:
-            db.execute((HERE / "roles.sql").read_text())
+            roles = (HERE / "roles.sql").read_text()
+            db.execute(
+                roles.format(
+                    postgres=verifier(PASSWORD), authenticator=verifier(AUTHENTICATOR_PASSWORD)
+                )
+            )
             db.commit()
             db.autocommit = True
             db.execute("create database template_legacy owner postgres")
