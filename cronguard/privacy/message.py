@@ -11,8 +11,9 @@ from cronguard.privacy.patterns import always_masked, manual_pages
 from cronguard.privacy.templates import SpanKind, matches, stands_alone
 from cronguard.privacy.words import Known, Words
 
-_UNKNOWN, _KEPT, _MASKED = 0, 1, 2
+_KEPT, _MASKED = 1, 2
 
+_OPEN_RUN = re.compile(rb"\x00+")
 _MASKED_RUN = re.compile(rb"\x02+")
 
 _ABSORBED = frozenset(" \t,.-/@&+_#%*~$\\\u2013—")
@@ -22,7 +23,8 @@ _PORT = re.compile(r":[0-9]{1,5}(?![\w.])")
 _FOLDERS = re.compile(r".*[/\\]", re.DOTALL)
 _NUMBER = re.compile(r"-?[0-9]{1,9}(?:\.[0-9]{1,20})?")
 _KEY = re.compile(r"[{,]\s{0,20}[\"']([A-Za-z_]{1,40})[\"'](?=:)")
-_HAS_CODE = re.compile(r"[\"']:|SQLSTATE|ERROR [0-9]|, [\"']\[")
+_HOLD_CODES = ('":', "':", "SQLSTATE", "ERROR ", ", '[", ', "[')
+_CODE = re.compile(r"[\"']:|SQLSTATE|ERROR [0-9]|, [\"']\[")
 _CODE = re.compile(
     r"(?:[\"']code[\"']: ?[\"']|SQLSTATE[ :=\[(]+"
     r"|\bERROR [0-9]{4} \(|\([\"'](?=.{5}[\"'], [\"']\[))"  # of MySQL's and of ODBC's programs
@@ -58,7 +60,7 @@ class _Message:
         self._find_places()
         for start, end in self._known.keep.spans(self._text):
             self._canvas.keep(start, end)
-        for start, end in list(self._canvas.gaps()):
+        for start, end in self._canvas.gaps():
             self._judge(start, end, written=written)
         return self._canvas.shown()
 
@@ -132,7 +134,7 @@ class _Message:
 
     def _find_machine_words(self) -> None:
         """Mark what the documents of an API call by name: its keys, and the codes of its errors."""
-        if not _HAS_CODE.search(self._text):
+        if not any(map(self._text.__contains__, _HOLD_CODES)):
             return
         spans = [m.span(1) for m in _KEY.finditer(self._text) if self._known.is_key(m.group(1))]
         for match in _CODE.finditer(self._text):
@@ -181,15 +183,9 @@ class _Canvas:
         """Whether any of these characters is not to be shown."""
         return _MASKED in self._state[start:end]
 
-    def gaps(self) -> Iterator[tuple[int, int]]:
+    def gaps(self) -> list[tuple[int, int]]:
         """The stretches about which nothing has been decided yet."""
-        start = self._state.find(_UNKNOWN)
-        while start >= 0:
-            end = start
-            while end < len(self._state) and self._state[end] == _UNKNOWN:
-                end += 1
-            yield start, end
-            start = self._state.find(_UNKNOWN, end)
+        return [run.span() for run in _OPEN_RUN.finditer(self._state)]
 
     def shown(self) -> str:
         """The text with one mask for each masked stretch. Signs left undecided are shown."""

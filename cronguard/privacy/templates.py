@@ -26,7 +26,7 @@ _BEFORE = {
     "n": re.compile(r"[0-9]+\Z"),
     "name": re.compile(r"[A-Za-z0-9_.<>]+\Z"),
     "names": re.compile(r"[A-Za-z0-9_., ]+\Z"),
-    "": re.compile(r"(?:(?!: )[^\n])*\Z"),
+    "": re.compile(r"(?s:\A.*(?:: |\n)|\A)([^\n]*)\Z"),
     "?": re.compile(r"\Z"),
 }
 _AFTER = {
@@ -66,7 +66,7 @@ class Template:
             before = _BEFORE[_NAMED.get(self.holes[0], self.holes[0])].search(text[start:at])
             if before is None:
                 return []
-            spans.append((start + before.start(), at, self.holes[0]))
+            spans.append((start + before.start(before.lastindex or 0), at, self.holes[0]))
         end = at + len(self.texts[first])
         spans.append((at, end, "text"))
         for hole, literal in zip(self.holes[first:], self.texts[first + 1 :], strict=True):

@@ -43,7 +43,7 @@ _PERSONS = frozenset({"he", "her", "herself", "him", "himself", "his", "she"})
 """No program says these of itself: what does is a remark about somebody, whatever its words."""
 _BEFORE_VALUE = frozenset("(<>:;,|")
 _AFTER_VALUE = frozenset({"", *")<>;,|\n"})
-_QUOTED_TEXT = re.compile(r"(?<!\w)([\"'])[^\"'\n]+\1(?!\w)")
+_QUOTED_TEXT = re.compile(r"(?<!\w)([\"'])[^\"' \n]+ [^\"'\n]+\1(?!\w)")
 _QUOTED = frozenset({"''", '""', "``"})
 _OPENS_CLAUSE = frozenset("'\"`.!?:;])([|>-\n")
 _CODED = frozenset({"code", "error"})
@@ -196,7 +196,7 @@ class Words:
             return "vouched"
         if run[0].isdigit():
             return self._kind_of_number(start, end, run)
-        if _MACHINE_CODE.fullmatch(run):
+        if "-" in run and _MACHINE_CODE.fullmatch(run):
             return "number"
         if kind := vocabulary.kind(run):
             return "" if kind == "term" and run.isupper() and self._is_alone(start, end) else kind
@@ -234,13 +234,14 @@ class Words:
     def _kind_of_number(self, start: int, end: int, run: str) -> str:
         if self._vocabulary.kind(run) == "term":
             return "term"
-        plain, counted = _NUMBER.fullmatch(run), _COUNT.fullmatch(run)
+        plain = _NUMBER.fullmatch(run)
+        counted = plain or _COUNT.fullmatch(run)
         if _MEASURE.fullmatch(run) or (plain and _REPLY.match(self._text, start)):
             return "number"
         after = _UNIT.match(self._text, end)
-        if after and after.group(1) in self._vocabulary.units and (plain or counted):
+        if after and after.group(1) in self._vocabulary.units and counted:
             return "number"
-        if not plain and not counted:
+        if not counted:
             return ""
         before = _LABEL.search(self._text[max(0, start - 40) : start])
         if before is None or "." in run:
