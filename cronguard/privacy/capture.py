@@ -97,8 +97,7 @@ def _message(
     """Return what may be shown of the error or, if there is none, of the command's output."""
 
     def failed(caught: BaseException) -> None:
-        name = _name_of(caught)
-        log.warning_once("redaction failed with %s: the message is left out", name)
+        log.warning_once("redaction failed with %s: the message is left out", _name_of(caught))
 
     return attempt(_shown, error, output, redact, keep, failed=failed)
 

@@ -10,13 +10,12 @@ from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, TypeGuard, cast
 
 from cronguard.privacy.error_code import own_code
-from cronguard.privacy.error_location import is_generated
+from cronguard.privacy.error_location import is_generated, walk
 from cronguard.privacy.patterns import places
 from cronguard.privacy.schema_names import schema_names
 from cronguard.privacy.vocabulary import vocabulary
 from cronguard.process.signals import attempt
 
-_MOST_FRAMES = 20_000
 _MOST_CODES = 60
 _MOST_INNER = 200
 _MOST_PIECES = 2_000
@@ -88,8 +87,8 @@ def _joined(frames: tuple[FrameType, ...], kinds: tuple[type, ...]) -> CodeText:
     if (found := _joins.get(key)) is not None:
         return found[1]
     called = (each for frame in frames for each in _called(frame))
-    methods = (code for kind in kinds for code in _methods(kind))
-    known = _text_of([*(frame.f_code for frame in frames), *called, *methods])
+    declared = (each for kind in kinds for each in _declared(kind))
+    known = _text_of([*(frame.f_code for frame in frames), *called, *declared])
     if len(_joins) >= _MOST_REMEMBERED:
         _joins.clear()
     # the code and the classes are held on to, so that no other can get their ids
@@ -97,19 +96,16 @@ def _joined(frames: tuple[FrameType, ...], kinds: tuple[type, ...]) -> CodeText:
     return known
 
 
-def _frames(tb: TracebackType | None) -> list[FrameType]:
-    """Return the innermost frames, one for each piece of code."""
+def _frames(first: TracebackType | None) -> list[FrameType]:
+    """The innermost frames, one for each piece of code."""
     frames: dict[int, FrameType] = {}
-    left = _MOST_FRAMES
-    while tb is not None and left:
+    for tb in walk(first):
         frame = tb.tb_frame
         key = id(frame.f_code)
         frames.pop(key, None)
         frames[key] = frame
         if len(frames) > _MOST_CODES:
             del frames[next(iter(frames))]
-        tb = tb.tb_next
-        left -= 1
     return list(frames.values())
 
 
@@ -125,9 +121,7 @@ def _called(frame: FrameType) -> Iterator[CodeType | str]:
             source = _source(frame)
             yield from (text for text in texts[:_MOST_INNER] if _stands_in(text, source))
         elif issubclass(type(value), type):  # isinstance would ask the value itself
-            kind = cast("type", value)
-            yield from _methods(kind)
-            yield from _fields(kind)
+            yield from _declared(cast("type", value))
 
 
 def _source(frame: FrameType) -> str:
@@ -151,31 +145,21 @@ def _stands_in(value: object, source: str) -> TypeGuard[str]:
     return " " in value and all(piece.strip() in source for piece in _FIELDS.split(value))
 
 
-def _methods(kind: type) -> Iterator[CodeType]:
+def _declared(kind: type) -> Iterator[CodeType | str]:
+    """What a class says: the code that makes its texts, and the names of its fields."""
     for each in type.__dict__["__mro__"].__get__(kind)[:10]:
-        names = type.__dict__["__dict__"].__get__(each)
-        for name in _METHODS:
-            method = names.get(name)
-            if type(method) is FunctionType:
-                yield method.__code__
-
-
-def _fields(kind: type) -> Iterator[str]:
-    """Return what a class declares, such as the fields of a model."""
-    for each in type.__dict__["__mro__"].__get__(kind)[:10]:
-        declared = type.__dict__["__dict__"].__get__(each).get("__annotations__")
-        if type(declared) is dict:
-            yield from (name for name in list(declared)[:_MOST_INNER] if type(name) is str)
+        own = type.__dict__["__dict__"].__get__(each)
+        methods = map(own.get, _METHODS)
+        yield from (each.__code__ for each in methods if type(each) is FunctionType)
+        fields = own.get("__annotations__")
+        if type(fields) is dict:
+            yield from (name for name in list(fields)[:_MOST_INNER] if type(name) is str)
 
 
 def _text_of(written: Sequence[CodeType | str]) -> CodeText:
-    """Return what stands in these constants and pieces of code, and in the code they hold."""
-    segments, fragments, names, constants = (
-        set[str](),
-        set[tuple[str, str]](),
-        set[str](),
-        set[str](),
-    )
+    """What stands in these constants and pieces of code, and in the code that they hold."""
+    segments, names, constants = set[str](), set[str](), set[str]()
+    fragments = set[tuple[str, str]]()
     waiting = list(written)[:_MOST_PIECES]
     left = _MOST_PIECES
     while waiting and left:

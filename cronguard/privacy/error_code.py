@@ -24,8 +24,8 @@ _members: Any = BaseExceptionGroup.__dict__["exceptions"].__get__
 # the classes of https://www.postgresql.org/docs/current/errcodes-appendix.html
 _POSTGREST = "PGRST[0-9A-Z]{3}"
 KNOWN_SQLSTATE = (
-    "(0[01238ABFLPZ]|2[0-8BDF]|3[489BDF]|4[024]|5[34578]|72|F0|HV|P0|XX)"
-    f"([0-9]{{3}}|[0-9]{{2}}[A-Z]|P[0-9]{{2}})|{_POSTGREST}"
+    "(0[01238ABFLPZ]|2[0-8BDF]|3[489BDF]|4[024]|5[34578]|72|F0|H[VY]|P0|XX)"
+    f"([0-9]{{3}}|[0-9]{{2}}[A-Z]|[CPST][0-9]{{2}})|{_POSTGREST}"
 )
 _ANY_SQLSTATE = "(?=(.*[0-9]){2})[0-9A-Z]{5}"
 _CONSTANT = "[A-Z][A-Z0-9_]{2,60}"

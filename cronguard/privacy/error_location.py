@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from itertools import pairwise
+from collections.abc import Iterator
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
@@ -17,9 +17,9 @@ _MAX_REMEMBERED = 2_000
 _MAX_LENGTH = 240
 _MAX_PART = 64
 _HOMES = ("home", "Users", "users", "Documents and Settings")
+_HOME = re.compile(rf"\A(?:.*?/)??(?:{'|'.join(_HOMES)})/[^/]*/")
 _CRONGUARD, _LIBRARY, _MADE, _USER = range(4)
 _GENERATED = ("<string>", "<stdin>")
-_COMMAND = re.compile(r"-[A-Za-z]*c")
 _PACKAGES = ("/site-packages/", "/dist-packages/")
 
 _traceback: Any = BaseException.__dict__["__traceback__"].__get__
@@ -49,31 +49,26 @@ def error_location(error: BaseException) -> str | None:
 
 
 def is_generated(code: CodeType) -> bool:
-    """Tell whether it was made of a text while the program ran, as by `exec`, data included."""
+    """Whether it was made of a text while the program ran, such as by `exec`, data included.
+
+    ``python -c`` runs its program under the same name as `exec`.
+    """
     name = code.co_filename
-    if name == "<string>":
-        return not _stands_on_command_line(code)
     return name.startswith("<") and name != "<stdin>" and not name.startswith("<frozen ")
 
 
-def _stands_on_command_line(code: CodeType) -> bool:
-    """Tell whether it is of the program of ``python -c``, which runs under the same name.
-
-    So do workers of pytest-xdist and of multiprocessing, whatever they execute later.
-    """
-    program = next((text for flag, text in pairwise(sys.orig_argv) if _COMMAND.fullmatch(flag)), "")
-    literals = [text for text in code.co_consts if isinstance(text, str)]
-    names = [n for n in (*code.co_names, *code.co_varnames, code.co_name) if n.isidentifier()]
-    return (
-        bool(program)
-        and all(text in program or repr(text)[1:-1] in program for text in literals)
-        and all(name in program for name in names if not name.startswith("__"))
-    )
-
-
-def _innermost(tb: TracebackType | None) -> tuple[int, TracebackType | None]:
-    best, found, left = -1, None, _MAX_FRAMES
+def walk(tb: TracebackType | None) -> Iterator[TracebackType]:
+    """The traceback from the outermost frame inwards, within bounds."""
+    left = _MAX_FRAMES
     while tb is not None and left:
+        yield tb
+        tb = tb.tb_next
+        left -= 1
+
+
+def _innermost(first: TracebackType | None) -> tuple[int, TracebackType | None]:
+    best, found = -1, None
+    for tb in walk(first):
         filename = tb.tb_frame.f_code.co_filename
         rank = _ranks.get(filename)
         if rank is None:
@@ -81,21 +76,17 @@ def _innermost(tb: TracebackType | None) -> tuple[int, TracebackType | None]:
             rank = _ranks[filename] = _rank(filename)
         if rank >= best:
             best, found = rank, tb
-        tb = tb.tb_next
-        left -= 1
     return best, found
 
 
-def _innermost_of_outermost_package(tb: TracebackType | None) -> TracebackType | None:
-    package, found, left = None, None, _MAX_FRAMES
-    while tb is not None and left:
+def _innermost_of_outermost_package(first: TracebackType | None) -> TracebackType | None:
+    package, found = None, None
+    for tb in walk(first):
         filename = tb.tb_frame.f_code.co_filename
         if _rank(filename) == _LIBRARY:
             package = package or _package(filename)
             if _package(filename) == package:
                 found = tb
-        tb = tb.tb_next
-        left -= 1
     return found
 
 
@@ -145,7 +136,9 @@ def _show(frame: FrameType) -> str:
 
 
 def _relative(path: str, module: object) -> str:
-    """Return the path below the folder it was imported from; never one that starts at a root."""
+    """The path below the folder it was imported from; never one that starts at a root."""
+    if not path.startswith("/") and path[1:3] != ":/":
+        return _HOME.sub("", path)
     for mark in _PACKAGES:
         if mark in path:
             return path.rpartition(mark)[2]
@@ -155,8 +148,6 @@ def _relative(path: str, module: object) -> str:
             best = base
     if best:
         return path[len(best) :]
-    if not _is_absolute(path):
-        return _without_home(path)
     depth = module.count(".") if isinstance(module, str) else 0
     return "/".join(path.split("/")[-min(depth, 8) - 1 :])
 
@@ -168,14 +159,6 @@ def _bases() -> list[str]:
     bases = [_slashed(entry).rstrip("/") for entry in entries]
     # below the root or the folder of the homes, a path would begin with somebody's name
     return [f"{base}/" for base in bases if base and base.rpartition("/")[2] not in _HOMES]
-
-
-def _without_home(path: str) -> str:
-    parts = path.split("/")
-    for index, part in enumerate(parts[:-1]):
-        if part in _HOMES:
-            return "/".join(parts[index + 2 :]) or parts[-1]
-    return path
 
 
 def _part(part: str) -> str:
@@ -206,7 +189,3 @@ def _function(code: CodeType) -> str:
 
 def _slashed(path: str) -> str:
     return path.replace("\\", "/")
-
-
-def _is_absolute(path: str) -> bool:
-    return path.startswith("/") or path[1:3] == ":/"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import sys
 from collections.abc import Mapping
-from types import CodeType
 from typing import Any
 
 _MAX_LENGTH = 160
@@ -49,41 +48,16 @@ def _is_dotted(name: str) -> bool:
 
 
 def _leads_to(names: Mapping[str, object], path: str, kind: type) -> bool:
-    """Tell whether following the qualified name ends at the class, or at the code that makes it."""
+    """Whether following the qualified name ends at the class."""
     found: object = None
-    steps = path.split(".")
-    for index, step in enumerate(steps):
-        if step == "<locals>":
-            return _makes(found, [each for each in steps[index:] if each != "<locals>"])
+    for step in path.split("."):
         found = names.get(step)
         names = vars(found) if isinstance(found, type) else {}
     return found is kind
 
 
-def _makes(function: object, path: list[str]) -> bool:
-    for _ in range(10):
-        function = getattr(function, "__func__", function)
-        inner = getattr(function, "__wrapped__", None)
-        if inner is None:
-            break
-        function = inner
-    code = getattr(function, "__code__", None)
-    for step in path:
-        if not isinstance(code, CodeType):
-            return False
-        code = next(
-            (
-                each
-                for each in code.co_consts
-                if isinstance(each, CodeType) and each.co_name == step
-            ),
-            None,
-        )
-    return code is not None
-
-
 def _is_technical(name: str) -> bool:
-    """Tell whether it is a class that a library made on the fly, as botocore's ``NoSuchKey``."""
+    """For classes that functions make, such as botocore's ``NoSuchKey``."""
     from cronguard.privacy.vocabulary import vocabulary  # hardly ever needed
 
     return all(vocabulary().knows_name(part) for part in name.split("."))

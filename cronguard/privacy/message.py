@@ -11,21 +11,26 @@ from cronguard.privacy.patterns import always_masked, manual_pages
 from cronguard.privacy.templates import SpanKind, matches, stands_alone
 from cronguard.privacy.words import Known, Words
 
-_UNKNOWN, _KEPT, _MASKED = 0, 1, 2
+_KEPT, _MASKED = 1, 2
 
+_OPEN_RUN = re.compile(rb"\x00+")
 _MASKED_RUN = re.compile(rb"\x02+")
 
 _ABSORBED = frozenset(" \t,.-/@&+_#%*~$\\\u2013—")
 _LISTED = re.compile(r"[^\s,]+(?: [^\s,]+)*")
 _QUOTES = frozenset("'\"")
+_PORT = re.compile(r":[0-9]{1,5}(?![\w.])")
 _FOLDERS = re.compile(r".*[/\\]", re.DOTALL)
 _NUMBER = re.compile(r"-?[0-9]{1,9}(?:\.[0-9]{1,20})?")
 _KEY = re.compile(r"[{,]\s{0,20}[\"']([A-Za-z_]{1,40})[\"'](?=:)")
+_HOLD_CODES = ('":', "':", "SQLSTATE", "ERROR ", ", '[", ', "[')
+_CODE = re.compile(r"[\"']:|SQLSTATE|ERROR [0-9]|, [\"']\[")
 _CODE = re.compile(
-    r"(?:[\"']code[\"']: ?[\"']|SQLSTATE[ :=\[(]+)"
+    r"(?:[\"']code[\"']: ?[\"']|SQLSTATE[ :=\[(]+"
+    r"|\bERROR [0-9]{4} \(|\([\"'](?=.{5}[\"'], [\"']\[))"  # of MySQL's and of ODBC's programs
     rf"(?P<code>{KNOWN_SQLSTATE})(?!\w)"
-    r"|[\"'](?:error|err|code|type|reason|status)(?:_?[Cc]ode|_type)?[\"']: ?"
-    r"(?:[\"'](?P<words>[a-z]+(?:_[a-z0-9]+){1,6}|[A-Z]+(?:_[A-Z0-9]+){1,6})[\"']|([1-5][0-9]{2})\b)"
+    r"|[\"'](?:error|err|code|type|reason|status)(?:_?[Cc]ode|_type)?[\"']: ?[\"']?"
+    r"(?:(?P<words>[a-z]+(?:_[a-z0-9]+){1,6}|[A-Z]+(?:_[A-Z0-9]+){1,6})[\"']|([1-5][0-9]{2})(?![\w.-]))"
     r"|[\"']: ?(true|false|null|True|False|None)(?=[,}])"
 )
 _TYPE_PARTS = re.compile(r"[\[\], |.()-]+")
@@ -55,7 +60,7 @@ class _Message:
         self._find_places()
         for start, end in self._known.keep.spans(self._text):
             self._canvas.keep(start, end)
-        for start, end in list(self._canvas.gaps()):
+        for start, end in self._canvas.gaps():
             self._judge(start, end, written=written)
         return self._canvas.shown()
 
@@ -83,10 +88,8 @@ class _Message:
             self._decide(start, end, known=self._is_known(hole, kind))
 
     def _decide(self, start: int, end: int, *, known: bool) -> None:
-        if known:
-            self._canvas.keep(start, end)
-        else:
-            self._canvas.mask(start, end)
+        mark = self._canvas.keep if known else self._canvas.mask
+        mark(start, end)
 
     def _is_known(self, hole: str, kind: SpanKind) -> bool:
         if kind == "n":
@@ -117,7 +120,9 @@ class _Message:
             for start, end in self._found(place):
                 before, after = self._text[start - 1 : start], self._text[end : end + 1]
                 if before != "@":
-                    self._canvas.keep(start - (before in _QUOTES), end + (after in _QUOTES))
+                    port = _PORT.match(self._text, end)
+                    until = port.end() if port else end + (after in _QUOTES)
+                    self._canvas.keep(start - (before in _QUOTES), until)
 
     def _found(self, piece: str, *, sentence: bool = False) -> Iterator[tuple[int, int]]:
         start = self._text.find(piece)
@@ -129,13 +134,13 @@ class _Message:
 
     def _find_machine_words(self) -> None:
         """Mark what the documents of an API call by name: its keys, and the codes of its errors."""
-        if '":' not in self._text and "':" not in self._text and "SQLSTATE" not in self._text:
+        if not any(map(self._text.__contains__, _HOLD_CODES)):
             return
         spans = [m.span(1) for m in _KEY.finditer(self._text) if self._known.is_key(m.group(1))]
         for match in _CODE.finditer(self._text):
             # somebody's user name has the shape of a code as well
-            words = (match.group("words") or "error").lower().split("_")
-            if any(map(self._known.vocabulary.kind, words)):
+            words = match.group("words")
+            if words is None or self._known.vocabulary.knows_name(words.lower()):
                 spans.append(match.span(match.lastindex or 0))
         for start, end in spans:
             if self._canvas.is_open(start, end):
@@ -178,15 +183,9 @@ class _Canvas:
         """Tell whether any of these characters is not to be shown."""
         return _MASKED in self._state[start:end]
 
-    def gaps(self) -> Iterator[tuple[int, int]]:
-        """Return the stretches about which nothing has been decided yet."""
-        start = self._state.find(_UNKNOWN)
-        while start >= 0:
-            end = start
-            while end < len(self._state) and self._state[end] == _UNKNOWN:
-                end += 1
-            yield start, end
-            start = self._state.find(_UNKNOWN, end)
+    def gaps(self) -> list[tuple[int, int]]:
+        """The stretches about which nothing has been decided yet."""
+        return [run.span() for run in _OPEN_RUN.finditer(self._state)]
 
     def shown(self) -> str:
         """Return the text with one mask for each masked stretch. Signs left undecided are shown."""

@@ -14,8 +14,9 @@ from cronguard.core.text import is_token
 
 _LABELLED = (
     r"(?i:\b(?:\w*pass(?:word|wd|phrase)?|pwd|\w*secret|\w*token|\w*api[_-]?key|access[_-]?key"
-    r"|authorization|bearer|basic|credentials?|private[_-]?key|session[_-]?id))"
-    r"[\"']?(?:\s*[=:]\s*|\s+(?:is\s+)?(?=[\"'\w-]*[0-9]))(?P<secret>[\"']?[^\s,;\"']+)"
+    r"|authorization|bearer|basic|credentials?|private[_-]?key|session[_-]?id|pin|otp|cv[cv]))"
+    r"[\"']?(?:\s*[=:]\s*|\s+(?:is\s+|was\s+)?(?=[\"'][^\"'\n]*[ 0-9]|[\w-]*[0-9]))"
+    r"(?P<secret>\"[^\"\n]+\"|'[^'\n]+'|(?:(?:Bearer|Basic|Token) )?[\"']?[^\s,;\"']+)"
 )
 _NO_DECIMALS = r"(?![0-9]{1,5}\.[0-9]{6,20}(?![\w.]))"  # as of seconds that are left
 _DIGITS = r"\+?\(?[0-9](?:[ ().\u00a0/-]{0,2}[0-9]){6,}"
@@ -31,7 +32,10 @@ _SHAPES = (  # name; what a text must hold to be searched, ``0`` for any digit; 
     ("labelled", "label", _LABELLED),
     ("token", "", rf"(?<!{_GLYPH})(?![a-z]+\b){_NO_DECIMALS}{_GLYPH}{{10,}}"),
 )
-_LABELS = ("pass", "pwd", "secret", "token", "key", "auth", "bearer", "basic", "cred", "session")
+_LABELS = (
+    *("pass", "pwd", "secret", "token", "key", "auth", "bearer", "basic", "cred", "session"),
+    *("pin", "otp", "cvc", "cvv"),
+)
 _MANUAL = re.compile(
     r"https://(?:errors\.pydantic\.dev|developer\.mozilla\.org|docs\.python\.org|sqlalche\.me)"
     r"/[A-Za-z0-9_./#-]{0,120}\)?"

@@ -8,6 +8,7 @@ a mask. Work is bounded by looking at the first few thousand characters only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from cronguard.core.rendering import ESCAPES
@@ -16,7 +17,7 @@ from cronguard.privacy.error_code import Role, read, related, text_of
 from cronguard.privacy.error_type import error_type
 from cronguard.privacy.mask import MOST_CHARACTERS, clean
 from cronguard.privacy.message import redact_message
-from cronguard.privacy.schema_names import ATTRIBUTES
+from cronguard.privacy.schema_names import ATTRIBUTES, names_in
 from cronguard.privacy.vocabulary import read_data, vocabulary
 from cronguard.privacy.words import Known, keep_of
 
@@ -98,14 +99,14 @@ class _Redactor:
             text = text[:MOST_CHARACTERS].rpartition(" ")[0]
         text = ESCAPES.sub("", text).replace("\r", "\n")
         text = text.encode("utf-8", "replace").decode("utf-8")
+        known = self._known
+        if names := frozenset(names_in(text)):
+            known = replace(known, code=replace(known.code, constants=known.code.constants | names))
         shown = "".join(
-            self._done[part] if part in self._done else self._plain(part)
+            self._done[part] if part in self._done else part and redact_message(part, known)
             for part in self._parts(text)
         )
         return _LINE_BREAK.join(line for each in shown.splitlines() if (line := each.strip()))
-
-    def _plain(self, text: str) -> str:
-        return redact_message(text, self._known) if text else ""
 
     def _parts(self, text: str) -> list[str]:
         """Return the text, split where it quotes another error of the chain."""

@@ -26,7 +26,7 @@ _BEFORE = {
     "n": re.compile(r"[0-9]+\Z"),
     "name": re.compile(r"[A-Za-z0-9_.<>]+\Z"),
     "names": re.compile(r"[A-Za-z0-9_., ]+\Z"),
-    "": re.compile(r"[^\n]*\Z"),
+    "": re.compile(r"(?s:\A.*(?:: |\n)|\A)([^\n]*)\Z"),
     "?": re.compile(r"\Z"),
 }
 _AFTER = {
@@ -37,6 +37,10 @@ _AFTER = {
     "?": re.compile(r"[^\n]*"),
 }
 _NAMED = {"type": "name", "file": "name"}  # of the same shape
+_BREAKS = {
+    **dict.fromkeys(("n", "names", "file"), re.compile(r"\n")),
+    **dict.fromkeys(("name", "type"), re.compile(r"[\n'\"]")),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +66,14 @@ class Template:
             before = _BEFORE[_NAMED.get(self.holes[0], self.holes[0])].search(text[start:at])
             if before is None:
                 return []
-            spans.append((start + before.start(), at, self.holes[0]))
+            spans.append((start + before.start(before.lastindex or 0), at, self.holes[0]))
         end = at + len(self.texts[first])
         spans.append((at, end, "text"))
         for hole, literal in zip(self.holes[first:], self.texts[first + 1 :], strict=True):
             at = text.find(literal, end) if literal else _end_of(hole, text, end)
             if at < 0:
                 return []
-            if hole and hole != "?" and "\n" in text[end:at]:
+            if (breaks := _BREAKS.get(hole)) and breaks.search(text, end, at):
                 return []
             spans.append((end, at, hole))
             end = at + len(literal)

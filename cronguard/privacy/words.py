@@ -26,25 +26,32 @@ _MEASURE = re.compile(
     r"|[245]\.[0-9]\.[0-9]"  # of mail servers, https://www.rfc-editor.org/rfc/rfc3463
 )
 _LABEL = re.compile(r"(?:\b([A-Za-z]+) )?\b([A-Za-z]+)[\"']?(?: |=|: ?| #| \(|\()\Z")
-_SMALL = r"(?:[0-9]{1,3}|[0-9]\.[0-9]{1,2})(?:ms|s)?"
-_AMOUNT = re.compile(rf"{_SMALL}(?: ?[<>!=]=? ?{_SMALL})?")
+_SMALL = r"(?:[0-9]{1,3}|[0-9]\.[0-9]{1,2})(?: ?(?:ms|s|%|[kKMGT]i?B))?"
+_AMOUNT = re.compile(rf"{_SMALL}(?:(?: ?[<>!=]=? ?|, ){_SMALL}){{0,9}}")
 """A number that hardly says anything about anybody: a status, a count, a share."""
-_REPLY = re.compile(r"[245][0-9]{2}(?:, b['\"]|[ -][245]\.[0-9])")
-"""How the answer of a mail server begins, also as smtplib shows it."""
+_REPLY = re.compile(
+    r"[245][0-9]{2}(?:, b['\"]|[ -][245]\.[0-9]|, message=)"
+    r"|[245][0-9]{2} (?:Bad|Conflict|Forbidden|Gateway|Internal|Not|Service|Too|Un[a-z]+)\b"
+    r"|[12][0-9]{3}(?: \([0-9A-Z]{5}\)|, ['\"](?:Access|Can't|Deadlock|Dupl|Lo[cs][kt]|Unknown))"
+)
+"""How the answer of a server begins: of mail, also as smtplib shows it, of HTTP and of MySQL."""
+_MACHINE_CODE = re.compile(r"(?:DPY|ORA|PLS|TNS)-[0-9]{4,5}")
 _UNIT = re.compile(r"(?: of [0-9,]{1,9})? ?([A-Za-z-]+|%)(?!\w)")
-_CODES = frozenset({"status", "exit", "error", "return", "http", "response"})
+_CODES = frozenset({"status", "exit", "error", "return", "http", "response", "with"})
 _DOUBTFUL = frozenset({"ambiguous", "function", "term", "number"})
 _PERSONS = frozenset({"he", "her", "herself", "him", "himself", "his", "she"})
 """No program says these of itself: what does is a remark about somebody, whatever its words."""
 _BEFORE_VALUE = frozenset("(<>:;,|")
 _AFTER_VALUE = frozenset({"", *")<>;,|\n"})
+_QUOTED_TEXT = re.compile(r"(?<!\w)([\"'])[^\"' \n]+ [^\"'\n]+\1(?!\w)")
 _QUOTED = frozenset({"''", '""', "``"})
 _OPENS_CLAUSE = frozenset("'\"`.!?:;])([|>-\n")
 _CODED = frozenset({"code", "error"})
 _FEW = 2
+_REMARK = 4  # one word in so many is unknown
+_SHORT_CODE = 3  # an errno or exit code
 _SHORT = 5
 """Of letters, so that somebody may be called like a term: Post, Null, SHA."""
-_SHORT_CODE = 3
 
 
 class Keep:
@@ -139,8 +146,7 @@ class Words:
     def judge_as_message(self, *, whole: bool) -> None:
         """Keep known words; ``whole`` says that there is no more to the text than this stretch."""
         if any(word.text.lower() in _PERSONS for word in self.all):
-            self.all.clear()
-            self.all.append(Word(self._start, self._end, "", ""))
+            self.all[:] = [Word(self._start, self._end, "", "")]
             return
         if whole and len(self.all) > _FEW and self._is_quoted():
             self.judge_as_value()  # the key of a KeyError, say
@@ -162,9 +168,14 @@ class Words:
                 word.kind = "name" if constant or plain else ""
 
     def _is_machine_word(self, word: Word) -> bool:
-        """Tell whether it is a sentence in one word, such as ``channel_not_found``, or a signal."""
-        known = self._vocabulary.knows_name(word.text)
-        return known and (word.text.count("_") >= _FEW or word.text.startswith("SIG"))
+        """Whether nobody is called so: a sentence in one word, such as ``channel_not_found``, a
+        signal, ``None``, and terms such as ``UTF-8``, ``ECONNRESET`` and ``ValueError``."""
+        text = word.text
+        if word.kind == "term":
+            cased = text.islower() or text.istitle() or len(text) <= _SHORT
+            return not text.isalpha() or not cased or text == "None"
+        known = self._vocabulary.knows_name(text)
+        return known and (text.count("_") >= _FEW or text.startswith("SIG"))
 
     def _is_quoted(self) -> bool:
         text = self._text
@@ -185,6 +196,8 @@ class Words:
             return "vouched"
         if run[0].isdigit():
             return self._kind_of_number(start, end, run)
+        if "-" in run and _MACHINE_CODE.fullmatch(run):
+            return "number"
         if kind := vocabulary.kind(run):
             return "" if kind == "term" and run.isupper() and self._is_alone(start, end) else kind
         if not run.isascii():
@@ -222,19 +235,20 @@ class Words:
         if self._vocabulary.kind(run) == "term":
             return "term"
         plain = _NUMBER.fullmatch(run)
+        counted = plain or _COUNT.fullmatch(run)
         if _MEASURE.fullmatch(run) or (plain and _REPLY.match(self._text, start)):
             return "number"
         after = _UNIT.match(self._text, end)
-        if after and after.group(1) in self._vocabulary.units and (plain or _COUNT.fullmatch(run)):
+        if after and after.group(1) in self._vocabulary.units and counted:
             return "number"
-        if not plain:
+        if not counted:
             return ""
         before = _LABEL.search(self._text[max(0, start - 40) : start])
         if before is None or "." in run:
             return ""
         label, of = before.group(2).lower(), (before.group(1) or "").lower()
-        known = of in _CODES if label == "code" else label in self._vocabulary.labels
-        # an errno or exit code has three digits at most
+        labels = self._vocabulary.labels
+        known = {"code": of in _CODES, "of": of in labels}.get(label, label in labels)
         return "number" if known and (len(run) <= _SHORT_CODE or label not in _CODED) else ""
 
     # --- second thoughts -------------------------------------------------------------------------
@@ -245,6 +259,11 @@ class Words:
         order = [*range(len(self.all)), *reversed(range(len(self.all)))]
         while sum(map(self._falls, order)):
             pass
+        for quoted in _QUOTED_TEXT.finditer(self._text, self._start, self._end):
+            inside = [word for word in self.all if quoted.start() < word.start < quoted.end()]
+            if len(inside) <= _REMARK * sum(not word.kind for word in inside):
+                for word in inside:
+                    word.kind = ""  # some words of a remark are everyday ones
 
     def _falls(self, index: int) -> bool:
         word = self.all[index]
@@ -257,7 +276,7 @@ class Words:
         if word.kind == "ambiguous" or term:
             falls = left or right
         elif word.text[0].isdigit():
-            falls = left  # the end of a longer number
+            falls = left and not _UNIT.match(self._text, word.end)  # the end of a longer number
         else:
             falls = left and right and word.kind == "function"
         if falls:

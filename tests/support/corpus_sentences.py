@@ -109,16 +109,22 @@ _FRONT = {
     "price": 'FIELDS = ["price", "due_date"]\n',
     "transform": 'STAGES = ["extract", "transform", "load"]\n',
     "prices": 'FEEDS = {"prices": 1}\n',
+    "db.internal": 'HOST = "db.internal"\n',
 }
 """Values that stand in the program too, as such names do."""
 
 
 def sentences():
     """Each sentence as an error that a script of its own raised."""
-    for template, values in [*_FACTS, *_MIXED]:
+    return listed([*_FACTS, *_MIXED])
+
+
+def listed(said):
+    """The same of a list of ``(template, values)``."""
+    for template, values in said:
         words = [word for value in values.values() for word in _words(value)]
         yield sentence(
-            template, values, "".join({_FRONT[each] for each in words if each in _FRONT})
+            template, values, "".join({_FRONT[each] for each in map(str, words) if each in _FRONT})
         )
 
 
@@ -135,7 +141,8 @@ def sentence(template, values, front=""):
     for _, name, form, _ in string.Formatter().parse(template):
         if name:
             found = private if name.startswith("who") else facts
-            found += [format(word, form) for word in _words(values[name])]
+            value = values[name.removesuffix("=")]
+            found += [format(word, form) if form else str(word) for word in _words(value)]
     return Sentence(Case(module.error, str(module.error), private, template), facts)
 
 

@@ -1,9 +1,10 @@
 # ruff: noqa: E501  # a sentence a line
-"""Two more lists of what jobs say: one that the rules were mended with, and one that is held out.
+"""More lists of what jobs say: two that the rules were mended with, and one that is held out.
 
 As in `corpus_sentences`, but that a value called ``who…`` stands for a kind of value: somebody of
 the held-out people. `NAMED` are the values that stand in the program too. The held-out list was
-written before it was measured; who mends a rule with it writes another.
+written before it was measured; who mends a rule with it writes another. In the third list a value
+called ``who…`` is itself what may not be shown.
 """
 
 NAMED = [
@@ -108,4 +109,67 @@ HELD_OUT = [
     ("visit at {who} on day {day} has no volunteer", {"who": 1, "day": 12}),
     ("merge of {who} into {who_b} failed after {s}s", {"who": 1, "who_b": 1, "s": 4}),
     ("{n} of {total} letters to {who} undelivered", {"n": 1, "total": 2, "who": 1}),
+]  # fmt: skip
+
+THIRD = [
+    ("no address: {who=}", {"who": "Summer Hill"}),
+    ("{who=} {who_else=} rejected", {"who": "Hunter", "who_else": "Rose"}),
+    ("no invoice for {who!r} here", {"who": "Price"}),
+    ("bad person {who}", {"who": ("Wood", "1984-03-12")}),
+    ("unknown {who}", {"who": frozenset({"Mark"})}),
+    ("bad line {who} in file", {"who": b"kari mark"}),
+    ("headers: 'Authorization': 'Bearer {who}'", {"who": "opaque token value"}),
+    ("headers: 'Authorization': 'Token {who}'", {"who": "read write only"}),
+    ("passphrase '{who}' is wrong", {"who": "correct horse battery"}),
+    ("secret: '{who}'", {"who": "open sesame now"}),
+    ("pin {who} was wrong", {"who": "123"}),
+    ("pin was {who}", {"who": "4711"}),
+    ("otp={who} expired", {"who": "482913"}),
+    ("cvv: {who}", {"who": "737"}),
+    ("implausible birth year {who}", {"who": "1984"}),
+    ("no member born {who}", {"who": "12 March 1984"}),
+    ("no carrier for {who}", {"who": "0155 Oslo"}),
+    ("no carrier for {who}", {"who": "SW1A 1AA"}),
+    ("bank rejected {who}", {"who": "8601 11 17947"}),
+    ("no rate for {who}", {"who": "F32.1"}),
+    ("result {who} was not sent", {"who": "HIV positive"}),
+    ("reason {who} is too long", {"who": "depression"}),
+    ("invalid status {who!r}", {"who": "pregnant"}),
+    ("no such user: {who}", {"who": "server"}),
+    ("no such user: {who}", {"who": "read_only"}),
+    ("no mail for {who}", {"who": "SIGRID"}),
+    ("no mail for {who}", {"who": "True"}),
+    ("no mail for {who}", {"who": "Null"}),
+    ("no mail for {who}", {"who": "POST"}),
+    ("{who} is missing", {"who": "/srv/hr/Price_John.pdf"}),
+    ("{who} is missing", {"who": "divorce_letter.docx"}),
+    ("GET https://api.crm.example/find?name={who} failed", {"who": "Brook"}),
+    ("cannot reach postgresql://app:{who}@db/app", {"who": "hun/ter2"}),
+    ("query failed: select * from people where name = '{who}'", {"who": "Brook"}),
+    ("could not send mail: {who}", {"who": "Dear Mark, your test for HIV was positive"}),
+    ("duplicates: {who}", {"who": "Row, Peter; Patch, Anna"}),
+    ("outside of the map: {who}", {"who": "59.9139, 10.7522"}),
+    ("login as {who}/{who_else} failed", {"who": "Kari", "who_else": "hunter2!"}),
+    ("{who} -> {who_else}: no path", {"who": "Kari", "who_else": "Ola"}),
+    ("unknown agent {who}", {"who": "Mozilla/5.0 (Kari's iPhone)"}),
+    ("{status} for {who}", {"status": 503, "who": "Hunter"}),
+    ("could not connect to {host}:{port}", {"host": "db.internal", "port": 5432}),
+    ("could not connect to localhost:{port}", {"port": 5432}),
+    ("{got} rows exceed the limit of {limit}", {"got": 12000, "limit": 10000}),
+    ("rate is {rate}", {"rate": None}),
+    ("no phone for {phone}", {"phone": None}),
+    ("file is not {codec}", {"codec": "UTF-8"}),
+    ("expected {wanted}, got {got}", {"wanted": "application/json", "got": "text/html"}),
+    ("step failed with {kind}", {"kind": "ConnectionResetError"}),
+    ("socket error {name}", {"name": "ECONNRESET"}),
+    ("only {free} free", {"free": "1.5 GB"}),
+    ("pages {pages} failed", {"pages": "[3, 5, 7]"}),
+    ("shape is {shape}", {"shape": "(200, 10)"}),
+    ("worker was killed by {name}", {"name": "SIGKILL"}),
+    ("API said {error}", {"error": "rate_limit_exceeded"}),
+    ("API said {answer}", {"answer": '{"error": "card_declined"}'}),
+    ("API said {answer}", {"answer": '{"status": "404"}'}),
+    ("gateway said {answer}", {"answer": "503 Service Unavailable"}),
+    ("took {took}s (limit {limit}s)", {"took": 30, "limit": 25}),
+    ("dump failed ({code})", {"code": 1}),
 ]  # fmt: skip

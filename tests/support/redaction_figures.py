@@ -14,15 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from faker import Faker
-from support import corpus, corpus_held_out, corpus_raisers
+from support import corpus, corpus_held_out, corpus_raisers, corpus_sentences
 from support.corpus_clean import clean_errors
 from support.corpus_libraries import Servers
 from support.corpus_ordinary import ORDINARY
 from support.corpus_sentences import sentences
+from support.job_sentences import THIRD
 from support.loopback import loopback
 from support.measure import kept, leaks
 
-from cronguard.privacy.redaction import redact_error, redact_text
+from cronguard.privacy.redaction import redact_error, redact_output, redact_text
 
 _HERE = Path(__file__).parent
 _LEFT = re.compile(r"0\.0[0-9]{6,} seconds")
@@ -150,6 +151,10 @@ def _remark_alone(note):
     raise ValueError(note)
 
 
+def _remark_in_document(note):
+    raise ValueError({"status": "open", "note": note})
+
+
 def _remark_key(note):
     return {}[note]
 
@@ -161,7 +166,7 @@ def remarks():
         if line.startswith("#"):
             continue
         text, _, private = line.partition(" | ")
-        for raiser in (_remark, _remark_of, _remark_alone, _remark_key):
+        for raiser in (_remark, _remark_of, _remark_alone, _remark_in_document, _remark_key):
             for case in corpus.raised(raiser, [text]):
                 case.values = private.split()
                 row.add_values(case, redact_error(case.error) or "")
@@ -177,6 +182,29 @@ def more_sentences(seed):
     """A second list of them, by another hand."""
     said = corpus_held_out.own_sentences(seed, 20, held_out=False)
     return _sentences("jobs' own sentences, the second list", said)
+
+
+def third_sentences():
+    """A third list: values of all kinds that were tried to get through."""
+    return _sentences("jobs' own sentences, the third list", corpus_sentences.listed(THIRD))
+
+
+def programs():
+    """What programs write to standard error: nothing is known but the text."""
+    row = Figures("programs' own texts, text alone")
+    for line in (_HERE / "program_texts.txt").read_text("utf-8").splitlines():
+        if not line.startswith("#"):
+            marked = line.replace("\\n", "\n")
+            private, facts = (
+                re.findall(signs, marked, re.DOTALL) for signs in ("⟦(.*?)⟧", "⟪(.*?)⟫")
+            )
+            text = re.sub("[⟦⟧⟪⟫]", "", marked)
+            shown = redact_output(text) or ""
+            row.add_values(corpus.Case(None, text, private, text[:60]), shown)
+            row.add_facts(text[:60], facts, shown)
+            if not private:
+                row.add_tokens(text, shown)
+    return row
 
 
 def _sentences(name, said):
@@ -311,7 +339,8 @@ def rows(seed, *, word="", page=None):
         "names": lambda: names_in_the_vocabulary(seed, 4),
         "names in capitals": lambda: names_in_the_vocabulary(seed, 4, capitals=True),
         "remarks": lambda: [remarks()],
-        "sentences": lambda: [own_sentences(), more_sentences(seed)],
+        "sentences": lambda: [own_sentences(), more_sentences(seed), third_sentences()],
+        "programs": lambda: [programs()],
         "held out": lambda: [
             held_out_people(seed),
             held_out_sentences(seed),

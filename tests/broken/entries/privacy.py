@@ -75,6 +75,32 @@ ENTRIES = (
         ("tests/privacy/test_redaction_corpus.py::test_facts_in_a_jobs_own_sentences_are_kept",),
     ),
     Entry(
+        "an everyday word of a quoted remark is shown",
+        (Change("cronguard/privacy/words.py", "_REMARK = 4 ", "_REMARK = 0 "),),
+        ("tests/privacy/test_redaction_corpus.py::test_remarks_are_masked",),
+    ),
+    Entry(
+        "one known word makes a code of a user's name",
+        (
+            Change(
+                "cronguard/privacy/message.py",
+                "if words is None or self._known.vocabulary.knows_name(words.lower()):",
+                "if True:",
+            ),
+        ),
+        ("tests/privacy/test_redaction_corpus.py::test_facts_in_a_jobs_own_sentences_are_kept",),
+    ),
+    Entry(
+        "of a secret in quotes the first word alone is masked",
+        (Change("cronguard/privacy/patterns.py", "|'[^'\\n]+'|", "|"),),
+        ("tests/privacy/test_redaction.py::test_a_labelled_secret_is_masked_whole",),
+    ),
+    Entry(
+        "a database vouches for no name in a text alone",
+        (Change("cronguard/privacy/redaction.py", "frozenset(names_in(text))", "frozenset()"),),
+        ("tests/privacy/test_redaction.py::test_a_violated_constraint_is_named_in_a_text_alone",),
+    ),
+    Entry(
         "an address that does not split is opened",
         (
             Change(
