@@ -95,7 +95,7 @@ class Health(NamedTuple):
 
     @property
     def running_since(self) -> datetime | None:
-        """When the oldest run that is going on started; None if none is."""
+        """Return when the oldest run that is going on started; None if none is."""
         return min((run.started_at for run in self.running), default=None)
 
 

@@ -97,7 +97,7 @@ def _joined(frames: tuple[FrameType, ...], kinds: tuple[type, ...]) -> CodeText:
 
 
 def _frames(first: TracebackType | None) -> list[FrameType]:
-    """The innermost frames, one for each piece of code."""
+    """Return the innermost frames, one for each piece of code."""
     frames: dict[int, FrameType] = {}
     for tb in walk(first):
         frame = tb.tb_frame
@@ -146,7 +146,7 @@ def _stands_in(value: object, source: str) -> TypeGuard[str]:
 
 
 def _declared(kind: type) -> Iterator[CodeType | str]:
-    """What a class says: the code that makes its texts, and the names of its fields."""
+    """Yield what a class says: the code that makes its texts, and the names of its fields."""
     for each in type.__dict__["__mro__"].__get__(kind)[:10]:
         own = type.__dict__["__dict__"].__get__(each)
         methods = map(own.get, _METHODS)
@@ -157,7 +157,7 @@ def _declared(kind: type) -> Iterator[CodeType | str]:
 
 
 def _text_of(written: Sequence[CodeType | str]) -> CodeText:
-    """What stands in these constants and pieces of code, and in the code that they hold."""
+    """Return what stands in these constants and pieces of code, and in the code they hold."""
     segments, names, constants = set[str](), set[str](), set[str]()
     fragments = set[tuple[str, str]]()
     waiting = list(written)[:_MOST_PIECES]

@@ -49,7 +49,7 @@ def error_location(error: BaseException) -> str | None:
 
 
 def is_generated(code: CodeType) -> bool:
-    """Whether it was made of a text while the program ran, such as by `exec`, data included.
+    """Tell whether it was made of a text at run time, such as by `exec`, data included.
 
     ``python -c`` runs its program under the same name as `exec`.
     """
@@ -58,7 +58,7 @@ def is_generated(code: CodeType) -> bool:
 
 
 def walk(tb: TracebackType | None) -> Iterator[TracebackType]:
-    """The traceback from the outermost frame inwards, within bounds."""
+    """Yield the traceback from the outermost frame inwards, within bounds."""
     left = _MAX_FRAMES
     while tb is not None and left:
         yield tb
@@ -136,7 +136,7 @@ def _show(frame: FrameType) -> str:
 
 
 def _relative(path: str, module: object) -> str:
-    """The path below the folder it was imported from; never one that starts at a root."""
+    """Return the path below the folder it was imported from; never one from a root."""
     if not path.startswith("/") and path[1:3] != ":/":
         return _HOME.sub("", path)
     for mark in _PACKAGES:

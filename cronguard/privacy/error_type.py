@@ -48,7 +48,7 @@ def _is_dotted(name: str) -> bool:
 
 
 def _leads_to(names: Mapping[str, object], path: str, kind: type) -> bool:
-    """Whether following the qualified name ends at the class."""
+    """Tell whether following the qualified name ends at the class."""
     found: object = None
     for step in path.split("."):
         found = names.get(step)

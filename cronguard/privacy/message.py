@@ -184,7 +184,7 @@ class _Canvas:
         return _MASKED in self._state[start:end]
 
     def gaps(self) -> list[tuple[int, int]]:
-        """The stretches about which nothing has been decided yet."""
+        """Yield the stretches about which nothing has been decided yet."""
         return [run.span() for run in _OPEN_RUN.finditer(self._state)]
 
     def shown(self) -> str:

@@ -168,8 +168,8 @@ class Words:
                 word.kind = "name" if constant or plain else ""
 
     def _is_machine_word(self, word: Word) -> bool:
-        """Whether nobody is called so: a sentence in one word, such as ``channel_not_found``, a
-        signal, ``None``, and terms such as ``UTF-8``, ``ECONNRESET`` and ``ValueError``."""
+        """Tell whether nobody is called so: a sentence such as ``channel_not_found``, a signal,
+        ``None``, and terms such as ``UTF-8``, ``ECONNRESET`` and ``ValueError``."""
         text = word.text
         if word.kind == "term":
             cased = text.islower() or text.istitle() or len(text) <= _SHORT

@@ -127,7 +127,7 @@ class SpooledStore:
 
     @property
     def channels_folder(self) -> Path | None:
-        """Where this host notes to which channels the alerts of jobs go; None for nowhere.
+        """Return where this host notes to which channels alerts of jobs go; None for nowhere.
 
         Beside a store in a file, else beside the spool: a job's name is one job in one store.
         """

@@ -63,7 +63,7 @@ class PostgresStore(FunctionStore):
 
     @property
     def where(self) -> str:
-        """The database by host, port and name; no user, no password."""
+        """Return the database by host, port and name; no user, no password."""
         known = self._parameters
         host = known.get("host") or known.get("hostaddr") or "localhost"
         return f"PostgreSQL at {host}:{known.get('port') or 5432}/{known.get('dbname') or ''}"

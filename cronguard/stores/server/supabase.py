@@ -79,7 +79,7 @@ class SupabaseStore(FunctionStore):
 
     @property
     def where(self) -> str:
-        """The project by its host."""
+        """Return the project by its host."""
         return f"Supabase at {urlsplit(self._url).netloc}"
 
     def __repr__(self) -> str:

@@ -55,7 +55,7 @@ class Vault(Protocol):
 
     @property
     def where(self) -> str:
-        """The database that the vault is in, without credentials."""
+        """Return the database that the vault is in, without credentials."""
         ...
 
     def get_secret(self, name: str) -> str | None:

@@ -91,7 +91,7 @@ class Backlog:
 
     @property
     def is_dead(self) -> Callable[[Owner], bool] | None:
-        """How that is judged; None where nobody has said it yet."""
+        """Return how that is judged; None where nobody has said it yet."""
         return self._judge[1] if self._judge is not None else None
 
     def begin(self, run: Run, is_dead: Callable[[Owner], bool]) -> Started:
@@ -202,7 +202,7 @@ class Backlog:
 
     @property
     def in_memory(self) -> bool:
-        """Whether this process had to keep something in memory."""
+        """Tell whether this process had to keep something in memory."""
         return self._places.in_memory
 
     def waiting_in_memory(self) -> int:

@@ -35,7 +35,7 @@ class Places:
 
     @property
     def in_memory(self) -> bool:
-        """Whether this process had to keep something in memory."""
+        """Tell whether this process had to keep something in memory."""
         return None in self._databases
 
     def found(self) -> Iterator[LocalStore]:

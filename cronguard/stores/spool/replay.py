@@ -48,7 +48,7 @@ class Replay:
 
     @property
     def is_tidy(self) -> bool:
-        """Whether all that has been stored is taken out."""
+        """Tell whether all that has been stored is taken out."""
         return not self._stored
 
     def tidy(self) -> None:

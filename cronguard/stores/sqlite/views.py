@@ -146,7 +146,7 @@ class PruneBatch(NamedTuple):
 
     @property
     def last(self) -> int:
-        """The last rowid of the stretch."""
+        """Return the last rowid of the stretch."""
         return self.first + 4_999
 
     def delete(self, db: sqlite3.Connection) -> int:
