@@ -265,7 +265,7 @@ def _jobs(
                 else:
                     notes.sources[f"job.{name}.{key}"] = layer.label
     for name, wrong in unclear.items():
-        if "timezone" in wrong:  # in UTC the schedule would mean other times
+        if "timezone" in wrong and "timezone" not in jobs[name]:  # it would mean other times in UTC
             jobs[name].pop("schedule", None)
             unclear[name] = wrong | {"schedule"}
     return jobs, unclear

@@ -69,7 +69,18 @@ _EVERYWHERE: tuple[Place, ...] = ("code", "configure", "file", "command")
 class JobOption:
     """One option of a guarded job. The defaults of what a store keeps are `Expectations`'."""
 
-    __slots__ = ("check", "choices", "default", "flag", "help", "metavar", "name", "none", "places")
+    __slots__ = (
+        "check",
+        "choices",
+        "command_default",
+        "default",
+        "flag",
+        "help",
+        "metavar",
+        "name",
+        "none",
+        "places",
+    )
 
     def __init__(
         self,
@@ -83,6 +94,7 @@ class JobOption:
         choices: tuple[str, ...] | None = None,
         flag: str | None = None,
         places: tuple[Place, ...] = _EVERYWHERE,
+        command_default: str | None = None,
     ) -> None:
         self.name = name
         self.check = check
@@ -98,6 +110,8 @@ class JobOption:
         self.flag = flag or f"--{name.replace('_', '-')}"
         """On the command line, where the option has a place there."""
         self.places = places
+        self.command_default = command_default
+        """The default of ``cronguard run`` in words, where that is another one."""
 
     @property
     def is_duration(self) -> bool:
@@ -164,7 +178,13 @@ _OPTIONS = (
         none="at no certain time",
         metavar="CRON",
     ),
-    JobOption("timezone", check_timezone, help="Time zone of the schedule", metavar="ZONE"),
+    JobOption(
+        "timezone",
+        check_timezone,
+        help="Time zone of the schedule",
+        metavar="ZONE",
+        command_default="for --schedule: this host's, as cron's",
+    ),
     JobOption(
         "grace", check_seconds, help="How late a scheduled run may start", metavar="DURATION"
     ),
@@ -292,8 +312,13 @@ def resolve_job(
         configured: The options in settings, likewise. One of the two must hold ``job``.
         origin: Who gives the options: ``code`` or ``command``; ``settings`` if nothing but the
             settings speaks.
-        unclear: Options that settings give a wrong value: no default is stated for them.
+        unclear: Options that were given a wrong value: no default is stated for them, and no
+            schedule without its time zone, in which it would mean other times.
     """
+    if "timezone" in unclear and "timezone" not in {*configured, *given}:
+        configured = {name: value for name, value in configured.items() if name != "schedule"}
+        given = {name: value for name, value in given.items() if name != "schedule"}
+        unclear = {*unclear, "schedule"}
     usual = dict(Expectations._field_defaults) if origin == "code" else {}
     for name in unclear:
         usual.pop(name, None)

@@ -417,6 +417,32 @@ RUN = [
         ),
     ),
     (
+        "a mistyped time zone of a schedule",
+        Mistake(
+            "run nightly --timezone Europe/Olso --schedule '15 2 * * *' -- touch ran",
+            "timezone 'Europe/Olso' is not known (did you mean 'Europe/Oslo'?): give the name of a"
+            " time zone, such as 'Europe/Oslo'; --timezone and --schedule are left out, and the"
+            " command runs",
+        ),
+    ),
+    (
+        "a mistyped --timezone of a schedule",
+        Mistake(
+            "run nightly --schedule '15 2 * * *' --timezoen Europe/Oslo -- touch ran",
+            "there is no option '--timezoen' (did you mean '--timezone'?): it and --schedule are"
+            " left out, and the command runs; see cronguard run --help",
+        ),
+    ),
+    (
+        "a host's time zone without a name",
+        Mistake(
+            "run nightly --schedule '15 2 * * *' -- touch ran",
+            "the time zone of this host has no name that can be found, so --schedule is left out,"
+            " and the command runs: name it, as in --timezone Europe/Oslo",
+            environ=(("TZ", "CET-1CEST,M3.5.0,M10.5.0/3"),),
+        ),
+    ),
+    (
         "a mistyped duration",
         Mistake(
             "run nightly --max-runtime '5 minuts' -- touch ran",
@@ -462,7 +488,7 @@ RUN = [
 def test_a_mistake_before_the_dashes_keeps_no_command_from_running(tmp_path, mistake):
     """One line, the command's own exit code, and the run is recorded if it has a name."""
     cli = Cli(tmp_path)
-    done = cli(*shlex.split(mistake.typed))
+    done = cli(*shlex.split(mistake.typed), env=dict(mistake.environ))
     assert (done.stderr, done.stdout) == (f"cronguard: {mistake.said}\n", "")
     assert done.returncode == 0
     assert (tmp_path / "ran").exists()

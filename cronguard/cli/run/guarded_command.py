@@ -16,6 +16,7 @@ from cronguard.guarding.recording import Recording, exported, prepare
 from cronguard.process.threads import wait_for_our_threads
 from cronguard.runtime.composition import current
 from cronguard.runtime.runtime import RUN_VARIABLE, Guarded
+from cronguard.settings.options import DEFAULT, NONE, check_options
 
 if TYPE_CHECKING:
     from cronguard.cli.run.child import Child
@@ -25,20 +26,25 @@ NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 SIGNALLED = 128
 OVERLAPPED = 75
+NO_ZONE = (
+    "the time zone of this host has no name that can be found, so --schedule is left out, and the"
+    " command runs: name it, as in --timezone Europe/Oslo"
+)
 """EX_TEMPFAIL of sysexits.h: it may be tried again."""
 _SHELL_WORDS = frozenset({"cd", "exec", "export", "if", "for", "set", "source", "ulimit", "while"})
 
 
-def run_guarded(child: Child, options: dict[str, Any], name: str) -> int:
-    """Run a command as a run of ``options["job"]``, unrecorded without one; return the exit code.
+def run_guarded(child: Child, given: dict[str, Any], unclear: frozenset[str], name: str) -> int:
+    """Run a command as a run of ``given["job"]``, unrecorded without one; return the exit code.
 
     Args:
         child: The command, entered: signals are held back from before the run is recorded until
             after it has ended. Once it has, none changes the exit code.
-        options: The options of the job that were given, checked.
+        given: The options of the job that were given, as written; each is valid.
+        unclear: Options that were given a wrong value.
         name: The first word of the command.
     """
-    recording = prepare(Guarded(options, "command")) if "job" in options else Recording()
+    recording = prepare(_guarded(given, unclear)) if "job" in given else Recording()
     recording.start()
     code = _skip(recording) if recording.skipped else _run(child, recording, name)
     try:
@@ -48,6 +54,32 @@ def run_guarded(child: Child, options: dict[str, Any], name: str) -> int:
     except KeyboardInterrupt:
         leave_interrupted(code)
     return code
+
+
+def _guarded(given: dict[str, Any], unclear: frozenset[str]) -> Guarded:
+    """Return the job that the options give; a schedule without time zone gets this host's."""
+    options = check_options(given, "command")
+    takes_back = given.get("timezone") in (DEFAULT, NONE)
+    if takes_back:
+        del options["timezone"]
+    elif "timezone" in options or options.get("schedule") is None or unclear:
+        return Guarded(options, "command", unclear)
+    with contextlib.suppress(Exception):  # `prepare` says what is wrong
+        if takes_back or not _names_timezone(current().settings, options["job"]):
+            from cronguard.settings.host_zone import host_zone  # few jobs have a schedule
+
+            zone = host_zone(os.environ)
+            if zone is None:
+                print_error(NO_ZONE)
+                unclear = frozenset({"timezone"})
+            else:
+                options["timezone"] = zone
+    return Guarded(options, "command", unclear)
+
+
+def _names_timezone(settings: Settings, job: str) -> bool:
+    """Tell whether settings name the job's time zone, be it a wrong one."""
+    return "timezone" in settings.jobs.get(job, {}) or "timezone" in settings.unclear.get(job, ())
 
 
 def _skip(recording: Recording) -> int:

@@ -264,4 +264,37 @@ ENTRIES = (
             "tests/guarding/test_guard_signals.py::test_ctrl_c_while_an_alert_is_on_its_way",
         ),
     ),
+    Entry(
+        "a schedule on the line of cronguard run is in UTC",
+        (
+            Change(
+                "cronguard/cli/run/guarded_command.py",
+                "zone = host_zone(os.environ)",
+                'zone = "UTC" if host_zone else None',
+            ),
+        ),
+        ("tests/cli/test_cli_run_zone.py::test_a_schedule_is_in_the_zone_of_the_host",),
+    ),
+    Entry(
+        "a schedule is stated without its mistyped time zone",
+        (
+            Change(
+                "cronguard/settings/options.py",
+                'if "timezone" in unclear and',
+                'if "nothing" in unclear and',
+            ),
+        ),
+        ("tests/cli/test_cli_run_zone.py::test_a_mistaken_zone_makes_nobody_late",),
+    ),
+    Entry(
+        "no line of a crontab is wrong",
+        (
+            Change(
+                "cronguard/cli/doctor/crontab.py",
+                "if plan[:2] == starts[:2] or _meets(starts, plan):",
+                "if plan[:2] == starts[:2] or _meets(plan, plan):",
+            ),
+        ),
+        ("tests/cli/test_cli_doctor_crontab.py::test_a_line_that_is_not",),
+    ),
 )
