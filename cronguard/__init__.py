@@ -129,6 +129,10 @@ _HOMES = {
     "cron_guarded": "guarding.decorator",
     "guard": "guarding.context_manager",
 }
+_PACKAGES = frozenset(
+    {"anyio", "certifi", "click", "cronsim", "h11", "httpcore", "httpx", "idna", "wrapt"}
+)
+"""That cronguard needs, by the names of their folders."""
 _LIBRARY = os.path.dirname(getattr(os, "__file__", ""))  # noqa: PTH120  # pathlib may be hidden
 
 
@@ -160,7 +164,7 @@ def _imported(home: str) -> ModuleType:
 
 
 def _is_something_hidden() -> bool:
-    """Tell whether something may hide a module of Python's own, as `random.py` beside the job."""
+    """Tell whether something may hide what is needed, such as `random.py` beside the job."""
     for folder in sys.path:
         if folder == _LIBRARY:
             return False
@@ -171,7 +175,8 @@ def _is_something_hidden() -> bool:
                 raise  # a time limit of the program's
             continue
         for entry in entries:
-            if entry.partition(".")[0] in sys.stdlib_module_names:
+            name = entry.partition(".")[0]
+            if name in sys.stdlib_module_names or name in _PACKAGES:
                 return True
     return False
 

@@ -1,8 +1,9 @@
-"""Python's own modules for cronguard, where files of the program hide them.
+"""Python's own modules and the packages that cronguard needs, where files of the program hide them.
 
-A `random.py` beside the job is found before Python's `random`, also by what cronguard needs. In a
-block of `python_first` such a name means Python's own module, and the program's file is not run;
-outside, everything is as it would be without cronguard.
+A `random.py` beside the job is found before Python's `random`, also by what cronguard needs, and
+`httpx.py` before the package. In a block of `python_first` such a name means Python's own module or
+the package, and the program's file is not run; outside, everything is as it would be without
+cronguard.
 
 Loaded only where there is such a file. It needs no module but those that Python has loaded before
 any program, since others may be hidden.
@@ -16,6 +17,7 @@ import os
 import sys
 from _frozen_importlib_external import PathFinder
 
+from cronguard import _PACKAGES
 from cronguard.process.stderr import write
 
 TYPE_CHECKING = False
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 _WAIT_SECONDS = 1.0
 """How long a thread waits for another one's block; it may hold what that one waits for."""
+_INIT = "__init__.py"
 _ENDINGS = ("py", "pyc", "so", "pyd")
 # fmt: off
 _NEEDED = frozenset({
@@ -53,28 +56,38 @@ _told: set[str] = set()
 
 
 def hiding_files() -> dict[str, str]:
-    """Return the files that hide modules of Python's own: name of the module → path of the file.
+    """Return the files that hide modules that cronguard needs: name of the module → path.
 
     There are none in a bundle, which has everything in one folder.
     """
     found: dict[str, str] = {}
-    for folder in [] if hasattr(sys, "frozen") else sys.path[: _first_of_library()]:
+    first = 0 if hasattr(sys, "frozen") else _first_of_library()
+    for folder in sys.path[:first]:
         try:
             entries = os.listdir(str(folder) or os.curdir)  # noqa: PTH208  # pathlib may be hidden
         except OSError as caught:  # most often there is none
             if caught.errno is None:
                 raise  # a time limit of the program's
             continue
+        installed = {entry.partition("-")[0] for entry in entries if entry.endswith("-info")}
         for entry in entries:
             name, _, ending = entry.partition(".")
-            if name in _NEEDED and name not in found and _is_a_file(name):
+            if name in found or name in installed:
+                continue
+            if (name in _NEEDED and _is_a_file(name)) or (
+                name in _PACKAGES and _is_in(sys.path[first:], name)
+            ):
                 path = os.path.join(os.path.abspath(str(folder)), entry)  # noqa: PTH100, PTH118  # likewise
-                inside = os.path.join(path, "__init__.py")  # noqa: PTH118  # likewise
+                inside = os.path.join(path, _INIT)  # noqa: PTH118  # likewise
                 if ending in _ENDINGS or ending.endswith((".so", ".pyd")):
                     found[name] = path
                 elif not ending and _is_there(inside):
                     found[name] = inside
     return found
+
+
+def _is_in(folders: Iterable[str], package: str) -> bool:
+    return any(_is_there(os.path.join(str(each), package)) for each in folders)  # noqa: PTH118  # likewise
 
 
 def _is_there(path: str) -> bool:
@@ -93,7 +106,7 @@ def _is_a_file(name: str) -> bool:
 
 
 def look_in_library_first() -> None:
-    """Find Python's own modules before those of the folders that hide them, from now on.
+    """Find Python's own modules and packages before what hides them, from now on.
 
     For a program of ours, which no file of those is part of.
     """
@@ -147,7 +160,7 @@ class python_first:  # noqa: N801  # used like a function
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find Python's own module; None for one that is not hidden, or for another thread."""
+        """Find the module itself; None for one that is not hidden, or for another thread."""
         if path is not None or name not in _files or _thread.get_ident() != self._thread:
             return None
         _needed.add(name)
@@ -179,7 +192,7 @@ def _is_theirs(name: str) -> bool:
     if hiding is None:
         return False
     file = os.path.abspath(getattr(sys.modules.get(name), "__file__", None) or "")  # noqa: PTH100  # likewise
-    folder = hiding.removesuffix("__init__.py")
+    folder = hiding.removesuffix(_INIT)
     return file == hiding or (folder != hiding and file.startswith(folder))
 
 
@@ -188,14 +201,22 @@ def _say() -> None:
     _told.update(new)
     for name in new if sys.stderr is not None else ():
         try:
-            write(
-                f"cronguard: {_files[name]} hides Python's own module {name}, which cronguard and"
-                " others need: rename that file\n"
-            )
+            write(f"cronguard: {_sentence(name)}\n")
         except (OSError, ValueError, LookupError) as caught:  # nobody is left to be told
             if isinstance(caught, OSError) and caught.errno is None:
                 raise  # as above
             return
+
+
+def _sentence(name: str) -> str:
+    folder = _files[name].removesuffix(_INIT)
+    what, path = ("file", folder) if folder == _files[name] else ("folder", folder[:-1])
+    if name in _PACKAGES:
+        return f"{path} hides the package {name}, which cronguard needs: rename that {what}"
+    return (
+        f"{path} hides Python's own module {name}, which cronguard and others need: rename that"
+        f" {what}"
+    )
 
 
 __all__ = ["hides", "hiding_files", "look_in_library_first", "own", "python_first"]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from cronguard.core.errors import ConfigError
 from cronguard.core.model import Expectations, Origin, SecretRef, Statement
 from cronguard.core.text import show, suggest
+from cronguard.process.lifecycle import own_modules
 from cronguard.settings.job_values import (
     OVERLAPS,
     OverlapOption,
@@ -288,11 +289,12 @@ def check_options(given: Mapping[str, object], place: Place = "code") -> dict[st
     Durations become seconds, ``channels`` a tuple of names, ``ignore`` a tuple of types. A None
     that means "not given" is left out.
     """
-    return {
-        key: check_option(key, value, place)
-        for key, value in given.items()
-        if value is not None or key not in JOB_OPTIONS or JOB_OPTIONS[key].default is not None
-    }
+    with own_modules():
+        return {
+            key: check_option(key, value, place)
+            for key, value in given.items()
+            if value is not None or key not in JOB_OPTIONS or JOB_OPTIONS[key].default is not None
+        }
 
 
 def resolve_job(
