@@ -34,6 +34,8 @@ class Mistake(NamedTuple):
     settings: str = ""
     """The text of cronguard.toml."""
     environ: tuple[tuple[str, str], ...] = ()
+    kept: str | None = None
+    """The message that is recorded and sent."""
 
 
 def each(table):
@@ -503,6 +505,35 @@ COMMANDS = [
             "run nightly -- nosuch",
             "cannot run 'nosuch': it was not found; give its full path, or set PATH",
             code=127,
+            kept="command not found: nosuch",
+        ),
+    ),
+    (
+        "not found at a path",
+        Mistake(
+            "run nightly -- /home/mary/backup.sh --password=hunter2",
+            "cannot run '/home/mary/backup.sh': it was not found; give its full path, or set PATH",
+            code=127,
+            kept="command not found: backup.sh",
+        ),
+    ),
+    (
+        "a key in the program's place",
+        Mistake(
+            "run nightly -- sk_live_4242424242424242",
+            "cannot run 'sk_live_4242424242424242': it was not found; give its full path, or set"
+            " PATH",
+            code=127,
+            kept="command not found: ‹…›",
+        ),
+    ),
+    (
+        "an interpreter that is not there",
+        Mistake(
+            "run nightly -- ./job.sh",
+            "cannot run './job.sh': the interpreter it names is not there; correct its first line",
+            code=127,
+            kept="the interpreter that the first line names is not there: job.sh",
         ),
     ),
     (
@@ -512,6 +543,7 @@ COMMANDS = [
             "cannot run 'echo hi | cat': it was not found; leave out the quotes around it;"
             " a line for the shell is written sh -c 'LINE'",
             code=127,
+            kept="command not found: its whole line stands in quotes",
         ),
     ),
     (
@@ -521,6 +553,7 @@ COMMANDS = [
             "cannot run 'cd': it was not found; it is the shell's own;"
             " a line for the shell is written sh -c 'LINE'",
             code=127,
+            kept="command not found: cd",
         ),
     ),
     (
@@ -531,6 +564,7 @@ COMMANDS = [
             " make it one with chmod +x",
             code=126,
             settings="\n",
+            kept="not an executable file: cronguard.toml",
         ),
     ),
     (
@@ -539,6 +573,7 @@ COMMANDS = [
             "run nightly -- /tmp",
             "cannot run '/tmp': it is a folder; name the file in it that is to run",
             code=126,
+            kept="a folder, not a program: tmp",
         ),
     ),
 ]
@@ -546,14 +581,20 @@ COMMANDS = [
 
 @each(COMMANDS)
 def test_a_command_that_cannot_start_is_one_line(tmp_path, mistake):
-    """A shell's exit code, and a failure on record."""
+    """A shell's exit code, and a failure on record that says why, with no more than a name."""
     cli = Cli(tmp_path)
+    (tmp_path / "job.sh").write_text("#!/no/such/sh\n", encoding="utf-8")
+    (tmp_path / "job.sh").chmod(0o755)
     if mistake.settings:
         (tmp_path / "cronguard.toml").write_text(mistake.settings, encoding="utf-8")
     done = cli(*shlex.split(mistake.typed))
     assert (done.stderr, done.stdout) == (f"cronguard: {mistake.said}\n", "")
     assert done.returncode == mistake.code
     assert cli.last("nightly") == ("failure", str(mistake.code))
+    assert cli.runs("nightly")[0].failure.error_message == mistake.kept
+    cli.environ["CRONGUARD_REDACT"] = "strict"
+    cli(*shlex.split(mistake.typed))
+    assert cli.runs("nightly")[0].failure.error_message is None
 
 
 ADDRESSES = [
