@@ -132,7 +132,7 @@ _HOMES = {
 _PACKAGES = frozenset(
     {"anyio", "certifi", "click", "cronsim", "h11", "httpcore", "httpx", "idna", "wrapt"}
 )
-"""That cronguard needs, by the names of their folders."""
+"""That cronguard needs; `cronguard.process.hidden` has the same list."""
 _LIBRARY = os.path.dirname(getattr(os, "__file__", ""))  # noqa: PTH120  # pathlib may be hidden
 
 

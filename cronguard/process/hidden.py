@@ -17,7 +17,6 @@ import os
 import sys
 from _frozen_importlib_external import PathFinder
 
-from cronguard import _PACKAGES
 from cronguard.process.stderr import write
 
 TYPE_CHECKING = False
@@ -46,6 +45,10 @@ _NEEDED = frozenset({
 })
 # fmt: on
 """What cronguard imports, and what is loaded up to a first alert; all else is the program's own."""
+PACKAGES = frozenset(
+    {"anyio", "certifi", "click", "cronsim", "h11", "httpcore", "httpx", "idna", "wrapt"}
+)
+"""Other people's that it needs; `cronguard` itself has the same list, since it loads this late."""
 _files: dict[str, str] = {}
 """Name of a hidden module → the file that hides it."""
 _own: dict[str, ModuleType] = {}
@@ -75,7 +78,7 @@ def hiding_files() -> dict[str, str]:
             if name in found or name in installed:
                 continue
             if (name in _NEEDED and _is_a_file(name)) or (
-                name in _PACKAGES and _is_in(sys.path[first:], name)
+                name in PACKAGES and _is_in(sys.path[first:], name)
             ):
                 path = os.path.join(os.path.abspath(str(folder)), entry)  # noqa: PTH100, PTH118  # likewise
                 inside = os.path.join(path, _INIT)  # noqa: PTH118  # likewise
@@ -211,7 +214,7 @@ def _say() -> None:
 def _sentence(name: str) -> str:
     folder = _files[name].removesuffix(_INIT)
     what, path = ("file", folder) if folder == _files[name] else ("folder", folder[:-1])
-    if name in _PACKAGES:
+    if name in PACKAGES:
         return f"{path} hides the package {name}, which cronguard needs: rename that {what}"
     return (
         f"{path} hides Python's own module {name}, which cronguard and others need: rename that"
@@ -219,4 +222,4 @@ def _sentence(name: str) -> str:
     )
 
 
-__all__ = ["hides", "hiding_files", "look_in_library_first", "own", "python_first"]
+__all__ = ["PACKAGES", "hides", "hiding_files", "look_in_library_first", "own", "python_first"]

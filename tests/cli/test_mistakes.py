@@ -3,6 +3,7 @@
 Read them aloud: somebody who is tired has to understand each at three in the morning.
 """
 
+import os
 import re
 import shlex
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from support.processes import respect_modes
 
 from cronguard import configure, cron_guarded, guard
 from cronguard.core.errors import ConfigError
+from cronguard.settings.store_url import default_store_path
 
 WEBHOOK = "https://hooks.slack.com/services/T00/B00/hunter2"
 CHANNELS = "apprise, console, email-postmark, email-resend, email-smtp, log, slack, webhook"
@@ -29,7 +31,8 @@ class Mistake(NamedTuple):
     typed: str
     """What follows ``cronguard``, as in a shell."""
     said: str
-    """The line without ``cronguard:`` in front; ``{folder}`` is where it was typed."""
+    """The line without ``cronguard:`` in front; ``{folder}`` is where it was typed, ``{default}``
+    the file that keeps runs where no store is set."""
     code: int = 2
     settings: str = ""
     """The text of cronguard.toml."""
@@ -272,7 +275,8 @@ SETTINGS = [
         Mistake(
             "status",
             "cronguard.toml: store holds a password in plain text: put the address into an"
-            ' environment variable and write store = "env:DATABASE_URL"',
+            ' environment variable and write store = "env:DATABASE_URL"; until then that of'
+            " environment CRONGUARD_STORE is used",
             settings='store = "postgresql://jobs:hunter2@db.internal/jobs"',
         ),
     ),
@@ -315,7 +319,8 @@ SETTINGS = [
         Mistake(
             "status",
             "environment CRONGUARD_STORE: store is no address that cronguard can open: use"
-            " sqlite:///relative.db, sqlite:////absolute.db, supabase, postgresql://… or env:NAME",
+            " sqlite:///relative.db, sqlite:////absolute.db, supabase, postgresql://… or env:NAME;"
+            " until then runs are kept in {default}",
             environ=(("CRONGUARD_STORE", "runs.db"),),
         ),
     ),
@@ -325,7 +330,8 @@ SETTINGS = [
             "status",
             "environment CRONGUARD_STORE: store is an address that cannot be taken apart into user,"
             " password, host, port and name, so nothing of it is shown: percent-encode what is"
-            " special in the password (@ as %40, / as %2F, : as %3A, # as %23, ? as %3F, % as %25)",
+            " special in the password (@ as %40, / as %2F, : as %3A, # as %23, ? as %3F, % as %25);"
+            " until then runs are kept in {default}",
             environ=(("CRONGUARD_STORE", "postgresql://jobs:hunter2/x@db.internal/jobs"),),
         ),
     ),
@@ -378,7 +384,8 @@ def test_a_mistake_is_one_line(here, mistake):
         here.setenv(name, value.format(folder=here.folder))
     before = content(here.folder)
     done = here(*shlex.split(mistake.typed))
-    said = mistake.said.format(folder=here.folder)
+    default = default_store_path(os.environ)
+    said = mistake.said.format(folder=here.folder, default=default)
     assert (done.stderr, done.stdout) == (f"cronguard: {said}\n", "")
     assert done.returncode == mistake.code
     assert content(here.folder) == before
@@ -496,6 +503,27 @@ def test_a_mistake_before_the_dashes_keeps_no_command_from_running(tmp_path, mis
     assert (tmp_path / "ran").exists()
     recorded = ["success"] if "not recorded" not in mistake.said else []
     assert [run.status for run in (cli.runs("nightly") if recorded else [])] == recorded
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("runs.db", "environment CRONGUARD_STORE: store is no address that cronguard can open"),
+        ("env:NOWHERE", "store is env:NOWHERE, but that variable is empty"),
+        ("nonsense://x", "environment CRONGUARD_STORE: store scheme 'nonsense' is not known"),
+    ],
+)
+def test_a_mistaken_store_says_where_runs_are_kept(tmp_path, address, said):
+    """One line, with the file that keeps the run until the store is put right."""
+    cli = Cli(tmp_path)
+    cli.environ["CRONGUARD_STORE"] = address
+    done = cli("run", "nightly", "--", "touch", "ran")
+    (line,) = done.stderr.splitlines()
+    kept = tmp_path / ".local" / "state" / "cronguard" / "cronguard.db"
+    assert line.startswith(f"cronguard: settings: {said}")
+    assert line.endswith(f"; until then runs are kept in {kept}")
+    assert (tmp_path / "ran").exists()
+    assert kept.exists()
 
 
 COMMANDS = [

@@ -100,14 +100,19 @@ def _also_in(pyproject: Path) -> bool:
 def _store(loaded: Loaded, lines: str, expected: list[Expected]) -> Iterator[Check]:
     """Look at the store; ``expected`` is filled with what it keeps of its jobs."""
     from cronguard.runtime.store_factory import open_store, with_timeouts_and_spool, without_spool
-    from cronguard.settings.store_url import ephemeral_place, ephemeral_sentence
+    from cronguard.settings.store_url import (
+        describe_default_store,
+        ephemeral_place,
+        ephemeral_sentence,
+    )
 
     settings = loaded.settings
     try:
         dependent = with_timeouts_and_spool(open_store(settings), settings)
         store = without_spool(dependent)  # looking replays nothing
     except CronguardError as error:
-        yield Check("store", "error", str(error))
+        meanwhile = describe_default_store(os.environ)
+        yield Check("store", "error", f"{error}; until then runs are kept in {meanwhile}")
         return
     place = describe_store(settings, store)
     path = store_file(store)
@@ -128,6 +133,7 @@ def _store(loaded: Loaded, lines: str, expected: list[Expected]) -> Iterator[Che
             watches = store.watches()
             expected += _expected(watches)
             yield from crontab.expectations(lines, settings.jobs, watches)
+            yield from _scheduled(watches)
             yield from _damaged(store)
             yield from alerts(store, settings)
             if path is not None:
@@ -143,6 +149,18 @@ def _store(loaded: Loaded, lines: str, expected: list[Expected]) -> Iterator[Che
     dependent.close()
     if settings.store is None and (name := ephemeral_place(os.environ)) is not None:
         yield Check("store", "warning", ephemeral_sentence(name))
+
+
+def _scheduled(watches: Sequence[Watch]) -> Iterator[Check]:
+    unknown = sorted(watch.job for watch in watches if watch.expected.plan is None)
+    if unknown:
+        more = f" and {plural(len(unknown) - 3, 'other')}" if len(unknown) > 3 else ""  # noqa: PLR2004  # enough to go on
+        yield Check(
+            "schedule",
+            "ok",
+            f"nobody states when {', '.join(unknown[:3])}{more} should start, so a run that never"
+            " starts goes unseen; what cron starts wants a schedule",
+        )
 
 
 def _damaged(store: Store) -> Iterator[Check]:

@@ -72,7 +72,7 @@ def print_plain(healths: Sequence[Health], now: datetime) -> None:
                 each.job,
                 _utc(each.last_run.started_at if each.last_run else None),
                 _utc(each.next_due),
-                "; ".join([each.why, *plain_notes(each, now)]),
+                "; ".join([each.why, *plain_notes(each)]),
             )
             for each in in_order(healths, now)
         ],

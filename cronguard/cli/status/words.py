@@ -9,7 +9,7 @@ from cronguard.cli.output.facts import error_text
 from cronguard.cli.output.lines import plural
 from cronguard.cli.output.times import short_span
 from cronguard.core.clock import readable
-from cronguard.core.health import Health, has_undelivered
+from cronguard.core.health import Health
 
 
 def wordings(health: Health, now: datetime) -> Iterator[str]:
@@ -18,7 +18,7 @@ def wordings(health: Health, now: datetime) -> Iterator[str]:
     The last one is the shortest; it may have to be cut all the same. The shorter ones leave out
     alerts that did not arrive where something else is wrong too.
     """
-    snoozed, others, alerts = _snoozed(health, now), _activity(health, now), _alerts(health, now)
+    snoozed, others, alerts = _snoozed(health, now), _activity(health, now), _alerts(health)
     wrong = [text for text in _wrong(health, now) if text]
     for text in wrong or [""]:
         yield "; ".join(filter(None, (*snoozed, text, *others, *alerts)))
@@ -65,14 +65,14 @@ def _failures(health: Health, now: datetime) -> Iterator[str]:
 
 def notes(health: Health, now: datetime) -> list[str]:
     """Return what is to be known of a job that is well, in the words of a terminal."""
-    return [*_snoozed(health, now), *_activity(health, now), *_alerts(health, now)]
+    return [*_snoozed(health, now), *_activity(health, now), *_alerts(health)]
 
 
-def plain_notes(health: Health, now: datetime) -> list[str]:
+def plain_notes(health: Health) -> list[str]:
     """Return the same with times that do not change while one looks."""
     since, until = health.running_since, health.snoozed_until
     found = [f"running since {readable(since)}"] if since else []
-    found += _alerts(health, now)
+    found += _alerts(health)
     return [*found, f"snoozed until {readable(until)}"] if until else found
 
 
@@ -88,11 +88,11 @@ def _activity(health: Health, now: datetime) -> list[str]:
     return ["a run's process is gone"] if gone else []
 
 
-def _alerts(health: Health, now: datetime) -> list[str]:
+def _alerts(health: Health) -> list[str]:
     found = []
     if health.alerts_given_up:
         found.append(f"{plural(health.alerts_given_up, 'alert')} given up")
-    if has_undelivered(health._replace(alerts_given_up=0), now):
+    if health.alerts_waiting:
         found.append(f"{plural(health.alerts_waiting, 'alert')} waiting")
     return found
 
