@@ -14,7 +14,6 @@ from cronguard.core.alert_rule import (
     ends_silence,
     overrun_step,
 )
-from cronguard.core.clock import readable
 from cronguard.core.errors import ConfigError
 from cronguard.core.model import Missed, Overrun, Schedule, Silence, Watch
 from cronguard.core.rendering import duration
@@ -256,13 +255,10 @@ def missed_sentence(
 
 
 def _local(timezone: str, when: datetime) -> str:
-    """Return ``2026-11-23 06:00:00 CET``; in UTC where this host does not know the zone."""
+    """Return ``2026-11-23 06:00:00 CET``."""
     from zoneinfo import ZoneInfo  # few jobs have a schedule
 
-    try:
-        return f"{when.astimezone(ZoneInfo(timezone)):%Y-%m-%d %H:%M:%S %Z}"
-    except (ValueError, KeyError, OSError):
-        return readable(when)
+    return f"{when.astimezone(ZoneInfo(timezone)):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def overrun(run_id: str, job: str, elapsed: float, max_runtime: float) -> Overrun | None:

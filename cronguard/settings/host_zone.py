@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cronguard.core.errors import ConfigError
-from cronguard.process.signals import tolerate
+from cronguard.process.signals import is_there, tolerate
 from cronguard.settings.job_values import check_timezone
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _UTC_NAMES = frozenset({"UTC", "UCT", "GMT", "GMT0", "UTC0", "Greenwich", "Universal", "Zulu"})
 _FOLDER = "zoneinfo/"
+_MOST_LINKS = 8
 
 
 def host_zone(environ: Mapping[str, str], root: Path = Path("/")) -> str | None:
@@ -68,11 +69,12 @@ def _named(text: str) -> str | None:
 
 def _named_in_files(folder: Path) -> str | None:
     link = folder / "localtime"
-    if not os.path.lexists(link):
+    if not is_there(link, follow=False):
         return "UTC"
-    for follow in (os.readlink, os.path.realpath):
-        with tolerate(OSError):
-            target = str(follow(link))
+    with tolerate(OSError):  # at the end of the links
+        target = str(link)
+        for _ in range(_MOST_LINKS):
+            target = os.path.join(os.path.dirname(target), os.readlink(target))  # noqa: PTH115, PTH118, PTH120  # as written
             if _FOLDER in target and (name := _named(target)):
                 return name
     return _named_beside(link, folder / "timezone")

@@ -91,9 +91,9 @@ ENTRIES = (
         "a line for the shell is told to set PATH",
         (
             Change(
-                "cronguard/cli/run/guarded_command.py",
-                'if not there and " " in name:',
-                "if False:",
+                "cronguard/cli/run/unstarted.py",
+                'elif " " in name:',
+                "elif False:",
             ),
         ),
         ("tests/cli/test_mistakes.py::test_a_command_that_cannot_start_is_one_line",),
@@ -296,5 +296,43 @@ ENTRIES = (
             ),
         ),
         ("tests/cli/test_cli_doctor_crontab.py::test_a_line_that_is_not",),
+    ),
+    Entry(
+        "why a command could not be started is masked",
+        (Change("cronguard/cli/run/guarded_command.py", "keep=kept)", "keep=())"),),
+        ("tests/cli/test_mistakes.py::test_a_command_that_cannot_start_is_one_line",),
+    ),
+    Entry(
+        "a mistyped store says not where runs are kept",
+        (
+            Change(
+                "cronguard/settings/loading.py",
+                'notes.problems[-1] += f"; until then {used}"',
+                "used = used",
+            ),
+        ),
+        ("tests/cli/test_mistakes.py::test_a_mistaken_store_says_where_runs_are_kept",),
+    ),
+    Entry(
+        "a file beside the job hides a package",
+        (
+            Change(
+                "cronguard/process/hidden.py",
+                "name in PACKAGES and _is_in(",
+                '"" in PACKAGES and _is_in(',
+            ),
+        ),
+        ("tests/system/test_hidden_modules.py::test_a_package_is_hidden",),
+    ),
+    Entry(
+        "options are checked with the program's own zoneinfo",
+        (
+            Change(
+                "cronguard/settings/options.py",
+                "    with own_modules():",
+                "    if own_modules:",
+            ),
+        ),
+        ("tests/system/test_hidden_modules.py::test_a_module_that_only_some_options_need",),
     ),
 )
