@@ -131,6 +131,10 @@ _HOMES = {
     "cron_guarded": "guarding.decorator",
     "guard": "guarding.context_manager",
 }
+_PACKAGES = frozenset(
+    {"anyio", "certifi", "click", "cronsim", "h11", "httpcore", "httpx", "idna", "wrapt"}
+)
+"""That cronguard needs; `cronguard.process.hidden` has the same list."""
 _LIBRARY = os.path.dirname(getattr(os, "__file__", ""))  # noqa: PTH120  # pathlib may be hidden
 _MANY = 500
 
@@ -163,7 +167,7 @@ def _imported(home: str) -> ModuleType:
 
 
 def _is_something_hidden() -> bool:
-    """Tell whether something may hide a module of Python's own, as `random.py` beside the job.
+    """Tell whether something may hide what is needed, such as `random.py` beside the job.
 
     Python looked for cronguard in the folders before its library and remembers what is in them: to
     read one of 50,000 files again takes a tenth of a second. `hidden` asks it for each name where
@@ -182,7 +186,8 @@ def _is_something_hidden() -> bool:
         if entries is None or len(entries) > _MANY:
             return True
         for entry in entries:
-            if entry.partition(".")[0] in sys.stdlib_module_names:
+            name = entry.partition(".")[0]
+            if name in sys.stdlib_module_names or name in _PACKAGES:
                 return True
     return False
 

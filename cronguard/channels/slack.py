@@ -12,11 +12,18 @@ from typing import Any, ClassVar
 
 from cronguard.channels.transport import http
 from cronguard.core import rendering
+from cronguard.core.errors import ChannelError
 from cronguard.core.model import Alert, Message, Option
 
 # https://docs.slack.dev/reference/block-kit/blocks: 150 for a header, 3,000 for a section
 HEADER, SECTION, SHORT = 150, 3000, 300
 MESSAGE = SECTION - 2 * SHORT - 100
+_HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
+_PLACEHOLDER = "the address ends as the one in the README does: put in your own webhook's address"
+_ELSEWHERE = (
+    f"its address is not Slack's own ({_HOSTS[0]}): correct it, unless it is a service that takes"
+    " Slack's messages, such as Mattermost"
+)
 NO_ERROR = {"recovered": "It works again.", "overrun": "It is still running."}
 NO_ERROR["test"] = "Nothing is wrong: this is a test."
 PERMANENT = http.PERMANENT | {403, 404}
@@ -44,6 +51,10 @@ class SlackChannel:
 
     def __init__(self, *, webhook_url: str) -> None:
         self._webhook_url = http.check_url(webhook_url)
+        if self._webhook_url.rstrip("/").endswith(("…", "...", "/services")):
+            raise ChannelError("bad_url", detail=_PLACEHOLDER)
+        self.doubts = [] if _is_slacks(self._webhook_url) else [_ELSEWHERE]
+        """What `cronguard doctor` says of options that are valid, and most often a mistake."""
 
     def send(self, message: Message) -> None:
         """Send. 400, 403, 404 and 410 are final: Slack will not take these bytes here."""
@@ -58,6 +69,10 @@ class SlackChannel:
             response, permanent=PERMANENT, code=f"slack_{word}" if word in ERRORS else None
         )
         http.raise_for_page(response)
+
+
+def _is_slacks(address: str) -> bool:
+    return address.startswith(("http://", *(f"https://{host}/" for host in _HOSTS)))
 
 
 def blocks(alert: Alert) -> dict[str, Any]:

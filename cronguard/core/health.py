@@ -273,7 +273,7 @@ def explain(health: Health, now: datetime, write: Callable[[datetime], str] | No
             f" longer than its max_runtime of {duration(limit)}"
         )
     if health.state == "late" and health.since is not None and plan is not None:
-        return missed_sentence(plan, health.missed, health.since, health.missed_latest, write)
+        return missed_sentence(plan, health.missed, health.since, health.missed_latest, at)
     if health.state == "new":
         due = health.next_due
         return f"never ran; due at {at(due)}" if due else "never ran"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice, takewhile
 from typing import NamedTuple
 
@@ -13,7 +14,6 @@ from cronguard.core.alert_rule import (
     ends_silence,
     overrun_step,
 )
-from cronguard.core.clock import rfc3339
 from cronguard.core.errors import ConfigError
 from cronguard.core.model import Missed, Overrun, Schedule, Silence, Watch
 from cronguard.core.rendering import duration
@@ -244,9 +244,9 @@ def missed_sentence(
 ) -> str:
     """Return a sentence that says what was missed, for an alert and for people who look.
 
-    ``write`` returns a moment as text; by default in UTC, as RFC 3339 has it.
+    ``write`` returns a moment as text; by default in the time zone of the schedule.
     """
-    write = write or _without_fraction
+    write = write or partial(_local, plan.timezone)
     cron = f"{plan.cron} ({plan.timezone})"
     since = write(first)
     if number == 1 or latest is None:
@@ -254,8 +254,11 @@ def missed_sentence(
     return f"no run started at {number:,} times of {cron}, from {since} to {write(latest)}"
 
 
-def _without_fraction(when: datetime) -> str:
-    return rfc3339(when).replace(".000000", "")
+def _local(timezone: str, when: datetime) -> str:
+    """Return ``2026-11-23 06:00:00 CET``."""
+    from zoneinfo import ZoneInfo  # few jobs have a schedule
+
+    return f"{when.astimezone(ZoneInfo(timezone)):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def overrun(run_id: str, job: str, elapsed: float, max_runtime: float) -> Overrun | None:

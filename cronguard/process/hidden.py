@@ -1,8 +1,9 @@
-"""Python's own modules for cronguard, where files of the program hide them.
+"""Python's own modules and the packages that cronguard needs, where files of the program hide them.
 
-A `random.py` beside the job is found before Python's `random`, also by what cronguard needs. In a
-block of `python_first` such a name means Python's own module, and the program's file is not run;
-outside, everything is as it would be without cronguard.
+A `random.py` beside the job is found before Python's `random`, also by what cronguard needs, and
+`httpx.py` before the package. In a block of `python_first` such a name means Python's own module or
+the package, and the program's file is not run; outside, everything is as it would be without
+cronguard.
 
 Loaded only where there is such a file. It needs no module but those that Python has loaded before
 any program, since others may be hidden.
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _WAIT_SECONDS = 1.0
 """How long a thread waits for another one's block; it may hold what that one waits for."""
+_INIT = "__init__.py"
 # fmt: off
 _NEEDED = frozenset({
     "array", "ast", "asyncio", "base64", "binascii", "bisect", "bz2", "calendar", "collections",
@@ -42,6 +44,10 @@ _NEEDED = frozenset({
 })
 # fmt: on
 """What cronguard imports, and what is loaded up to a first alert; all else is the program's own."""
+PACKAGES = frozenset(
+    {"anyio", "certifi", "click", "cronsim", "h11", "httpcore", "httpx", "idna", "wrapt"}
+)
+"""Other people's that it needs; `cronguard` itself has the same list, since it loads this late."""
 _files: dict[str, str] = {}
 """Name of a hidden module → the file that hides it."""
 _own: dict[str, ModuleType] = {}
@@ -52,17 +58,35 @@ _told: set[str] = set()
 
 
 def hiding_files() -> dict[str, str]:
-    """Return the files that hide modules of Python's own: name of the module → path of the file.
+    """Return the files that hide modules that cronguard needs: name of the module → path.
 
     There are none in a bundle, which has everything in one folder.
     """
     found: dict[str, str] = {}
-    for folder in [] if hasattr(sys, "frozen") else sys.path[: _first_of_library()]:
-        for name in filter(_is_a_file, _NEEDED.difference(found)):
+    first = 0 if hasattr(sys, "frozen") else _first_of_library()
+    for folder in sys.path[:first]:
+        for name in (_NEEDED | PACKAGES).difference(found):
+            if name not in PACKAGES and not _is_a_file(name):
+                continue
             spec = PathFinder.find_spec(name, [folder])
-            if spec is not None and spec.origin is not None:  # else a mere folder
+            if spec is None or spec.origin is None:  # nothing, or a mere folder
+                continue
+            if name not in PACKAGES or _hides_package(folder, name, sys.path[first:]):
                 found[name] = os.path.abspath(spec.origin)  # noqa: PTH100  # pathlib may be hidden
     return found
+
+
+def _hides_package(folder: str, name: str, library: Sequence[str]) -> bool:
+    """Tell whether the package is in the library too, and not installed in this very folder."""
+    try:
+        entries = os.listdir(folder or os.curdir)  # noqa: PTH208  # pathlib may be hidden
+    except OSError as caught:
+        if caught.errno is None:
+            raise  # a time limit of the program's
+        entries = []
+    if any(each.startswith(f"{name}-") and each.endswith("-info") for each in entries):
+        return False
+    return PathFinder.find_spec(name, library) is not None
 
 
 def _is_a_file(name: str) -> bool:
@@ -71,7 +95,7 @@ def _is_a_file(name: str) -> bool:
 
 
 def look_in_library_first() -> None:
-    """Find Python's own modules before those of the folders that hide them, from now on.
+    """Find Python's own modules and packages before what hides them, from now on.
 
     For a program of ours, which no file of those is part of.
     """
@@ -125,7 +149,7 @@ class python_first:  # noqa: N801  # used like a function
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find Python's own module; None for one that is not hidden, or for another thread."""
+        """Find the module itself; None for one that is not hidden, or for another thread."""
         if path is not None or name not in _files or _thread.get_ident() != self._thread:
             return None
         _needed.add(name)
@@ -157,7 +181,7 @@ def _is_theirs(name: str) -> bool:
     if hiding is None:
         return False
     file = os.path.abspath(getattr(sys.modules.get(name), "__file__", None) or "")  # noqa: PTH100  # likewise
-    folder = hiding.removesuffix("__init__.py")
+    folder = hiding.removesuffix(_INIT)
     return file == hiding or (folder != hiding and file.startswith(folder))
 
 
@@ -166,14 +190,22 @@ def _say() -> None:
     _told.update(new)
     for name in new if sys.stderr is not None else ():
         try:
-            write(
-                f"cronguard: {_files[name]} hides Python's own module {name}, which cronguard and"
-                " others need: rename that file\n"
-            )
+            write(f"cronguard: {_sentence(name)}\n")
         except (OSError, ValueError, LookupError) as caught:  # nobody is left to be told
             if isinstance(caught, OSError) and caught.errno is None:
                 raise  # as above
             return
 
 
-__all__ = ["hides", "hiding_files", "look_in_library_first", "own", "python_first"]
+def _sentence(name: str) -> str:
+    folder = _files[name].removesuffix(_INIT)
+    what, path = ("file", folder) if folder == _files[name] else ("folder", folder[:-1])
+    if name in PACKAGES:
+        return f"{path} hides the package {name}, which cronguard needs: rename that {what}"
+    return (
+        f"{path} hides Python's own module {name}, which cronguard and others need: rename that"
+        f" {what}"
+    )
+
+
+__all__ = ["PACKAGES", "hides", "hiding_files", "look_in_library_first", "own", "python_first"]

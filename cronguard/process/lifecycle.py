@@ -39,6 +39,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, TypeAlias
 
 from cronguard.process.signals import end_by_ctrl_c
@@ -207,6 +208,15 @@ def _forget_imports() -> None:
         spec = getattr(sys.modules.get(name), "__spec__", None)
         if owner is not None and getattr(spec, "_initializing", False):
             del sys.modules[name]
+
+
+def own_modules() -> AbstractContextManager[None]:
+    """Return a block for an import that is made late, where files of the program may hide it.
+
+    See `cronguard.process.hidden`, which is loaded only where there are such files.
+    """
+    hidden = sys.modules.get("cronguard.process.hidden")
+    return hidden.python_first() if hidden is not None and hidden.hides() else nullcontext()
 
 
 def imports_of_others() -> list[tuple[str, int | None]]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from cronguard.process.lifecycle import own_modules
 from cronguard.process.signals import raised_by_handler
 
 if TYPE_CHECKING:
@@ -58,9 +59,10 @@ def tls_context() -> ssl.SSLContext:
 
     ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` take the place of the system's.
     """
-    import ssl
+    with own_modules():
+        import ssl
 
-    import certifi
+        import certifi
 
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())

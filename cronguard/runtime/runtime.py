@@ -51,14 +51,21 @@ class Job(NamedTuple):
 class Guarded:
     """A guard's checked options, and the job that they give under the current settings.
 
-    ``origin`` says who gives the options: ``code`` or ``command``.
+    ``origin`` says who gives the options: ``code`` or ``command``; ``unclear`` are those that were
+    given a wrong value, of which nothing is stated.
     """
 
-    __slots__ = ("options", "origin", "resolved")
+    __slots__ = ("options", "origin", "resolved", "unclear")
 
-    def __init__(self, options: dict[str, Any], origin: Origin = "code") -> None:
+    def __init__(
+        self,
+        options: dict[str, Any],
+        origin: Origin = "code",
+        unclear: frozenset[str] = frozenset(),
+    ) -> None:
         self.options = options
         self.origin = origin
+        self.unclear = unclear
         self.resolved: tuple[Runtime, Job] | None = None
 
 
@@ -127,6 +134,9 @@ class Runtime:
         name = guarded.options["job"]
         configured = self.settings.jobs.get(name, {})
         unclear = self.settings.unclear.get(name, frozenset())
+        if guarded.unclear:
+            unclear |= guarded.unclear
+            configured = {key: configured[key] for key in configured if key not in unclear}
         config = resolve_job(guarded.options, configured, guarded.origin, unclear=unclear)
         job = Job(config, channel_rules(config, self._channels_of(config)))
         guarded.resolved = (self, job)

@@ -62,8 +62,12 @@ def open_store_or_default(settings: Settings, say: Callable[..., None]) -> Store
         problem = why_unopened(error)
         say("cronguard settings: %s; nothing can be recorded", problem)
         return cast("Store", UnopenedStore(partial(open_store, settings), problem))
-    say("cronguard settings: %s; using the default store", problem)
+    say("cronguard settings: %s; until then runs are kept in %s", problem, _path_of(store))
     return store
+
+
+def _path_of(store: Store) -> object:
+    return getattr(store, "path", "the default store")
 
 
 def with_timeouts_and_spool(store: Store, settings: Settings) -> SpooledStore:

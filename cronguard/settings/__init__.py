@@ -8,6 +8,7 @@ turns names into classes.
 __all__ = [
     "channels",
     "file",
+    "host_zone",
     "job_values",
     "loading",
     "options",

@@ -16,7 +16,7 @@ from cronguard.settings.channels import ChannelLoader
 from cronguard.settings.file import read_settings_file
 from cronguard.settings.job_values import check_job_name
 from cronguard.settings.options import JOB_OPTIONS, JobConfig, Place, check_option
-from cronguard.settings.store_url import check_store, store_target
+from cronguard.settings.store_url import check_store, describe_default_store, store_target
 from cronguard.settings.types import (
     DEFAULT_REDACT,
     DEFAULT_STORE_TIMEOUT,
@@ -93,7 +93,13 @@ def _load(
         return check_store(layer, value, file.parent if layer.is_file and file else cwd)
 
     jobs, unclear = _jobs(notes, tables)
+    before = len(notes.problems)
     store = strongest("store", None, store_of)
+    if len(notes.problems) > before:
+        used = f"that of {notes.sources['store']} is used"
+        if store is None:
+            used = f"runs are kept in {describe_default_store(environ)}"
+        notes.problems[-1] += f"; until then {used}"
     listed = strongest("channels", None)
     loader = ChannelLoader(notes, tables, environ)
     channels = loader.choose(listed, notes.sources["channels"], jobs)
@@ -265,7 +271,7 @@ def _jobs(
                 else:
                     notes.sources[f"job.{name}.{key}"] = layer.label
     for name, wrong in unclear.items():
-        if "timezone" in wrong:  # in UTC the schedule would mean other times
+        if "timezone" in wrong and "timezone" not in jobs[name]:  # it would mean other times in UTC
             jobs[name].pop("schedule", None)
             unclear[name] = wrong | {"schedule"}
     return jobs, unclear

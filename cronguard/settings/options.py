@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from cronguard.core.errors import ConfigError
 from cronguard.core.model import Expectations, Origin, SecretRef, Statement
 from cronguard.core.text import show, suggest
+from cronguard.process.lifecycle import own_modules
 from cronguard.settings.job_values import (
     OVERLAPS,
     OverlapOption,
@@ -69,7 +70,18 @@ _EVERYWHERE: tuple[Place, ...] = ("code", "configure", "file", "command")
 class JobOption:
     """One option of a guarded job. The defaults of what a store keeps are `Expectations`'."""
 
-    __slots__ = ("check", "choices", "default", "flag", "help", "metavar", "name", "none", "places")
+    __slots__ = (
+        "check",
+        "choices",
+        "command_default",
+        "default",
+        "flag",
+        "help",
+        "metavar",
+        "name",
+        "none",
+        "places",
+    )
 
     def __init__(
         self,
@@ -83,6 +95,7 @@ class JobOption:
         choices: tuple[str, ...] | None = None,
         flag: str | None = None,
         places: tuple[Place, ...] = _EVERYWHERE,
+        command_default: str | None = None,
     ) -> None:
         self.name = name
         self.check = check
@@ -98,6 +111,8 @@ class JobOption:
         self.flag = flag or f"--{name.replace('_', '-')}"
         """On the command line, where the option has a place there."""
         self.places = places
+        self.command_default = command_default
+        """The default of ``cronguard run`` in words, where that is another one."""
 
     @property
     def is_duration(self) -> bool:
@@ -164,7 +179,13 @@ _OPTIONS = (
         none="at no certain time",
         metavar="CRON",
     ),
-    JobOption("timezone", check_timezone, help="Time zone of the schedule", metavar="ZONE"),
+    JobOption(
+        "timezone",
+        check_timezone,
+        help="Time zone of the schedule",
+        metavar="ZONE",
+        command_default="for --schedule: this host's, as cron's",
+    ),
     JobOption(
         "grace", check_seconds, help="How late a scheduled run may start", metavar="DURATION"
     ),
@@ -268,11 +289,12 @@ def check_options(given: Mapping[str, object], place: Place = "code") -> dict[st
     Durations become seconds, ``channels`` a tuple of names, ``ignore`` a tuple of types. A None
     that means "not given" is left out.
     """
-    return {
-        key: check_option(key, value, place)
-        for key, value in given.items()
-        if value is not None or key not in JOB_OPTIONS or JOB_OPTIONS[key].default is not None
-    }
+    with own_modules():
+        return {
+            key: check_option(key, value, place)
+            for key, value in given.items()
+            if value is not None or key not in JOB_OPTIONS or JOB_OPTIONS[key].default is not None
+        }
 
 
 def resolve_job(
@@ -292,8 +314,13 @@ def resolve_job(
         configured: The options in settings, likewise. One of the two must hold ``job``.
         origin: Who gives the options: ``code`` or ``command``; ``settings`` if nothing but the
             settings speaks.
-        unclear: Options that settings give a wrong value: no default is stated for them.
+        unclear: Options that were given a wrong value: no default is stated for them, and no
+            schedule without its time zone, in which it would mean other times.
     """
+    if "timezone" in unclear and "timezone" not in {*configured, *given}:
+        configured = {name: value for name, value in configured.items() if name != "schedule"}
+        given = {name: value for name, value in given.items() if name != "schedule"}
+        unclear = {*unclear, "schedule"}
     usual = dict(Expectations._field_defaults) if origin == "code" else {}
     for name in unclear:
         usual.pop(name, None)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from cronguard.core.errors import ConfigError
 from cronguard.core.model import SecretRef
 from cronguard.core.text import may_be_secret, show, suggest
-from cronguard.process.signals import is_folder, is_there
+from cronguard.process.signals import is_folder, is_there, tolerate
 from cronguard.settings.types import DEPTH, Layer, parse_reference
 
 if TYPE_CHECKING:
@@ -237,6 +237,13 @@ def default_store_path(environ: Mapping[str, str]) -> Path:
     return (
         folder if folder and _exists_or_can_be_made(folder) else _private_temp_folder()
     ) / "cronguard.db"
+
+
+def describe_default_store(environ: Mapping[str, str]) -> str:
+    """Return the path of the default store as text, or what stands for it where there is none."""
+    with tolerate(ConfigError, OSError):
+        return str(default_store_path(environ))
+    return "this process alone"
 
 
 def ephemeral_place(environ: Mapping[str, str]) -> str | None:

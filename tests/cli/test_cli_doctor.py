@@ -1,6 +1,7 @@
 """``cronguard doctor`` and ``channels``: what is set up, where from, and what is wrong with it."""
 
 import json
+import os
 import sqlite3
 from datetime import datetime
 
@@ -10,6 +11,7 @@ from support.processes import respect_modes
 
 from cronguard.core.expectations import statements
 from cronguard.core.model import ChannelRule, Expectations, Settlement
+from cronguard.settings.store_url import default_store_path
 
 pytestmark = pytest.mark.one_python
 
@@ -227,6 +229,52 @@ def test_a_store_that_cannot_be_written(here):
     errors = [each for each in json.loads(done.stdout)["checks"] if each["status"] == "error"]
     message = next(each["message"] for each in errors if each["check"] == "store")
     assert "this user may not read and write it" in message
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("https://hooks.slack.com/services/T00/B00/hunter2", None),
+        ("https://hooks.slack-gov.com/services/T00/B00/hunter2", None),
+        ("https://chat.example.org/hooks/hunter2", "is not Slack's own (hooks.slack.com)"),
+        ("https://hooks.slack.com.example.org/services/T0/B0/x", "is not Slack's own"),
+        ("https://hooks.slack.com/services/…", "ends as the one in the README does"),
+        ("https://hooks.slack.com/services/...", "ends as the one in the README does"),
+        ("https://hooks.slack.com/services/", "ends as the one in the README does"),
+    ],
+)
+def test_a_slack_address_that_is_none(here, address, said):
+    """Another host may be right, and is a warning; the README's own example is wrong."""
+    here.setenv("CRONGUARD_SLACK_WEBHOOK_URL", address)
+    found = {
+        status: checks(here, status).get("channel slack") for status in ("ok", "warning", "error")
+    }
+    wanted = "ok" if said is None else "warning" if "own" in said else "error"
+    assert [status for status, messages in found.items() if messages] == [wanted]
+    assert said is None or said in found[wanted][0]
+    assert "hunter2" not in str(found)
+
+
+def test_a_store_that_is_mistyped(here):
+    """It says where runs are kept meanwhile."""
+    kept = f"until then runs are kept in {default_store_path(os.environ)}"
+    for address in "runs.db", "nonsense://x", "env:NOWHERE":
+        here.setenv("CRONGUARD_STORE", address)
+        said = " ".join(here("doctor").stdout.split())
+        assert kept in said, address
+
+
+def test_jobs_that_nobody_expects(here):
+    """What never starts is then never missed: said, but no warning, since some start by hand."""
+    here.record("planned", "success", stated=statements(schedule="0 7 * * *"))
+    assert "schedule" not in checks(here)
+    for number in range(5):
+        here.record(f"job_{number}", "success")
+    (said,) = checks(here, "ok")["schedule"]
+    assert said.startswith(
+        "nobody states when job_0, job_1, job_2 and 2 others should start, so a run that never"
+        " starts goes unseen"
+    )
 
 
 def test_alerts_that_have_not_gone_out(here):

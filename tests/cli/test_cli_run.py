@@ -18,7 +18,7 @@ from support.hostile import serve
 
 from cronguard.cli.run import forwarding
 from cronguard.cli.run.forwarding import Received, wait_for_signal
-from cronguard.cli.run.guarded_command import _not_started
+from cronguard.cli.run.unstarted import why_not_started
 from cronguard.process.identity import _look_up, current_owner, is_dead
 
 CAPTURED = {"CRONGUARD_REDACT": "scrub"}
@@ -62,7 +62,7 @@ def test_a_command_in_no_folder_that_may_be_entered_is_not_there(cli):
     """127, as in a shell, although the system's own answer is that permission was denied."""
     (cli.folder / "closed").write_text("")  # a file, which nobody enters, be it root
     cli.environ["PATH"] = f"{cli.folder / 'closed'}{os.pathsep}{cli.environ['PATH']}"
-    assert _not_started("no-such-command", PermissionError()) == 127
+    assert why_not_started("no-such-command", PermissionError()).code == 127
     assert cli("run", "nightly", "--", "no-such-command").returncode == 127
 
 

@@ -290,7 +290,66 @@ def test_why_is_in_the_jobs_zone(here, past, at_terminal):
     assert re.search(r"from \S+ \d\d:00:00 to \S+ \d\d:00:00$", why)
     assert re.search(r" since \S+ \S+", text.splitlines()[0])[0].split()[2] in why
     (job,) = here.json("status")["jobs"]
-    assert job["why"].endswith("Z")
+    assert job["why"].endswith(" UTC")
+
+
+SAID = {
+    "failing": ("failure", "failure"),
+    "warning": ("failure",),
+    "stuck": ("running",),
+    "late": ("success",),
+    "ok": ("success",),
+}
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("failing", "nightly has been failing since 20"),
+        ("warning", "nightly has had a warning since 20"),
+        ("stuck", "nightly has been stuck since 20"),
+        ("late", "nightly has been late since 20"),
+        ("ok", "nightly is ok\n"),
+    ],
+)
+def test_each_state_is_a_sentence(here, past, state, said):
+    """Read aloud; the state's word is in it."""
+    stated = HOURLY if state == "late" else ()
+    for status in SAID[state]:
+        past.run("nightly", 9 * HOUR, status, stated=stated)
+    assert here("status", "nightly").stdout.startswith(said)
+
+
+def test_a_state_beside_another(here, past):
+    """The others follow, each a clause."""
+    past.run("nightly", 9 * HOUR, "failure", stated=())
+    past.run("nightly", 3 * HOUR, "running", stated=())
+    first = here("status", "nightly").stdout.splitlines()[0]
+    assert re.fullmatch(r"nightly has been stuck since [\d :-]+, and has a warning", first)
+
+
+def test_a_job_that_nobody_expects(here, past):
+    """In the place of the time at which it is due stands what that means, and what to do."""
+    past.run("nightly", HOUR, "success", stated=())
+    assert "Next due      nobody states when it should start" in here("status", "nightly").stdout
+    past.run("nightly", timedelta(0), "success")
+    assert "nobody states" not in here("status", "nightly").stdout
+
+
+def test_an_alert_that_waits_for_its_next_try(here):
+    """It is no fault before a minute has passed, and no face says that all was sent."""
+    here.setenv("CRONGUARD_SLACK_WEBHOOK_URL", "http://127.0.0.1:9/x")
+    here.record(
+        "nightly", "failure", channels=(ChannelRule("slack"),), stated=statements(threshold=1)
+    )
+    with here.store() as store:
+        store.snooze("nightly", datetime.now(UTC) + HOUR)
+    done = here("check")
+    assert done.returncode == 0
+    assert "1 alert of the last minute not sent yet: cronguard alerts says why." in done.stdout
+    assert "1 alert waiting" in here("status").stdout
+    (check,) = (each for each in here.json("doctor")["checks"] if each["check"] == "alerts")
+    assert check["message"].startswith("1 alert waiting for slack (last time: connection_refused")
 
 
 def test_unlock_is_for_runs_that_seem_dead(here, past, at_terminal):
@@ -320,7 +379,7 @@ def test_what_one_asks_after_an_alert(here, past, at_terminal):
     at_terminal(120)
     text = here("status", "nightly").stdout
     facts = {line[:14].strip(): line[14:] for line in text.splitlines() if line[14:]}
-    assert text.startswith("nightly is failing since 20")
+    assert text.startswith("nightly has been failing since 20")
     assert facts["Streak"] == "2 failures in a row; alerts from 2"
     assert facts["Error"] == "g.GatewayError (503)"
     assert facts["Message"] == "HTTP 503"
@@ -358,7 +417,7 @@ def test_one_job_elsewhere(here, past):
     past.run("nightly", HOUR, "failure", stated=())
     past.run("long", HOUR, "success", stated=(*HOURLY[:2], *statements(max_runtime=60.0)))
     text = here("status", "nightly").stdout
-    assert text.startswith("nightly is failing since 20")
+    assert text.startswith("nightly has been failing since 20")
     assert " ago" not in text
     assert text.endswith("Times are in UTC.\n")
     assert "schedule 0 * * * *, timezone Europe/Oslo, max_runtime" in here("status", "long").stdout

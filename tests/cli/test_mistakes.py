@@ -3,6 +3,7 @@
 Read them aloud: somebody who is tired has to understand each at three in the morning.
 """
 
+import os
 import re
 import shlex
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from support.processes import respect_modes
 
 from cronguard import configure, cron_guarded, guard
 from cronguard.core.errors import ConfigError
+from cronguard.settings.store_url import default_store_path
 
 pytestmark = pytest.mark.one_python
 
@@ -31,11 +33,14 @@ class Mistake(NamedTuple):
     typed: str
     """What follows ``cronguard``, as in a shell."""
     said: str
-    """The line without ``cronguard:`` in front; ``{folder}`` is where it was typed."""
+    """The line without ``cronguard:`` in front; ``{folder}`` is where it was typed, ``{default}``
+    the file that keeps runs where no store is set."""
     code: int = 2
     settings: str = ""
     """The text of cronguard.toml."""
     environ: tuple[tuple[str, str], ...] = ()
+    kept: str | None = None
+    """The message that is recorded and sent."""
 
 
 def each(table):
@@ -272,7 +277,8 @@ SETTINGS = [
         Mistake(
             "status",
             "cronguard.toml: store holds a password in plain text: put the address into an"
-            ' environment variable and write store = "env:DATABASE_URL"',
+            ' environment variable and write store = "env:DATABASE_URL"; until then that of'
+            " environment CRONGUARD_STORE is used",
             settings='store = "postgresql://jobs:hunter2@db.internal/jobs"',
         ),
     ),
@@ -315,7 +321,8 @@ SETTINGS = [
         Mistake(
             "status",
             "environment CRONGUARD_STORE: store is no address that cronguard can open: use"
-            " sqlite:///relative.db, sqlite:////absolute.db, supabase, postgresql://… or env:NAME",
+            " sqlite:///relative.db, sqlite:////absolute.db, supabase, postgresql://… or env:NAME;"
+            " until then runs are kept in {default}",
             environ=(("CRONGUARD_STORE", "runs.db"),),
         ),
     ),
@@ -325,7 +332,8 @@ SETTINGS = [
             "status",
             "environment CRONGUARD_STORE: store is an address that cannot be taken apart into user,"
             " password, host, port and name, so nothing of it is shown: percent-encode what is"
-            " special in the password (@ as %40, / as %2F, : as %3A, # as %23, ? as %3F, % as %25)",
+            " special in the password (@ as %40, / as %2F, : as %3A, # as %23, ? as %3F, % as %25);"
+            " until then runs are kept in {default}",
             environ=(("CRONGUARD_STORE", "postgresql://jobs:hunter2/x@db.internal/jobs"),),
         ),
     ),
@@ -378,7 +386,8 @@ def test_a_mistake_is_one_line(here, mistake):
         here.setenv(name, value.format(folder=here.folder))
     before = content(here.folder)
     done = here(*shlex.split(mistake.typed))
-    said = mistake.said.format(folder=here.folder)
+    default = default_store_path(os.environ)
+    said = mistake.said.format(folder=here.folder, default=default)
     assert (done.stderr, done.stdout) == (f"cronguard: {said}\n", "")
     assert done.returncode == mistake.code
     assert content(here.folder) == before
@@ -416,6 +425,32 @@ RUN = [
             "run nightly --timezone Europe/Olso -- touch ran",
             "timezone 'Europe/Olso' is not known (did you mean 'Europe/Oslo'?): give the name of a"
             f" time zone, such as 'Europe/Oslo'; --timezone {LEFT_OUT}",
+        ),
+    ),
+    (
+        "a mistyped time zone of a schedule",
+        Mistake(
+            "run nightly --timezone Europe/Olso --schedule '15 2 * * *' -- touch ran",
+            "timezone 'Europe/Olso' is not known (did you mean 'Europe/Oslo'?): give the name of a"
+            " time zone, such as 'Europe/Oslo'; --timezone and --schedule are left out, and the"
+            " command runs",
+        ),
+    ),
+    (
+        "a mistyped --timezone of a schedule",
+        Mistake(
+            "run nightly --schedule '15 2 * * *' --timezoen Europe/Oslo -- touch ran",
+            "there is no option '--timezoen' (did you mean '--timezone'?): it and --schedule are"
+            " left out, and the command runs; see cronguard run --help",
+        ),
+    ),
+    (
+        "a host's time zone without a name",
+        Mistake(
+            "run nightly --schedule '15 2 * * *' -- touch ran",
+            "the time zone of this host has no name that can be found, so --schedule is left out,"
+            " and the command runs: name it, as in --timezone Europe/Oslo",
+            environ=(("TZ", "CET-1CEST,M3.5.0,M10.5.0/3"),),
         ),
     ),
     (
@@ -464,12 +499,33 @@ RUN = [
 def test_a_mistake_before_the_dashes_keeps_no_command_from_running(tmp_path, mistake):
     """One line, the command's own exit code, and the run is recorded if it has a name."""
     cli = Cli(tmp_path)
-    done = cli(*shlex.split(mistake.typed))
+    done = cli(*shlex.split(mistake.typed), env=dict(mistake.environ))
     assert (done.stderr, done.stdout) == (f"cronguard: {mistake.said}\n", "")
     assert done.returncode == 0
     assert (tmp_path / "ran").exists()
     recorded = ["success"] if "not recorded" not in mistake.said else []
     assert [run.status for run in (cli.runs("nightly") if recorded else [])] == recorded
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("runs.db", "environment CRONGUARD_STORE: store is no address that cronguard can open"),
+        ("env:NOWHERE", "store is env:NOWHERE, but that variable is empty"),
+        ("nonsense://x", "environment CRONGUARD_STORE: store scheme 'nonsense' is not known"),
+    ],
+)
+def test_a_mistaken_store_says_where_runs_are_kept(tmp_path, address, said):
+    """One line, with the file that keeps the run until the store is put right."""
+    cli = Cli(tmp_path)
+    cli.environ["CRONGUARD_STORE"] = address
+    done = cli("run", "nightly", "--", "touch", "ran")
+    (line,) = done.stderr.splitlines()
+    kept = tmp_path / ".local" / "state" / "cronguard" / "cronguard.db"
+    assert line.startswith(f"cronguard: settings: {said}")
+    assert line.endswith(f"; until then runs are kept in {kept}")
+    assert (tmp_path / "ran").exists()
+    assert kept.exists()
 
 
 COMMANDS = [
@@ -479,6 +535,35 @@ COMMANDS = [
             "run nightly -- nosuch",
             "cannot run 'nosuch': it was not found; give its full path, or set PATH",
             code=127,
+            kept="command not found: nosuch",
+        ),
+    ),
+    (
+        "not found at a path",
+        Mistake(
+            "run nightly -- /home/mary/backup.sh --password=hunter2",
+            "cannot run '/home/mary/backup.sh': it was not found; give its full path, or set PATH",
+            code=127,
+            kept="command not found: backup.sh",
+        ),
+    ),
+    (
+        "a key in the program's place",
+        Mistake(
+            "run nightly -- sk_live_4242424242424242",
+            "cannot run 'sk_live_4242424242424242': it was not found; give its full path, or set"
+            " PATH",
+            code=127,
+            kept="command not found: ‹…›",
+        ),
+    ),
+    (
+        "an interpreter that is not there",
+        Mistake(
+            "run nightly -- ./job.sh",
+            "cannot run './job.sh': the interpreter it names is not there; correct its first line",
+            code=127,
+            kept="the interpreter that the first line names is not there: job.sh",
         ),
     ),
     (
@@ -488,6 +573,7 @@ COMMANDS = [
             "cannot run 'echo hi | cat': it was not found; leave out the quotes around it;"
             " a line for the shell is written sh -c 'LINE'",
             code=127,
+            kept="command not found: its whole line stands in quotes",
         ),
     ),
     (
@@ -497,6 +583,7 @@ COMMANDS = [
             "cannot run 'cd': it was not found; it is the shell's own;"
             " a line for the shell is written sh -c 'LINE'",
             code=127,
+            kept="command not found: cd",
         ),
     ),
     (
@@ -507,6 +594,7 @@ COMMANDS = [
             " make it one with chmod +x",
             code=126,
             settings="\n",
+            kept="not an executable file: cronguard.toml",
         ),
     ),
     (
@@ -515,6 +603,7 @@ COMMANDS = [
             "run nightly -- /tmp",
             "cannot run '/tmp': it is a folder; name the file in it that is to run",
             code=126,
+            kept="a folder, not a program: tmp",
         ),
     ),
 ]
@@ -522,14 +611,20 @@ COMMANDS = [
 
 @each(COMMANDS)
 def test_a_command_that_cannot_start_is_one_line(tmp_path, mistake):
-    """A shell's exit code, and a failure on record."""
+    """A shell's exit code, and a failure on record that says why, with no more than a name."""
     cli = Cli(tmp_path)
+    (tmp_path / "job.sh").write_text("#!/no/such/sh\n", encoding="utf-8")
+    (tmp_path / "job.sh").chmod(0o755)
     if mistake.settings:
         (tmp_path / "cronguard.toml").write_text(mistake.settings, encoding="utf-8")
     done = cli(*shlex.split(mistake.typed))
     assert (done.stderr, done.stdout) == (f"cronguard: {mistake.said}\n", "")
     assert done.returncode == mistake.code
     assert cli.last("nightly") == ("failure", str(mistake.code))
+    assert cli.runs("nightly")[0].failure.error_message == mistake.kept
+    cli.environ["CRONGUARD_REDACT"] = "strict"
+    cli(*shlex.split(mistake.typed))
+    assert cli.runs("nightly")[0].failure.error_message is None
 
 
 ADDRESSES = [

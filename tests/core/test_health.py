@@ -81,7 +81,7 @@ CASES = {
         (),
         "late",
         NOW - HOUR,
-        "no run started for 0 * * * * (UTC) at 2026-11-30T11:00:00Z",
+        "no run started for 0 * * * * (UTC) at 2026-11-30 11:00:00 UTC",
     ),
     "late": (
         QUIET,
@@ -90,8 +90,8 @@ CASES = {
         "late",
         NOW - 3 * HOUR,
         (
-            "no run started at 3 times of 0 * * * * (UTC), from 2026-11-30T09:00:00Z to"
-            " 2026-11-30T11:00:00Z"
+            "no run started at 3 times of 0 * * * * (UTC), from 2026-11-30 09:00:00 UTC to"
+            " 2026-11-30 11:00:00 UTC"
         ),
     ),
     "not late while a run is open": (QUIET, watch(OPEN), (), "ok", None, WELL),

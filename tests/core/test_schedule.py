@@ -180,7 +180,7 @@ def test_what_was_missed_is_counted_and_the_latest_named():
     assert (found.number, found.latest) == (3, utc("2026-11-22T06:00"))
     assert found.message == (
         "no run started at 3 times of 0 6 * * * (UTC),"
-        " from 2026-11-20T06:00:00Z to 2026-11-22T06:00:00Z"
+        " from 2026-11-20 06:00:00 UTC to 2026-11-22 06:00:00 UTC"
     )
     assert (found.silence, found.before) == (Silence(utc("2026-11-20T06:00"), 3), 0)
     later = judged(watch, found)
@@ -190,11 +190,11 @@ def test_what_was_missed_is_counted_and_the_latest_named():
     assert (again.silence, again.before) == (Silence(utc("2026-11-20T06:00"), 4), 3)
     assert again.message == (
         "no run started at 4 times of 0 6 * * * (UTC),"
-        " from 2026-11-20T06:00:00Z to 2026-11-23T06:00:00Z"
+        " from 2026-11-20 06:00:00 UTC to 2026-11-23 06:00:00 UTC"
     )
     started = judge(later, [utc("2026-11-22T09:00")], utc("2026-11-23T06:05"))
     assert (started.silence, started.before) == (Silence(utc("2026-11-23T06:00")), 0)
-    assert started.message == "no run started for 0 6 * * * (UTC) at 2026-11-23T06:00:00Z"
+    assert started.message == "no run started for 0 6 * * * (UTC) at 2026-11-23 06:00:00 UTC"
 
 
 def test_a_clock_put_back_an_hour_judges_nothing_twice():
@@ -313,7 +313,7 @@ def test_silences_that_nobody_saw_are_told_of_together():
     assert (found.silence, found.before) == (Silence(utc("2026-11-22T06:00"), 1, True), 0)
     assert found.message == (
         "no run started at 3 times of 0 6 * * * (UTC),"
-        " from 2026-11-20T06:00:00Z to 2026-11-22T06:00:00Z"
+        " from 2026-11-20 06:00:00 UTC to 2026-11-22 06:00:00 UTC"
     )
 
 

@@ -177,8 +177,9 @@ def said_by(here):
     """What each command calls each job."""
     found = re.findall(rf"(?m)^({WORDS}) +(\S+)", here("status").stdout)
     yield "status", {job: state for state, job in found}
-    heads = [here("status", job).stdout.split()[:3] for job in STATES]
-    yield "status JOB", {job: state for job, _is, state in heads}
+    heads = {job: here("status", job).stdout.splitlines()[0] for job in STATES}
+    words = re.compile(r" (?:is|has been|has had a|has a) (\w+)")
+    yield "status JOB", {job: words.search(head)[1] for job, head in heads.items()}
     yield "status --json", {each["job"]: each["state"] for each in here.json("status")["jobs"]}
     yield "report", report_of(here)
     done = here("check")

@@ -12,9 +12,11 @@ import subprocess
 import sys
 
 import pytest
+import wrapt
 from support.imports import PACKAGE
 from support.processes import Place
 
+import cronguard
 from cronguard.process import hidden
 
 FOREIGN = 'print("not the job\'s")\nraise SystemExit(3)\n'
@@ -52,7 +54,7 @@ def place(tmp_path):
     return Place(tmp_path)
 
 
-def check(place, done, hiding=None):
+def check(place, done, hiding=None, what="Python's own module", kind="file"):
     """All went well; what was said but for the alert is the line about the file, if any."""
     assert done.returncode == 0, done.stderr
     assert done.stdout == "ran\nran\nraised\n", done.stderr
@@ -63,8 +65,8 @@ def check(place, done, hiding=None):
         assert not lines
     else:
         (line,) = lines
-        assert line.startswith(f"cronguard: {place.folder / hiding} hides Python's own module ")
-        assert line.endswith("rename that file")
+        assert line.startswith(f"cronguard: {place.folder / hiding} hides {what} ")
+        assert line.endswith(f": rename that {kind}")
 
 
 def check_name(place, name):
@@ -113,7 +115,67 @@ def test_a_package_hides_a_module(place):
     (place.folder / "email").mkdir()
     check(place, place.run(JOB))
     (place.folder / "email" / "__init__.py").write_text(FOREIGN)
-    check(place, place.run(JOB), "email/__init__.py")
+    check(place, place.run(JOB), "email", kind="folder")
+
+
+PLANNED = JOB.replace(
+    "threshold=1",
+    'threshold=1, schedule="0 7 * * *", timezone="Europe/Oslo", runbook="https://a.example/x"',
+)
+
+
+@pytest.mark.parametrize("name", ["cronsim", "wrapt"])
+def test_a_package_is_hidden(place, name):
+    """Another's that cronguard needs: its own is used, and the file named, not run."""
+    file = place.folder / f"{name}.py"
+    file.write_text(FOREIGN)
+    check(place, place.run(PLANNED), file.name, "the package")
+    file.unlink()
+    file.with_suffix("").mkdir()
+    (place.folder / name / "__init__.py").write_text(FOREIGN)
+    check(place, place.run(PLANNED), name, "the package", "folder")
+
+
+@pytest.mark.parametrize("name", ["zoneinfo", "urllib", "bisect", "calendar"])
+def test_a_module_that_only_some_options_need(place, name):
+    """A schedule, a time zone, a link: they are checked when the function is decorated."""
+    (place.folder / f"{name}.py").write_text(FOREIGN)
+    done = place.run(PLANNED)
+    assert (done.returncode, done.stdout) == (0, "ran\nran\nraised\n"), done.stderr
+    assert place.statuses() == ["success", "failure"]
+
+
+@pytest.mark.parametrize(
+    "name", sorted({*hidden.PACKAGES, "ssl", "ipaddress"} - {"cronsim", "wrapt"})
+)
+def test_an_alert_reaches_its_channel_all_the_same(place, name):
+    """What sends it imports late, beside files of these names."""
+    (place.folder / f"{name}.py").write_text(FOREIGN)
+    done = place.run(JOB, env={"CRONGUARD_SLACK_WEBHOOK_URL": "https://127.0.0.1:9/x"})
+    assert f"{name}.py hides " in done.stderr
+    assert "did not reach channel slack and stays pending (connection_refused" in done.stderr
+
+
+def test_the_packages_are_known_before_the_module_is_loaded():
+    """Whoever adds one adds it to both lists."""
+    assert cronguard._PACKAGES == hidden.PACKAGES
+
+
+def test_packages_elsewhere_on_the_path(place):
+    """A folder that packages were installed into hides none, nor one that is alone in having it."""
+    (place.folder / "wrapt").symlink_to(os.path.dirname(wrapt.__file__))  # noqa: PTH120
+    (place.folder / "wrapt-1.17.0.dist-info").mkdir()
+    check(place, place.run(JOB))
+    (place.folder / "wrapt-1.17.0.dist-info").rmdir()
+    assert not hidden._is_in([str(place.folder / "nowhere")], "wrapt")
+
+
+def test_what_cannot_be_imported_when_a_schedule_is_checked(place):
+    """The job runs; `cronguard check` will say what is missing."""
+    script = place.write(PLANNED)
+    script.write_text("import sys\nsys.modules['cronsim'] = None\n" + script.read_text())
+    done = place.run(script)
+    assert (done.returncode, done.stdout) == (0, "ran\nran\nraised\n"), done.stderr
 
 
 def test_the_job_itself_has_the_name(place):

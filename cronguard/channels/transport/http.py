@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from cronguard.channels.transport import proxy, sockets
 from cronguard.core.errors import ChannelError
+from cronguard.process.lifecycle import own_modules
 from cronguard.process.net import silence_http_logging
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def check_url(url: str) -> str:
     https, or http to this machine. Raises `ChannelError` with code ``bad_url``, ``insecure_url`` or
     ``link_local``, whose text repeats nothing of the address.
     """
-    from urllib.parse import urlsplit
+    with own_modules():
+        from urllib.parse import urlsplit
 
     text = url.strip()
     if re.search(r"[\s,;]https?://", text):
@@ -144,7 +146,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     if text.isascii() and text.isdigit():
         return min(float(text[:9]), LONGEST_RETRY_AFTER)
     from datetime import UTC, datetime
-    from email.utils import parsedate_to_datetime
+
+    with own_modules():
+        from email.utils import parsedate_to_datetime
 
     try:
         when = parsedate_to_datetime(text)
@@ -162,10 +166,11 @@ def _post(url: str, body: bytes, headers: Mapping[str, str], deadline: float) ->
         "Connection": "close",
         **{name: _header(value) for name, value in headers.items()},
     }
-    import httpcore
-    import httpx
+    with own_modules():
+        import httpcore
+        import httpx
 
-    from cronguard.channels.transport import _httpcore_backend
+        from cronguard.channels.transport import _httpcore_backend
 
     try:
         target = httpx.URL(address)
@@ -203,7 +208,8 @@ def _post(url: str, body: bytes, headers: Mapping[str, str], deadline: float) ->
 
 
 def _pool(way: proxy.Proxy | None, backend: httpcore.NetworkBackend) -> httpcore.ConnectionPool:
-    import httpcore
+    with own_modules():
+        import httpcore
 
     if way is None:
         return httpcore.ConnectionPool(network_backend=backend)
@@ -215,7 +221,8 @@ def _pool(way: proxy.Proxy | None, backend: httpcore.NetworkBackend) -> httpcore
 
 
 def _is_to_loopback(url: str) -> bool:
-    from urllib.parse import urlsplit
+    with own_modules():
+        from urllib.parse import urlsplit
 
     try:
         return sockets.is_loopback(urlsplit(url.strip()).hostname or "")
@@ -244,7 +251,8 @@ def _header(value: str) -> str:
 
 
 def _basic(user: str, password: str) -> str:
-    from base64 import b64encode
+    with own_modules():
+        from base64 import b64encode
 
     return "Basic " + b64encode(f"{user}:{password}".encode()).decode("ascii")
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cronguard.core.errors import ChannelError, PartialDelivery
 from cronguard.core.model import DELIVERY_SECONDS
+from cronguard.process.lifecycle import own_modules
 from cronguard.process.net import Address, connect_to_first, tls_context
 from cronguard.process.workers import Failed, NoThread, Overdue, TimeoutPool
 
@@ -48,7 +49,8 @@ def remaining(deadline: float) -> float:
 
 def error_code(error: BaseException) -> str:
     """Return the word for an error of the network; never anything of the error's text."""
-    import ssl
+    with own_modules():
+        import ssl
 
     if isinstance(error, ChannelError):
         return error.code
@@ -94,7 +96,8 @@ def sanitize_errors(work: Callable[[], T]) -> T:
 
 def is_loopback(host: str) -> bool:
     """Tell whether it is ``localhost``, a name under it, or a literal loopback address."""
-    import ipaddress
+    with own_modules():
+        import ipaddress
 
     name = host.rstrip(".").lower()
     if name == "localhost" or name.endswith(".localhost"):
@@ -107,7 +110,8 @@ def is_loopback(host: str) -> bool:
 
 def is_link_local(host: str) -> bool:
     """Tell whether it is a literal link-local address, as of a cloud's machine credentials."""
-    import ipaddress
+    with own_modules():
+        import ipaddress
 
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
@@ -139,7 +143,8 @@ class Connection:
     @property
     def tls(self) -> ssl.SSLSocket | None:
         """Return the socket, once `start_tls` was called; None before."""
-        import ssl
+        with own_modules():
+            import ssl
 
         return self._sock if isinstance(self._sock, ssl.SSLSocket) else None
 

@@ -124,6 +124,10 @@ def _show(found: Report, place: str, now: datetime) -> None:
     delivered = sum(map(sent, found.attempts))
     if delivered:
         say(f"Sent {plural(delivered, 'alert')}.")
+    waiting = sum(each.alerts_waiting for each in found.jobs)
+    young = waiting - sum(each.number for each in found.undelivered if not each.dead)
+    if young > 0:
+        say(f"{plural(young, 'alert')} of the last minute not sent yet: cronguard alerts says why.")
     if not found.jobs:
         say(f"No job has run yet, and settings expect none. Runs will be recorded in {place}.")
         return

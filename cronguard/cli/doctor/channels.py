@@ -74,9 +74,12 @@ def _explained(codes: list[str]) -> str:
 
 def channels(settings: Settings) -> Iterator[Check]:
     for channel in settings.channels:
-        error = _error_of(partial(_build, channel), settings)
+        doubts: list[str] = []
+        error = _error_of(partial(_build, channel, doubts), settings)
         whose = "" if channel.default else ", for jobs that name it"
-        if error is None:
+        if error is None and doubts:
+            yield Check(f"channel {channel.name}", "warning", f"complete{whose}, but {doubts[0]}")
+        elif error is None:
             yield Check(f"channel {channel.name}", "ok", f"complete{whose}")
         else:
             yield Check(f"channel {channel.name}", "error", error)
@@ -130,10 +133,13 @@ def _error_of(build: Callable[[_OpensStore], object], settings: Settings) -> str
         return f"its secrets were not found within {DELIVERY_SECONDS:g} s"
 
 
-def _build(channel: ChannelSettings, store: _OpensStore) -> None:
+def _build(channel: ChannelSettings, doubts: list[str], store: _OpensStore) -> None:
+    from cronguard.channels.slack import SlackChannel
     from cronguard.runtime.channel_factory import build_channel
 
-    build_channel(channel, store)
+    built = build_channel(channel, store)
+    if isinstance(built, SlackChannel):
+        doubts += built.doubts
 
 
 def _find_address(ref: SecretRef, store: _OpensStore) -> None:

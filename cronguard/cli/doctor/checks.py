@@ -6,12 +6,13 @@ import os
 import platform
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cronguard.cli.backlog import refused_sentence, spool_sentence, unreadable_sentence
+from cronguard.cli.doctor import cron, crontab
 from cronguard.cli.doctor.channels import alerts, changes, channels, heartbeats, proxy
 from cronguard.cli.doctor.findings import Check, Expected, Findings, Value
 from cronguard.cli.doctor.installed import explain_damage, explain_other, is_ours, others
@@ -25,7 +26,7 @@ from cronguard.cli.output.jobs import option_text, stated_by
 from cronguard.cli.output.lines import plural
 from cronguard.core.errors import CronguardError, StoreError
 from cronguard.core.install import VERSION
-from cronguard.core.model import LEASE_SECONDS, Expectations, SecretRef
+from cronguard.core.model import LEASE_SECONDS, Expectations, SecretRef, Watch
 
 if TYPE_CHECKING:
     from cronguard.core.interfaces import Store
@@ -43,12 +44,11 @@ def examine(*, as_cron: bool = False) -> Findings:
     """
     expected: list[Expected] = []
     checks: list[Check] = []
+    lines = crontab.read()
     if as_cron:
-        from cronguard.cli.doctor import cron  # it costs a process
-
-        checks += cron.enter(load_settings().settings)
+        checks += cron.enter(load_settings().settings, lines)
     loaded = load_settings()
-    checks += [*_software(), *_settings(loaded), *_store(loaded, expected)]
+    checks += [*_software(), *_settings(loaded), *_store(loaded, lines, expected)]
     checks += [*channels(loaded.settings), *heartbeats(loaded.settings), *proxy(loaded.settings)]
     checks += [*_plugins()]
     return Findings(checks, list(_values(loaded.settings)), expected)
@@ -97,17 +97,22 @@ def _also_in(pyproject: Path) -> bool:
 # --- the store ------------------------------------------------------------------------------------
 
 
-def _store(loaded: Loaded, expected: list[Expected]) -> Iterator[Check]:
+def _store(loaded: Loaded, lines: str, expected: list[Expected]) -> Iterator[Check]:
     """Look at the store; ``expected`` is filled with what it keeps of its jobs."""
     from cronguard.runtime.store_factory import open_store, with_timeouts_and_spool, without_spool
-    from cronguard.settings.store_url import ephemeral_place, ephemeral_sentence
+    from cronguard.settings.store_url import (
+        describe_default_store,
+        ephemeral_place,
+        ephemeral_sentence,
+    )
 
     settings = loaded.settings
     try:
         dependent = with_timeouts_and_spool(open_store(settings), settings)
         store = without_spool(dependent)  # looking replays nothing
     except CronguardError as error:
-        yield Check("store", "error", str(error))
+        meanwhile = describe_default_store(os.environ)
+        yield Check("store", "error", f"{error}; until then runs are kept in {meanwhile}")
         return
     place = describe_store(settings, store)
     path = store_file(store)
@@ -118,13 +123,17 @@ def _store(loaded: Loaded, expected: list[Expected]) -> Iterator[Check]:
             yield Check("schema", "warning" if served else "error", str(problem))
         if path is not None and not is_there(store):
             yield _to_be_made(path)
+            yield from crontab.expectations(lines, settings.jobs, [])
         elif problem is None or served:
             jobs = store.jobs()
             store.heartbeat([], lease=LEASE_SECONDS)
             yield Check(
                 "store", "ok", f"{place} can be read and written: {plural(len(jobs), 'job')}"
             )
-            expected += _expected(store)
+            watches = store.watches()
+            expected += _expected(watches)
+            yield from crontab.expectations(lines, settings.jobs, watches)
+            yield from _scheduled(watches)
             yield from _damaged(store)
             yield from alerts(store, settings)
             if path is not None:
@@ -142,6 +151,18 @@ def _store(loaded: Loaded, expected: list[Expected]) -> Iterator[Check]:
         yield Check("store", "warning", ephemeral_sentence(name))
 
 
+def _scheduled(watches: Sequence[Watch]) -> Iterator[Check]:
+    unknown = sorted(watch.job for watch in watches if watch.expected.plan is None)
+    if unknown:
+        more = f" and {plural(len(unknown) - 3, 'other')}" if len(unknown) > 3 else ""  # noqa: PLR2004  # enough to go on
+        yield Check(
+            "schedule",
+            "ok",
+            f"nobody states when {', '.join(unknown[:3])}{more} should start, so a run that never"
+            " starts goes unseen; what cron starts wants a schedule",
+        )
+
+
 def _damaged(store: Store) -> Iterator[Check]:
     for table, row, problem, _ in store.damaged():
         yield Check(
@@ -152,9 +173,9 @@ def _damaged(store: Store) -> Iterator[Check]:
         )
 
 
-def _expected(store: Store) -> Iterator[Expected]:
+def _expected(watches: Sequence[Watch]) -> Iterator[Expected]:
     usual = Expectations()._asdict()
-    for watch in store.watches():
+    for watch in watches:
         for key, value in watch.expected._asdict().items():
             source = watch.sources.get(key)
             if source is not None and (source.origin != "code" or value != usual[key]):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
-import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from cronguard.cli.doctor.crontab import variables
 from cronguard.cli.doctor.findings import Check
 from cronguard.core.model import SecretRef
 
@@ -18,23 +17,21 @@ if TYPE_CHECKING:
 _KEPT = ("HOME", "LOGNAME", "USER")
 _SET = {"PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"}
 _PREFIXES = ("CRONGUARD_", "SUPABASE_", "SSL_CERT_")
-_PATIENCE_SECONDS = 5.0
-_ASSIGNMENT = re.compile(r"""\s*(["']?)([A-Za-z_]\w*)\1\s*=\s*(["']?)(.*?)\3\s*""")
 
 
-def enter(here: Settings) -> Iterator[Check]:
+def enter(here: Settings, crontab: str) -> Iterator[Check]:
     """Make this process's environment and working directory what cron's are.
 
     Args:
         here: The settings in the environment that this process was started in.
+        crontab: The user's crontab.
 
     Yields:
         What that means for settings.
     """
     wanted = _wanted(here)
-    crontab = _crontab()
     environ = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    environ |= _SET | crontab
+    environ |= _SET | variables(crontab)
     missing = sorted(name for name in wanted if os.environ.get(name) and name not in environ)
     os.environ.clear()
     os.environ.update(environ)
@@ -67,25 +64,6 @@ def _wanted(settings: Settings) -> set[str]:
         if isinstance(ref, SecretRef) and ref.scheme == "env"
     }
     return names | ({"HTTPS_PROXY", "NO_PROXY"} if settings.proxy == "env" else set())
-
-
-def _crontab() -> dict[str, str]:
-    """Return what the user's crontab sets; nothing if there is none."""
-    try:
-        done = subprocess.run(
-            ["crontab", "-l"],  # noqa: S607  # wherever it is
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PATIENCE_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    found = {}
-    for line in done.stdout.decode("utf-8", "replace").splitlines():
-        if parts := _ASSIGNMENT.fullmatch(line):
-            found[parts[2]] = parts[4]
-    return found if done.returncode == 0 else {}
 
 
 __all__ = ["enter"]

@@ -11,4 +11,5 @@ __all__ = [
     "helper",
     "options",
     "stderr",
+    "unstarted",
 ]

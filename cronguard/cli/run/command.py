@@ -13,7 +13,7 @@ import click
 
 from cronguard.cli.arguments import complete_channels, complete_jobs
 from cronguard.settings.job_values import check_names
-from cronguard.settings.options import JOB_OPTIONS, NONE, JobOption, check_options
+from cronguard.settings.options import JOB_OPTIONS, NONE, JobOption
 
 _EXAMPLE = ": write cronguard run JOB -- COMMAND, such as cronguard run nightly -- ./nightly.sh"
 
@@ -34,7 +34,9 @@ class _Run(click.Command):
             raise click.UsageError(f"no command follows the two dashes{_EXAMPLE}", ctx)
         from cronguard.cli.run.options import RightArguments
 
-        return super().parse_args(ctx, RightArguments(self.get_params(ctx), own).words)
+        right = RightArguments(self.get_params(ctx), own)
+        ctx.meta["unclear"] = right.unclear
+        return super().parse_args(ctx, right.words)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         return [*super().collect_usage_pieces(ctx), "-- COMMAND..."]
@@ -51,6 +53,7 @@ def _job_options(function: Callable[..., int]) -> Callable[..., int]:
 def _option(option: JobOption) -> Callable[[Callable[..., int]], Callable[..., int]]:
     is_flag, many = isinstance(option.default, bool), option.check is check_names
     default = option.none if many else "no" if is_flag else option.default_text or NONE
+    default = option.command_default or default
     taken_back = f"; `{NONE}`: {option.none}" if option.none and not many else ""
     return click.option(
         f"{option.flag}/--no-{option.flag[2:]}" if is_flag else option.flag,
@@ -91,6 +94,10 @@ def command(ctx: click.Context, /, *, no_output: bool, **given: Any) -> int:
     says of the job's schedule, limits and thresholds stays as earlier runs stated it, so a run by
     hand changes nothing. `default`, or `none`, takes an option back.
 
+    A `--schedule` is in this host's time zone, as cron's is, unless `--timezone` or the job's
+    settings name one: that of CRON_TZ or TZ if set, else of /etc/localtime. Where it has no name
+    that can be found, the schedule is left out, and one line says so.
+
     \b
     Examples:
       cronguard run nightly -- ./nightly.sh --verbose
@@ -106,7 +113,7 @@ def command(ctx: click.Context, /, *, no_output: bool, **given: Any) -> int:
     with Child(words, keep_stderr=not no_output, last_act=bool(ctx.obj)) as child:
         from cronguard.cli.run.guarded_command import run_guarded  # once it has forked: see Child
 
-        code = run_guarded(child, check_options(options, "command"), words[0])
+        code = run_guarded(child, options, ctx.meta["unclear"], words[0])
     if ctx.obj:
         _end_process(code)
     return code

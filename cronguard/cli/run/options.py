@@ -16,6 +16,7 @@ from cronguard.core.text import show, suggest
 from cronguard.settings.options import JOB_OPTIONS, check_option
 
 _LEFT_OUT = "it is left out, and the command runs"
+_TIMEZONE = "--timezone"
 _UNRECORDED = "the command runs, but is not recorded"
 
 
@@ -33,6 +34,9 @@ class RightArguments:
         self._left = list(given)
         self._jobs: list[str] = []
         self.words: list[str] = []
+        self.unclear: frozenset[str] = frozenset()
+        """Options whose value is wrong, and of which what settings say is not meant either."""
+        self._has_schedule = any(each.partition("=")[0] == "--schedule" for each in given)
         while self._left:
             self._take(self._left.pop(0))
         self._take_job()
@@ -51,7 +55,7 @@ class RightArguments:
             else:
                 self.words.append(name)
         elif not has_value and (not self._left or self._left[0] in self._options):
-            print_error(f"{name} needs a value: {_LEFT_OUT}")
+            print_error(f"{name} needs a value: {self._leave_out(name, 'it')}")
         else:
             self._take_value(name, option, value if has_value else self._left.pop(0))
 
@@ -61,19 +65,29 @@ class RightArguments:
             if key in JOB_OPTIONS:
                 check_option(key, value, "command")
         except ConfigError as error:
-            print_error(f"{error}; {name} is left out, and the command runs")
+            print_error(f"{error}; {self._leave_out(name, name)}")
         else:
             self.words.append(f"{name}={value}")
 
     def _leave_out_unknown(self, name: str, *, has_value: bool) -> None:
         meant = suggest(name, [each for each in self._options if each.startswith("--")])
-        print_error(
-            f"there is no option {show(name)}{meant}: {_LEFT_OUT}; see cronguard run --help"
-        )
+        fate = self._leave_out(_TIMEZONE if repr(_TIMEZONE) in meant else name, "it")
+        print_error(f"there is no option {show(name)}{meant}: {fate}; see cronguard run --help")
         if has_value or not self._left or _looks_like_option(self._left[0]):
             return
         if self._jobs or any(not _looks_like_option(word) for word in self._left[1:]):
             del self._left[0]
+
+    def _leave_out(self, name: str, said: str) -> str:
+        """Leave out an option, called ``said``, and return that as a part of a sentence.
+
+        A schedule is left out with its time zone, since it would mean other times in another one.
+        """
+        if name == _TIMEZONE:
+            self.unclear |= {"timezone"}
+            if self._has_schedule:
+                return f"{said} and --schedule are left out, and the command runs"
+        return f"{said} is left out, and the command runs"
 
     def _take_job(self) -> None:
         if not self._jobs:

@@ -20,7 +20,7 @@ from cronguard.cli.output.layout import COLOURS, pad, wrap
 from cronguard.cli.output.lines import paint, plural
 from cronguard.cli.output.times import Times
 from cronguard.core.clock import rfc3339
-from cronguard.core.health import Health, explain
+from cronguard.core.health import Health, State, explain
 from cronguard.core.model import AlertRecord, AlertRule, Expectations, RunRecord, Source, Watch
 from cronguard.core.rendering import duration, plain
 
@@ -29,6 +29,9 @@ RUNS = 100
 ALERTS = 5
 _STRIP = 50
 _LABEL = 14
+UNSCHEDULED = (
+    "nobody states when it should start, so a run that never starts goes unseen: give it a schedule"
+)
 Fact = tuple[str, str]
 
 
@@ -48,12 +51,12 @@ class Detail(NamedTuple):
 def lines_of(detail: Detail, times: Times, columns: int) -> list[str]:
     """Return the lines that show the job; none is wider than ``columns`` where that can be."""
     health = detail.health
-    since = f" since {times.at(health.since)}" if health.since else ""
-    also = [state for state in health.states if state != health.state]
-    head = f"{plain(health.job)} is {health.state}{since}" + "".join(f", and {s}" for s in also)
-    first, *rest = wrap(head, columns)
-    shown = f" is {paint(health.state, COLOURS[health.state])}"
-    found = [first.replace(f" is {health.state}", shown, 1), *rest, ""]
+    said = _said(health, times)
+    first, *rest = wrap(f"{plain(health.job)} {said}", columns)
+    painted = said.partition(" since ")[0].replace(
+        health.state, paint(health.state, COLOURS[health.state])
+    )
+    found = [first.replace(said.partition(" since ")[0], painted, 1), *rest, ""]
     for label, text in facts(detail, times, columns - _LABEL):
         start = pad(label, _LABEL)
         lines = [text] if label == "Last runs" else wrap(plain(text), max(columns - _LABEL, 20))
@@ -63,6 +66,18 @@ def lines_of(detail: Detail, times: Times, columns: int) -> list[str]:
     found += ["", *_next_lines(detail, columns)]
     found.append(f"Times are in {times.name}.")
     return found
+
+
+def _said(health: Health, times: Times) -> str:
+    """Return how the job is doing, as what is said of it, each state by its word."""
+    verb = "has had a" if health.state == "warning" else "has been"
+    said = f"{verb} {health.state} since {times.at(health.since)}" if health.since else ""
+    also = [_is(state) for state in health.states if state != health.state]
+    return ", and ".join([said or _is(health.state), *also])
+
+
+def _is(state: State) -> str:
+    return "has a warning" if state == "warning" else f"is {state}"
 
 
 def facts(detail: Detail, times: Times, room: int) -> Iterator[Fact]:
@@ -75,6 +90,8 @@ def facts(detail: Detail, times: Times, room: int) -> Iterator[Fact]:
     yield from _runs(detail, times, room)
     if health.next_due:
         yield "Next due", times.at(health.next_due)
+    elif health.expected.plan is None:
+        yield "Next due", UNSCHEDULED
     if health.snoozed_until:
         yield "Snoozed", f"until {times.at(health.snoozed_until)}"
     yield from _labelled("Notifies", map(_rule, health.rules) if health.rules else ["nobody yet"])

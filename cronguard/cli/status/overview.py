@@ -70,7 +70,7 @@ def print_plain(healths: Sequence[Health], now: datetime) -> None:
                 each.job,
                 _utc(each.last_run.started_at if each.last_run else None),
                 _utc(each.next_due),
-                "; ".join([each.why, *plain_notes(each, now)]),
+                "; ".join([each.why, *plain_notes(each)]),
             )
             for each in in_order(healths, now)
         ],
@@ -183,7 +183,7 @@ def wordings(health: Health, now: datetime) -> Iterator[str]:
     The last one is the shortest; it may have to be cut all the same. The shorter ones leave out
     alerts that did not arrive where something else is wrong too.
     """
-    snoozed, others, alerts = _snoozed(health, now), _activity(health, now), _alerts(health, now)
+    snoozed, others, alerts = _snoozed(health, now), _activity(health, now), _alerts(health)
     wrong = [text for text in _wrong(health, now) if text]
     for text in wrong or [""]:
         yield "; ".join(filter(None, (*snoozed, text, *others, *alerts)))
@@ -230,14 +230,14 @@ def _failures(health: Health, now: datetime) -> Iterator[str]:
 
 def notes(health: Health, now: datetime) -> list[str]:
     """Return what is to be known of a job that is well, in the words of a terminal."""
-    return [*_snoozed(health, now), *_activity(health, now), *_alerts(health, now)]
+    return [*_snoozed(health, now), *_activity(health, now), *_alerts(health)]
 
 
-def plain_notes(health: Health, now: datetime) -> list[str]:
+def plain_notes(health: Health) -> list[str]:
     """Return the same with times that do not change while one looks."""
     since, until = health.running_since, health.snoozed_until
     found = [f"running since {readable(since)}"] if since else []
-    found += _alerts(health, now)
+    found += _alerts(health)
     return [*found, f"snoozed until {readable(until)}"] if until else found
 
 
@@ -253,11 +253,11 @@ def _activity(health: Health, now: datetime) -> list[str]:
     return ["a run's process is gone"] if gone else []
 
 
-def _alerts(health: Health, now: datetime) -> list[str]:
+def _alerts(health: Health) -> list[str]:
     found = []
     if health.alerts_given_up:
         found.append(f"{plural(health.alerts_given_up, 'alert')} given up")
-    if has_undelivered(health._replace(alerts_given_up=0), now):
+    if health.alerts_waiting:
         found.append(f"{plural(health.alerts_waiting, 'alert')} waiting")
     return found
 

@@ -91,9 +91,9 @@ ENTRIES = (
         "a line for the shell is told to set PATH",
         (
             Change(
-                "cronguard/cli/run/guarded_command.py",
-                'if not there and " " in name:',
-                "if False:",
+                "cronguard/cli/run/unstarted.py",
+                'elif " " in name:',
+                "elif False:",
             ),
         ),
         ("tests/cli/test_mistakes.py::test_a_command_that_cannot_start_is_one_line",),
@@ -263,5 +263,76 @@ ENTRIES = (
             "tests/guarding/test_guard_signals.py::test_ctrl_c_while_a_thread_compiles_text",
             "tests/guarding/test_guard_signals.py::test_ctrl_c_while_an_alert_is_on_its_way",
         ),
+    ),
+    Entry(
+        "a schedule on the line of cronguard run is in UTC",
+        (
+            Change(
+                "cronguard/cli/run/guarded_command.py",
+                "zone = host_zone(os.environ)",
+                'zone = "UTC" if host_zone else None',
+            ),
+        ),
+        ("tests/cli/test_cli_run_zone.py::test_a_schedule_is_in_the_zone_of_the_host",),
+    ),
+    Entry(
+        "a schedule is stated without its mistyped time zone",
+        (
+            Change(
+                "cronguard/settings/options.py",
+                'if "timezone" in unclear and',
+                'if "nothing" in unclear and',
+            ),
+        ),
+        ("tests/cli/test_cli_run_zone.py::test_a_mistaken_zone_makes_nobody_late",),
+    ),
+    Entry(
+        "no line of a crontab is wrong",
+        (
+            Change(
+                "cronguard/cli/doctor/crontab.py",
+                "if plan[:2] == starts[:2] or _meets(starts, plan):",
+                "if plan[:2] == starts[:2] or _meets(plan, plan):",
+            ),
+        ),
+        ("tests/cli/test_cli_doctor_crontab.py::test_a_line_that_is_not",),
+    ),
+    Entry(
+        "why a command could not be started is masked",
+        (Change("cronguard/cli/run/guarded_command.py", "keep=kept)", "keep=())"),),
+        ("tests/cli/test_mistakes.py::test_a_command_that_cannot_start_is_one_line",),
+    ),
+    Entry(
+        "a mistyped store says not where runs are kept",
+        (
+            Change(
+                "cronguard/settings/loading.py",
+                'notes.problems[-1] += f"; until then {used}"',
+                "used = used",
+            ),
+        ),
+        ("tests/cli/test_mistakes.py::test_a_mistaken_store_says_where_runs_are_kept",),
+    ),
+    Entry(
+        "a file beside the job hides a package",
+        (
+            Change(
+                "cronguard/process/hidden.py",
+                "name in PACKAGES and _is_in(",
+                '"" in PACKAGES and _is_in(',
+            ),
+        ),
+        ("tests/system/test_hidden_modules.py::test_a_package_is_hidden",),
+    ),
+    Entry(
+        "options are checked with the program's own zoneinfo",
+        (
+            Change(
+                "cronguard/settings/options.py",
+                "    with own_modules():",
+                "    if own_modules:",
+            ),
+        ),
+        ("tests/system/test_hidden_modules.py::test_a_module_that_only_some_options_need",),
     ),
 )
