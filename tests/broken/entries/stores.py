@@ -169,8 +169,8 @@ SQLITE = (
         (
             Change(
                 CONNECTIONS,
-                "        number = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)\n",
-                "        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)\n",
+                "    number = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)\n",
+                "    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)\n",
             ),
         ),
         (f"{REPLACED}::test_opening_gives_up_no_lock",),
