@@ -73,7 +73,7 @@ Where a change goes:
     a run's state     ``core/model.py``; what it counts as: ``core/alert_rule.py`` and
                       ``outcomes.sql``; the tables' checks, as for a column; ``checks.sql``; who
                       ends a run so, such as ``guarding/recording.py``; its colour:
-                      ``cli/output/table.py`` and ``cli/report``
+                      ``cli/output/layout.py`` and ``cli/report``
     an SQL function   ``stores/sql/postgres/functions``, with ``-- since version N`` above it, N the
                       version that is not released yet
     lease, deadline   ``core/model.py`` has every such number

@@ -191,7 +191,7 @@ def test_every_built_in_channel_is_proven_here():
 def test_a_channel_is_one_small_file(point):
     """To be read at a sitting, and copied for another."""
     source = Path(inspect.getsourcefile(point.load())).read_text("utf-8")
-    assert len(source.splitlines()) <= 115
+    assert len(source.splitlines()) <= 130
 
 
 @pytest.mark.parametrize(

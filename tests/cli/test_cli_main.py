@@ -299,9 +299,21 @@ def test_ctrl_c_leaves_quietly(tmp_path):
     assert out == b""
 
 
+STRUCK_AT_CLICK = """
+import sys
+
+class Strike:
+    def find_spec(self, name, path=None, target=None):
+        if name == "click":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Strike())
+"""
+
+
 def test_ctrl_c_while_starting(tmp_path):
     """130 and no traceback even before anything of cronguard's own runs."""
-    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
+    (tmp_path / "sitecustomize.py").write_text(STRUCK_AT_CLICK)
     cli = Cli(tmp_path)
     cli.environ["PYTHONPATH"] = f"{tmp_path}:{cli.environ.get('PYTHONPATH', '')}"
     done = cli("status")

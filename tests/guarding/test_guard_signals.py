@@ -113,7 +113,7 @@ def strikes_in(place, handler, tmp_path):
 
     def clock():
         asked.append(True)
-        if len(asked) == (1 if place.endswith("start") else 3):
+        if len(asked) == (1 if place.endswith("start") else 2):
             strike()
         return datetime.now(UTC)
 

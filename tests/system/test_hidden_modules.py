@@ -167,7 +167,7 @@ def test_packages_elsewhere_on_the_path(place):
     (place.folder / "wrapt-1.17.0.dist-info").mkdir()
     check(place, place.run(JOB))
     (place.folder / "wrapt-1.17.0.dist-info").rmdir()
-    assert not hidden._is_in([str(place.folder / "nowhere")], "wrapt")
+    assert not hidden._hides_package(str(place.folder), "wrapt", [str(place.folder / "nowhere")])
 
 
 def test_what_cannot_be_imported_when_a_schedule_is_checked(place):

@@ -318,8 +318,8 @@ ENTRIES = (
         (
             Change(
                 "cronguard/process/hidden.py",
-                "name in PACKAGES and _is_in(",
-                '"" in PACKAGES and _is_in(',
+                "if name not in PACKAGES or _hides_package(",
+                "if name not in PACKAGES and _hides_package(",
             ),
         ),
         ("tests/system/test_hidden_modules.py::test_a_package_is_hidden",),
