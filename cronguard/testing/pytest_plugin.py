@@ -11,7 +11,7 @@ sees it all.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,10 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]:
     """Catch what guarded jobs record outside tests: in a conftest, a module or its fixtures."""
     if early_config.getini("cronguard_isolation"):
-        from cronguard.testing.harness import Harness  # not needed otherwise
-
         isolation = ExitStack()
-        isolation.enter_context(Harness().installed())
+        isolation.enter_context(_installed())
         early_config.add_cleanup(isolation.close)
     yield
 
@@ -60,7 +58,22 @@ def cronguard() -> Iterator[Harness]:
     failures in a row, ``cronguard.fail(job, times=2)`` records failures, ``cronguard.runs("job")``
     shows the runs, ``cronguard.clock.advance(seconds)`` moves the time.
     """
-    from cronguard.testing.harness import Harness  # after coverage has started
+    with _installed() as harness:
+        yield harness
 
-    with Harness().installed() as harness:
+
+@contextmanager
+def _installed() -> Iterator[Harness]:
+    """Install a new one; what it needs of Python's own is not what lies beside the tests."""
+    from cronguard.process import hidden  # after coverage has started
+
+    with hidden.python_first(hidden.hiding_files()):
+        from cronguard.runtime.composition import current
+        from cronguard.testing.harness import Harness
+
+        harness = Harness()
+    with harness.installed():
+        if hidden.hides():
+            with hidden.python_first():
+                current().prepare_at_once()
         yield harness

@@ -46,6 +46,19 @@ JOB = """
     except ValueError:
         print("raised")
 """
+SUITE = """
+import pytest
+from cronguard import cron_guarded
+
+@cron_guarded(job="nightly", threshold=1)
+def nightly():
+    raise ValueError
+
+def test_nightly(cronguard):
+    with pytest.raises(ValueError):
+        nightly()
+    assert [each.kind for each in cronguard.alerts] == ["failing"]
+"""
 THEIRS = "import {0}; assert {0}.mine == 42\n"
 
 
@@ -168,6 +181,23 @@ def test_packages_elsewhere_on_the_path(place):
     check(place, place.run(JOB))
     (place.folder / "wrapt-1.17.0.dist-info").rmdir()
     assert not hidden._hides_package(str(place.folder), "wrapt", [str(place.folder / "nowhere")])
+
+
+def test_a_suite_beside_such_a_file(place):
+    """The pytest plugin works, and says which file is in the way."""
+    (place.folder / "sqlite3.py").write_text(FOREIGN)
+    (place.folder / "test_job.py").write_text(SUITE)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "cronguard.testing.pytest_plugin"],
+        check=False,
+        cwd=place.folder,
+        env=place.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # others' are not looked at
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+    assert "sqlite3.py hides Python's own module sqlite3" in done.stderr
 
 
 def test_what_cannot_be_imported_when_a_schedule_is_checked(place):
