@@ -593,9 +593,11 @@ class SpooledStore:
         else:
             return here + there
         problem = self._as_store_error(caught)
-        if not here:
-            raise problem
-        return here
+        # Where something waits, it has been said that the store does not take it; another delivery
+        # may be sending what was due here.
+        if here or (not force and not self._is_idle()):
+            return here
+        raise problem
 
     def _has_caught_up(self, job: str | None) -> bool:
         """Store what waits before alerts are claimed: the store may not know that an outcome which

@@ -791,6 +791,20 @@ def test_threads_that_need_a_place_first_and_together(remote, monkeypatch, made)
     assert history(remote, "nightly") == history(remote, "hourly") == [("failure", 1)]
 
 
+def test_a_delivery_that_another_was_quicker_than(host, remote):
+    """It says nothing of the store, of which it is known; who asks by hand is told."""
+    wanted = {"channels": ("slack",), "job": "nightly"}
+    host.play("failure")
+    remote.down()
+    with pytest.raises(StoreError):
+        host.store.claim_alerts(**wanted)
+    host.play("failure")
+    assert len(host.store.claim_alerts(**wanted)) == 1
+    assert host.store.claim_alerts(**wanted) == []
+    with pytest.raises(StoreError):
+        host.store.claim_alerts(**wanted, force=True)
+
+
 def test_outcomes_beyond_what_memory_keeps(remote, monkeypatch):
     """The oldest are dropped, and how many is said: at 1, 2, 4 and so on, not at each."""
     monkeypatch.setattr("cronguard.stores.spooled._MAX_UNSPOOLED", 2)
