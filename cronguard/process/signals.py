@@ -94,7 +94,11 @@ def raised_by_handler(error: BaseException) -> BaseException | None:
     exception that was already being handled. Call this after the ``except`` clause that caught
     ``error``, not in it.
     """
-    return _led_to(error, sys.exception())
+    outside = sys.exception()
+    try:
+        return _led_to(error, outside)
+    except MemoryError:  # there is none even to look: it is no time limit's
+        return None
 
 
 def _led_to(error: BaseException, outside: BaseException | None) -> BaseException | None:

@@ -242,3 +242,13 @@ def test_no_code_passes_over_a_time_limit_as_the_systems_error():
 )
 def test_such_code_is_found(text):
     assert list(_silent_lines(text))
+
+
+def test_no_memory_to_look_for_a_handler(monkeypatch):
+    """What is asked of an error raises nothing by itself."""
+
+    def find_none():
+        raise MemoryError
+
+    monkeypatch.setattr(signals, "_handler_codes", find_none)
+    assert signals.raised_by_handler(MemoryError()) is None
