@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -64,16 +65,26 @@ def cronguard() -> Iterator[Harness]:
 
 @contextmanager
 def _installed() -> Iterator[Harness]:
-    """Install a new one; what it needs of Python's own is not what lies beside the tests."""
-    from cronguard.process import hidden  # after coverage has started
+    """Install a new one."""
+    from cronguard.process.lifecycle import own_modules  # after coverage has started
 
-    with hidden.python_first(hidden.hiding_files()):
+    with own_modules():
+        harness = _harness_type()()
+    with harness.installed():
+        yield harness
+
+
+@cache
+def _harness_type() -> type[Harness]:
+    """Return it, loaded once; what it needs of Python's own is not what lies beside the tests."""
+    from cronguard.process.hidden import hiding_files, python_first
+
+    files = hiding_files()
+    with python_first(files):
         from cronguard.runtime.composition import current
         from cronguard.testing.harness import Harness
 
-        harness = Harness()
-    with harness.installed():
-        if hidden.hides():
-            with hidden.python_first():
+        if files:
+            with Harness().installed():
                 current().prepare_at_once()
-        yield harness
+    return Harness

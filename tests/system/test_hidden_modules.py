@@ -58,6 +58,9 @@ def test_nightly(cronguard):
     with pytest.raises(ValueError):
         nightly()
     assert [each.kind for each in cronguard.alerts] == ["failing"]
+
+def test_again(cronguard):
+    test_nightly(cronguard)
 """
 THEIRS = "import {0}; assert {0}.mine == 42\n"
 
@@ -196,7 +199,7 @@ def test_a_suite_beside_such_a_file(place):
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 passed" in done.stdout
+    assert "2 passed" in done.stdout
     assert "sqlite3.py hides Python's own module sqlite3" in done.stderr
 
 
