@@ -122,31 +122,28 @@ def test_hostile_text_does_nothing(browser, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("jobs", "width", "dark"),
-    [
-        (0, 1280, False),
-        (0, 390, True),
-        *((12, w, dark) for w in (1280, 390) for dark in (False, True)),
-    ],
-)
-def test_accessible(browser, tmp_path, jobs, width, dark):
+@pytest.mark.parametrize("dark", [False, True])
+def test_accessible(browser, tmp_path, dark):
     """axe finds nothing, folded or not, by daylight and in the dark, on a desk and in a hand."""
-    text = render(contents(jobs)).replace("<details", "<details open")
-    page = tmp_path / "report.html"
-    page.write_text(text, encoding="utf-8")
-    assert browser.faults(page, width=width, dark=dark) == []
+    pages = []
+    for jobs in 0, 12:
+        text = render(contents(jobs)).replace("<details", "<details open")
+        page = tmp_path / f"report-{jobs}.html"
+        page.write_text(text, encoding="utf-8")
+        pages.append(page)
+    assert browser.faults(pages, widths=[1280, 390], dark=dark) == [[], [], [], []]
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("width", [1280, 700, 390, 320])
-def test_fits(browser, tmp_path, width):
+def test_fits(browser, tmp_path):
     """Nothing is wider than the window, however long a name."""
     page = page_of(tmp_path, contents(12, name="n" * 100, text="e" * 300))
     question = """document.querySelectorAll("details").forEach((each) => { each.open = true; });
         return [document.documentElement.scrollWidth, innerWidth]"""
-    scrolled, seen = browser.ask(page, question, width=width)
-    assert scrolled <= seen
+    widths = [1280, 700, 390, 320]
+    found = browser.ask_each([page], question, widths=widths)
+    assert [seen for _, seen in found] == widths
+    assert all(scrolled <= seen for scrolled, seen in found)
 
 
 @pytest.mark.long

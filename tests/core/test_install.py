@@ -78,6 +78,7 @@ def requirements(document):
     return [Requirement(line) for lines in lists for line in lines if isinstance(line, str)]
 
 
+@pytest.mark.one_python
 def test_no_text_leads_to_the_other_distribution():
     """No message, docstring, workflow, example or page has anybody install it."""
     texts = tracked()
@@ -191,6 +192,7 @@ def test_each_hint_is_the_end_of_a_message():
     )
 
 
+@pytest.mark.one_python
 def test_hints_come_from_one_place():
     """No string in the package but `cronguard.core.install` spells a pip command that installs."""
     for path in (ROOT / "cronguard").rglob("*.py"):

@@ -12,6 +12,8 @@ import pytest
 from support import readme
 from support.hostile import answers, serve
 
+pytestmark = pytest.mark.one_python
+
 EXAMPLE = readme.ROOT / "examples" / "channel_plugin"
 ENOUGH = 120
 

@@ -46,6 +46,7 @@ def play(store, clock, chance, *, look_every=1):
         history.play(STEPS)
 
 
+@pytest.mark.one_python
 @given(chance=st.randoms(use_true_random=False))
 @settings(max_examples=15)
 def test_a_history_that_can_be_shortened(chance):

@@ -497,6 +497,7 @@ class Spools(RuleBasedStateMachine):
 FAULTS = (TypeError, ImportError, MemoryError, OSError, UnicodeError)
 
 
+@pytest.mark.one_python
 class TestAnyHistory(Spools.TestCase):
     settings = settings(max_examples=25, stateful_step_count=25)
 

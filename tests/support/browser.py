@@ -19,10 +19,11 @@ _ASK = """
 <script>{library}</script>
 <script>
 (async () => {{
-  const answer = document.createElement("pre");
+  const name = {name}, answer = document.createElement("pre");
   try {{ answer.textContent = JSON.stringify(await (async () => {{ {question} }})()); }}
   catch (error) {{ answer.textContent = JSON.stringify({{failed: String(error)}}); }}
-  answer.id = "answer";
+  answer.className = "answer";
+  answer.id = name;
   parent.document.body.append(answer);
 }})();
 </script>
@@ -55,18 +56,24 @@ class Browser:
         """What becomes of the page, as HTML, and what the browser has to say of it."""
         return self._run(page, "--dump-dom")
 
-    def ask(self, page, question, *, width=1280, dark=False, library=""):
-        """What the body of an async function returns that is run in the page.
+    def ask(self, page, question, *, width=1280):
+        """What the body of an async function returns that is run in the page."""
+        return self.ask_each([page], question, widths=[width])[0]
 
-        In a copy without the page's policy, which would not let it run.
+    def ask_each(self, pages, question, *, widths, dark=False, library=""):
+        """What the function returns in each of the pages at each of the widths, pages first.
+
+        In copies without the page's policy, which would not let it run, side by side in one window:
+        to start a browser takes longer than to ask.
         """
-        text = _POLICY.sub("", page.read_text(encoding="utf-8"), count=1)
-        asked = _ASK.format(library=library, question=question)
-        frame = html.escape(text.replace("</body>", f"{asked}</body>"))
+        cases = [(page, width) for page in pages for width in widths]
         copy = self.folder / "asked.html"
-        copy.write_text(  # a frame can be as narrow as a phone, which a window cannot
-            f'<!DOCTYPE html><meta charset="utf-8"><iframe width={width} height=900'
-            f' style="border:0" srcdoc="{frame}"></iframe>',
+        copy.write_text(
+            '<!DOCTYPE html><meta charset="utf-8">'
+            + "".join(
+                _frame(page, width, _ASK.format(library=library, question=question, name=n))
+                for n, (page, width) in enumerate(cases)
+            ),
             encoding="utf-8",
         )
         shown, _ = self._run(
@@ -74,24 +81,31 @@ class Browser:
             *("--dump-dom", "--virtual-time-budget=60000", "--window-size=1400,1000"),
             f"--blink-settings=preferredColorScheme={0 if dark else 1}",
         )
-        said = shown.rpartition('<pre id="answer">')[2].partition("</pre>")[0]
-        answer = json.loads(html.unescape(said))
-        assert "failed" not in answer, answer
-        return answer
+        said = dict(re.findall(r'<pre class="answer" id="(\d+)">(.*?)</pre>', shown, re.DOTALL))
+        answers = [json.loads(html.unescape(said[str(n)])) for n in range(len(cases))]
+        assert not any("failed" in answer for answer in answers), answers
+        return answers
 
-    def faults(self, page, **options):
-        """What axe finds wrong with it: (rule, impact, the first element)."""
+    def faults(self, pages, **options):
+        """What axe finds wrong with each, at each width: (rule, impact, the first element)."""
         library = (npm_package(AXE) / "axe.min.js").read_text(encoding="utf-8")
         question = """
             const found = await axe.run(document, {resultTypes: ["violations"]});
             return {faults: found.violations.map(
               (each) => [each.id, each.impact, each.nodes[0].html])};
         """
-        found = self.ask(page, question, library=library, **options)
-        return [tuple(fault) for fault in found["faults"]]
+        found = self.ask_each(pages, question, library=library, **options)
+        return [[tuple(fault) for fault in each["faults"]] for each in found]
 
     def pages(self, page):
         """On how many sheets of paper it is printed."""
         target = self.folder / "printed.pdf"
         self._run(page, f"--print-to-pdf={target}", "--no-pdf-header-footer")
         return len(re.findall(rb"/Type\s*/Page\b", target.read_bytes()))
+
+
+def _frame(page, width, script):
+    """The page in a frame, which can be as narrow as a phone, as a window cannot."""
+    text = _POLICY.sub("", page.read_text(encoding="utf-8"), count=1)
+    text = html.escape(text.replace("</body>", f"{script}</body>"))
+    return f'<iframe width={width} height=900 style="border:0" srcdoc="{text}"></iframe>'

@@ -161,6 +161,7 @@ def test_a_module_that_only_some_options_need(place, name):
     assert place.statuses() == ["success", "failure"]
 
 
+@pytest.mark.one_python
 @pytest.mark.parametrize(
     "name", sorted({*hidden.PACKAGES, "ssl", "ipaddress"} - {"cronsim", "wrapt"})
 )

@@ -180,6 +180,7 @@ def test_a_call_after_the_main_thread_does_not_wait_for_its_alert(place):
 # --- endpoints that do not behave ----------------------------------------------------------------
 
 
+@pytest.mark.one_python
 @pytest.mark.long
 def test_endpoints_that_do_not_behave(place, tmp_path):
     """The call returns at once, the process is gone in about five seconds, the alert stays pending
@@ -507,6 +508,7 @@ def test_what_could_not_be_sent_goes_out_with_the_next_run(place, end):
     assert len(set(ids(inbox.received))) == 1
 
 
+@pytest.mark.one_python
 def test_killed_while_sending_it_comes_again(place):
     """With the same id, once the dead sender's claim has run out."""
     answer_second = Answers([answer()])

@@ -125,6 +125,7 @@ KILLED = """
     """
 
 
+@pytest.mark.one_python
 @pytest.mark.parametrize(
     "kills", [8, pytest.param(300, marks=pytest.mark.soak)], ids=["few", "many"]
 )

@@ -237,7 +237,7 @@ ENTRIES = (
                 "            pass",
             ),
         ),
-        ("tests/cli/test_cli_run.py::test_what_is_wrong_before_the_dashes_is_left_out",),
+        ("tests/cli/test_cli_run_options.py::test_what_is_wrong_before_the_dashes_is_left_out",),
     ),
     Entry(
         "an unknown option takes the name of the job with it",
@@ -248,7 +248,7 @@ ENTRIES = (
                 "        if True or any(",
             ),
         ),
-        ("tests/cli/test_cli_run.py::test_what_is_wrong_before_the_dashes_is_left_out",),
+        ("tests/cli/test_cli_run_options.py::test_what_is_wrong_before_the_dashes_is_left_out",),
     ),
     Entry(
         "an unhandled Ctrl-C is forgotten",
