@@ -21,7 +21,7 @@ from cronguard.settings.loading import load_settings
 
 pytestmark = pytest.mark.one_python
 
-ENOUGH = 60
+ENOUGH = 240
 
 
 @pytest.fixture
