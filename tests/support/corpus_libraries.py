@@ -86,7 +86,9 @@ def requests_header(at, a, b):
 
 
 def requests_redirects(at, a, b):
-    requests.get(f"{at.web}/301/{a}")
+    with requests.Session() as session:
+        session.max_redirects = 3
+        session.get(f"{at.web}/301/{a}")
 
 
 def httpx_status(at, a, b):
@@ -182,7 +184,8 @@ def redis_type(at, a, b):
 
 
 def redis_refused(at, a, b):
-    redis.Redis(host="127.0.0.1", port=9, socket_connect_timeout=1).get(a)
+    once = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
+    redis.Redis(host="127.0.0.1", port=9, socket_connect_timeout=1, retry=once).get(a)
 
 
 # --- documents ------------------------------------------------------------------------------------
