@@ -223,6 +223,7 @@ def test_nothing_is_imported_when_the_store_goes(place):
                 except ValueError:
                     pass
             print(current().store.waiting())
+            sys.modules["cronguard.stores.spool.backlog"].REPLAY_SECONDS = 60.0
             data.unlink()
             Path("away").rename(data)
             with guard(job="nightly"):

@@ -75,6 +75,7 @@ def test_what_the_spool_reads_is_read_before(place):
         print(current().store.waiting(), current().store._backlog.in_memory)
         Path("data").unlink()
         Path("away").rename("data")
+        sys.modules["cronguard.stores.spool.backlog"].REPLAY_SECONDS = 60.0
         run(True)
     """
     done = place.run(
@@ -135,6 +136,7 @@ CRON = """
     @cron_guarded(job="nightly", threshold=2)
     def nightly(fail):
         broken(fail)
+    be_patient()
     try:
         nightly("fail" in sys.argv)
     except ValueError:
