@@ -44,6 +44,7 @@ __all__ = [
     "model",
     "payload",
     "rendering",
+    "run_states",
     "schedule",
     "text",
 ]

@@ -7,22 +7,15 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from cronguard.cli.output.layout import COLOURS
 from cronguard.cli.output.lines import paint, writable
 from cronguard.core.clock import rfc3339_or_none
 from cronguard.core.health import STATES, Health, needs_attention
 from cronguard.core.model import DETAILS, RunRecord, RunStatus, details_of
 from cronguard.core.rendering import duration
+from cronguard.core.run_states import RUN_STATES
 
 _MIN_FOR_P95 = 5
-_SIGNS: dict[RunStatus, tuple[str, str, str]] = {
-    "success": ("▪", ".", "green"),
-    "failure": ("✗", "x", "red"),
-    "crashed": ("!", "!", "red"),
-    "cancelled": ("-", "-", "yellow"),
-    "skipped": ("~", "~", "yellow"),
-    "running": ("▸", ">", "cyan"),
-}
-"""Each status's sign, the sign where there is no Unicode, and its colour."""
 _STATED_BY = {"code": "code", "command": "cronguard run", "settings": "settings"}
 
 
@@ -114,18 +107,19 @@ def usual(runs: Iterable[RunRecord]) -> Usual | None:
 
 def strip(runs: Sequence[RunRecord]) -> str:
     """Return a sign a run, the newest on the right; ``runs`` are newest first."""
-    return "".join(paint(sign(run.status), _SIGNS[run.status][2]) for run in reversed(runs))
+    return "".join(paint(sign(run.status), COLOURS[run.status]) for run in reversed(runs))
 
 
 def legend(runs: Iterable[RunRecord]) -> str:
     """Return what the signs of these runs mean: ``▪ success  ✗ failure``."""
     there = {run.status for run in runs}
-    return "  ".join(f"{sign(status)} {status}" for status in _SIGNS if status in there)
+    return "  ".join(f"{sign(status)} {status}" for status in RUN_STATES if status in there)
 
 
 def sign(status: RunStatus) -> str:
     """Return the sign of a run's status; each is another character, not only another colour."""
-    return writable(*_SIGNS[status][:2])
+    state = RUN_STATES[status]
+    return writable(state.mark, state.ascii_mark)
 
 
 def stated_by(origin: str) -> str:

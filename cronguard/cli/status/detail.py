@@ -23,6 +23,7 @@ from cronguard.core.clock import rfc3339
 from cronguard.core.health import Health, State, explain
 from cronguard.core.model import AlertRecord, AlertRule, Expectations, RunRecord, Source, Watch
 from cronguard.core.rendering import duration, plain
+from cronguard.core.run_states import FAILURES
 
 RUNS = 100
 """How many runs are looked at for how long they usually take."""
@@ -213,7 +214,7 @@ def _commands(detail: Detail) -> Iterator[Fact]:
     health, job = detail.health, detail.health.job
     if health.failures:
         there = {run.status for run in detail.runs}
-        wrong = [each for each in ("failure", "crashed") if each in there] or ["failure"]
+        wrong = [each for each in FAILURES if each in there] or ["failure"]
         chosen = " ".join(f"--status {each}" for each in wrong)
         yield f"cronguard history {job} {chosen}", "every failure, with its error"
     elif detail.runs:
