@@ -70,10 +70,10 @@ Where a change goes:
                       in ``stores/sql/sqlite`` (for the spool too) and one in
                       ``stores/sql/postgres/versions``, their numbers in ``stores/__init__.py``;
                       ``outcomes.sql`` and ``shown.sql`` in ``stores/sql/postgres/functions``
-    a run's state     ``core/model.py``; what it counts as: ``core/alert_rule.py`` and
-                      ``outcomes.sql``; the tables' checks, as for a column; ``checks.sql``; who
-                      ends a run so, such as ``guarding/recording.py``; its colour:
-                      ``cli/output/layout.py`` and ``cli/report``
+    a run's state     ``core/model.py``, with what it does to the streak; how it is shown:
+                      ``core/run_states.py``; the tables' checks, as for a column; ``checks.sql``;
+                      ``outcomes.sql``, if it leaves the streak as it is; who ends a run so, such
+                      as ``guarding/recording.py``
     an SQL function   ``stores/sql/postgres/functions``, with ``-- since version N`` above it, N the
                       version that is not released yet
     lease, deadline   ``core/model.py`` has every such number

@@ -27,7 +27,7 @@ class RunState(NamedTuple):
     """How runs in one state are shown."""
 
     meaning: str
-    """In a few words, as an end of "a run that …"."""
+    """The end of "a run that …"."""
     role: Role
     mark: str
     ascii_mark: str

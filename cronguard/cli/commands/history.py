@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from cronguard.core.model import RunRecord, RunStatus
 
 
-@click.command()
+_STATES = "\n".join(f"  {name:<9}  a run that {each.meaning}" for name, each in RUN_STATES.items())
+
+
+@click.command(epilog=f"\b\nEach status:\n{_STATES}")
 @job_argument()
 @click.option(
     "--status",
