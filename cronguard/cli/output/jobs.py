@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from cronguard.cli.output.layout import COLOURS
-from cronguard.cli.output.lines import paint, writable
+from cronguard.cli.output.lines import paint, plural, writable
 from cronguard.core.clock import rfc3339_or_none
 from cronguard.core.health import STATES, Health, needs_attention
-from cronguard.core.model import DETAILS, RunRecord, RunStatus, details_of
+from cronguard.core.model import DETAILS, AlertRule, RunRecord, RunStatus, details_of
 from cronguard.core.rendering import duration
 from cronguard.core.run_states import RUN_STATES
 
@@ -103,6 +103,28 @@ def usual(runs: Iterable[RunRecord]) -> Usual | None:
         return None
     p95 = took[-(-95 * len(took) // 100) - 1] if len(took) >= _MIN_FOR_P95 else None
     return Usual(took[-(-len(took) // 2) - 1], p95, len(took))
+
+
+def usual_text(takes: Usual) -> str:
+    """Return how long a job usually takes, in words."""
+    most = f"; 95 of 100 within {duration(takes.p95)}" if takes.p95 is not None else ""
+    number = f"{takes.number:,} successes" if takes.number > 1 else "success"
+    return f"{duration(takes.p50)}{most} (of the last {number})"
+
+
+def streak_text(health: Health) -> str:
+    """Return a job's streak, and from which on it alerts."""
+    if not health.failures:
+        return "no failure"
+    count = plural(health.failures, "failure") + (" in a row" if health.failures > 1 else "")
+    return f"{count}; alerts from {health.threshold:,}"
+
+
+def rule_text(rule: AlertRule) -> str:
+    """Return who is notified of a job, and when."""
+    again = f", again every {rule.realert_every}" if rule.realert_every else ""
+    well = ", and when it works again" if rule.notify_recovery else ""
+    return f"{rule.channel} at {plural(rule.threshold, 'failure')}{again}{well}"
 
 
 def strip(runs: Sequence[RunRecord]) -> str:
