@@ -70,10 +70,10 @@ Where a change goes:
                       in ``stores/sql/sqlite`` (for the spool too) and one in
                       ``stores/sql/postgres/versions``, their numbers in ``stores/__init__.py``;
                       ``outcomes.sql`` and ``shown.sql`` in ``stores/sql/postgres/functions``
-    a run's state     ``core/model.py``; what it counts as: ``core/alert_rule.py`` and
-                      ``outcomes.sql``; the tables' checks, as for a column; ``checks.sql``; who
-                      ends a run so, such as ``guarding/recording.py``; its colour:
-                      ``cli/output/layout.py`` and ``cli/report``
+    a run's state     ``core/model.py``, with what it does to the streak; how it is shown:
+                      ``core/run_states.py``; the tables' checks, as for a column; ``checks.sql``;
+                      ``outcomes.sql``, if it leaves the streak as it is; who ends a run so, such
+                      as ``guarding/recording.py``
     an SQL function   ``stores/sql/postgres/functions``, with ``-- since version N`` above it, N the
                       version that is not released yet
     lease, deadline   ``core/model.py`` has every such number
@@ -131,10 +131,6 @@ _HOMES = {
     "cron_guarded": "guarding.decorator",
     "guard": "guarding.context_manager",
 }
-_PACKAGES = frozenset(
-    {"anyio", "certifi", "click", "cronsim", "h11", "httpcore", "httpx", "idna", "wrapt"}
-)
-"""That cronguard needs; `cronguard.process.hidden` has the same list."""
 _LIBRARY = os.path.dirname(getattr(os, "__file__", ""))  # noqa: PTH120  # pathlib may be hidden
 _MANY = 500
 
@@ -173,6 +169,8 @@ def _is_something_hidden() -> bool:
     read one of 50,000 files again takes a tenth of a second. `hidden` asks it for each name where
     that is many, or not known.
     """
+    from cronguard.core import PACKAGES  # which loads nothing else
+
     for folder in sys.path:
         if folder == _LIBRARY:
             return False
@@ -187,7 +185,7 @@ def _is_something_hidden() -> bool:
             return True
         for entry in entries:
             name = entry.partition(".")[0]
-            if name in sys.stdlib_module_names or name in _PACKAGES:
+            if name in sys.stdlib_module_names or name in PACKAGES:
                 return True
     return False
 

@@ -32,6 +32,12 @@ The words that matter, as they are used throughout:
     degraded      decided by what this host knew last, without the store
 """
 
+PACKAGES = frozenset(
+    {"anyio", "certifi", "click", "cronsim", "h11", "httpcore", "httpx", "idna", "wrapt"}
+)
+"""Other people's that cronguard needs. It stands here since this is loaded before all that a file
+of the program's may hide."""
+
 __all__ = [
     "alert_rule",
     "clock",
@@ -44,6 +50,7 @@ __all__ = [
     "model",
     "payload",
     "rendering",
+    "run_states",
     "schedule",
     "text",
 ]

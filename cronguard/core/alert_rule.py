@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from cronguard.core.clock import rfc3339
 from cronguard.core.model import (
     LONGEST_LEASE,
+    STREAK,
     AlertKind,
     AlertRule,
     ChannelRule,
@@ -118,9 +119,10 @@ def decide(
     """
     not_notified = [rule for rule in rules if rule.channel not in notified] if notified else rules
     due: list[DueAlert] = []
-    if outcome.status in ("cancelled", "skipped"):
+    effect = STREAK[outcome.status]
+    if effect == "keep":
         after, count = state, state.consecutive_failure_count
-    elif outcome.status == "success":
+    elif effect == "reset":
         count = 0
         if late and state.last_counted_run != run_id:
             last = state.last_success_at or outcome.finished_at

@@ -25,6 +25,7 @@ from cronguard.core.model import (
     Watch,
 )
 from cronguard.core.rendering import duration
+from cronguard.core.run_states import FAILURES
 from cronguard.core.schedule import Lateness, lateness, missed_sentence
 
 State: TypeAlias = Literal["failing", "stuck", "late", "warning", "new", "ok"]
@@ -369,7 +370,7 @@ def _counted(status: JobStatus, record: RunRecord) -> JobStatus:
             last_run=record._replace(consecutive_failure_count=0),
             last_success_at=record.finished_at,
         )
-    if record.status != "cancelled":
+    if record.status in FAILURES:
         count += 1
         status = status._replace(failing_since=status.failing_since or record.finished_at)
     return status._replace(

@@ -15,9 +15,18 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-RunStatus: TypeAlias = Literal["running", "success", "failure", "crashed", "cancelled", "skipped"]
 EndStatus: TypeAlias = Literal["success", "failure", "crashed", "cancelled", "skipped"]
-"""``skipped`` is for a run that was skipped while the store could not be told of it."""
+"""``skipped`` is for a run that was skipped while the store could not be told of it. How each is
+shown is in `cronguard.core.run_states`; the tables and SQL functions have checks of their own."""
+RunStatus: TypeAlias = Literal["running", EndStatus]
+STREAK: dict[EndStatus, Literal["reset", "grow", "keep"]] = {
+    "success": "reset",
+    "failure": "grow",
+    "crashed": "grow",
+    "cancelled": "keep",
+    "skipped": "keep",
+}
+"""What an end does to its job's count of consecutive failures."""
 AlertKind: TypeAlias = Literal["failing", "still_failing", "recovered", "overrun", "missed", "test"]
 DeliveryState: TypeAlias = Literal["pending", "sent", "dead"]
 Overlap: TypeAlias = Literal["skip", "allow"]

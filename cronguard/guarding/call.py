@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from cronguard.core.errors import JobOverlap
+from cronguard.core.model import STREAK
 from cronguard.guarding.recording import Recording, end_status, prepare
 from cronguard.process import log, threads
 from cronguard.process.signals import attempt, interrupted_by_ctrl_c
@@ -103,7 +104,7 @@ def _retrying_library(
     library = name if name in _RETRYING else name.partition(".")[0]
     if library not in _RETRYING:
         return None
-    return library if end_status(error, recording.job.config.ignore) == "failure" else None
+    return library if STREAK[end_status(error, recording.job.config.ignore)] == "grow" else None
 
 
 def _is_coroutine(result: object) -> bool:

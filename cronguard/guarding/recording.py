@@ -14,7 +14,7 @@ from typing import Any
 
 from cronguard.core.clock import new_id, readable
 from cronguard.core.errors import CronguardError, StoreError
-from cronguard.core.model import EndStatus, Expectations, Failure, Outcome, Run, Started
+from cronguard.core.model import STREAK, EndStatus, Expectations, Failure, Outcome, Run, Started
 from cronguard.process import log
 from cronguard.process.identity import current_owner, is_dead
 from cronguard.process.signals import interrupted_by_ctrl_c, raised_by_handler
@@ -174,10 +174,9 @@ class Recording:
         caught: Exception | None = None
         try:
             status = end_status(error, self.job.config.ignore if self.job else ())
-            if status == "failure" and self._runtime is not None:
-                failure = self._runtime.capture(error)
-            elif status == "failure":
-                failure = Failure(_type_name(type(error)))
+            if STREAK[status] == "grow":
+                runtime = self._runtime
+                failure = runtime.capture(error) if runtime else Failure(_type_name(type(error)))
         except Exception as problem:  # noqa: BLE001  # judged below, where its context can be seen
             caught = problem
         if caught is not None:
@@ -204,9 +203,10 @@ class Recording:
     def _report_unrecorded(self, job: str, outcome: Outcome) -> None:
         """Say that the job fails, once until it does well again."""
         self.unrecorded = None
-        if outcome.status == "success":
+        effect = STREAK[outcome.status]
+        if effect == "reset":
             _reported_unrecorded.discard(job)
-        elif outcome.status == "failure" and job not in _reported_unrecorded:
+        elif effect == "grow" and job not in _reported_unrecorded:
             _reported_unrecorded.add(job)
             say_unsent(job, outcome)
 
@@ -239,9 +239,9 @@ class Recording:
             runtime.notify_directly(run, outcome, notified)
         elif alerts_due:
             runtime.dispatch(run.job)
-        job = self.job if outcome.status != "cancelled" else None
-        if job is not None and job.config.heartbeat_url is not None:
-            self._ping(runtime, job, run, failed=outcome.status != "success")
+        job, effect = self.job, STREAK[outcome.status]
+        if effect != "keep" and job is not None and job.config.heartbeat_url is not None:
+            self._ping(runtime, job, run, failed=effect == "grow")
         if runtime.is_closed:
             runtime.close()  # nobody else closes what `configure` has replaced
 

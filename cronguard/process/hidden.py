@@ -17,6 +17,7 @@ import os
 import sys
 from _frozen_importlib_external import PathFinder
 
+from cronguard.core import PACKAGES
 from cronguard.process.stderr import write
 
 TYPE_CHECKING = False
@@ -44,10 +45,6 @@ _NEEDED = frozenset({
 })
 # fmt: on
 """What cronguard imports, and what is loaded up to a first alert; all else is the program's own."""
-PACKAGES = frozenset(
-    {"anyio", "certifi", "click", "cronsim", "h11", "httpcore", "httpx", "idna", "wrapt"}
-)
-"""Other people's that it needs; `cronguard` itself has the same list, since it loads this late."""
 _files: dict[str, str] = {}
 """Name of a hidden module → the file that hides it."""
 _own: dict[str, ModuleType] = {}
@@ -208,4 +205,4 @@ def _sentence(name: str) -> str:
     )
 
 
-__all__ = ["PACKAGES", "hides", "hiding_files", "look_in_library_first", "own", "python_first"]
+__all__ = ["hides", "hiding_files", "look_in_library_first", "own", "python_first"]

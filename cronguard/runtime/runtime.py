@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cronguard.core.errors import CronguardError, StoreError
 from cronguard.core.model import (
+    STREAK,
     ChannelRule,
     Failure,
     Origin,
@@ -219,7 +220,7 @@ class Runtime:
         This is done once, until the job can be recorded again. ``notified`` is filled with the
         channels that have taken theirs.
         """
-        if outcome.status != "failure" or run.job in self._notified_directly:
+        if STREAK[outcome.status] != "grow" or run.job in self._notified_directly:
             return
         self._notified_directly.add(run.job)
         report = partial(say_unsent, run.job, outcome)

@@ -93,8 +93,8 @@ TYPED = [
         "a mistyped status",
         Mistake(
             "history nightly --status failed",
-            "invalid value for '--status': 'failed' is not one of 'running', 'success', 'failure',"
-            " 'crashed', 'cancelled', 'skipped'; see cronguard history --help",
+            "invalid value for '--status': 'failed' is not one of 'success', 'failure', 'crashed',"
+            " 'cancelled', 'skipped', 'running'; see cronguard history --help",
         ),
     ),
     (

@@ -349,10 +349,12 @@ def test_what_is_said_of_a_failing_job():
     assert [row.status for row in job.rows] == ["failure", "failure", "success"]
     assert [row.fate for row in job.alert_rows] == ["sent", "sent"]
     facts = {fact.label: fact for fact in job.facts}
-    assert facts["Takes"].text == "p50 12.0 s, p95 21.0 s, of the last 20 successful runs"
+    assert (
+        facts["Usually takes"].text == "12.0 s; 95 of 100 within 21.0 s (of the last 20 successes)"
+    )
     assert facts["Next due"].text == "2026-12-01 06:30:00 (in 16 h)"
-    assert facts["Notifies"].text == "slack from 2, pager from 5"
-    assert facts["Failures in a row"].text == "2 (alerts from 2)"
+    assert facts["Notifies"].text == "slack at 2 failures; pager at 5 failures"
+    assert facts["Streak"].text == "2 failures in a row; alerts from 2"
     assert facts["Runbook"] == Fact("Runbook", expected.runbook, expected.runbook)
 
 

@@ -16,7 +16,7 @@ from cronguard.core.alert_rule import alert_rules
 from cronguard.core.clock import new_id
 from cronguard.core.errors import StoreConfigError, StoreError
 from cronguard.core.expectations import statements
-from cronguard.core.model import AlertRule, Expectations, Owner, Run
+from cronguard.core.model import AlertRule, ChannelRule, Expectations, Outcome, Owner, Run
 from cronguard.process.signals import make_file
 from cronguard.stores import SCHEMA_VERSIONS, sql
 from cronguard.stores.spool.local import LocalStore
@@ -296,3 +296,20 @@ def test_all_files_are_found_in_a_zip_archive(tmp_path):
     ]
     assert "CREATE FUNCTION" in done.stdout.upper() or "CREATE OR REPLACE" in done.stdout.upper()
     assert "nightly" in done.stdout.partition("<html")[2]
+
+
+def test_the_row_of_a_decorated_job_is_one_page(tmp_path):
+    """What each start reads and each end writes takes no second page of the file."""
+    store = SQLiteStore(tmp_path / "log.db")
+    link = "https://example.org/runbooks/assignment_reminder"
+    said = Expectations("0 6 * * *", "Europe/Oslo", runbook=link)
+    stated = statements(**said._asdict())
+    channels = (ChannelRule("slack"), ChannelRule("pager", 5))
+    now = datetime.now(UTC)
+    run = Run(new_id(), "assignment_reminder", now, Owner("host", 1), channels, stated)
+    store.start_run(run, is_dead=lambda _: False)
+    store.finish_run(run, Outcome("success", now), started=True)
+    with closing(sqlite3.connect(tmp_path / "log.db")) as db:
+        (row,) = db.execute("SELECT * FROM cronguard_jobs")
+    longest = (4096 - 12) * 64 // 255 - 23  # of what SQLite keeps on the page of an index
+    assert sum(len(str(each)) for each in row if each is not None) + 2 * len(row) < longest

@@ -192,7 +192,7 @@ BEFORE = """
             raise ValueError("bad")
 
     def be_patient():
-        """A busy machine is no reason to begin a run before what waits is recorded."""
+        # a busy machine is no reason to begin a run before what waits is recorded
         from cronguard.stores.spool import backlog
         backlog.REPLAY_SECONDS = 60.0
 

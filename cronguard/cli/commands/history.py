@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import click
 
@@ -21,22 +21,25 @@ from cronguard.cli.output.jobs import error_text, run_facts
 from cronguard.cli.output.layout import table
 from cronguard.cli.output.lines import emit, say
 from cronguard.cli.output.times import Times, since_moment, span, times_of, zone_named
-from cronguard.core.model import RunStatus
+from cronguard.core.run_states import RUN_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cronguard.core.health import Health
     from cronguard.core.interfaces import Store
-    from cronguard.core.model import RunRecord
+    from cronguard.core.model import RunRecord, RunStatus
 
 
-@click.command()
+_STATES = "\n".join(f"  {name:<9}  a run that {each.meaning}" for name, each in RUN_STATES.items())
+
+
+@click.command(epilog=f"\b\nEach status:\n{_STATES}")
 @job_argument()
 @click.option(
     "--status",
     "statuses",
-    type=click.Choice(get_args(RunStatus), case_sensitive=False),
+    type=click.Choice(list(RUN_STATES), case_sensitive=False),
     multiple=True,
     help="Only runs with this status; may be repeated.",
 )

@@ -7,22 +7,15 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from cronguard.cli.output.lines import paint, writable
+from cronguard.cli.output.layout import COLOURS
+from cronguard.cli.output.lines import paint, plural, writable
 from cronguard.core.clock import rfc3339_or_none
 from cronguard.core.health import STATES, Health, needs_attention
-from cronguard.core.model import DETAILS, RunRecord, RunStatus, details_of
+from cronguard.core.model import DETAILS, AlertRule, RunRecord, RunStatus, details_of
 from cronguard.core.rendering import duration
+from cronguard.core.run_states import RUN_STATES
 
 _MIN_FOR_P95 = 5
-_SIGNS: dict[RunStatus, tuple[str, str, str]] = {
-    "success": ("▪", ".", "green"),
-    "failure": ("✗", "x", "red"),
-    "crashed": ("!", "!", "red"),
-    "cancelled": ("-", "-", "yellow"),
-    "skipped": ("~", "~", "yellow"),
-    "running": ("▸", ">", "cyan"),
-}
-"""Each status's sign, the sign where there is no Unicode, and its colour."""
 _STATED_BY = {"code": "code", "command": "cronguard run", "settings": "settings"}
 
 
@@ -112,20 +105,43 @@ def usual(runs: Iterable[RunRecord]) -> Usual | None:
     return Usual(took[-(-len(took) // 2) - 1], p95, len(took))
 
 
+def usual_text(takes: Usual) -> str:
+    """Return how long a job usually takes, in words."""
+    most = f"; 95 of 100 within {duration(takes.p95)}" if takes.p95 is not None else ""
+    number = f"{takes.number:,} successes" if takes.number > 1 else "success"
+    return f"{duration(takes.p50)}{most} (of the last {number})"
+
+
+def streak_text(health: Health) -> str:
+    """Return a job's streak, and from which on it alerts."""
+    if not health.failures:
+        return "no failure"
+    count = plural(health.failures, "failure") + (" in a row" if health.failures > 1 else "")
+    return f"{count}; alerts from {health.threshold:,}"
+
+
+def rule_text(rule: AlertRule) -> str:
+    """Return who is notified of a job, and when."""
+    again = f", again every {rule.realert_every}" if rule.realert_every else ""
+    well = ", and when it works again" if rule.notify_recovery else ""
+    return f"{rule.channel} at {plural(rule.threshold, 'failure')}{again}{well}"
+
+
 def strip(runs: Sequence[RunRecord]) -> str:
     """Return a sign a run, the newest on the right; ``runs`` are newest first."""
-    return "".join(paint(sign(run.status), _SIGNS[run.status][2]) for run in reversed(runs))
+    return "".join(paint(sign(run.status), COLOURS[run.status]) for run in reversed(runs))
 
 
 def legend(runs: Iterable[RunRecord]) -> str:
     """Return what the signs of these runs mean: ``▪ success  ✗ failure``."""
     there = {run.status for run in runs}
-    return "  ".join(f"{sign(status)} {status}" for status in _SIGNS if status in there)
+    return "  ".join(f"{sign(status)} {status}" for status in RUN_STATES if status in there)
 
 
 def sign(status: RunStatus) -> str:
     """Return the sign of a run's status; each is another character, not only another colour."""
-    return writable(*_SIGNS[status][:2])
+    state = RUN_STATES[status]
+    return writable(state.mark, state.ascii_mark)
 
 
 def stated_by(origin: str) -> str:

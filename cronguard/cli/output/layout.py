@@ -8,23 +8,20 @@ from unicodedata import category, east_asian_width
 
 from cronguard.cli.output.lines import on_terminal, paint, say
 from cronguard.core.rendering import plain
+from cronguard.core.run_states import RUN_STATES, Role
 
-COLOURS = {
+_BY_ROLE: dict[Role, str] = {"good": "green", "busy": "cyan", "odd": "yellow", "bad": "red"}
+COLOURS: dict[str, str] = {
     "ok": "green",
-    "success": "green",
     "sent": "green",
     "failing": "red",
     "stuck": "red",
     "late": "red",
-    "failure": "red",
-    "crashed": "red",
     "given up": "red",
     "warning": "yellow",
     "waiting": "yellow",
-    "skipped": "yellow",
-    "cancelled": "yellow",
-    "running": "cyan",
     "new": "cyan",
+    **{status: _BY_ROLE[state.role] for status, state in RUN_STATES.items()},
 }
 """Words that stand out when they are all that a cell says."""
 _LAST = 36

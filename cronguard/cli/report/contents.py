@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from cronguard.cli.output.alerts import state_word
-from cronguard.cli.output.jobs import error_text, usual
+from cronguard.cli.output.jobs import error_text, rule_text, streak_text, usual, usual_text
 from cronguard.cli.output.lines import plural
 from cronguard.cli.output.times import distance, short_distance
 from cronguard.cli.report.axis import Axis, Tick
@@ -290,7 +290,7 @@ def _facts(axis: Axis, health: Health, runs: Sequence[RunRecord]) -> Iterator[Fa
     else:
         yield Fact("Last success", "never")
     if health.failures:
-        yield Fact("Failures in a row", f"{health.failures:,} (alerts from {health.threshold:,})")
+        yield Fact("Streak", streak_text(health))
     if health.next_due is not None:
         is_waited_for = health.next_due <= axis.now
         when = "waited for now" if is_waited_for else distance(health.next_due, axis.now)
@@ -299,14 +299,11 @@ def _facts(axis: Axis, health: Health, runs: Sequence[RunRecord]) -> Iterator[Fa
         grace = duration(expected.grace)
         yield Fact("Schedule", f"{expected.schedule} ({expected.timezone}), {grace} of grace")
     if took := usual(runs):
-        slow = f", p95 {duration(took.p95)}" if took.p95 is not None else ""
-        often = plural(took.number, "successful run")
-        yield Fact("Takes", f"p50 {duration(took.p50)}{slow}, of the last {often}")
+        yield Fact("Usually takes", usual_text(took))
     if expected.max_runtime is not None:
         yield Fact("May take", duration(expected.max_runtime) or "")
     if health.rules:
-        rules = ", ".join(f"{rule.channel} from {rule.threshold}" for rule in health.rules)
-        yield Fact("Notifies", rules)
+        yield Fact("Notifies", "; ".join(map(rule_text, health.rules)))
     if health.snoozed_until is not None:
         yield Fact("Snoozed until", axis.text(health.snoozed_until))
     if expected.runbook:

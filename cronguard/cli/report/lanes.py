@@ -7,15 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import islice
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, get_args
 
 from cronguard.cli.output.lines import plural
 from cronguard.cli.report.axis import WIDTH, Axis
 from cronguard.core.alert_rule import EARLY_SECONDS
 from cronguard.core.errors import ConfigError
 from cronguard.core.health import Health
-from cronguard.core.model import Activity, RunRecord, Schedule
+from cronguard.core.model import Activity, RunRecord, RunStatus, Schedule
 from cronguard.core.rendering import duration
+from cronguard.core.run_states import RUN_STATES, Role
 from cronguard.core.schedule import occurrences
 
 SLOTS = 360
@@ -24,8 +25,7 @@ _MOST_DUE = 110
 """A lane with more due times than this shows none of them: they would be a line."""
 _CLOSE = 3.0
 """Bars of the same kind that are closer than this, in thousandths, are drawn as one."""
-_ORDER = {"success": 0, "running": 1, "skipped": 2, "cancelled": 2}
-_LAST = 3
+_ORDER: tuple[Role, ...] = get_args(Role)
 _MOST_NAMED = 40
 """So many bars of a lane say in words what they are, or the page would be too large."""
 
@@ -35,10 +35,17 @@ class Bar(NamedTuple):
 
     start: float
     end: float
-    kind: str
-    """A run's status, or ``missed``."""
+    kind: RunStatus
     words: str
     """The same in words; empty where many are drawn as one, and where too many would say it."""
+
+
+class Gap(NamedTuple):
+    """A stretch of a lane in which it was due and nothing started, likewise."""
+
+    start: float
+    end: float
+    words: str
 
 
 class Lane(NamedTuple):
@@ -46,8 +53,7 @@ class Lane(NamedTuple):
 
     bars: Sequence[Bar]
     """In the order of drawing: what is wrong comes last, and so lies above."""
-    missed: Sequence[Bar]
-    """Due times at which nothing started."""
+    missed: Sequence[Gap]
     due: Sequence[float]
     """When the job was due, and will be next; empty if that is too often to be shown."""
     words: str
@@ -59,7 +65,7 @@ class _Block(NamedTuple):
 
     start: float
     end: float
-    kind: str
+    kind: RunStatus
     first: datetime
     number: int
     longest: float | None = None
@@ -130,7 +136,7 @@ def _with_ends(axis: Axis, health: Health, activity: Sequence[Activity]) -> list
     return sorted(found, key=lambda each: each.first)
 
 
-def _block(axis: Axis, run: RunRecord, kind: str, end: datetime) -> _Block:
+def _block(axis: Axis, run: RunRecord, kind: RunStatus, end: datetime) -> _Block:
     return _Block(axis.at(run.started_at), axis.at(end), kind, run.started_at, 1, run.duration)
 
 
@@ -149,7 +155,7 @@ def _joined(runs: Iterable[_Block]) -> Iterator[_Block]:
 
 
 def _bars(axis: Axis, runs: Iterable[_Block]) -> list[Bar]:
-    drawn = sorted(runs, key=lambda run: _ORDER.get(run.kind, _LAST))
+    drawn = sorted(runs, key=lambda run: _ORDER.index(RUN_STATES[run.kind].role))
     named = set(drawn[-_MOST_NAMED:]) if len(drawn) > _MOST_NAMED else set(drawn)
     return [
         Bar(run.start, run.end, run.kind, _words(axis, run) if run in named else "")
@@ -181,7 +187,7 @@ def _times(cron: str, timezone: str, since: datetime, until: datetime) -> Sequen
     return found if len(found) <= _MOST_DUE else ()
 
 
-_Gap: TypeAlias = tuple[datetime, datetime, int]
+_Missed: TypeAlias = tuple[datetime, datetime, int]
 
 
 def _missed(
@@ -190,7 +196,7 @@ def _missed(
     due: Sequence[datetime],
     activity: Sequence[Activity],
     scheduled_since: datetime,
-) -> list[_Gap]:
+) -> list[_Missed]:
     """Return (first, last, how many) of the due times in a row that no run met.
 
     A run meets one if it starts from a little before it until its grace is over, or goes on now and
@@ -203,7 +209,7 @@ def _missed(
     slot = (axis.now - axis.since) / SLOTS
     firsts = [each.first for each in activity]
     open_since = health.running_since or axis.now
-    found: list[_Gap] = []
+    found: list[_Missed] = []
     is_in_gap = False
     for when in due:
         if when < scheduled_since or when + grace > axis.now or when > open_since:
@@ -218,9 +224,9 @@ def _missed(
     return found
 
 
-def _gap(axis: Axis, first: datetime, last: datetime, number: int) -> Bar:
+def _gap(axis: Axis, first: datetime, last: datetime, number: int) -> Gap:
     times = f"{number:,} times from {axis.text(first)}" if number > 1 else axis.text(first)
-    return Bar(axis.at(first), axis.at(last), "missed", f"due {times}: nothing started")
+    return Gap(axis.at(first), axis.at(last), f"due {times}: nothing started")
 
 
 def _sentence(axis: Axis, activity: Sequence[Activity], missed: int) -> str:

@@ -13,21 +13,14 @@ from cronguard.cli.report.contents import Report
 from cronguard.cli.report.lanes import Bar
 from cronguard.core.errors import PluginError
 from cronguard.core.install import how_to_install
+from cronguard.core.model import RunStatus
+from cronguard.core.run_states import RUN_STATES
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 _THIN = 2.0
 """A bar that is shorter than this, in thousandths of the axis, is drawn as a stroke."""
-_HEIGHTS = {
-    "success": (10, 12),
-    "running": (8, 14),
-    "cancelled": (17, 5),
-    "skipped": (17, 5),
-    "failure": (2, 20),
-    "crashed": (2, 20),
-}
-"""Where a bar begins and how high it is: kinds of bars differ in more than colour."""
 
 
 def render(report: Report) -> str:
@@ -52,6 +45,8 @@ def _template() -> Template:
     pages.globals |= {
         "style": Markup(style),  # noqa: S704  # ours, as is the script
         "script": Markup(script),  # noqa: S704
+        "run_states": RUN_STATES,
+        "key": _key(),
         "policy": Markup(_policy(style, script)),  # noqa: S704
     }
     return pages.from_string(_text("report.html"))
@@ -77,7 +72,8 @@ def _hash(text: str) -> str:
 class Mark(NamedTuple):
     """Bars of one kind that are drawn as one shape."""
 
-    kind: str
+    look: str
+    """Its classes in the style sheet."""
     path: str
     words: str
     """What a single bar is; empty for several."""
@@ -85,15 +81,28 @@ class Mark(NamedTuple):
 
 def _marks(bars: Iterable[Bar]) -> list[Mark]:
     """Return the shapes of a lane in the order of drawing, one for all bars without words."""
-    found: dict[tuple[str, str], list[Bar]] = {}
+    found: dict[tuple[RunStatus, str], list[Bar]] = {}
     for bar in bars:
         found.setdefault((bar.kind, bar.words), []).append(bar)
-    return [Mark(kind, _shape(kind, same), words) for (kind, words), same in found.items()]
+    return [Mark(_look(kind), _shape(kind, same), words) for (kind, words), same in found.items()]
 
 
-def _shape(kind: str, bars: Iterable[Bar]) -> str:
+def _key() -> list[Mark]:
+    """Return an example of each kind of bar; those that look the same are one."""
+    found: dict[tuple[str, str], list[RunStatus]] = {}
+    for kind in RUN_STATES:
+        found.setdefault((_look(kind), _shape(kind, [Bar(1, 8, kind, "")])), []).append(kind)
+    return [Mark(look, path, " or ".join(same)) for (look, path), same in found.items()]
+
+
+def _look(kind: RunStatus) -> str:
+    state = RUN_STATES[kind]
+    return f"{state.role} {state.bar.line}"
+
+
+def _shape(kind: RunStatus, bars: Iterable[Bar]) -> str:
     """Return the path of bars: boxes, and strokes where a box would be as thin as one."""
-    top, height = _HEIGHTS[kind]
+    top, height, _ = RUN_STATES[kind].bar
     thin, boxes = [], []
     for bar in bars:
         if bar.end - bar.start < _THIN:

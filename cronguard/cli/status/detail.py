@@ -11,18 +11,22 @@ from cronguard.cli.output.jobs import (
     health_facts,
     legend,
     option_text,
+    rule_text,
     run_facts,
     stated_by,
+    streak_text,
     strip,
     usual,
+    usual_text,
 )
 from cronguard.cli.output.layout import COLOURS, pad, wrap
-from cronguard.cli.output.lines import paint, plural
+from cronguard.cli.output.lines import paint
 from cronguard.cli.output.times import Times
 from cronguard.core.clock import rfc3339
 from cronguard.core.health import Health, State, explain
-from cronguard.core.model import AlertRecord, AlertRule, Expectations, RunRecord, Source, Watch
+from cronguard.core.model import AlertRecord, Expectations, RunRecord, Source, Watch
 from cronguard.core.rendering import duration, plain
+from cronguard.core.run_states import FAILURES
 
 RUNS = 100
 """How many runs are looked at for how long they usually take."""
@@ -85,7 +89,7 @@ def facts(detail: Detail, times: Times, room: int) -> Iterator[Fact]:
     health = detail.health
     if health.problem is not None or health.state not in ("failing", "warning", "ok"):
         yield "Why", explain(health, times.now, times.plainly)
-    yield "Streak", _streak(health)
+    yield "Streak", streak_text(health)
     yield from _error(_ended(health))
     yield from _runs(detail, times, room)
     if health.next_due:
@@ -94,7 +98,9 @@ def facts(detail: Detail, times: Times, room: int) -> Iterator[Fact]:
         yield "Next due", UNSCHEDULED
     if health.snoozed_until:
         yield "Snoozed", f"until {times.at(health.snoozed_until)}"
-    yield from _labelled("Notifies", map(_rule, health.rules) if health.rules else ["nobody yet"])
+    yield from _labelled(
+        "Notifies", map(rule_text, health.rules) if health.rules else ["nobody yet"]
+    )
     yield from _labelled("Alerts", (_alert(each, times) for each in detail.alerts))
     yield from _labelled("Expected", _expected(detail.watch, times))
     if health.expected.runbook:
@@ -105,13 +111,6 @@ def _labelled(label: str, texts: Iterator[str] | Sequence[str]) -> Iterator[Fact
     for text in texts:
         yield label, text
         label = ""
-
-
-def _streak(health: Health) -> str:
-    if not health.failures:
-        return "no failure"
-    count = plural(health.failures, "failure") + (" in a row" if health.failures > 1 else "")
-    return f"{count}; alerts from {health.threshold:,}"
 
 
 def _ended(health: Health) -> RunRecord | None:
@@ -142,9 +141,7 @@ def _runs(detail: Detail, times: Times, room: int) -> Iterator[Fact]:
     yield from _labelled("Seems dead", (_dead(run, times) for run in health.dead))
     takes = usual(detail.runs)
     if takes is not None:
-        most = f"; 95 of 100 within {duration(takes.p95)}" if takes.p95 is not None else ""
-        number = f"{takes.number:,} successes" if takes.number > 1 else "success"
-        yield "Usually takes", f"{duration(takes.p50)}{most} (of the last {number})"
+        yield "Usually takes", usual_text(takes)
     if detail.runs:
         shown = detail.runs[: max(min(_STRIP, room), 10)]
         yield "Last runs", strip(shown)
@@ -163,12 +160,6 @@ def _running(run: RunRecord, times: Times) -> str:
 
 def _dead(run: RunRecord, times: Times) -> str:
     return f"its process is gone; started {times.at(run.started_at)}{_at(run)}"
-
-
-def _rule(rule: AlertRule) -> str:
-    again = f", again every {rule.realert_every}" if rule.realert_every else ""
-    well = ", and when it works again" if rule.notify_recovery else ""
-    return f"{rule.channel} at {plural(rule.threshold, 'failure')}{again}{well}"
 
 
 def _alert(alert: AlertRecord, times: Times) -> str:
@@ -213,7 +204,7 @@ def _commands(detail: Detail) -> Iterator[Fact]:
     health, job = detail.health, detail.health.job
     if health.failures:
         there = {run.status for run in detail.runs}
-        wrong = [each for each in ("failure", "crashed") if each in there] or ["failure"]
+        wrong = [each for each in FAILURES if each in there] or ["failure"]
         chosen = " ".join(f"--status {each}" for each in wrong)
         yield f"cronguard history {job} {chosen}", "every failure, with its error"
     elif detail.runs:

@@ -22,6 +22,7 @@ from cronguard.core.alert_rule import (
 )
 from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
 from cronguard.core.model import (
+    STREAK,
     AlertRecord,
     AlertRule,
     Delivery,
@@ -384,7 +385,7 @@ def _end(
         db, run, outcome, now, started=False, notified=notified, outage=outage
     )
     enqueue(db, run, outcome, started=started, notified={*notified, *outage.notified})
-    if outcome.status not in ("cancelled", "skipped"):  # of which nothing can be learned
+    if STREAK[outcome.status] != "keep":  # of which nothing can be learned
         db.execute("UPDATE queues SET is_known = 1 WHERE job = ?", (run.job,))
     return finished
 

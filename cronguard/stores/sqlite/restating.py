@@ -71,7 +71,7 @@ def _known(db: sqlite3.Connection, job: str) -> tuple[Known, Declared]:
     """Return what holds for a job, and what each host declared of it last."""
     *expected, sources, declared = db.execute(_KNOWN, (job,)).fetchone()
     hosts = _object(declared)
-    return Known(_expected_of(expected), sources_of(sources)), {
+    return Known(Expectations(*expected), sources_of(sources)), {
         host: values for host, values in hosts.items() if isinstance(values, dict)
     }
 
@@ -121,8 +121,3 @@ def _object(text: str | None) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _expected_of(row: Sequence[Any]) -> Expectations:
-    expected = Expectations(*row)
-    return expected._replace(notify_recovery=bool(expected.notify_recovery))

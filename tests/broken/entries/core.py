@@ -11,9 +11,9 @@ ENTRIES = (
         "a crash does not count",
         (
             Change(
-                RULE,
-                'if outcome.status in ("cancelled", "skipped"):',
-                'if outcome.status in ("cancelled", "skipped", "crashed"):',
+                "cronguard/core/model.py",
+                '"crashed": "grow",',
+                '"crashed": "keep",',
             ),
         ),
         (

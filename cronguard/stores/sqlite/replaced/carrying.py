@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from cronguard.core.clock import moment, rfc3339, rfc3339_or_none
 from cronguard.core.model import JobState, Run
+from cronguard.core.run_states import FAILURES
 from cronguard.stores.sqlite import runs as rows
 
 _LOG, _JOBS, _ALERTS = "cron_execution_logs", "cronguard_jobs", "cronguard_alerts"
@@ -154,8 +155,8 @@ def _joined(new: sqlite3.Connection, job: str, there: JobState, was: _Job) -> Jo
         return None
     since = new.execute(
         f"SELECT count(*) FROM {_LOG} WHERE job = ? AND finished_at > ?"  # noqa: S608
-        " AND status IN ('failure', 'crashed')",
-        (job, rfc3339(was.until)),
+        f" AND status IN ({', '.join('?' * len(FAILURES))})",
+        (job, rfc3339(was.until), *FAILURES),
     ).fetchone()[0]
     count = was.state.consecutive_failure_count
     if after == before and there.consecutive_failure_count - since >= count:
