@@ -19,8 +19,11 @@ JWT_SECRET = "a secret of thirty-two characters or more, for tests only"
 PREFIX = "/rest/v1"
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date"}
 
+DAY = 86_400
+"""A soak takes more than an hour."""
 
-def token(role, *, expires_in=3600, secret=JWT_SECRET):
+
+def token(role, *, expires_in=DAY, secret=JWT_SECRET):
     """A key of the older form: a JWT that names a role (HS256)."""
     claims = {"iss": "supabase", "role": role, "exp": int(time.time()) + expires_in}
     signed = ".".join(
