@@ -48,6 +48,8 @@ HEARTBEAT_SECONDS = 30.0
 """How often a process renews the leases of its runs."""
 DELIVERY_SECONDS = 5.0
 """The hard total deadline of one attempt to send an alert, settling included."""
+MOST_ALERTS = 10_000
+"""How many alerts are read where all are wanted that wait or were given up."""
 
 
 class Owner(NamedTuple):

@@ -12,7 +12,7 @@ from cronguard.core.damage import UNREADABLE, watch_problem
 from cronguard.core.errors import ConfigError
 from cronguard.core.health import MAX_WAITING, Health, needs_attention
 from cronguard.core.interfaces import Store
-from cronguard.core.model import AlertRule, RunRecord, Watch
+from cronguard.core.model import MOST_ALERTS, AlertRule, RunRecord, Watch
 from cronguard.process.identity import current_owner, is_dead
 from cronguard.runtime.health import channels_of, read_health
 from cronguard.settings.options import resolve_job
@@ -134,7 +134,8 @@ def _starts(store: Store, watch: Watch, now: datetime) -> Iterator[datetime]:
 
 def _undelivered(store: Store, now: datetime) -> Iterator[Undelivered]:
     found: dict[tuple[str, str, bool], list[datetime]] = {}
-    for alert in (*store.alerts(state="pending"), *store.alerts(state="dead")):
+    pending = store.alerts(state="pending", limit=MOST_ALERTS)
+    for alert in (*pending, *store.alerts(state="dead", limit=MOST_ALERTS)):
         dead = alert.state == "dead"
         if dead or now - alert.created_at > MAX_WAITING:
             found.setdefault((alert.job, alert.channel, dead), []).append(alert.created_at)

@@ -288,6 +288,28 @@ def test_an_alert_that_is_under_way_elsewhere_is_no_trouble_yet(store, clock):
     assert [(each.channel, each.dead) for each in found.undelivered] == [("console", False)]
 
 
+def test_the_oldest_of_many_alerts_is_found(store, clock):
+    """However many newer ones wait beside it, each is counted."""
+    old = fail_with(store, clock, "old", 1)
+    clock.advance(60)
+    new = fail_with(store, clock, "new", 120)
+    clock.advance(59)
+    found = look(store, clock)
+    assert [(each.job, each.since, each.number) for each in found.undelivered] == [("old", old, 1)]
+    clock.advance(2)
+    found = look(store, clock)
+    assert {each.job: each.since for each in found.undelivered} == {"new": new, "old": old}
+    assert sum(each.number for each in found.undelivered) == 121
+
+
+def fail_with(store, clock, job, channels):
+    """Fail for so many channels, at the first failure; when that was."""
+    rules = tuple(ChannelRule(f"channel-{n}", threshold=1) for n in range(channels))
+    run = begin(store, clock, job, channels=rules)
+    store.finish_run(run, Outcome("failure", clock(), 1.0), started=True)
+    return clock()
+
+
 # --- what it rests on -----------------------------------------------------------------------------
 
 

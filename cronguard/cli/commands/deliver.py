@@ -11,6 +11,7 @@ from cronguard.cli.backlog import kept_alerts_sent, replay
 from cronguard.cli.opening import jobs_of, load_settings, open_runtime
 from cronguard.cli.output.alerts import attempt_line, is_partial, sent
 from cronguard.cli.output.lines import on_terminal, plural, progress, say
+from cronguard.core.model import MOST_ALERTS
 
 if TYPE_CHECKING:
     from cronguard.core.model import DeliveryState
@@ -98,7 +99,8 @@ def _left(runtime: Runtime, job: str | None) -> bool:
     if not waiting:
         return False
     count = sum(status.alerts_pending for status in waiting)
-    names = {record.channel for record in store.alerts(state="pending", job=job)}
+    alerts = store.alerts(state="pending", job=job, limit=MOST_ALERTS)
+    names = {record.channel for record in alerts}
     foreign = sorted(names - {channel.name for channel in runtime.settings.channels})
     where = f"set up {', '.join(foreign)} here, or deliver where it is" if foreign else ""
     say(

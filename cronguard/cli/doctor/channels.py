@@ -13,7 +13,7 @@ from cronguard.cli.opening import jobs_of, store_on_demand
 from cronguard.cli.output.lines import plural
 from cronguard.core.clock import readable
 from cronguard.core.errors import ChannelError, PluginError
-from cronguard.core.model import DELIVERY_SECONDS, SecretRef
+from cronguard.core.model import DELIVERY_SECONDS, MOST_ALERTS, SecretRef
 from cronguard.process.workers import NoThread, Overdue, TimeoutPool
 from cronguard.runtime.delivery_codes import explain
 
@@ -29,7 +29,7 @@ def alerts(store: Store, settings: Settings) -> Iterator[Check]:
     pending = sum(status.alerts_pending for status in jobs)
     dead = sum(status.alerts_dead for status in jobs)
     if pending:
-        waiting = store.alerts(state="pending")
+        waiting = store.alerts(state="pending", limit=MOST_ALERTS)
         known = {channel.name for channel in settings.channels}
         names = sorted({record.channel for record in waiting})
         foreign = [name for name in names if name not in known]
@@ -43,7 +43,8 @@ def alerts(store: Store, settings: Settings) -> Iterator[Check]:
             + f": cronguard deliver sends them {'now' if foreign != names else 'where they are'}",
         )
     if dead:
-        codes = sorted({record.error_code or "unknown" for record in store.alerts(state="dead")})
+        given_up = store.alerts(state="dead", limit=MOST_ALERTS)
+        codes = sorted({record.error_code or "unknown" for record in given_up})
         yield Check(
             "alerts",
             "error",

@@ -20,7 +20,7 @@ from cronguard.cli.status.detail import job_facts
 from cronguard.cli.status.overview import Screen
 from cronguard.core.errors import StoreError
 from cronguard.core.health import Health, needs_attention
-from cronguard.core.model import Watch
+from cronguard.core.model import MOST_ALERTS, Watch
 from cronguard.runtime.health import read_history
 from cronguard.runtime.runtime import Runtime
 
@@ -140,7 +140,7 @@ def _waits_for(runtime: Runtime, health: Health) -> frozenset[str]:
     """Return the channels that a job's alerts wait for; none if one of them is set up here."""
     if not health.alerts_waiting:
         return frozenset()
-    waiting = runtime.store.alerts(state="pending", job=health.job)
+    waiting = runtime.store.alerts(state="pending", job=health.job, limit=MOST_ALERTS)
     names = frozenset(each.channel for each in waiting)
     return (
         names if names.isdisjoint(each.name for each in runtime.settings.channels) else frozenset()

@@ -15,6 +15,7 @@ from cronguard.core.clock import rfc3339, rfc3339_or_none
 from cronguard.core.damage import Damaged, damaged_rows, readable
 from cronguard.core.errors import StoreConfigError, StoreError
 from cronguard.core.model import (
+    MOST_ALERTS,
     Activity,
     AlertRecord,
     AlertRule,
@@ -53,8 +54,6 @@ from cronguard.stores.server.values import (
 from cronguard.stores.server.vault import SecretRecord
 
 _PRUNE_STRETCH = 2_000
-_MOST_ALERTS = 10_000
-"""Open alerts that are looked at for damage."""
 
 
 class FunctionStore:
@@ -154,7 +153,7 @@ class FunctionStore:
         alerts = [
             row
             for state in ("dead", "pending")
-            for row in self._ask("cronguard_alerts_list", state=state, limit=_MOST_ALERTS)
+            for row in self._ask("cronguard_alerts_list", state=state, limit=MOST_ALERTS)
         ]
         return damaged_rows(
             [
