@@ -8,7 +8,8 @@
 Importing this package reads no file, starts no thread and loads no third-party module: what a
 name needs is loaded when the name is first used.
 
-For whoever works on cronguard: the house, from the ground up. Imports only go down.
+For whoever works on cronguard: the words are in ``core/__init__.py``, and this is the house, from
+the ground up. Imports only go down.
 
     core       what a run, an alert and a job are, and who is alerted when; no I/O
     process    living in somebody else's process: log, threads, signals, forks, identity
@@ -25,9 +26,11 @@ The life of a run that fails and alerts, on SQLite, top to bottom:
 
  1. ``guarding/decorator.py`` wrapped the function when its module was imported.
  2. ``guarding/call.py``: one call. Start, the function, end; its exception goes through as it is.
- 3. ``guarding/recording.py``: the run as this process sees it. ``prepare``, ``start``, ``end``.
+ 3. ``guarding/recording.py``: the run as this process sees it; ``new_recording``, then its
+    ``start`` and ``end``.
  4. ``runtime/composition.py``: at the first run only, ``settings/loading.py`` reads what is set,
-    ``runtime/store_factory.py`` opens the store, and both become the process's
+    ``runtime/store_factory.py`` opens the store and puts ``stores/spooled.py`` before it, which
+    decides on this host while the store is away (see below); both become the process's
     ``runtime/runtime.py``, which every run shares.
  5. ``stores/sqlite/store.py``, ``start_run``: in one transaction dead runs of the job are counted
     and the row is inserted as ``running``, or as ``skipped`` if a live run holds the lease
@@ -45,16 +48,23 @@ watches ``max_runtime``. Runs that no process of theirs could end (killed, hung,
 found by ``runtime/check.py`` and announced once: ``stores/sqlite/expectations.py`` knows what was
 announced already. PostgreSQL and Supabase share ``stores/server``.
 
-``stores/spooled.py`` stands before every store. Whatever that raises at a start or a finish,
-``stores/spool/backlog.py`` keeps it: in ``stores/spool/local.py``, a SQLite store of the host's own
-that decides meanwhile by what the store said last, with a queue in each job's order; in memory
-where there is no disk. A second after a process's first run began, ``runtime/preparation.py`` loads
-what a failure would need.
+Whatever the store raises at a start or a finish, ``stores/spool/backlog.py`` keeps it: in
+``stores/spool/local.py``, a SQLite store of the host's own that decides meanwhile by what the store
+said last, with a queue in each job's order; in memory where there is no disk. A second after a
+process's first run began, ``runtime/preparation.py`` loads what a failure would need.
 
-An alert that did not come was not decided (step 7: streak below the threshold, job snoozed,
-incident already announced), is waiting (step 8: in the outbox, with the code of the last try; or
-in the spool), or was given up, because the other side refused it for good. ``cronguard status``
-says which, ``cronguard doctor`` what to do.
+An alert that did not come
+
+    was not decided   the run was not recorded (``new_recording``), or its end is no failure
+                      (``end_status``, both in ``guarding/recording.py``), or the rule says no
+                      (step 7: below the threshold, announced already, job snoozed), or it was
+                      decided for other channels (``settings/channels.py``: where none is ready,
+                      ``console``)
+    waits             (step 8) in the outbox, with the code of its last attempt, for its next one,
+                      or for a process in which its channel is set up; or in the spool
+    was given up      since the other side refused it for good (``runtime/retries.py``)
+
+``cronguard status`` says which, ``cronguard doctor`` what to do.
 
 Where a change goes:
 
@@ -66,19 +76,29 @@ Where a change goes:
     an expectation    the places of an option, ``Expectations`` in ``core/model.py``, a column of
                       ``cronguard_jobs``; when it is kept: ``core/expectations.py``, and in SQL
                       ``stores/sql/postgres/functions/common.sql``
-    a column          of how a run ended: ``DETAILS`` in ``core/model.py``; the table, one more file
+    when it may go    ``runtime/retries.py``; a job is muted by a snooze alone, at the decision
+    a column          of how a run ended: ``DETAILS`` in ``core/model.py``; of how it began, also
+                      ``Run``, and ``stores/sqlite/starting.py`` and ``runs.sql`` that write it;
+                      the table, one more file
                       in ``stores/sql/sqlite`` (for the spool too) and one in
                       ``stores/sql/postgres/versions``, their numbers in ``stores/__init__.py``;
                       ``outcomes.sql`` and ``shown.sql`` in ``stores/sql/postgres/functions``
-    a run's state     ``core/model.py``, with what it does to the streak; how it is shown:
+    a run's status    ``core/model.py``, with what it does to the streak; how it is shown:
                       ``core/run_states.py``; the tables' checks, as for a column; ``checks.sql``;
                       ``outcomes.sql``, if it leaves the streak as it is; who ends a run so, such
                       as ``guarding/recording.py``
     an SQL function   ``stores/sql/postgres/functions``, with ``-- since version N`` above it, N the
                       version that is not released yet
-    lease, deadline   ``core/model.py`` has every such number
+    a job's health    (failing, late, …) ``core/health.py``; how it is shown:
+                      ``cli/output/layout.py``, ``cli/status``, ``cli/report``
+    a settings key    ``settings/types.py``, ``settings/values.py``, ``settings/loading.py``
+    lease, deadline   ``core/model.py`` has those of runs and alerts. How long a job waits for a
+                      store that is away: ``settings/types.py`` (a call), ``stores/spooled.py``
+                      (until it is asked again), ``stores/spool/backlog.py`` (a replay),
+                      ``stores/sqlite/store.py``
     redaction         ``privacy/patterns.py`` masks always, ``privacy/words.py`` lets pass
     a command         ``cli/commands``, and its line in ``cli/app.py``
+    users' tests      ``testing/harness.py``, and its fixture in ``testing/pytest_plugin.py``
 """
 
 from __future__ import annotations

@@ -27,7 +27,10 @@ The words that matter, as they are used throughout:
     overrun       a run that goes on past its job's max_runtime
     occurrence    a time at which a job is due by its schedule
     silence       occurrences in a row at which nothing started, ended by the next start
-    backlog       outcomes that wait on this host, since the store did not take them
+    snooze        to decide no alerts of a job until a time; nothing else mutes one
+    restate       to replace, at a start, what was kept of what its job should be like
+    spool         this host's own SQLite file for one store, with the backlog and what it decided
+    backlog       outcomes that wait on this host, since the store did not take them; also: kept
     replay        to give the store what is in the backlog, in order, exactly once
     degraded      decided by what this host knew last, without the store
 """

@@ -202,7 +202,7 @@ class Silence(NamedTuple):
     over: bool = False
     """Whether a start has ended it. It is kept until a success, which `announced` hear of."""
     announced: frozenset[str] = frozenset()
-    """Channels that have been notified of it, or of one before it, and of no success since."""
+    """Channels for which an alert of it or of one before it was decided, and no recovery since."""
 
 
 class JobState(NamedTuple):
@@ -212,7 +212,7 @@ class JobState(NamedTuple):
     incident_id: str | None = None
     """The first run of the current streak of failures; None while there is no incident."""
     announced: frozenset[str] = frozenset()
-    """Channels that have been notified of this incident."""
+    """Channels for which an alert of this incident was decided, sent or not."""
     last_success_at: datetime | None = None
     """When the last successful run ended; None if there was none."""
     last_counted_run: str | None = None
@@ -367,7 +367,7 @@ class JobStatus(NamedTuple):
     alerts_pending: int = 0
     alerts_dead: int = 0
     announced: frozenset[str] = frozenset()
-    """Channels that have been notified of the incident that is going on."""
+    """Channels for which an alert of the incident that is going on was decided, sent or not."""
     failing_since: datetime | None = None
     """When the first run of the current streak of failures ended; None if there is no streak, or
     that run was pruned."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cronguard.core.errors import JobOverlap
 from cronguard.core.model import STREAK
-from cronguard.guarding.recording import Recording, end_status, prepare
+from cronguard.guarding.recording import Recording, end_status, new_recording
 from cronguard.process import log, threads
 from cronguard.process.signals import attempt, interrupted_by_ctrl_c
 from cronguard.runtime.runtime import Guarded
@@ -48,7 +48,7 @@ def call_plain(guarded: Guarded, *, wraps_async: bool) -> Callable[..., Any]:
 
     def call(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
         nonlocal returns_coroutine
-        recording = prepare(guarded)
+        recording = new_recording(guarded)
         try:
             recording.start()
             if recording.skipped:
@@ -191,7 +191,7 @@ def _copy_name(function: Any, coroutine: Coroutine[Any, Any, Any]) -> Coroutine[
 
 
 async def _await_call(guarded: Guarded, wrapped: Any, args: Any, kwargs: Any) -> Any:
-    recording = prepare(guarded)
+    recording = new_recording(guarded)
     try:
         await start(recording)
         if recording.skipped:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn, Unpack
 
 from cronguard.core.errors import ConfigError, JobOverlap
 from cronguard.guarding.call import asyncio_task, end, start, warn_of_retry
-from cronguard.guarding.recording import Recording, prepare
+from cronguard.guarding.recording import Recording, new_recording
 from cronguard.runtime.runtime import Guarded
 from cronguard.settings.options import check_options
 
@@ -51,7 +51,7 @@ class guard:  # noqa: N801  # used like a function: ``with guard(job="…")``
         )
 
     def __enter__(self) -> GuardedRun:
-        recording = prepare(self._guarded)
+        recording = new_recording(self._guarded)
         try:
             recording.start()
             return self._enter_run(recording)
@@ -75,7 +75,7 @@ class guard:  # noqa: N801  # used like a function: ``with guard(job="…")``
             raise
 
     async def __aenter__(self) -> GuardedRun:
-        recording = prepare(self._guarded)
+        recording = new_recording(self._guarded)
         try:
             await start(recording)
             return self._enter_run(recording)

@@ -126,10 +126,10 @@ class Recording:
             outer = _open_runs.get()
             _open_runs.set((*(run for run in outer if run.live), self) if outer else (self,))
 
-    def prepare(self) -> None:
+    def preload(self) -> None:
         """Load what a failure of the run would need; raises as `start` does."""
         if self._runtime is not None:
-            self._attempt("failure", self._runtime.prepare)
+            self._attempt("failure", self._runtime.preload)
 
     # --- the end --------------------------------------------------------------------------------
 
@@ -212,7 +212,7 @@ class Recording:
 
     def _commit(self, outcome: Outcome) -> None:
         runtime, run = self._runtime, self.run
-        if runtime is None or run is None or sys.is_finalizing():  # see `prepare`
+        if runtime is None or run is None or sys.is_finalizing():  # see `new_recording`
             return
         problem: Exception | None = None
         alerts_due = False
@@ -316,7 +316,7 @@ def _overlap_sentence(run: Run, started: Started, max_runtime: float | None) -> 
     return text
 
 
-def prepare(guarded: Guarded) -> Recording:
+def new_recording(guarded: Guarded) -> Recording:
     """Return a recording for a run that is about to start; the store does not know it yet."""
     caught: Exception | None = None
     if sys.is_finalizing():  # modules are torn down: using SQLite's could crash the process

@@ -24,7 +24,6 @@ _FOLDERS = re.compile(r".*[/\\]", re.DOTALL)
 _NUMBER = re.compile(r"-?[0-9]{1,9}(?:\.[0-9]{1,20})?")
 _KEY = re.compile(r"[{,]\s{0,20}[\"']([A-Za-z_]{1,40})[\"'](?=:)")
 _HOLD_CODES = ('":', "':", "SQLSTATE", "ERROR ", ", '[", ', "[')
-_CODE = re.compile(r"[\"']:|SQLSTATE|ERROR [0-9]|, [\"']\[")
 _CODE = re.compile(
     r"(?:[\"']code[\"']: ?[\"']|SQLSTATE[ :=\[(]+"
     r"|\bERROR [0-9]{4} \(|\([\"'](?=.{5}[\"'], [\"']\[))"  # of MySQL's and of ODBC's programs

@@ -114,7 +114,7 @@ def _compose() -> Runtime:
         return compose(_overrides, log.warning_once)
     with hidden.python_first():
         composed = compose(_overrides, log.warning_once)
-        composed.prepare_at_once()
+        composed.preload_at_once()
     return composed
 
 

@@ -298,12 +298,11 @@ class Dispatcher:
         return Attempt(delivery, settlement, time.monotonic() - start, detail)
 
     def _use_last_resort(self, error: Exception, message: Message, delivery: Delivery) -> None:
-        """Use the last resort at once if the vault cannot be read, or the channel not be loaded.
+        """Use the last resort at the first attempt, if the vault or the channel cannot be read.
 
-        The channel gets it later.
+        The alert stays in the outbox, and the channel gets it at a later attempt.
         """
-        lasts = getattr(error, "code", None) != "secret_unreadable"
-        if isinstance(error, SecretError) and lasts:
+        if isinstance(error, SecretError) and error.code != "secret_unreadable":
             return
         if self._last_resort is not None and delivery.attempt <= 1:
             with contextlib.suppress(Exception):

@@ -84,5 +84,5 @@ def ping(job: str, ref: SecretRef, resolve: Callable[[SecretRef], str], *, faile
 
 
 def load_late() -> None:
-    """Load now what is imported late, when an alert is sent."""
+    """Load now what is imported late, when a heartbeat is sent."""
     import cronguard.channels.transport.http  # noqa: F401

@@ -113,7 +113,7 @@ class Preparation:
                 if load_late is not None:
                     self._heavy.append(load_late)
                     yield load_late
-        yield store.prepare
+        yield store.preload
 
     def _load_plugins(self) -> None:
         """Load third parties' channels: in a thread of their own, so not in `importing_alone`."""

@@ -1,4 +1,7 @@
-"""What becomes of an alert whose attempt has failed: when it is tried again, and what is said."""
+"""What becomes of an alert whose attempt has failed: when it is tried again, and what is said.
+
+There is no last attempt: it is tried until it is sent, or the other side refuses it for good.
+"""
 
 from __future__ import annotations
 

@@ -84,7 +84,9 @@ class Runtime:
         self.settings = settings
         self.store = with_timeouts_and_spool(store, settings)
         self.channels = {channel.name: channel for channel in settings.channels}
-        self.open_runs = OpenRuns(self.store, self._now, self.dispatch, self._prepare_meanwhile)
+        self.open_runs = OpenRuns(
+            self.store, self._read_monotonic, self.dispatch, self._preload_meanwhile
+        )
         self.store.on_kept = self.open_runs.replay_soon
         self.exported = os.environ.get(RUN_VARIABLE)
         """The run that a parent ``cronguard run`` records; None if we are not its command."""
@@ -103,7 +105,7 @@ class Runtime:
 
         return Dispatcher(self.store, self.channels, self._build_channel, self._build_console)
 
-    def _now(self) -> float:
+    def _read_monotonic(self) -> float:
         return self.monotonic()
 
     def dispatch(self, job: str) -> None:
@@ -258,23 +260,23 @@ class Runtime:
             self._warned_of.add(caught)
             log.warning("%s: %s", consequence, caught)
 
-    def prepare(self) -> None:
+    def preload(self) -> None:
         """Load what a failure needs now, while it is there to be loaded; never raise."""
         from cronguard.runtime.preparation import Preparation  # most runs end before
 
         Preparation(self.settings, self.store).now()
 
-    def _prepare_meanwhile(self) -> bool:
-        """Do `prepare` in a moment in which it disturbs nobody; return whether that is done."""
+    def _preload_meanwhile(self) -> bool:
+        """Do `preload` in a moment in which it disturbs nobody; return whether that is done."""
         from cronguard.runtime.preparation import Preparation  # most runs end before
 
         if self._preparation is None:
             self._preparation = Preparation(self.settings, self.store)
         return self._preparation.go_on()
 
-    def prepare_at_once(self) -> None:
+    def preload_at_once(self) -> None:
         """Do now what would be done in such moments, other packages included; never raise."""
-        while not self._prepare_meanwhile():
+        while not self._preload_meanwhile():
             pass  # somebody else imports; soon it is done all the same
 
     def close(self) -> None:

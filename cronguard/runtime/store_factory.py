@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from cronguard.core.interfaces import Store
     from cronguard.stores.spooled import SpooledStore
 
-_NOT_CALLS = frozenset({"kept", "prepare", "where", "within"})
-"""What not every store has."""
+_NOT_CALLS = frozenset({"kept", "where", "within"})
+"""Optional methods of a store; to ask for one opens nothing."""
 _RETRY_SECONDS = 5.0
 _LARGE_PRIME = 2**61 - 1
-"""What is left of a path divided by it names the path's spool."""
+"""A SQLite file's spool is named by the file's path modulo this: to load hashlib takes longer."""
 
 
 def open_store(settings: Settings) -> Store:
@@ -113,7 +113,7 @@ def _spool_path(store: Store, settings: Settings, *, remote: bool) -> Path | Non
 
 
 def without_spool(store: Store) -> Store:
-    """Return the remote store below the spool of `with_timeouts_and_spool`, else ``store``."""
+    """Return the store below the spool of `with_timeouts_and_spool`, or ``store`` itself."""
     from cronguard.stores.spooled import SpooledStore
 
     return store.store if isinstance(store, SpooledStore) else store

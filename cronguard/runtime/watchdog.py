@@ -42,14 +42,14 @@ if TYPE_CHECKING:
         channels: tuple[ChannelRule, ...]
         """The channels of its overruns."""
         started: bool
-        """Whether the store has taken the start."""
+        """Whether the store, or this host while it is away, has taken the start."""
         began: float
         """When it began, on the runtime's monotonic clock."""
         overrun: int
         """The last overrun step that was announced; 0 for none."""
 
 
-_SETTLED_SECONDS = 1.0
+_LASTING_SECONDS = 1.0
 """A run that has lasted so long will last: there is time for what a failure of it would need."""
 _RETRY_SECONDS = 2.0
 """The first pause before what waits is replayed; each is longer, up to a heartbeat."""
@@ -216,9 +216,9 @@ class OpenRuns:
         self._open[id(recording)] = recording
         self._is_active = True
         if self._prepare_at is None:
-            self._prepare_at = self._monotonic() + _SETTLED_SECONDS
+            self._prepare_at = self._monotonic() + _LASTING_SECONDS
         limit = recording.expected.max_runtime
-        self.watchdog.ensure(min(limit, _SETTLED_SECONDS) if limit else _SETTLED_SECONDS)
+        self.watchdog.ensure(min(limit, _LASTING_SECONDS) if limit else _LASTING_SECONDS)
 
     def remove(self, recording: OpenRun) -> None:
         """Note that a run has ended; its lease is no longer renewed."""
@@ -244,7 +244,7 @@ class OpenRuns:
         """Do the watchdog's work; return the seconds until there is more to do."""
         now = self._monotonic()
         was_active, self._is_active = self._is_active, False
-        due = min(self._settle(now), now + _SETTLED_SECONDS if was_active else math.inf)
+        due = min(self._tend_lasting(now), now + _LASTING_SECONDS if was_active else math.inf)
         if self._renew_at is None:
             self._renew_at = now + HEARTBEAT_SECONDS
         elif now >= self._renew_at:
@@ -256,12 +256,12 @@ class OpenRuns:
                 due = min(due, self._check_overrun(recording, recording.run, limit, now))
         return due - now
 
-    def _settle(self, now: float) -> float:
+    def _tend_lasting(self, now: float) -> float:
         """Do what is for runs that last; return when to look again, on the monotonic clock."""
         due = math.inf
         if self._prepare is not None and self._prepare_at is not None:
             if now >= self._prepare_at:
-                self._prepare_at = now + _SETTLED_SECONDS
+                self._prepare_at = now + _LASTING_SECONDS
                 if self._prepare():
                     self._prepare = None
             if self._prepare is not None:
@@ -270,8 +270,8 @@ class OpenRuns:
         for key, recording in list(self._open.items()):
             if key in self._noted or not recording.started:
                 continue
-            if now < recording.began + _SETTLED_SECONDS:
-                due = min(due, recording.began + _SETTLED_SECONDS)
+            if now < recording.began + _LASTING_SECONDS:
+                due = min(due, recording.began + _LASTING_SECONDS)
             else:
                 self._noted.add(key)
                 lasting.append(recording)
@@ -299,7 +299,7 @@ class OpenRuns:
         """Announce a run that takes too long; return when to look again, on the monotonic clock."""
         elapsed = now - recording.began
         if overrun_step(elapsed, limit) > recording.overrun:
-            if not recording.started:  # the store has not taken the start, so it knows of no run
+            if not recording.started:  # nothing knows of the run yet: look again, ever more seldom
                 return now + max(1.0, elapsed / 4)
             from cronguard.core.schedule import overrun  # most runs end in time
 

@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _QUIET_SECONDS = 5.0
-"""A store that did not answer is not asked again for so long, so that a job waits for it once."""
+"""Starts and ends do not ask a store again for so long after it did not answer, so that a job waits
+for it once; a heartbeat or a check asks all the same."""
 _MAX_UNSPOOLED = 10_000
 PASSED_ON = frozenset(
     {
@@ -440,7 +441,7 @@ class SpooledStore:
 
     # --- what waits -----------------------------------------------------------------------------
 
-    def prepare(self) -> None:
+    def preload(self) -> None:
         """Load what is needed once the store takes nothing any more."""
         from cronguard.stores.sql import sql_texts
 
@@ -448,7 +449,6 @@ class SpooledStore:
         self._made_last_known()
         for schema in ("spool", "sqlite"):
             sql_texts(schema)
-        getattr(self.store, "prepare", lambda: None)()
 
     def waiting(self) -> int:
         """Return how many outcomes wait to be stored."""

@@ -11,7 +11,7 @@ from cronguard.core.model import Alert, Failure, RunRecord, Settlement
 from cronguard.core.payload import decode
 from cronguard.core.text import show, suggest
 from cronguard.guarding.decorator import decorated
-from cronguard.guarding.recording import prepare
+from cronguard.guarding.recording import new_recording
 from cronguard.runtime.composition import installed
 from cronguard.runtime.delivery import Dispatcher
 from cronguard.runtime.runtime import Guarded, Runtime
@@ -100,7 +100,7 @@ class Harness:
 
     def _record(self, job: JobOrName, failure: Failure | None) -> None:
         with self.installed():
-            recording = prepare(self._guarded(job))
+            recording = new_recording(self._guarded(job))
             recording.start()
             assert recording.live, f"{job} is still running, so no other run of it can be recorded"
             recording.end_as("failure" if failure else "success", failure)

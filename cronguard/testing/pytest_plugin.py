@@ -86,5 +86,5 @@ def _harness_type() -> type[Harness]:
 
         if files:
             with Harness().installed():
-                current().prepare_at_once()
+                current().preload_at_once()
     return Harness

@@ -58,7 +58,7 @@ def test_every_job_is_there(here):
         "0 6 * * * (Europe/Oslo)",
         "Times are Europe/Oslo",
         "2 failures in a row, the last app.GatewayError (503); never worked",
-        "slack from 2",
+        "slack at 2 failures",
         "app.GatewayError (503) at app/send.py:4 in send: no answer from ‹…›",
         str(here.path),
         "1 waiting",

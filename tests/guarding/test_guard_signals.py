@@ -485,7 +485,7 @@ def test_alarms_at_any_moment(tmp_path, ignored, struck, alarms, storm):
                 others.append(raised)
 
         call()
-        record.runtime.prepare()
+        record.runtime.preload()
         for number in range(alarms):
             if number % 1000 == 0:
                 gc.collect()

@@ -4,7 +4,7 @@ import pytest
 
 from cronguard import cron_guarded
 from cronguard.core.model import Expectations
-from cronguard.guarding.recording import prepare
+from cronguard.guarding.recording import new_recording
 from cronguard.runtime.check import declare
 from cronguard.runtime.composition import installed
 from cronguard.runtime.runtime import Guarded, Runtime
@@ -25,7 +25,7 @@ LIMIT = 1800.0
 def line(host, **options):
     """A line of a crontab, or a command typed by hand: ``cronguard run nightly``."""
     given = check_options({"job": "nightly"}) | check_options(options, "command")
-    recording = prepare(Guarded(given, "command"))
+    recording = new_recording(Guarded(given, "command"))
     recording.start()
     recording.end_as("success")
 
@@ -124,7 +124,7 @@ def test_the_process_goes_by_what_holds(tmp_path):
     host = check_host(store, (LOG,))
     with installed(host):
         line(host, max_runtime="7s", runbook="https://example.org/r")
-        recording = prepare(Guarded(check_options({"job": "nightly"}), "command"))
+        recording = new_recording(Guarded(check_options({"job": "nightly"}), "command"))
         assert recording.expected == Expectations()
         recording.start()
         assert recording.expected.max_runtime == 7.0

@@ -248,7 +248,7 @@ def test_what_a_command_waits_for_is_little(place, url):
         from cronguard.runtime.composition import current
         current().open_runs._prepare = None  # this machine may be busy
         before = set(sys.modules)
-        current().prepare()
+        current().preload()
         print(json.dumps(sorted(set(sys.modules) - before)))
         prepare_in_background()
         print(json.dumps([name for name in sys.modules if name not in before]))

@@ -11,7 +11,7 @@ from cronguard.cli.output.lines import leave_interrupted, print_error
 from cronguard.cli.run.ended import Ended
 from cronguard.cli.run.unstarted import why_not_started
 from cronguard.core.model import EndStatus, Failure
-from cronguard.guarding.recording import Recording, exported, prepare
+from cronguard.guarding.recording import Recording, exported, new_recording
 from cronguard.process.threads import wait_for_our_threads
 from cronguard.runtime.composition import current
 from cronguard.runtime.runtime import RUN_VARIABLE, Guarded
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 SIGNALLED = 128
 OVERLAPPED = 75
+"""EX_TEMPFAIL of sysexits.h: it may be tried again."""
 NO_ZONE = (
     "the time zone of this host has no name that can be found, so --schedule is left out, and the"
     " command runs: name it, as in --timezone Europe/Oslo"
 )
-"""EX_TEMPFAIL of sysexits.h: it may be tried again."""
 
 
 def run_guarded(child: Child, given: dict[str, Any], unclear: frozenset[str], name: str) -> int:
@@ -40,7 +40,7 @@ def run_guarded(child: Child, given: dict[str, Any], unclear: frozenset[str], na
         unclear: Options that were given a wrong value.
         name: The first word of the command.
     """
-    recording = prepare(_guarded(given, unclear)) if "job" in given else Recording()
+    recording = new_recording(_guarded(given, unclear)) if "job" in given else Recording()
     recording.start()
     code = _skip(recording) if recording.skipped else _run(child, recording, name)
     try:
@@ -60,7 +60,7 @@ def _guarded(given: dict[str, Any], unclear: frozenset[str]) -> Guarded:
         del options["timezone"]
     elif "timezone" in options or options.get("schedule") is None or unclear:
         return Guarded(options, "command", unclear)
-    with contextlib.suppress(Exception):  # `prepare` says what is wrong
+    with contextlib.suppress(Exception):  # `new_recording` says what is wrong
         if takes_back or not _names_timezone(current().settings, options["job"]):
             from cronguard.settings.host_zone import host_zone  # few jobs have a schedule
 
@@ -83,7 +83,7 @@ def _skip(recording: Recording) -> int:
 
 
 def _run(child: Child, recording: Recording, name: str) -> int:
-    recording.prepare()  # the files may be others when the command has ended
+    recording.preload()  # the files may be others when the command has ended
     try:
         ended = child.run(_variables(recording), keep_stderr=_keeps_message(recording))
     except OSError as error:

@@ -197,7 +197,11 @@ class Backlog:
         return sum(ask(lambda local: local.queue.waiting(besides=self._replay.stored_in(local))))
 
     def is_empty(self) -> bool:
-        """Tell whether nothing waits: no outcome, no run that goes on, no alert."""
+        """Tell whether nothing waits: no outcome, no run that goes on, no alert.
+
+        A database that cannot be read now holds nobody up: what is in it is replayed once it can
+        be, after what came meanwhile.
+        """
         return self._replay.is_tidy and all(self._places.ask(LocalStore.is_empty))
 
     @property
@@ -267,10 +271,12 @@ class Backlog:
         if not jobs and not dead:
             return True
         for each in dict.fromkeys(jobs):
-            steps = self._replay.replay(each)
+            if time.monotonic() >= deadline:
+                break
             try:
-                while time.monotonic() < deadline and next(steps, self) is None:
-                    pass
+                for _ in self._replay.replay(each):
+                    if time.monotonic() >= deadline:
+                        break
             except StoreError as error:
                 if each == job or failed or is_away(error):
                     raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
@@ -18,16 +17,6 @@ from cronguard.core.model import (
     Run,
 )
 from cronguard.core.payload import build, build_overrun
-
-LONGEST_PAUSE = 3600.0
-"""Seconds that an outcome which the store refuses waits at most before it is tried again."""
-_FIRST_PAUSE = 15.0
-
-
-def pause(tries: int, longest: float = LONGEST_PAUSE) -> float:
-    """Return the seconds after so many refusals in a row; with jitter, so that hosts differ."""
-    most = min(longest, _FIRST_PAUSE * 2 ** min(tries, 20))
-    return float(most * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
 
 
 class Outage:

@@ -55,6 +55,8 @@ _HOLD_SECONDS = 10.0
 """Longer than it takes to store an outcome."""
 _DECIDED = "run_id = ? AND state = 'pending' AND kind IN ('failing', 'still_failing', 'recovered')"
 """Alerts that wait and were decided on a run's end."""
+_RELEASE = f"UPDATE cronguard_alerts SET claimed_until = NULL WHERE {_DECIDED} AND channel = ?"  # noqa: S608
+_FORGET = f"DELETE FROM cronguard_alerts WHERE {_DECIDED} AND channel = ?"  # noqa: S608  # constants
 
 
 class LocalStore:
@@ -335,9 +337,7 @@ class LocalStore:
 
     def release_alerts(self, run_id: str, channels: Collection[str], *, forget: bool) -> None:
         """Undo `hold_alerts`, or ``forget`` the alerts: the store has made its own of them."""
-        change = "DELETE FROM" if forget else "UPDATE"
-        to = "" if forget else "SET claimed_until = NULL"
-        statement = f"{change} cronguard_alerts {to} WHERE {_DECIDED} AND channel = ?"
+        statement = _FORGET if forget else _RELEASE
         self._file.write(
             lambda db: db.executemany(statement, [(run_id, channel) for channel in channels])
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
@@ -9,7 +10,6 @@ from typing import NamedTuple
 
 from cronguard.core.clock import rfc3339
 from cronguard.core.model import Outcome, Run
-from cronguard.stores.spool import degraded
 from cronguard.stores.spool.values import outcome_of, outcome_text, readable, run_of, run_text
 from cronguard.stores.sqlite import outbox
 from cronguard.stores.sqlite.file import SQLiteFile
@@ -17,6 +17,9 @@ from cronguard.stores.sqlite.file import SQLiteFile
 _KEPT = timedelta(days=30)
 PAGE = 100
 _MAX_ENDED = 1000
+LONGEST_REPLAY_PAUSE = 3600.0
+"""Seconds that an outcome which the store refuses waits at most before it is tried again."""
+_FIRST_PAUSE = 15.0
 
 
 class Entry(NamedTuple):
@@ -63,9 +66,10 @@ class OutcomeQueue:
         return [job for (job,) in self._file.read(lambda db: db.execute(query).fetchall())]
 
     def ended(self, job: str | None = None) -> list[str]:
-        """Return runs, of one job or all, whose outcomes wait: those first that the store knows.
+        """Return runs, of one job or all, whose outcomes wait.
 
-        It may know of others too, where its answer to a start was lost.
+        Those of which the store took the start come first; it may have taken others too, where its
+        answer was lost.
         """
         query = """
             SELECT DISTINCT run_id FROM waiting
@@ -79,7 +83,7 @@ class OutcomeQueue:
         One whose outcome was refused is left alone for a while, unless it is ``first``.
         """
         now = rfc3339(self._clock())
-        far = rfc3339(self._clock() + timedelta(seconds=degraded.LONGEST_PAUSE))
+        far = rfc3339(self._clock() + timedelta(seconds=LONGEST_REPLAY_PAUSE))
         query = """
             SELECT job, refused FROM queues
             WHERE job IS ? OR retry_at IS NULL OR NOT retry_at BETWEEN ? AND ?
@@ -132,13 +136,13 @@ class OutcomeQueue:
         row = self._file.read(lambda db: db.execute(query, (job,)).fetchone())
         return row[0] if row else 0
 
-    def refuse(self, job: str, code: str, *, longest: float = degraded.LONGEST_PAUSE) -> None:
+    def refuse(self, job: str, code: str, *, longest: float = LONGEST_REPLAY_PAUSE) -> None:
         """Note that the store refused a job's first outcome: it waits, longer each time."""
 
         def work(db: sqlite3.Connection) -> None:
             row = db.execute("SELECT tries FROM queues WHERE job = ?", (job,)).fetchone()
             tries = row[0] if row else 0
-            retry_at = self._clock() + timedelta(seconds=degraded.pause(tries, longest))
+            retry_at = self._clock() + timedelta(seconds=_pause(tries, longest))
             db.execute(
                 "UPDATE queues SET refused = ?, tries = ?, retry_at = ? WHERE job = ?",
                 (code, tries + 1, rfc3339(retry_at), job),
@@ -189,3 +193,9 @@ def forget_if_empty(db: sqlite3.Connection, job: str) -> None:
 
 
 __all__ = ["PAGE", "Entry", "OutcomeQueue", "Queue", "enqueue", "forget_if_empty"]
+
+
+def _pause(tries: int, longest: float) -> float:
+    """Return the seconds after so many refusals in a row; with jitter, so that hosts differ."""
+    most = min(longest, _FIRST_PAUSE * 2 ** min(tries, 20))
+    return float(most * random.uniform(0.5, 1.0))  # noqa: S311  # jitter

@@ -11,10 +11,9 @@ from functools import partial
 
 from cronguard.core.errors import StoreError
 from cronguard.core.model import Finished, Outcome, Run
-from cronguard.stores.spool.degraded import LONGEST_PAUSE
 from cronguard.stores.spool.local import LocalStore
 from cronguard.stores.spool.places import UNWRITABLE, Places
-from cronguard.stores.spool.queue import PAGE, Entry
+from cronguard.stores.spool.queue import LONGEST_REPLAY_PAUSE, PAGE, Entry
 from cronguard.stores.spool.refusals import forms, is_away, is_refusal
 
 _PATIENCE = 3
@@ -94,7 +93,7 @@ class Replay:
         if is_away(caught):
             raise caught
         refuses = is_refusal(caught)
-        longest = LONGEST_PAUSE if refuses else _SHORT_PAUSE
+        longest = LONGEST_REPLAY_PAUSE if refuses else _SHORT_PAUSE
         code = caught.code
         self._places.attempt(lambda: local.queue.refuse(run.job, code, longest=longest), UNWRITABLE)
         if not refuses:
@@ -106,14 +105,17 @@ class Replay:
         return False
 
     def _hold_alerts(self, local: LocalStore, entry: Entry) -> set[str]:
-        """Leave alerts that would end with this process to the store; return their channels."""
+        """Leave alerts that would end with this process to the store; return their channels.
+
+        Where they wait in memory only, the store decides them anew. Not those of which it may have
+        heard as notified, when it took the outcome and its answer was lost: those are sent here.
+        """
         held: set[str] = set()
         if local.path is None and entry.notified:
             run_id = entry.run.run_id
             self._places.attempt(
                 lambda: held.update(local.hold_alerts(run_id)), UNWRITABLE, Exception
             )
-            # The store may have taken it although its answer was lost: it will not alert these.
             ours = held & self._maybe_notified.get((id(local), entry.seq), set())
             self._release_alerts(local, entry, ours, forget=False)
             held -= ours
