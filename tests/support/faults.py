@@ -4,7 +4,9 @@ Each is code for a script of `support.processes.Place`: it defines ``break_it`` 
 ``package`` is where cronguard is imported from there, ``other`` a copy beside it.
 """
 
+import os
 import shutil
+import sys
 import textwrap
 from pathlib import Path
 
@@ -35,6 +37,7 @@ HALF_WRITTEN = """
     import importlib, shutil
     def break_it():
         for file in package.rglob("*.py"):
+            file.unlink()  # other tests have it too
             file.write_text("def half_")
         shutil.rmtree(package / "__pycache__", ignore_errors=True)
         importlib.invalidate_caches()
@@ -237,11 +240,23 @@ def script(*parts):
 
 
 def install(folder):
-    """Copy the package to be broken to ``site`` in the folder, and another copy beside it.
+    """Put the package to be broken to ``site`` in the folder, and another copy beside it.
 
-    Its bytecode too, but pytest's: to compile all again would take longer than most of these tests.
+    With this Python's bytecode: to compile all again would take longer than most of these tests.
+    Both are of one copy for all tests, the first with files of its own names, since to write half a
+    million files takes longer yet.
     """
-    ignore = shutil.ignore_patterns("*pytest*.pyc")
-    for name in "site", "other":
-        shutil.copytree(PACKAGE, folder / name / "cronguard", ignore=ignore)
+    copy = folder.parent / "cronguard-copy" / "cronguard"
+    if not copy.exists():
+        draft = copy.with_name("draft")
+        shutil.copytree(PACKAGE, draft, ignore=_but_this_pythons_bytecode)
+        draft.rename(copy)
+    shutil.copytree(copy, folder / "site" / "cronguard", copy_function=os.link)
+    (folder / "other").mkdir()
+    (folder / "other" / "cronguard").symlink_to(copy)
     return folder / "site"
+
+
+def _but_this_pythons_bytecode(_folder, names):
+    ending = f".{sys.implementation.cache_tag}.pyc"
+    return [name for name in names if name.endswith(".pyc") and not name.endswith(ending)]
