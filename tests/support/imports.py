@@ -4,6 +4,7 @@ A text that is a module's dotted name counts as an import of it.
 """
 
 import ast
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,9 +36,19 @@ MODULES = modules()
 
 def imports_of(name):
     """What a module imports, names that are modules told from names in modules."""
+    return _imports_in(MODULES[name])
+
+
+@cache
+def tree_of(path):
+    """The syntax tree of a file, read once."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def _imports_in(path):
     found = []
-    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
-    _collect(tree, found, for_types=False, lazy=False)
+    _collect(tree_of(path), found, for_types=False, lazy=False)
     return found
 
 

@@ -14,7 +14,7 @@ import sys
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
-from support.imports import MODULES, PACKAGE, imports_of
+from support.imports import MODULES, PACKAGE, imports_of, tree_of
 
 pytestmark = pytest.mark.one_python
 
@@ -151,7 +151,7 @@ PACKAGES = [name for name, path in MODULES.items() if path.name == "__init__.py"
 @pytest.mark.parametrize("name", [n for n in PACKAGES if n != "cronguard"])
 def test_a_package_says_what_it_is_for(name):
     """In a sentence or a few, and lists what it offers; sorted, and nothing loaded for it."""
-    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    tree = tree_of(MODULES[name])
     assert ast.get_docstring(tree)
     (listed,) = (
         ast.literal_eval(node.value)
@@ -292,7 +292,7 @@ def public_modules():
 @pytest.mark.parametrize("name", public_modules())
 def test_what_is_public_is_explained(name):
     """Every public module, class, function and method has a docstring."""
-    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    tree = tree_of(MODULES[name])
     assert ast.get_docstring(tree), f"{name} does not say what it is for"
     for node, where in public_definitions(tree, name):
         assert ast.get_docstring(node) or is_excused(node), f"{where} has no docstring"
@@ -319,7 +319,7 @@ NO_VERBS = {
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_begins_with_a_verb(name):
     """That of a function; a test's says what holds."""
-    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(MODULES[name])):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             first = (ast.get_docstring(node) or "Do").split()[0]
             is_test = node.name.startswith("test_") or within(name, "cronguard.testing")
