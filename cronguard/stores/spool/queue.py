@@ -192,10 +192,10 @@ def forget_if_empty(db: sqlite3.Connection, job: str) -> None:
         db.execute("DELETE FROM cron_execution_logs WHERE job = ? AND status <> 'running'", (job,))
 
 
-__all__ = ["PAGE", "Entry", "OutcomeQueue", "Queue", "enqueue", "forget_if_empty"]
-
-
 def _pause(tries: int, longest: float) -> float:
     """Return the seconds after so many refusals in a row; with jitter, so that hosts differ."""
     most = min(longest, _FIRST_PAUSE * 2 ** min(tries, 20))
     return float(most * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+
+
+__all__ = ["LONGEST_REPLAY_PAUSE", "PAGE", "Entry", "OutcomeQueue", "Queue", "enqueue", "forget_if_empty"]
