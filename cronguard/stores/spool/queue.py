@@ -198,4 +198,12 @@ def _pause(tries: int, longest: float) -> float:
     return float(most * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
 
 
-__all__ = ["LONGEST_REPLAY_PAUSE", "PAGE", "Entry", "OutcomeQueue", "Queue", "enqueue", "forget_if_empty"]
+__all__ = [
+    "LONGEST_REPLAY_PAUSE",
+    "PAGE",
+    "Entry",
+    "OutcomeQueue",
+    "Queue",
+    "enqueue",
+    "forget_if_empty",
+]
