@@ -207,6 +207,7 @@ def test_nothing_is_imported_when_the_store_goes(place):
     done = place.run(
         strict(
             """
+            import time
             from pathlib import Path
             with guard(job="nightly"):
                 pass
@@ -228,6 +229,8 @@ def test_nothing_is_imported_when_the_store_goes(place):
             Path("away").rename(data)
             with guard(job="nightly"):
                 pass
+            while current().store.waiting():  # where the watchdog was at it, this run did not wait
+                time.sleep(0.01)
             print(current().store.waiting(), asked)
             """
         )

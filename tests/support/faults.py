@@ -204,6 +204,12 @@ BEFORE = """
         while current().open_runs._prepare is not None:
             time.sleep(0.01)
 
+    def wait_until_recorded():
+        # where the watchdog was at what waits, the last run did not wait for it
+        from cronguard.runtime.composition import current
+        while current().store.waiting():
+            time.sleep(0.01)
+
     def wait_until_told():
         from cronguard.runtime.composition import current
         while current().dispatcher._under_way:
@@ -219,6 +225,7 @@ LONG_LIVED = """
     mend_it()
     be_patient()
     run(True)
+    wait_until_recorded()
     assert calls == [False, True, True, True, False, True, True], calls
     wait_until_told()
     done()
