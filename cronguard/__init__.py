@@ -79,9 +79,8 @@ Where a change goes:
     when it may go    ``runtime/retries.py``; a job is muted by a snooze alone, at the decision
     a column          of how a run ended: ``DETAILS`` in ``core/model.py``; of how it began, also
                       ``Run``, and ``stores/sqlite/starting.py`` and ``runs.sql`` that write it;
-                      the table, one more file
-                      in ``stores/sql/sqlite`` (for the spool too) and one in
-                      ``stores/sql/postgres/versions``, their numbers in ``stores/__init__.py``;
+                      the table, one more file in ``stores/sql/sqlite`` (for the spool too) and one
+                      in ``stores/sql/postgres/versions``, their numbers in ``stores/__init__.py``;
                       ``outcomes.sql`` and ``shown.sql`` in ``stores/sql/postgres/functions``
     a run's status    ``core/model.py``, with what it does to the streak; how it is shown:
                       ``core/run_states.py``; the tables' checks, as for a column; ``checks.sql``;

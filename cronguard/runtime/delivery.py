@@ -302,7 +302,7 @@ class Dispatcher:
 
         The alert stays in the outbox, and the channel gets it at a later attempt.
         """
-        if isinstance(error, SecretError) and error.code != "secret_unreadable":
+        if isinstance(error, SecretError) and getattr(error, "code", "") != "secret_unreadable":
             return
         if self._last_resort is not None and delivery.attempt <= 1:
             with contextlib.suppress(Exception):

@@ -1,18 +1,23 @@
 """``cronguard check`` and ``forget``, and what a run that goes on too long says by itself."""
 
 import json
+import re
 import signal
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from support.cli import Cli, Here
 from support.processes import Place
 
 from cronguard import guard
+from cronguard.cli.commands import deliver
+from cronguard.cli.doctor import channels as doctor_channels
+from cronguard.cli.status import command
 from cronguard.core.clock import new_id, rfc3339
 from cronguard.core.errors import ChannelError
 from cronguard.core.expectations import statements
@@ -21,6 +26,7 @@ from cronguard.process.identity import current_owner
 from cronguard.runtime.check import check
 from cronguard.runtime.composition import installed
 from cronguard.runtime.delivery import Dispatcher
+from cronguard.runtime.health import read_health
 from cronguard.runtime.runtime import Runtime
 from cronguard.settings.loading import ChannelSettings, Settings
 from cronguard.stores.sqlite.store import SQLiteStore
@@ -300,6 +306,19 @@ def test_the_oldest_of_many_alerts_is_found(store, clock):
     found = look(store, clock)
     assert {each.job: each.since for each in found.undelivered} == {"new": new, "old": old}
     assert sum(each.number for each in found.undelivered) == 121
+
+
+def test_every_channel_that_alerts_wait_for_is_named(store, clock, capsys):
+    """By doctor, deliver and status, however many there are."""
+    fail_with(store, clock, "new", 120)
+    names = {f"channel-{n}" for n in range(120)}
+    (waiting,) = doctor_channels.alerts(store, NONE)
+    assert set(re.findall(r"channel-\d+", str(waiting))) == names
+    runtime = SimpleNamespace(store=store, settings=NONE)
+    assert deliver._left(runtime, None)
+    assert set(re.findall(r"channel-\d+", capsys.readouterr().out)) == names
+    (health,) = read_health(store, NONE, now=clock())
+    assert command._waits_for(runtime, health) == names
 
 
 def fail_with(store, clock, job, channels):

@@ -250,8 +250,8 @@ def install(folder):
     """Put the package to be broken to ``site`` in the folder, and another copy beside it.
 
     With this Python's bytecode: to compile all again would take longer than most of these tests.
-    Both are of one copy for all tests, the first with files of its own names, since to write half a
-    million files takes longer yet.
+    Both are of one copy for all tests, the first with links of its own: to write the files for each
+    test, and to delete them, takes longer yet.
     """
     copy = folder.parent / "cronguard-copy" / "cronguard"
     if not copy.exists():
